@@ -1,0 +1,26 @@
+/* embed.h - the files the binary carries: trusted Lua, plugins, the demo project, the reference configuration.
+ *
+ * Names are relative to lua/ ("moongate/init.lua"); the others carry a prefix: "plugins/", "demo/" (examples/demo),
+ * "config/". What is found lives as long as the process, and `data` ends with a NUL that `size` does not count.
+ *
+ * With MOONGATE_LUA_DIR set to the lua/ folder of a checkout, files are read from there (and from its siblings
+ * for the prefixed names) at each call, so that an edit needs no build. */
+#ifndef MG_BASE_EMBED_H
+#define MG_BASE_EMBED_H
+
+#include <stddef.h>
+
+struct mg_embedded_file {
+    const char *name;
+    const char *data;
+    size_t size;
+};
+
+/* The table made at build time, sorted by name within a prefix; not affected by MOONGATE_LUA_DIR. */
+extern const struct mg_embedded_file mg_embedded_files[];
+extern const size_t mg_embedded_count;
+
+/* NULL when there is no such file. Safe from any thread. */
+const struct mg_embedded_file *mg_embedded_find(const char *name);
+
+#endif
