@@ -1,0 +1,68 @@
+/* limits.h - every maximum in one table.
+ *
+ * Whatever a peer, a client or a plugin can grow is bounded by a row here; where an operator may
+ * change it, the row is the default and the config key is named in the comment. A test reaches
+ * each one (tests/unit/base/limits_test.c keeps the list of which test does). */
+#ifndef MG_BASE_LIMITS_H
+#define MG_BASE_LIMITS_H
+
+/*    name                    value                 what it bounds                                  */
+#define MG_LIMIT_LIST(X)                                                                           \
+    X(REQUEST_LINE_BYTES, 8192, "request target of a client")                                      \
+    X(HEADER_BYTES, 65536, "all header lines of one message (limits.header_bytes)")                \
+    X(HEADER_COUNT, 128, "header lines of one message")                                            \
+    X(BODY_BYTES, 33554432, "request body (limits.body_bytes)")                                    \
+    X(RESPONSE_BODY_BYTES, 67108864, "answer of an upstream that is not streamed")                 \
+    X(HELD_BYTES, 1048576, "answer held back before it is committed to the client")                \
+    X(PIPELINE_BYTES, 65536, "bytes of later pipelined requests kept per connection")              \
+    X(WRITE_QUEUE_BYTES, 262144, "bytes waiting for a slow peer before reading stops")             \
+    X(SSE_EVENT_BYTES, 1048576, "one server-sent event")                                           \
+    X(JSON_DEPTH, 128, "nesting of a JSON document")                                               \
+    X(JSON_SPANS, 4096, "messages whose spans are kept of one request")                            \
+    X(CLIENT_CONNECTIONS, 16384, "open client connections of one worker (limits.connections)")     \
+    X(CLIENT_HEADER_MS, 10000, "a client's time to send its header (limits.header_ms)")            \
+    X(CLIENT_BODY_MS, 30000, "a client's time between two reads of its body (limits.body_ms)")     \
+    X(CLIENT_IDLE_MS, 75000, "an idle keep-alive client (limits.idle_ms)")                         \
+    X(CLIENT_WRITE_MS, 60000, "a client that takes no byte of its answer (limits.write_ms)")       \
+    X(POOL_IDLE, 64, "idle connections kept per worker and endpoint")                              \
+    X(POOL_IDLE_MS, 30000, "age of an idle upstream connection")                                   \
+    X(DNS_ENTRIES, 1024, "names in the DNS cache")                                                 \
+    X(DNS_ADDRESSES, 16, "addresses kept of one name")                                             \
+    X(TLS_SESSIONS, 1024, "TLS sessions kept for resumption")                                      \
+    X(PLAN_ATTEMPTS, 8, "entries of a plan")                                                       \
+    X(ATTEMPTS, 16, "upstream calls of one exchange")                                              \
+    X(TARGETS, 256, "targets of a project")                                                        \
+    X(WORKFLOWS, 256, "workflows of a project")                                                    \
+    X(PROVIDERS, 64, "providers of a project")                                                     \
+    X(PROJECTS, 1024, "projects of a gateway")                                                     \
+    X(INSTANCES, 32, "plugin instances of a project")                                              \
+    X(GENERATIONS, 4, "live generations of a project")                                             \
+    X(KEYS, 65536, "keys of a gateway")                                                            \
+    X(METADATA_BYTES, 2048, "metadata recorded of one exchange")                                   \
+    X(NOTE_BYTES, 2048, "timeline notes of one exchange")                                          \
+    X(JOURNAL_RECORD_BYTES, 8192, "one journal record")                                            \
+    X(JOURNAL_BYTES, 67108864, "one worker's journal ring (journal.bytes)")                        \
+    X(LUA_STATE_BYTES, 8388608, "one project Lua state")                                           \
+    X(LUA_PROJECT_BYTES, 67108864, "all Lua states of a project")                                  \
+    X(LUA_STATES, 256, "project Lua states of a worker")                                           \
+    X(LUA_COROUTINES, 256, "pooled coroutines of a Lua state")                                     \
+    X(LUA_CALLBACK_DEPTH, 32, "nested gsub and sort callbacks")                                    \
+    X(LUA_COROUTINE_DEPTH, 16, "nested coroutines")                                                \
+    X(LUA_SOURCE_BYTES, 1048576, "source of one plugin or configuration file")                     \
+    X(LUA_HTTP_CALLS, 8, "HTTP calls of one hook")                                                 \
+    X(LUA_HTTP_PARALLEL, 4, "HTTP calls of one hook at a time")                                    \
+    X(LUA_HTTP_BYTES, 1048576, "answer to an HTTP call of a hook")                                 \
+    X(KV_BYTES, 1048576, "kv space of one instance")                                               \
+    X(KV_KEYS, 10000, "kv keys of one instance")                                                   \
+    X(KV_VALUE_BYTES, 65536, "one kv value")                                                       \
+    X(LOG_LINES_PER_S, 50, "log lines of one instance")                                            \
+    X(METRIC_SERIES, 1000, "metric series of one instance")                                        \
+    X(ADMIN_BODY_BYTES, 1048576, "request body of the admin plane")
+
+enum mg_limit {
+#define X(name, value, text) MG_MAX_##name = (value),
+    MG_LIMIT_LIST(X)
+#undef X
+};
+
+#endif

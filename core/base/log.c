@@ -1,0 +1,157 @@
+/* The ring is Vyukov's bounded queue: each slot carries a turn number. A writer claims a slot by
+ * moving `head`, fills it and publishes it by advancing the slot's turn; the one drainer follows. */
+#include "base/log.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+enum { SLOTS = 4096, LINE_BYTES = 512 };
+
+struct slot {
+    _Atomic uint64_t turn;
+    unsigned len;
+    char line[LINE_BYTES];
+};
+
+static struct slot ring[SLOTS];
+static _Atomic uint64_t head;
+static uint64_t tail;                  /* drainer only, under drain_lock */
+static _Atomic uint64_t dropped;
+static _Atomic int threshold = MG_LOG_INFO;
+static _Atomic bool queued;
+static pthread_mutex_t drain_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
+
+static void write_all(const char *ptr, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(STDERR_FILENO, ptr, len);
+        if (n <= 0)
+            return;
+        ptr += n;
+        len -= (size_t)n;
+    }
+}
+
+void mg_log_level(enum mg_log_level level)
+{
+    atomic_store(&threshold, (int)level);
+}
+
+void mg_log_start(void)
+{
+    for (uint64_t i = 0; i < SLOTS; i++)
+        atomic_store(&ring[i].turn, i);
+    atomic_store(&head, 0);
+    tail = 0;
+    atomic_store(&queued, true);
+}
+
+static bool drain_one(void)
+{
+    struct slot *slot = &ring[tail % SLOTS];
+    if (atomic_load_explicit(&slot->turn, memory_order_acquire) != tail + 1)
+        return false;
+    write_all(slot->line, slot->len);
+    atomic_store_explicit(&slot->turn, tail + SLOTS, memory_order_release);
+    tail++;
+    return true;
+}
+
+void mg_log_drain(void)
+{
+    pthread_mutex_lock(&drain_lock);
+    while (atomic_load(&queued) && drain_one())
+        continue;
+    pthread_mutex_unlock(&drain_lock);
+}
+
+void mg_log_stop(void)
+{
+    mg_log_drain();
+    atomic_store(&queued, false);
+}
+
+uint64_t mg_log_dropped(void)
+{
+    return atomic_load(&dropped);
+}
+
+/* Control bytes would let a peer forge lines. */
+static void tame(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = ' ';
+}
+
+static size_t format_line(char *line, enum mg_log_level level, const char *event, const char *details, va_list args)
+{
+    uint64_t now = mg_wall_us();
+    time_t seconds = (time_t)(now / 1000000u);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    size_t n = strftime(line, LINE_BYTES, "%Y-%m-%dT%H:%M:%S", &tm);
+    n += (size_t)snprintf(line + n, LINE_BYTES - n, ".%03uZ %s %s ", (unsigned)(now / 1000u % 1000u),
+                          level_names[level], event);
+    if (n < LINE_BYTES - 1)
+        n += (size_t)vsnprintf(line + n, LINE_BYTES - n, details, args);
+    if (n > LINE_BYTES - 2)
+        n = LINE_BYTES - 2;
+    line[n] = '\0';
+    tame(line);
+    line[n] = '\n';
+    return n + 1;
+}
+
+static struct slot *claim(uint64_t *out_turn)
+{
+    uint64_t at = atomic_load_explicit(&head, memory_order_relaxed);
+    for (;;) {
+        struct slot *slot = &ring[at % SLOTS];
+        uint64_t turn = atomic_load_explicit(&slot->turn, memory_order_acquire);
+        if (turn == at && atomic_compare_exchange_weak(&head, &at, at + 1)) {
+            *out_turn = at;
+            return slot;
+        }
+        if (turn < at)
+            return NULL;
+        at = atomic_load_explicit(&head, memory_order_relaxed);
+    }
+}
+
+static void enqueue(const char *line, size_t len)
+{
+    uint64_t turn;
+    struct slot *slot = claim(&turn);
+    if (!slot) {
+        atomic_fetch_add(&dropped, 1);
+        return;
+    }
+    memcpy(slot->line, line, len);
+    slot->len = (unsigned)len;
+    atomic_store_explicit(&slot->turn, turn + 1, memory_order_release);
+}
+
+void mg_log(enum mg_log_level level, const char *event, const char *details, ...)
+{
+    if ((int)level < atomic_load_explicit(&threshold, memory_order_relaxed))
+        return;
+    char line[LINE_BYTES];
+    va_list args;
+    va_start(args, details);
+    size_t len = format_line(line, level, event, details, args);
+    va_end(args);
+    if (atomic_load(&queued))
+        enqueue(line, len);
+    else
+        write_all(line, len);
+}
