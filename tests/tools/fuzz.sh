@@ -1,0 +1,9 @@
+#!/bin/sh
+# fuzz.sh TARGET CORPUS: lets libFuzzer work for MOONGATE_FUZZ_SECONDS (5), starting from CORPUS and what earlier runs found.
+# What it finds stays beside TARGET in the build folder; a crash belongs into CORPUS with the fix.
+set -eu
+target=$1 corpus=$2
+[ -d "$corpus" ] || corpus=
+mkdir -p "$target.found"
+exec "$target" -max_total_time="${MOONGATE_FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
+    -artifact_prefix="$target.crash-" "$target.found" ${corpus:+"$corpus"}
