@@ -16,7 +16,7 @@ for _, path in ipairs(source.files("core", "-name '*.[ch]'")) do
         if not rank[from or ""] then
             complaints[#complaints + 1] = path .. ': "' .. included .. '" names no layer (write "layer/file.h")'
         elseif layer and rank[from] > (rank[layer] or 0) then
-            complaints[#complaints + 1] = path .. ": " .. layer .. " stands below " .. from .. " and may not include " .. included
+            complaints[#complaints + 1] = ("%s: %s stands below %s and may not include %s"):format(path, layer, from, included)
         end
     end
 end

@@ -16,7 +16,8 @@ local function check_functions(path, text)
             opened = false
             local length = number - signature + 1
             if length > MAX_FUNCTION then
-                complaints[#complaints + 1] = ("%s:%d: %d lines (at most %d): %s"):format(path, signature, length, MAX_FUNCTION, head)
+                local place = ("%s:%d: "):format(path, signature)
+                complaints[#complaints + 1] = place .. length .. " lines (at most " .. MAX_FUNCTION .. "): " .. head
             end
         elseif not opened and line:find("^%a") then
             signature, head = number, line
