@@ -14,9 +14,10 @@ for _, path in ipairs(source.files("core", "-name '*.[ch]'")) do
     for included in source.read(path):gmatch('#%s*include%s+"([^"]+)"') do
         local from = included:match("^(%w+)/")
         if not rank[from or ""] then
-            complaints[#complaints + 1] = path .. ': "' .. included .. '" names no layer (write "layer/file.h")'
+            complaints[#complaints + 1] = ('%s: "%s" names no layer (write "layer/file.h")'):format(path, included)
         elseif layer and rank[from] > (rank[layer] or 0) then
-            complaints[#complaints + 1] = ("%s: %s stands below %s and may not include %s"):format(path, layer, from, included)
+            local place = path .. ": " .. layer
+            complaints[#complaints + 1] = place .. " stands below " .. from .. " and may not include " .. included
         end
     end
 end
