@@ -1,0 +1,120 @@
+/* adapter.h - one provider dialect as data, compiled once, executed in C without Lua.
+ *
+ * The declaration comes from lua/adapters/<name>.lua (script/adapter_lua.c reads it); the compiled
+ * adapter knows where bytes that matter stand: content, reasoning, tool calls, finish, usage,
+ * in-stream errors, the terminal event. The core knows no vendor: everything vendor-specific is a
+ * row of the declaration. Immutable after mg_adapter_new(); shared by all threads. */
+#ifndef MG_CHAT_ADAPTER_H
+#define MG_CHAT_ADAPTER_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "http/json_scan.h"
+#include "meter/failure.h"
+#include "meter/timeline.h"
+
+enum { MG_ADAPTER_PATHS = 8, MG_ADAPTER_RULES = 96, MG_ADAPTER_OPERATIONS = 8 };
+
+/* Up to MG_ADAPTER_PATHS JSON paths that mean the same thing, NULL-terminated. */
+typedef const char *mg_adapter_paths[MG_ADAPTER_PATHS + 1];
+
+struct mg_adapter_rule {               /* first match wins; NULL and 0 match anything */
+    int status;
+    const char *type, *code;           /* equality with the error's members */
+    const char *text;                  /* literal part of its message, case folded */
+    enum mg_class class_;
+};
+
+struct mg_adapter_operation {
+    const char *surface;               /* "chat", "completions", "embeddings" */
+    const char *path;                  /* appended to the base URL */
+};
+
+struct mg_adapter_decl {
+    const char *name;
+    const char *base_url;
+    const char *auth_header;           /* "authorization" */
+    const char *auth_prefix;           /* "Bearer " */
+    struct mg_adapter_operation operations[MG_ADAPTER_OPERATIONS];
+    int operation_count;
+    const char *usage_opt_in_field;    /* "stream_options" … */
+    const char *usage_opt_in_member;   /* … "include_usage": set to true upstream; NULL: always reported */
+    struct {
+        mg_adapter_paths input, output, total, cached_read, cached_write, reasoning;
+    } usage;
+    mg_adapter_paths usage_object;     /* the member cut from chunks of a client who did not ask */
+    struct {
+        mg_adapter_paths content, reasoning, tool_call, refusal, finish, data;
+    } answer, chunk;                   /* of a whole answer, of one streamed event; `data`: embeddings and the like */
+    mg_adapter_paths error;            /* an in-band error object */
+    struct {
+        mg_adapter_paths type, code, message;
+    } error_shape;
+    const char *error_event;           /* SSE event name that means error; NULL: none */
+    const char *done;                  /* data of the terminal event; NULL: none */
+    const char *const *finish_failed;  /* finish reasons that are failures, NULL-terminated */
+    struct mg_adapter_rule rules[MG_ADAPTER_RULES];
+    int rule_count;
+};
+
+struct mg_adapter;                     /* compiled */
+
+/* MG_E_CONFIG when a path does not compile or there are too many. Copies what it needs. */
+MG_MUST_USE mg_err mg_adapter_new(const struct mg_adapter_decl *decl, struct mg_adapter **out_adapter,
+                                  struct mg_diag *diag);
+void mg_adapter_free(struct mg_adapter *adapter);
+
+const struct mg_adapter_decl *mg_adapter_declaration(const struct mg_adapter *adapter);
+const char *mg_adapter_path(const struct mg_adapter *adapter, const char *surface);   /* NULL: not offered */
+
+/* What a tap has seen of one answer so far. */
+struct mg_tap {
+    const struct mg_adapter *adapter;
+    bool stream;
+    bool content;                      /* text, reasoning, tool call, refusal or data was seen */
+    bool finished;                     /* a finish reason was seen */
+    bool done;                         /* the terminal event was seen */
+    bool refused;
+    bool malformed;                    /* the last event was not JSON */
+    bool failed;                       /* an in-band error was seen: see error_* */
+    uint32_t events, skipped;
+    char finish[24];
+    struct mg_usage usage;
+    mg_view error_type, error_code, error_message;   /* into the scanned bytes: copy them at once */
+    enum mg_class error_class;
+    uint64_t content_bytes;            /* of content spans: the estimate when nobody reports usage */
+    uint64_t finish_choices;           /* bitmap of choices that finished */
+};
+
+void mg_tap_init(struct mg_tap *tap, const struct mg_adapter *adapter, bool stream);
+
+/* One text span of a chunk, for filters: the JSON string (with quotes) inside the event's data. */
+struct mg_tap_text {
+    size_t offset, len;                /* in the scanned document */
+    int choice;
+    bool reasoning;
+};
+
+/* What one event was. */
+struct mg_tap_event {
+    bool content;                      /* carries content, a tool call, reasoning or a refusal */
+    bool done;
+    bool error;
+    bool malformed;                    /* skip it, count it */
+    bool usage_only;                   /* no choices: drop it for a client who did not ask */
+    bool finish;
+    size_t cut_offset, cut_len;        /* of the usage member with one comma; len 0: none */
+    struct mg_tap_text texts[8];
+    int text_count;
+};
+
+/* Looks at one event of a stream; adds to tap what it says. No allocation. */
+void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_event *out_event);
+/* Looks at a whole answer (or error body). */
+void mg_tap_body(struct mg_tap *tap, mg_view body);
+
+/* The class an error answer has by the adapter's rules: status, type, code, then message text. */
+enum mg_class mg_adapter_hint(const struct mg_adapter *adapter, int status, mg_view type, mg_view code,
+                              mg_view message);
+
+#endif

@@ -1,0 +1,75 @@
+/* request.h - a client's JSON body as spans: what matters is found in one strict pass, edits are
+ * splices, bytes nobody touched are forwarded as they came.
+ *
+ * mg_request_scan() keeps views into `body`, which must outlive the request. Edits are collected
+ * and rendered once by mg_request_render(); the result is the one transformed request that every
+ * attempt of the exchange is built from (mg_request_for_attempt splices the model name and the
+ * target's parameters into it). */
+#ifndef MG_CHAT_REQUEST_H
+#define MG_CHAT_REQUEST_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "http/json_scan.h"
+
+struct mg_message {
+    mg_view bytes;                     /* the whole JSON value */
+    mg_view role;                      /* decoded; empty when absent */
+    mg_view content;                   /* JSON span of its content: string, array or null; empty when absent */
+    bool edited;
+};
+
+struct mg_param {                      /* a top-level field set or removed by a hook */
+    mg_view key;                       /* decoded */
+    mg_view value;                     /* JSON text; empty: remove */
+};
+
+enum { MG_REQUEST_PARAMS = 32, MG_REQUEST_FIELDS = 64 };
+
+struct mg_field {                      /* a top-level member as it stands in the body */
+    mg_view key;                       /* decoded */
+    mg_view value;                     /* JSON span */
+    mg_view member;                    /* from the key's quote to the value's end */
+};
+
+struct mg_request {
+    struct mg_arena *arena;            /* borrowed: the exchange's */
+    mg_view body;                      /* what the spans point into */
+    mg_view model;                     /* decoded; empty when absent */
+    struct mg_field fields[MG_REQUEST_FIELDS];   /* all top-level members, in order */
+    size_t field_count;
+    struct mg_message *messages;       /* in the arena; count ≤ JSON_SPANS */
+    size_t message_count, message_cap;
+    mg_view messages_span;             /* the array; empty when the body has none */
+    struct mg_param params[MG_REQUEST_PARAMS];
+    size_t param_count;
+    bool stream;
+    bool wants_usage;                  /* the client asked for the usage chunk itself */
+    bool messages_edited;
+};
+
+/* MG_E_BAD_REQUEST with *out_error set when the body is not JSON as RFC 8259 has it, has duplicate
+ * keys where spans are used, or `model`, `stream`, `messages` have the wrong type; MG_E_TOO_LARGE
+ * when there are more fields or messages than the limits allow. */
+MG_MUST_USE mg_err mg_request_scan(struct mg_request *request, struct mg_arena *arena, mg_view body,
+                                   struct mg_json_error *out_error);
+
+mg_view mg_request_field(const struct mg_request *request, mg_view key);   /* JSON span; empty: absent */
+void mg_request_set_param(struct mg_request *request, mg_view key, mg_view json);   /* json empty: remove */
+
+/* Text of message i (0-based): a string's value, or the text parts joined; in the arena. */
+mg_view mg_request_message_text(struct mg_request *request, size_t i);
+/* Replaces the content by a string, keeping the message's other members byte for byte. */
+void mg_request_message_set(struct mg_request *request, size_t i, mg_view text);
+/* MG_E_TOO_LARGE past the limit. role and text are copied. */
+MG_MUST_USE mg_err mg_request_message_insert(struct mg_request *request, size_t i, mg_view role, mg_view text);
+void mg_request_message_remove(struct mg_request *request, size_t i);
+
+/* The transformed body: `body` itself when nothing was edited, else a new one in the arena that the
+ * request is scanned over again. */
+MG_MUST_USE mg_err mg_request_render(struct mg_request *request, struct mg_json_error *out_error);
+
+/* Rough count of input tokens (bytes / 4 of the body), for records that nobody reported. */
+uint64_t mg_request_tokens_estimate(const struct mg_request *request);
+
+#endif

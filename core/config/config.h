@@ -1,0 +1,165 @@
+/* config.h - what the Lua configuration files say, as plain structs.
+ *
+ * mg_config_load_gateway() evaluates gateway.lua, mg_config_load_project() one projects/<name>.lua, in a sandbox (no io,
+ * no clock), checks them against the one declared schema (lua/boot/schema.lua) and fills these
+ * structs. Everything in a struct lives in its arena, is immutable after loading and may be read by
+ * any thread. Defaults are filled in: 0 and NULL mean what the field comment says, never "unset".
+ * Secrets are resolved here (env "X", secret "x") and wiped when the arena goes. */
+#ifndef MG_CONFIG_CONFIG_H
+#define MG_CONFIG_CONFIG_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+struct mg_config_tls_server {          /* cert NULL: plain */
+    const char *cert, *key;            /* PEM files, absolute paths */
+    const char *client_ca;             /* PEM file: clients must show a certificate; NULL: none asked */
+};
+
+struct mg_config_listen {
+    const char *host;                  /* "127.0.0.1", "::" or "unix:/path" */
+    int port;                          /* 0: any free one */
+    struct mg_config_tls_server tls;
+};
+
+struct mg_config_limits {              /* defaults are the rows of base/limits.h */
+    uint64_t body_bytes, header_bytes, connections;
+    uint64_t header_ms, body_ms, idle_ms, write_ms;
+};
+
+struct mg_config_gateway {
+    struct mg_arena arena;             /* owns everything below */
+    const char *dir;                   /* folder of gateway.lua; projects/ is beside it */
+    const char *data_dir;              /* absolute */
+    struct mg_config_listen *listen;
+    int listen_count;                  /* ≥ 1 */
+    struct mg_config_listen admin;     /* loopback by default; port 0 with host NULL: off */
+    const char *admin_token;           /* secret; NULL: only health and metrics answer over TCP */
+    int workers;                       /* ≥ 1 */
+    int drain_ms;                      /* SIGTERM: how long exchanges in flight may take */
+    uint64_t journal_bytes;            /* ring of one worker */
+    const char *proxy;                 /* outbound HTTP proxy URL; NULL: HTTPS_PROXY decides */
+    const char *log_level;
+    const char *const *cors_origins;   /* exact origins or "*" */
+    int cors_count;                    /* 0: CORS is off */
+    struct mg_config_limits limits;
+};
+
+/* Four timers of an attempt, in milliseconds; each > 0. */
+struct mg_timeouts {
+    uint32_t connect_ms;               /* attempt start → TCP and TLS ready */
+    uint32_t first_token_ms;           /* request sent → first content */
+    uint32_t idle_ms;                  /* any byte → the next */
+    uint32_t total_ms;                 /* attempt start → end */
+};
+
+struct mg_config_fault {               /* simulated providers: what goes wrong, and when */
+    const char *name;                  /* a row of sim/faults.h */
+    int every, after, count;           /* each `every`th call, from call `after` on, `count` times (0: no end) */
+    double probability;                /* 0..1; used when every is 0 */
+    int value;                         /* the fault's own number (status, ms, bytes); 0: its default */
+};
+
+struct mg_config_sim_model {           /* a model of a `kind = "simulated"` provider */
+    const char *model;                 /* name or glob */
+    int ttft_ms, tokens_per_s, output_tokens;
+    const struct mg_config_fault *faults;
+    int fault_count;
+};
+
+struct mg_config_provider {
+    const char *name;
+    const char *adapter;               /* "openai": a file of lua/adapters */
+    const char *kind;                  /* "http" or "simulated" */
+    const char *base_url;              /* http(s)://host[:port]/prefix without a trailing slash; NULL: the adapter's */
+    const char *api_key;               /* secret; NULL: send none */
+    const char *organization, *openai_project;   /* optional request headers; NULL: not sent */
+    const char *const *header_names, *const *header_values;   /* sent with each attempt */
+    int header_count;
+    const char *ca, *client_cert, *client_key;   /* PEM files; NULL: system bundle, none */
+    bool verify;                       /* TLS verification; true unless switched off in so many words */
+    const char *proxy;                 /* NULL: the gateway's; "": none */
+    const struct mg_config_sim_model *sim_models;
+    int sim_model_count;
+    int line;                          /* in the project file, for messages */
+};
+
+struct mg_config_target {
+    const char *id;                    /* "provider/model", unique in the project */
+    int provider;                      /* index into providers */
+    const char *model;                 /* as the provider calls it */
+    const char *params;                /* JSON object of top-level fields to set; NULL: none */
+    struct mg_timeouts timeouts;
+    uint32_t context_window;           /* tokens; 0: unknown */
+    uint32_t max_output;               /* tokens; 0: unknown */
+    const char *region;                /* NULL: none */
+};
+
+struct mg_config_arm {                 /* one weighted choice of a workflow */
+    int target;                        /* index into targets */
+    double weight;                     /* ≥ 0 */
+    const char *name;                  /* NULL: the target's id */
+};
+
+struct mg_config_workflow {
+    const char *name;                  /* what clients put into `model` */
+    const struct mg_config_arm *arms;  /* in order: the first is tried first unless a policy says otherwise */
+    int arm_count;
+    uint32_t deadline_ms;              /* wall clock over all attempts */
+    uint32_t max_attempts;             /* upstream calls over all targets */
+    bool has_route, has_classify;      /* functions given inline or by file, read by script/ under the key path */
+    bool has_on_request, has_on_chunk, has_on_response;
+};
+
+struct mg_config_plugin {              /* an entry of `plugins`; functions stay in Lua */
+    const char *use;                   /* plugin name; NULL: an inline table of hooks */
+    const char *as;                    /* instance name */
+    const char *config;                /* JSON text for M.new; "{}" when absent */
+    const char *grant;                 /* JSON array text */
+    const char *fail;                  /* JSON object text: hook → "open" | "closed" */
+    const char *when_workflows;        /* JSON array of globs; NULL: all */
+    int when_stream;                   /* 1, 0, or -1: either */
+    int index;                         /* position in `plugins`, from 1: the key path for script/ */
+    int line;
+};
+
+struct mg_config_project {
+    struct mg_arena arena;             /* owns everything below */
+    const char *name;
+    const char *path;                  /* of the file; "" for the default project from the environment */
+    const char *source;                /* its text, evaluated again by each project state that needs functions */
+    const struct mg_config_provider *providers;
+    int provider_count;
+    const struct mg_config_target *targets;
+    int target_count;
+    const struct mg_config_workflow *workflows;
+    int workflow_count;
+    const struct mg_config_plugin *plugins;
+    int plugin_count;
+    bool allow_direct;                 /* `model = "provider/model"` is accepted */
+    uint32_t max_deadline_ms;          /* cuts x-moongate-deadline-ms */
+    bool has_route, has_classify, has_on_request, has_on_attempt, has_on_chunk, has_on_response, has_on_log;
+    const char *inline_grant, *inline_fail;       /* JSON texts of `inline.grant`, `inline.fail`; NULL: none */
+    const char *chunk_stream;          /* JSON text of the `stream` entry beside inline on_chunk; NULL: buffer rule */
+    const char *const *files;          /* every file that was read, for the watcher */
+    int file_count;
+};
+
+/* path NULL: no file, everything default. */
+MG_MUST_USE mg_err mg_config_load_gateway(const char *path, struct mg_config_gateway **out_config,
+                                     struct mg_diag *diag);
+MG_MUST_USE mg_err mg_config_load_project(const char *path, struct mg_config_project **out_config,
+                                     struct mg_diag *diag);
+/* The default project, from OPENAI_API_KEY, OPENAI_BASE_URL and their like; MG_E_NOT_FOUND when none is set. */
+MG_MUST_USE mg_err mg_config_project_from_env(struct mg_config_project **out_config, struct mg_diag *diag);
+
+void mg_config_gateway_free(struct mg_config_gateway *config);     /* NULL is a no-op */
+void mg_config_project_free(struct mg_config_project *config);
+
+/* The reference page (Markdown), generated from the schema. */
+MG_MUST_USE mg_err mg_config_reference(struct mg_buf *out);
+
+#endif

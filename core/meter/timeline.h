@@ -1,0 +1,134 @@
+/* timeline.h - the record of one exchange and of its attempts, filled in place as it happens.
+ *
+ * Fixed-size structs: marking a transition is one store. Views point into the exchange's arena or
+ * its generation and are written out when the record is encoded for the journal
+ * (meter/record.h). Times are microseconds: `at_us` values are relative to the start of the
+ * exchange (or of the attempt), 0 means "did not happen" and a mark never is 0 (a mark in the
+ * same microsecond is stored as 1). Loop thread only. */
+#ifndef MG_METER_TIMELINE_H
+#define MG_METER_TIMELINE_H
+
+#include <stdint.h>
+
+#include "base/limits.h"
+#include "base/view.h"
+#include "meter/failure.h"
+
+/* The straight line of a request. A phase's mark is the moment it was left successfully. */
+#define MG_PHASE_LIST(X)                                                                           \
+    X(accept)       /* first byte of the request read */                                           \
+    X(parse)        /* the whole request is here */                                                \
+    X(authenticate) /* the key is known */                                                         \
+    X(admit)        /* there is room: journal, concurrency */                                      \
+    X(resolve)      /* model name became a workflow */                                             \
+    X(transform)    /* on_request hooks have run; the body is final and hashed */                  \
+    X(mark)         /* prompt-cache prefix marked */                                               \
+    X(route)        /* a plan exists */                                                            \
+    X(commit)       /* status and first bytes went to the client */                                \
+    X(relay)        /* last byte handed to the client's socket */                                  \
+    X(settle)       /* recorded */
+
+enum mg_phase {
+#define X(name) MG_PHASE_##name,
+    MG_PHASE_LIST(X)
+#undef X
+    MG_PHASE_COUNT
+};
+
+#define MG_MARK_LIST(X)                                                                            \
+    X(dns)                                                                                         \
+    X(connect)                                                                                     \
+    X(tls)                                                                                         \
+    X(sent)         /* last byte of the request handed to the socket */                            \
+    X(first_byte)   /* of the answer */                                                            \
+    X(first_token)  /* of content, reasoning or a tool call */                                     \
+    X(last_byte)
+
+enum mg_mark {
+#define X(name) MG_MARK_##name,
+    MG_MARK_LIST(X)
+#undef X
+    MG_MARK_COUNT
+};
+
+/* Why an attempt was made. */
+#define MG_REASON_LIST(X) X(first) X(retry) X(fallback) X(hedge) X(rescue) X(shadow)
+
+enum mg_reason {
+#define X(name) MG_REASON_##name,
+    MG_REASON_LIST(X)
+#undef X
+    MG_REASON_COUNT
+};
+
+struct mg_usage {
+    uint64_t input_tokens;             /* all input, cached included */
+    uint64_t output_tokens;            /* all output, reasoning included */
+    uint64_t cached_read_tokens;       /* subset of input */
+    uint64_t cached_write_tokens;      /* subset of input */
+    uint64_t reasoning_tokens;         /* subset of output */
+    bool reported;                     /* by the provider; else what is here is an estimate */
+};
+
+struct mg_attempt_record {
+    uint64_t start_us;                 /* since the exchange began */
+    uint64_t mark_us[MG_MARK_COUNT];   /* since the attempt began; dns..tls stay 0 on a warm connection */
+    mg_view target;                    /* "provider/model"; at most 128 bytes are recorded */
+    mg_view provider;
+    mg_view model;                     /* as sent upstream */
+    mg_view why;                       /* why this target: the plan's `explain`; at most 256 bytes */
+    mg_view error;                     /* what the peer said, cut to 256 bytes, no secrets */
+    mg_view address;                   /* of the peer */
+    enum mg_reason reason;
+    enum mg_class class_;
+    enum mg_action action;             /* what was done next */
+    uint16_t status;                   /* HTTP status of the answer, 0 when none came */
+    uint16_t number;                   /* 1 is the first attempt of the exchange */
+    uint16_t entry;                    /* index of the plan entry */
+    bool reused;                       /* a pooled connection */
+    bool redialed;                     /* the pooled connection was dead; sent again on a fresh one */
+    uint64_t bytes_sent;               /* body bytes upstream */
+    uint64_t bytes_received;           /* body bytes of the answer */
+    struct mg_usage usage;
+};
+
+struct mg_timeline {
+    char id[40];                       /* "req_" and 26 characters; NUL-terminated */
+    uint64_t start_wall_us;
+    uint64_t start_mono_us;
+    uint64_t phase_us[MG_PHASE_COUNT];
+    uint64_t upstream_us;              /* time spent waiting for upstreams; the rest is overhead */
+    uint64_t plugin_us;                /* CPU in Lua hooks */
+    uint64_t body_hash;                /* of the one transformed request all attempts are built from */
+    mg_view project, workflow, key_id, path, client, user_agent, session;   /* each cut to 128 bytes */
+    mg_view metadata;                  /* JSON object as the client sent it, ≤ METADATA_BYTES */
+    mg_view explain;                   /* the plan's own words */
+    mg_view error_code;                /* of the error the client got; empty on success */
+    char note[MG_MAX_NOTE_BYTES];      /* lines "at_us kind text\n": plugin faults, skipped events … */
+    uint16_t note_bytes;
+    uint32_t generation;
+    uint16_t status;                   /* sent to the client; 499 when it left first */
+    enum mg_class class_;              /* of the last word */
+    bool stream;
+    bool clean;                        /* the answer ended as it should */
+    uint64_t bytes_in, bytes_out;      /* body bytes from and to the client */
+    uint16_t attempt_count;
+    struct mg_attempt_record attempts[MG_MAX_ATTEMPTS];
+};
+
+/* Stores now for the phase; `now_us` is the loop's time. */
+static inline void mg_timeline_phase(struct mg_timeline *timeline, enum mg_phase phase, uint64_t now_us)
+{
+    uint64_t at = now_us - timeline->start_mono_us;
+    timeline->phase_us[phase] = at ? at : 1;
+}
+
+/* Appends a line to `note`; what does not fit is dropped and the last line says so. */
+void mg_timeline_note(struct mg_timeline *timeline, uint64_t now_us, const char *kind, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+const char *mg_phase_name(enum mg_phase phase);
+const char *mg_mark_name(enum mg_mark mark);
+const char *mg_reason_name(enum mg_reason reason);
+
+#endif
