@@ -131,4 +131,11 @@ const char *mg_phase_name(enum mg_phase phase);
 const char *mg_mark_name(enum mg_mark mark);
 const char *mg_reason_name(enum mg_reason reason);
 
+/* Writes "req_" and 26 characters: a ULID, so ids sort by time and the time is in the id. `random`
+ * is 80 bits of which nobody else has the same. */
+void mg_exchange_id(char out_id[40], uint64_t wall_us, const unsigned char random[10]);
+
+/* When an exchange with this id began, to the millisecond; false when it is not one of ours. */
+bool mg_exchange_id_time(mg_view id, uint64_t *out_wall_us);
+
 #endif

@@ -1,0 +1,98 @@
+/* record.h - attempts and timelines as journal payloads, and back.
+ *
+ * A payload is a version byte, fixed little-endian fields and length-prefixed strings. Strings are
+ * cut to the sizes below, at a UTF-8 boundary. Decoding trusts nothing: every length is checked,
+ * and a payload that ends early or has bytes left over is MG_E_PROTOCOL.
+ *
+ * An exchange reserves mg_record_worst_case() bytes of the ring when it is admitted. That covers
+ * everything that is billed. Explanations (why, error, address, notes, metadata) are appended in
+ * room that nobody reserved; when the ring is nearly full they are left out and counted. */
+#ifndef MG_METER_RECORD_H
+#define MG_METER_RECORD_H
+
+#include "base/err.h"
+#include "meter/timeline.h"
+#include "store/journal.h"
+
+/* Bytes a string may have in a record. */
+enum {
+    MG_RECORD_ID = 39,
+    MG_RECORD_PROJECT = 64,
+    MG_RECORD_WORKFLOW = 64,
+    MG_RECORD_KEY = 40,
+    MG_RECORD_PROVIDER = 40,
+    MG_RECORD_TARGET = 128,
+    MG_RECORD_MODEL = 128,
+    MG_RECORD_TEXT = 256,              /* why, error, explain */
+    MG_RECORD_ADDRESS = 64,
+    MG_RECORD_STRING = 128,            /* path, client, user agent, session, error code */
+};
+
+/* Payload bytes at most. BASE is what is reserved, MAX is with all explanations. */
+enum {
+    MG_RECORD_STARTED_MAX = 560,
+    MG_RECORD_SETTLED_BASE = 208,
+    MG_RECORD_SETTLED_MAX = 800,
+    MG_RECORD_EXCHANGE_BASE = 1120,
+    MG_RECORD_EXCHANGE_MAX = 5504,
+};
+
+/* Ring bytes of an exchange that makes at most max_attempts upstream calls. */
+static inline size_t mg_record_worst_case(unsigned max_attempts)
+{
+    return MG_JOURNAL_ROOM(MG_RECORD_EXCHANGE_BASE) +
+           max_attempts * (MG_JOURNAL_ROOM(MG_RECORD_STARTED_MAX) + MG_JOURNAL_ROOM(MG_RECORD_SETTLED_BASE));
+}
+
+/* Appends to the journal in place. *started* goes before the attempt's first byte upstream:
+ * `input_estimate` is what is billed should the process die before it settles. These cannot fail
+ * when mg_record_worst_case() was reserved; MG_E_BUSY otherwise. */
+MG_MUST_USE mg_err mg_record_started(struct mg_journal *journal, const struct mg_timeline *timeline,
+                                     const struct mg_attempt_record *attempt, uint64_t input_estimate);
+MG_MUST_USE mg_err mg_record_settled(struct mg_journal *journal, const struct mg_timeline *timeline,
+                                     const struct mg_attempt_record *attempt);
+MG_MUST_USE mg_err mg_record_exchange(struct mg_journal *journal, const struct mg_timeline *timeline);
+
+/* The encoders behind them, for tests and tools: bytes written, at most the MAX. `with_text` false
+ * leaves the explanations out and stays within the BASE. */
+size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg_timeline *timeline,
+                                const struct mg_attempt_record *attempt, uint64_t input_estimate);
+size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline,
+                                const struct mg_attempt_record *attempt, bool with_text);
+size_t mg_record_encode_exchange(char *out, const struct mg_timeline *timeline, bool with_text);
+
+/* What an attempt was when it began. Views borrow the payload. */
+struct mg_started {
+    char id[40];                       /* of the exchange */
+    uint16_t number;
+    uint16_t entry;
+    enum mg_reason reason;
+    uint32_t generation;
+    uint64_t exchange_wall_us;         /* when the exchange began */
+    uint64_t start_us;                 /* since then */
+    uint64_t input_estimate;           /* tokens */
+    mg_view project, workflow, key_id, target, provider, model;
+};
+
+MG_MUST_USE mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started);
+
+/* Fills id, number and what an end adds; target, provider, model, reason and start_us come from
+ * the started record and stay empty here. */
+MG_MUST_USE mg_err mg_record_decode_settled(mg_view payload, char out_id[40], struct mg_attempt_record *out_attempt);
+
+/* Everything but the attempts; attempt_count is set. Views borrow the payload, notes are copied. */
+MG_MUST_USE mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeline);
+
+/* The exchange id at the front of any of the three, without decoding the rest. */
+MG_MUST_USE mg_err mg_record_id(mg_view payload, mg_view *out_id);
+
+/* Settled and exchange records whose explanations were left out because the ring was nearly full. */
+uint64_t mg_record_cut(void);
+
+/* Tokens in so many bytes of request or answer text, when nobody counted: 4 bytes a token, up. */
+static inline uint64_t mg_estimate_tokens(uint64_t bytes)
+{
+    return (bytes + 3) / 4;
+}
+
+#endif

@@ -1,0 +1,56 @@
+/* migrations.h - the schema, one numbered step after the other.
+ *
+ * Every layer's tables are here, so that one list says what a store of version N looks like. A
+ * step that was released is never edited: add a row with the next number at the end. Each runs in
+ * a transaction of its own and is recorded in PRAGMA user_version. */
+#ifndef MG_STORE_MIGRATIONS_H
+#define MG_STORE_MIGRATIONS_H
+
+/* Exchanges are append-only in the order they settled, without secondary indexes: an insert costs
+ * one b-tree append. at_us is unique and increasing, so it is the time filter and the page cursor;
+ * an id is found by scanning forward from the time the id carries (meter/timeline.h). `detail` is
+ * the records of the exchange and its attempts as the journal had them (meter/record.h). */
+#define MG_SQL_EXCHANGES                                                                           \
+    "CREATE TABLE exchanges ("                                                                     \
+    " at_us INTEGER PRIMARY KEY,"      /* when it settled; made unique by adding 1 */              \
+    " start_us INTEGER NOT NULL,"      /* wall clock */                                            \
+    " id TEXT NOT NULL,"                                                                           \
+    " project TEXT, workflow TEXT, key_id TEXT, path TEXT, session TEXT,"                          \
+    " provider TEXT, model TEXT,"      /* of the last attempt */                                   \
+    " tried TEXT,"                     /* \n provider \t model \n of all, when several */           \
+    " status INTEGER NOT NULL,"        /* as sent to the client */                                 \
+    " class TEXT NOT NULL,"            /* failure class of the last word; none on success */       \
+    " flags INTEGER NOT NULL,"         /* 1 stream, 2 clean, 4 interrupted, 8 estimated usage */   \
+    " attempts INTEGER NOT NULL,"                                                                  \
+    " generation INTEGER NOT NULL,"                                                                \
+    " duration_us INTEGER NOT NULL,"                                                               \
+    " overhead_us INTEGER NOT NULL,"   /* duration without waiting for upstreams */                \
+    " ttft_us INTEGER,"                /* first content token, from the start of the exchange */   \
+    " input_tokens INTEGER NOT NULL,"  /* of all attempts: what is billed */                       \
+    " output_tokens INTEGER NOT NULL,"                                                             \
+    " detail BLOB NOT NULL);"
+
+/* How far each ring has been stored: written with the rows, so once is exactly once. */
+#define MG_SQL_JOURNALS                                                                            \
+    "CREATE TABLE journals ("                                                                      \
+    " boot INTEGER NOT NULL, worker INTEGER NOT NULL,"                                             \
+    " sequence INTEGER NOT NULL, position INTEGER NOT NULL,"                                       \
+    " PRIMARY KEY (boot, worker)) WITHOUT ROWID;"
+
+/* Exchanges in flight for longer than a sync interval: their records so far. */
+#define MG_SQL_OPEN_EXCHANGES                                                                      \
+    "CREATE TABLE open_exchanges ("                                                                \
+    " id TEXT PRIMARY KEY, boot INTEGER NOT NULL, detail BLOB NOT NULL) WITHOUT ROWID;"
+
+#define MG_SQL_KEYS                                                                                \
+    "CREATE TABLE keys ("                                                                          \
+    " id TEXT PRIMARY KEY, project TEXT NOT NULL, name TEXT NOT NULL, hash BLOB NOT NULL,"         \
+    " created_us INTEGER NOT NULL, expires_us INTEGER, revoked_us INTEGER, last_used_us INTEGER,"  \
+    " metadata TEXT);"                                                                             \
+    "CREATE UNIQUE INDEX keys_hash ON keys (hash);"
+
+/*    number  SQL */
+#define MG_MIGRATION_LIST(X)                                                                       \
+    X(1, MG_SQL_EXCHANGES MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS)
+
+#endif
