@@ -30,6 +30,7 @@
     X(DNS_ADDRESSES, 16, "addresses kept of one name")                                             \
     X(TLS_SESSIONS, 1024, "TLS sessions kept for resumption")                                      \
     X(PLAN_ATTEMPTS, 8, "entries of a plan")                                                       \
+    X(PLAN_CHOICES, 16, "targets of one weighted group of a plan")                                 \
     X(ATTEMPTS, 16, "upstream calls of one exchange")                                              \
     X(TARGETS, 256, "targets of a project")                                                        \
     X(WORKFLOWS, 256, "workflows of a project")                                                    \

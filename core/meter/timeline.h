@@ -17,9 +17,9 @@
 /* The straight line of a request. A phase's mark is the moment it was left successfully. */
 #define MG_PHASE_LIST(X)                                                                           \
     X(accept)       /* first byte of the request read */                                           \
-    X(parse)        /* the whole request is here */                                                \
+    X(parse)        /* the head is here and well-formed */                                         \
     X(authenticate) /* the key is known */                                                         \
-    X(admit)        /* there is room: journal, concurrency */                                      \
+    X(admit)        /* there was room and the whole body is here */                                \
     X(resolve)      /* model name became a workflow */                                             \
     X(transform)    /* on_request hooks have run; the body is final and hashed */                  \
     X(mark)         /* prompt-cache prefix marked */                                               \

@@ -23,8 +23,19 @@ struct mg_candidate {
     const char *state;                 /* "closed": breakers come with the failover issue */
 };
 
-struct mg_plan_entry {
+enum mg_pick { MG_PICK_WEIGHTED, MG_PICK_HASH, MG_PICK_LEAST_INFLIGHT };
+
+struct mg_plan_choice {
     int candidate;                     /* index */
+    double weight;                     /* ≥ 0; not all 0 */
+};
+
+/* One step of the plan. Groups (`pick … of …`) stay groups, so that a cached plan still draws anew
+ * for each request (relay/plan.c draws); a plain entry is a group of one. */
+struct mg_plan_entry {
+    struct mg_plan_choice choices[MG_MAX_PLAN_CHOICES];
+    int choice_count;                  /* ≥ 1 */
+    enum mg_pick pick;
     struct mg_timeouts timeouts;
     uint32_t tries;                    /* of this entry, ≥ 1 */
     uint32_t backoff_base_ms, backoff_max_ms;
@@ -41,7 +52,9 @@ struct mg_plan {
     int exhausted_status;              /* 0: the best upstream error */
     mg_view exhausted_code;
     uint32_t exhausted_retry_after_s;
-    mg_view cache_key;                 /* empty: the policy is asked each time */
+    mg_view sticky;                    /* consistent-hash key of MG_PICK_HASH; empty: the session, else random */
+    mg_view cache_key;                 /* empty: the policy is asked each time; else the plan may be used again for
+                                          the same workflow and key until the ttl passes */
     uint32_t cache_ttl_ms;
     mg_view explain;
 };
