@@ -6,4 +6,4 @@ target=$1 corpus=$2
 [ -d "$corpus" ] || corpus=
 mkdir -p "$target.found"
 exec "$target" -max_total_time="${MOONGATE_FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
-    -artifact_prefix="$target.crash-" "$target.found" ${corpus:+"$corpus"}
+    -artifact_prefix="$target." "$target.found" ${corpus:+"$corpus"}
