@@ -1,0 +1,13 @@
+/* commands.h - every subcommand of `moongate`, in the order `moongate help` shows them.
+ *
+ * A row is the whole registration: name, function mg_cli_<fn>, arguments, one line of summary. A summary that is
+ * empty keeps a command out of `moongate help`. Options are not listed here: each command declares its own table
+ * (cli/cli.h), and `moongate help NAME` prints it. */
+#ifndef MG_CLI_COMMANDS_H
+#define MG_CLI_COMMANDS_H
+
+/*    name        fn         arguments                            summary */
+#define MG_COMMAND_LIST(X)                                                                                             \
+    X("version",  version,   "",                                  "print the version")
+
+#endif
