@@ -1,0 +1,16 @@
+/* json_lua.h - JSON text to Lua values and back, for moongate.json and for the runtime's own needs. */
+#ifndef MG_SCRIPT_JSON_LUA_H
+#define MG_SCRIPT_JSON_LUA_H
+
+#include "base/buf.h"
+#include "script/state.h"
+
+/* Pushes the value of a JSON document; raises when it is none. Empty text pushes nil. */
+void mg_lua_push_json(lua_State *L, mg_view text);
+
+/* Appends the value at `index` as JSON. MG_E_BAD_REQUEST for what JSON cannot hold (functions,
+ * cycles, mixed tables; *out_why says it, static text), MG_E_TOO_LARGE when `out` is full. Never
+ * runs a metamethod and never raises. */
+MG_MUST_USE mg_err mg_lua_put_json(lua_State *L, int index, struct mg_buf *out, const char **out_why);
+
+#endif
