@@ -44,6 +44,7 @@ struct mg_adapter_decl {
     } usage;
     mg_adapter_paths usage_object;     /* the member cut from chunks of a client who did not ask */
     struct {
+        mg_adapter_paths item;         /* one choice or other unit of the answer: an event without any is only usage */
         mg_adapter_paths content, reasoning, tool_call, refusal, finish, data;
     } answer, chunk;                   /* of a whole answer, of one streamed event; `data`: embeddings and the like */
     mg_adapter_paths error;            /* an in-band error object */
@@ -80,10 +81,9 @@ struct mg_tap {
     uint32_t events, skipped;
     char finish[24];
     struct mg_usage usage;
-    mg_view error_type, error_code, error_message;   /* into the scanned bytes: copy them at once */
+    char error_type[64], error_code[64], error_message[256];   /* cut to size, unescaped, printable */
     enum mg_class error_class;
     uint64_t content_bytes;            /* of content spans: the estimate when nobody reports usage */
-    uint64_t finish_choices;           /* bitmap of choices that finished */
 };
 
 void mg_tap_init(struct mg_tap *tap, const struct mg_adapter *adapter, bool stream);

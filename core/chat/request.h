@@ -24,20 +24,14 @@ struct mg_param {                      /* a top-level field set or removed by a 
     mg_view value;                     /* JSON text; empty: remove */
 };
 
-enum { MG_REQUEST_PARAMS = 32, MG_REQUEST_FIELDS = 64 };
-
-struct mg_field {                      /* a top-level member as it stands in the body */
-    mg_view key;                       /* decoded */
-    mg_view value;                     /* JSON span */
-    mg_view member;                    /* from the key's quote to the value's end */
-};
+enum { MG_REQUEST_PARAMS = 32, MG_BODY_PARTS = 2 * (MG_REQUEST_PARAMS + 3) + 1 };
 
 struct mg_request {
     struct mg_arena *arena;            /* borrowed: the exchange's */
     mg_view body;                      /* what the spans point into */
     mg_view model;                     /* decoded; empty when absent */
-    struct mg_field fields[MG_REQUEST_FIELDS];   /* all top-level members, in order */
-    size_t field_count;
+    mg_view model_span;                /* its JSON string in the body */
+    mg_view metadata;                  /* JSON span of the dialect's own `metadata`; empty: absent */
     struct mg_message *messages;       /* in the arena; count ≤ JSON_SPANS */
     size_t message_count, message_cap;
     mg_view messages_span;             /* the array; empty when the body has none */
@@ -45,17 +39,26 @@ struct mg_request {
     size_t param_count;
     bool stream;
     bool wants_usage;                  /* the client asked for the usage chunk itself */
-    bool messages_edited;
+    bool restructured;                 /* messages were inserted or removed */
+};
+
+/* A body as pieces: views into the transformed body and into what was spliced in. */
+struct mg_body {
+    mg_view parts[MG_BODY_PARTS];
+    size_t count;
+    size_t length;                     /* of all parts */
 };
 
 /* MG_E_BAD_REQUEST with *out_error set when the body is not JSON as RFC 8259 has it, has duplicate
  * keys where spans are used, or `model`, `stream`, `messages` have the wrong type; MG_E_TOO_LARGE
- * when there are more fields or messages than the limits allow. */
+ * when there are more messages than the limits allow. */
 MG_MUST_USE mg_err mg_request_scan(struct mg_request *request, struct mg_arena *arena, mg_view body,
                                    struct mg_json_error *out_error);
 
 mg_view mg_request_field(const struct mg_request *request, mg_view key);   /* JSON span; empty: absent */
-void mg_request_set_param(struct mg_request *request, mg_view key, mg_view json);   /* json empty: remove */
+/* json empty: remove. Both are copied. false: the key is not of [A-Za-z0-9_-]+, is `model`, `stream` or `messages`
+ * (which have their own doors), json is not valid JSON, or there are too many. */
+bool mg_request_set_param(struct mg_request *request, mg_view key, mg_view json);
 
 /* Text of message i (0-based): a string's value, or the text parts joined; in the arena. */
 mg_view mg_request_message_text(struct mg_request *request, size_t i);
@@ -68,6 +71,17 @@ void mg_request_message_remove(struct mg_request *request, size_t i);
 /* The transformed body: `body` itself when nothing was edited, else a new one in the arena that the
  * request is scanned over again. */
 MG_MUST_USE mg_err mg_request_render(struct mg_request *request, struct mg_json_error *out_error);
+
+/* What one attempt changes in the transformed body. Empty views and NULL change nothing. */
+struct mg_body_change {
+    mg_view model;                     /* decoded name to ask the provider for */
+    mg_view params[3];                 /* JSON objects whose members are set at the top level; later ones win */
+    const char *usage_field, *usage_member;      /* opt in to usage in a stream: "stream_options", "include_usage" */
+};
+
+/* The pieces of the attempt's body; they live as long as the arena. MG_E_TOO_LARGE: too many params. */
+MG_MUST_USE mg_err mg_request_for_attempt(const struct mg_request *request, struct mg_arena *arena,
+                                          const struct mg_body_change *change, struct mg_body *out_body);
 
 /* Rough count of input tokens (bytes / 4 of the body), for records that nobody reported. */
 uint64_t mg_request_tokens_estimate(const struct mg_request *request);

@@ -1,0 +1,488 @@
+/* A request is scanned once; every edit is kept as "what instead of which span" until
+ * mg_request_render() splices them all in one copy. */
+#include "chat/request.h"
+
+#include "base/limits.h"
+#include "http/json_members.h"
+
+enum path {
+    PATH_MODEL, PATH_STREAM, PATH_INCLUDE_USAGE, PATH_METADATA, PATH_MESSAGES, PATH_MESSAGE, PATH_ROLE, PATH_CONTENT,
+    PATH_COUNT
+};
+
+static const char *const path_texts[PATH_COUNT] = {
+    [PATH_MODEL] = "model",
+    [PATH_STREAM] = "stream",
+    [PATH_INCLUDE_USAGE] = "stream_options.include_usage",
+    [PATH_METADATA] = "metadata",
+    [PATH_MESSAGES] = "messages",
+    [PATH_MESSAGE] = "messages[*]",
+    [PATH_ROLE] = "messages[*].role",
+    [PATH_CONTENT] = "messages[*].content",
+};
+
+static struct mg_json_paths *paths;    /* process life */
+
+__attribute__((constructor)) static void compile_paths(void)
+{
+    paths = mg_json_paths_new(path_texts, PATH_COUNT);
+}
+
+__attribute__((destructor)) static void free_paths(void)
+{
+    mg_json_paths_free(paths);
+}
+
+struct scan {
+    struct mg_request *request;
+    struct mg_message open;            /* the message whose members are being reported */
+    struct mg_json_error error;        /* of a value that is well-formed but wrong here */
+};
+
+static mg_err wrong(struct scan *scan, const struct mg_json_hit *hit, const char *reason)
+{
+    scan->error = (struct mg_json_error){(size_t)(hit->value.ptr - scan->request->body.ptr), reason};
+    return MG_E_BAD_REQUEST;
+}
+
+/* Decoded text of a string span, in the arena when it had escapes. */
+static mg_view decode(struct mg_arena *arena, mg_view span)
+{
+    mg_view plain = mg_json_plain(span);
+    if (plain.len || span.len <= 2)
+        return plain;
+    struct mg_buf scratch;
+    mg_buf_init(&scratch, span.len);
+    mg_view text = MG_VIEW_NONE;
+    if (mg_json_unescape(span, &scratch) == MG_OK)
+        text = mg_arena_dup(arena, mg_buf_view(&scratch));
+    mg_buf_fini(&scratch);
+    return text;
+}
+
+static mg_err grow_messages(struct mg_request *request)
+{
+    if (request->message_count < request->message_cap)
+        return MG_OK;
+    if (request->message_count >= MG_MAX_JSON_SPANS)
+        return MG_E_TOO_LARGE;
+    size_t cap = request->message_cap ? request->message_cap * 2 : 16;
+    struct mg_message *grown = mg_arena_array(request->arena, struct mg_message, cap);
+    if (request->message_count)
+        memcpy(grown, request->messages, request->message_count * sizeof *grown);
+    request->messages = grown;
+    request->message_cap = cap;
+    return MG_OK;
+}
+
+static mg_err end_message(struct scan *scan, const struct mg_json_hit *hit)
+{
+    if (hit->type != MG_JSON_OBJECT)
+        return wrong(scan, hit, "a message must be an object");
+    MG_TRY(grow_messages(scan->request));
+    scan->open.bytes = hit->value;
+    scan->request->messages[scan->request->message_count++] = scan->open;
+    scan->open = (struct mg_message){0};
+    return MG_OK;
+}
+
+static mg_err set_model(struct scan *scan, const struct mg_json_hit *hit)
+{
+    if (hit->type != MG_JSON_STRING)
+        return wrong(scan, hit, "model must be a string");
+    scan->request->model_span = hit->value;
+    scan->request->model = decode(scan->request->arena, hit->value);
+    return MG_OK;
+}
+
+static mg_err set_stream(struct scan *scan, const struct mg_json_hit *hit)
+{
+    if (hit->type == MG_JSON_NULL || mg_json_span_bool(hit->value, &scan->request->stream))
+        return MG_OK;
+    return wrong(scan, hit, "stream must be true or false");
+}
+
+static mg_err set_messages(struct scan *scan, const struct mg_json_hit *hit)
+{
+    if (hit->type != MG_JSON_ARRAY)
+        return wrong(scan, hit, "messages must be an array");
+    scan->request->messages_span = hit->value;
+    return MG_OK;
+}
+
+static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
+{
+    struct scan *scan = arg;
+    struct mg_request *request = scan->request;
+    switch ((enum path)hit->path) {
+    case PATH_MODEL: return set_model(scan, hit);
+    case PATH_STREAM: return set_stream(scan, hit);
+    case PATH_INCLUDE_USAGE: (void)mg_json_span_bool(hit->value, &request->wants_usage); break;
+    case PATH_METADATA: request->metadata = hit->type == MG_JSON_OBJECT ? hit->value : MG_VIEW_NONE; break;
+    case PATH_MESSAGES: return set_messages(scan, hit);
+    case PATH_MESSAGE: return end_message(scan, hit);
+    case PATH_ROLE: scan->open.role = decode(request->arena, hit->value); break;
+    case PATH_CONTENT: scan->open.content = hit->value; break;
+    case PATH_COUNT: break;
+    }
+    return MG_OK;
+}
+
+static bool is_object(mg_view body)
+{
+    size_t at = 0;
+    while (at < body.len && (body.ptr[at] == ' ' || body.ptr[at] == '\t' || body.ptr[at] == '\n' || body.ptr[at] == '\r'))
+        at++;
+    return at < body.len && body.ptr[at] == '{';
+}
+
+mg_err mg_request_scan(struct mg_request *request, struct mg_arena *arena, mg_view body,
+                       struct mg_json_error *out_error)
+{
+    *request = (struct mg_request){.arena = arena, .body = body};
+    struct scan scan = {.request = request};
+    mg_err err = mg_json_scan(body, paths, on_hit, &scan, out_error);
+    if (err == MG_OK && !is_object(body))
+        err = wrong(&scan, &(struct mg_json_hit){.value = body}, "the body must be a JSON object");
+    if (err != MG_OK && scan.error.reason)
+        *out_error = scan.error;
+    return err;
+}
+
+/* The object itself, without blanks around it. */
+static mg_view object_of(mg_view body)
+{
+    size_t start = mg_view_find(body, "{");
+    return mg_view_skip(body, start);
+}
+
+mg_view mg_request_field(const struct mg_request *request, mg_view key)
+{
+    return mg_json_member(object_of(request->body), key);
+}
+
+static bool settable(mg_view key)
+{
+    if (key.len == 0 || key.len > 128)
+        return false;
+    for (size_t i = 0; i < key.len; i++) {
+        char c = key.ptr[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+        if (!word)
+            return false;
+    }
+    return !mg_view_eq(key, MG_VIEW("model")) && !mg_view_eq(key, MG_VIEW("stream")) &&
+           !mg_view_eq(key, MG_VIEW("messages"));
+}
+
+static struct mg_param *find_param(struct mg_param *params, size_t count, mg_view key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (mg_view_eq(params[i].key, key))
+            return &params[i];
+    return NULL;
+}
+
+bool mg_request_set_param(struct mg_request *request, mg_view key, mg_view json)
+{
+    if (!settable(key) || (json.len && mg_json_check(json, NULL) != MG_OK))
+        return false;
+    struct mg_param *param = find_param(request->params, request->param_count, key);
+    if (!param && request->param_count == MG_REQUEST_PARAMS)
+        return false;
+    if (!param)
+        param = &request->params[request->param_count++];
+    *param = (struct mg_param){mg_arena_dup(request->arena, key),
+                               json.len ? mg_arena_dup(request->arena, json) : MG_VIEW_NONE};
+    return true;
+}
+
+static mg_view join_parts(struct mg_arena *arena, mg_view parts)
+{
+    struct mg_buf text;
+    mg_buf_init(&text, parts.len);
+    struct mg_json_member part;
+    mg_err err = MG_OK;
+    for (size_t at = 0; err == MG_OK && mg_json_next_member(parts, &at, &part);) {
+        mg_view span = mg_json_member(part.value, MG_VIEW("text"));
+        if (span.len && span.ptr[0] == '"')
+            err = mg_json_unescape(span, &text);
+    }
+    mg_view joined = mg_arena_dup(arena, mg_buf_view(&text));
+    mg_buf_fini(&text);
+    return joined;
+}
+
+mg_view mg_request_message_text(struct mg_request *request, size_t i)
+{
+    mg_view content = request->messages[i].content;
+    if (content.len && content.ptr[0] == '"')
+        return decode(request->arena, content);
+    return content.len && content.ptr[0] == '[' ? join_parts(request->arena, content) : MG_VIEW_NONE;
+}
+
+/* The text as a JSON string in the arena. Escaping takes at most six bytes for one. */
+static mg_view quote(struct mg_arena *arena, mg_view text)
+{
+    struct mg_buf out;
+    mg_buf_init(&out, text.len * 6 + 2);
+    mg_err err = mg_buf_putc(&out, '"');
+    if (err == MG_OK)
+        err = mg_buf_put_json(&out, text);
+    if (err == MG_OK)
+        err = mg_buf_putc(&out, '"');
+    mg_view quoted = err == MG_OK ? mg_arena_dup(arena, mg_buf_view(&out)) : MG_VIEW("\"\"");
+    mg_buf_fini(&out);
+    return quoted;
+}
+
+void mg_request_message_set(struct mg_request *request, size_t i, mg_view text)
+{
+    struct mg_message *message = &request->messages[i];
+    mg_view quoted = quote(request->arena, text);
+    mg_view before, after;
+    const char *comma = "";
+    if (message->content.len) {
+        before = mg_view_head(message->bytes, (size_t)(message->content.ptr - message->bytes.ptr));
+        after = mg_view_skip(message->bytes, before.len + message->content.len);
+    } else {
+        before = mg_view_head(message->bytes, message->bytes.len - 1);
+        after = MG_VIEW("}");
+        comma = mg_json_span_is_empty(message->bytes) ? "\"content\":" : ",\"content\":";
+    }
+    size_t content_at = before.len + strlen(comma);
+    message->bytes = mg_arena_printf(request->arena, "%.*s%s%.*s%.*s", MG_FMT(before), comma, MG_FMT(quoted), MG_FMT(after));
+    message->content = mg_view_of(message->bytes.ptr + content_at, quoted.len);
+    message->edited = true;
+}
+
+mg_err mg_request_message_insert(struct mg_request *request, size_t i, mg_view role, mg_view text)
+{
+    MG_TRY(grow_messages(request));
+    i = i < request->message_count ? i : request->message_count;
+    memmove(&request->messages[i + 1], &request->messages[i], (request->message_count - i) * sizeof *request->messages);
+    mg_view bytes = mg_arena_printf(request->arena, "{\"role\":%.*s,\"content\":%.*s}",
+                                    MG_FMT(quote(request->arena, role)), MG_FMT(quote(request->arena, text)));
+    request->messages[i] = (struct mg_message){
+        .bytes = bytes,
+        .role = mg_arena_dup(request->arena, role),
+        .content = mg_json_member(bytes, MG_VIEW("content")),
+        .edited = true,
+    };
+    request->message_count++;
+    request->restructured = true;
+    return MG_OK;
+}
+
+void mg_request_message_remove(struct mg_request *request, size_t i)
+{
+    request->message_count--;
+    memmove(&request->messages[i], &request->messages[i + 1], (request->message_count - i) * sizeof *request->messages);
+    request->restructured = true;
+}
+
+/* Edits of one body, kept sorted by offset. */
+struct edits {
+    struct mg_splice *items;
+    size_t count, cap;
+};
+
+static void add_edit(struct edits *edits, size_t offset, size_t len, mg_view with)
+{
+    size_t at = edits->count;
+    for (; at > 0 && edits->items[at - 1].offset > offset; at--)
+        edits->items[at] = edits->items[at - 1];
+    edits->items[at] = (struct mg_splice){offset, len, with};
+    edits->count++;
+}
+
+static mg_view new_array(struct mg_request *request)
+{
+    size_t length = 2;
+    for (size_t i = 0; i < request->message_count; i++)
+        length += request->messages[i].bytes.len + 1;
+    char *out = mg_arena_alloc(request->arena, length);
+    size_t n = 0;
+    out[n++] = '[';
+    for (size_t i = 0; i < request->message_count; i++) {
+        if (i > 0)
+            out[n++] = ',';
+        memcpy(out + n, request->messages[i].bytes.ptr, request->messages[i].bytes.len);
+        n += request->messages[i].bytes.len;
+    }
+    out[n++] = ']';
+    return mg_view_of(out, n);
+}
+
+/* Messages that kept their places are spliced one by one: their neighbours keep every byte. */
+static void edit_in_place(struct mg_request *request, struct edits *edits)
+{
+    struct mg_json_member element;
+    size_t i = 0;
+    for (size_t at = 0; mg_json_next_member(request->messages_span, &at, &element); i++)
+        if (request->messages[i].edited)
+            add_edit(edits, (size_t)(element.value.ptr - request->body.ptr), element.value.len,
+                     request->messages[i].bytes);
+}
+
+static void edit_messages(struct mg_request *request, struct edits *edits)
+{
+    if (!request->messages_span.len)
+        return;
+    if (request->restructured)
+        add_edit(edits, (size_t)(request->messages_span.ptr - request->body.ptr), request->messages_span.len,
+                 new_array(request));
+    else
+        edit_in_place(request, edits);
+}
+
+/* Sets and removes top-level members. `model` is among them and stays, so what is put in front of
+ * the first member is always followed by another one. */
+static void edit_params(mg_view body, struct mg_arena *arena, const struct mg_param *params, size_t count,
+                        struct edits *edits)
+{
+    mg_view object = object_of(body);
+    bool done[MG_REQUEST_PARAMS] = {false};
+    bool kept_before = false;
+    size_t last_end = 0, cut_from = 0;
+    struct mg_json_member m;
+    for (size_t at = 0; mg_json_next_member(object, &at, &m);) {
+        size_t start = (size_t)(m.member.ptr - body.ptr);
+        if (cut_from) {                /* what was removed in front goes with its comma */
+            add_edit(edits, cut_from, start - cut_from, MG_VIEW_NONE);
+            cut_from = 0;
+        }
+        const struct mg_param *param = find_param((struct mg_param *)params, count, m.key);
+        if (param)
+            done[param - params] = true;
+        if (param && param->value.len)
+            add_edit(edits, (size_t)(m.value.ptr - body.ptr), m.value.len, param->value);
+        else if (param && kept_before)
+            add_edit(edits, last_end, start + m.member.len - last_end, MG_VIEW_NONE);
+        else if (param)
+            cut_from = start;
+        kept_before |= !param || param->value.len;
+        last_end = start + m.member.len;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (!done[i] && params[i].value.len)
+            add_edit(edits, (size_t)(object.ptr - body.ptr) + 1, 0,
+                     mg_arena_printf(arena, "\"%.*s\":%.*s,", MG_FMT(params[i].key), MG_FMT(params[i].value)));
+}
+
+static bool was_edited(const struct mg_request *request)
+{
+    bool edited = request->restructured || request->param_count > 0;
+    for (size_t i = 0; !edited && i < request->message_count; i++)
+        edited = request->messages[i].edited;
+    return edited;
+}
+
+mg_err mg_request_render(struct mg_request *request, struct mg_json_error *out_error)
+{
+    if (!was_edited(request))
+        return MG_OK;
+    struct edits edits = {.cap = request->message_count + 2 * MG_REQUEST_PARAMS + 2};
+    edits.items = mg_arena_array(request->arena, struct mg_splice, edits.cap);
+    edit_messages(request, &edits);
+    edit_params(request->body, request->arena, request->params, request->param_count, &edits);
+
+    struct mg_buf out;
+    mg_buf_init(&out, MG_MAX_BODY_BYTES);
+    mg_err err = mg_splice_apply(request->body, edits.items, edits.count, &out);
+    if (err == MG_OK)
+        err = mg_request_scan(request, request->arena, mg_arena_dup(request->arena, mg_buf_view(&out)), out_error);
+    mg_buf_fini(&out);
+    return err;
+}
+
+static mg_err put_param(struct mg_param *params, size_t *count, mg_view key, mg_view value)
+{
+    struct mg_param *param = find_param(params, *count, key);
+    if (!param && *count == MG_REQUEST_PARAMS)
+        return MG_E_TOO_LARGE;
+    if (!param)
+        param = &params[(*count)++];
+    *param = (struct mg_param){key, value};
+    return MG_OK;
+}
+
+static mg_err collect_params(const struct mg_body_change *change, struct mg_param *params, size_t *count)
+{
+    for (size_t i = 0; i < 3; i++) {
+        struct mg_json_member m;
+        for (size_t at = 0; mg_json_next_member(change->params[i], &at, &m);)
+            if (settable(m.key))
+                MG_TRY(put_param(params, count, m.key, m.value));
+    }
+    return MG_OK;
+}
+
+/* "stream_options": its member set to true, whatever stood there. */
+static void opt_into_usage(const struct mg_request *request, struct mg_arena *arena,
+                           const struct mg_body_change *change, struct edits *edits)
+{
+    mg_view field = mg_request_field(request, mg_view_cstr(change->usage_field));
+    size_t object_at = (size_t)(object_of(request->body).ptr - request->body.ptr);
+    if (!field.len) {
+        add_edit(edits, object_at + 1, 0,
+                 mg_arena_printf(arena, "\"%s\":{\"%s\":true},", change->usage_field, change->usage_member));
+        return;
+    }
+    size_t field_at = (size_t)(field.ptr - request->body.ptr);
+    mg_view member = mg_json_member(field, mg_view_cstr(change->usage_member));
+    if (member.len)
+        add_edit(edits, (size_t)(member.ptr - request->body.ptr), member.len, MG_VIEW("true"));
+    else if (field.ptr[0] == '{')
+        add_edit(edits, field_at + 1, 0,
+                 mg_arena_printf(arena, "\"%s\":true%s", change->usage_member, mg_json_span_is_empty(field) ? "" : ","));
+    else
+        add_edit(edits, field_at, field.len, mg_arena_printf(arena, "{\"%s\":true}", change->usage_member));
+}
+
+static void add_part(struct mg_body *body, mg_view part)
+{
+    if (part.len == 0)
+        return;
+    body->parts[body->count++] = part;
+    body->length += part.len;
+}
+
+static void cut_up(mg_view doc, const struct edits *edits, struct mg_body *out)
+{
+    size_t at = 0;
+    *out = (struct mg_body){.count = 0};
+    for (size_t i = 0; i < edits->count; i++) {
+        const struct mg_splice *edit = &edits->items[i];
+        add_part(out, mg_view_of(doc.ptr + at, edit->offset - at));
+        add_part(out, edit->with);
+        at = edit->offset + edit->len;
+    }
+    add_part(out, mg_view_skip(doc, at));
+}
+
+mg_err mg_request_for_attempt(const struct mg_request *request, struct mg_arena *arena,
+                              const struct mg_body_change *change, struct mg_body *out_body)
+{
+    struct mg_splice items[MG_REQUEST_PARAMS + 3];
+    struct edits edits = {.items = items, .cap = MG_REQUEST_PARAMS + 3};
+    struct mg_param params[MG_REQUEST_PARAMS];
+    size_t param_count = 0;
+    MG_TRY(collect_params(change, params, &param_count));
+
+    if (change->model.len && !mg_view_eq(change->model, request->model))
+        add_edit(&edits, (size_t)(request->model_span.ptr - request->body.ptr), request->model_span.len,
+                 quote(arena, change->model));
+    if (param_count)
+        edit_params(request->body, arena, params, param_count, &edits);
+    bool usage_set = change->usage_field && find_param(params, param_count, mg_view_cstr(change->usage_field));
+    if (request->stream && !request->wants_usage && change->usage_member && !usage_set)
+        opt_into_usage(request, arena, change, &edits);
+    cut_up(request->body, &edits, out_body);
+    return MG_OK;
+}
+
+uint64_t mg_request_tokens_estimate(const struct mg_request *request)
+{
+    return request->body.len / 4 + 1;
+}
