@@ -30,7 +30,7 @@ struct mg_journal;
 struct mg_journal_record {
     uint64_t boot;           /* of the process that wrote it */
     uint64_t sequence;       /* 1 is the first of the file; (boot, worker, sequence) is unique */
-    uint64_t end;            /* position behind the record: what mg_journal_free_to() takes */
+    uint64_t end;            /* position behind the record */
     uint32_t worker;
     enum mg_journal_type type;
     mg_view payload;         /* borrowed until the callback returns */
@@ -76,12 +76,19 @@ MG_MUST_USE mg_err mg_journal_append(struct mg_journal *journal, enum mg_journal
 MG_MUST_USE mg_err mg_journal_read(struct mg_journal *journal, mg_journal_cb cb, void *arg, unsigned max,
                                    unsigned *out_count);
 
-/* Reads again from the last position that was freed: after a transaction that failed. */
-void mg_journal_rewind(struct mg_journal *journal);
+/* Where the reader stands: behind `sequence`, at `position`. */
+struct mg_journal_cursor {
+    uint64_t sequence;
+    uint64_t position;
+};
 
-/* The records before position `end` are safe in the store: their room may be written again. */
-void mg_journal_free_to(struct mg_journal *journal, uint64_t end);
-uint64_t mg_journal_read_position(const struct mg_journal *journal);
+struct mg_journal_cursor mg_journal_tell(const struct mg_journal *journal);
+
+/* Reads again from a place told before and not freed: after a transaction that failed. */
+void mg_journal_seek(struct mg_journal *journal, struct mg_journal_cursor cursor);
+
+/* What stands before the cursor is safe in the store: its room may be written again. */
+void mg_journal_free_to(struct mg_journal *journal, struct mg_journal_cursor cursor);
 
 /* Writes the ring to the disk; needed at stop only, the store is what is synced otherwise. */
 MG_MUST_USE mg_err mg_journal_sync(struct mg_journal *journal);
@@ -100,18 +107,13 @@ void mg_journal_stats(const struct mg_journal *journal, struct mg_journal_stats 
 
 /* ---- start-up */
 
-/* Calls back for each valid record of a file that a dead process left, after (boot, sequence) as
- * far as the store has it: `known` answers the last sequence stored of (boot, worker) and the
- * position behind it, or zeros. The first bad checksum ends the log. A file without a valid header
- * is MG_E_PROTOCOL. The file is not changed. */
-struct mg_journal_known {
-    uint64_t sequence;
-    uint64_t position;
-};
-
+/* Answers how far the store has the ring of (boot, worker); zeros when it has nothing of it. */
 typedef mg_err (*mg_journal_known_cb)(void *arg, uint64_t boot, uint32_t worker,
-                                      struct mg_journal_known *out_known);
+                                      struct mg_journal_cursor *out_known);
 
+/* Calls back for each valid record of a file that a dead process left, behind its checkpoint and
+ * behind what the store has. The first bad checksum ends the log. A file without a valid header is
+ * MG_E_PROTOCOL. The file is not changed. */
 MG_MUST_USE mg_err mg_journal_recover(const char *path, mg_journal_known_cb known, mg_journal_cb cb, void *arg,
                                       uint64_t *out_count, struct mg_diag *diag);
 
