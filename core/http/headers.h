@@ -99,6 +99,9 @@ bool mg_http_is_token(mg_view text);
 /* True when it holds no control byte but HTAB: what a value may be. */
 bool mg_http_is_field_value(mg_view text);
 
+/* True when it is not empty and holds visible ASCII without '#': what a request target may be. */
+bool mg_http_is_target(mg_view text);
+
 /* "Not Found"; "" for a status without a name of its own. */
 const char *mg_http_status_text(int status);
 

@@ -1,0 +1,251 @@
+#include "http/headers.h"
+
+#include "base/mem.h"
+
+/* Which bytes may stand where; one table, one bit per question. */
+enum { TCHAR = 1, FIELD = 2, TARGET = 4 };
+enum { NAMES = TCHAR | FIELD | TARGET, OTHERS = FIELD | TARGET };
+static const unsigned char classes[256] = {
+    ['\t'] = FIELD,           [' '] = FIELD,
+    ['!'] = NAMES,            ['"'] = OTHERS,
+    ['#'] = TCHAR | FIELD,    ['$'... '\''] = NAMES,
+    ['('... ')'] = OTHERS,    ['*'... '+'] = NAMES,
+    [','] = OTHERS,           ['-'... '.'] = NAMES,
+    ['/'] = OTHERS,           ['0'... '9'] = NAMES,
+    [':'... '@'] = OTHERS,    ['A'... 'Z'] = NAMES,
+    ['['... ']'] = OTHERS,    ['^'... 'z'] = NAMES,
+    ['{'] = OTHERS,           ['|'] = NAMES,
+    ['}'] = OTHERS,           ['~'] = NAMES,
+    [0x80 ... 0xff] = FIELD,
+};
+
+#define ENTRY(text) MG_VIEW(text),
+static const mg_view upstream_names[] = {MG_DENIED_UPSTREAM_LIST(ENTRY)};
+static const mg_view upstream_prefixes[] = {MG_DENIED_UPSTREAM_PREFIX_LIST(ENTRY)};
+static const mg_view downstream_names[] = {MG_DENIED_DOWNSTREAM_LIST(ENTRY)};
+static const mg_view downstream_prefixes[] = {MG_DENIED_DOWNSTREAM_PREFIX_LIST(ENTRY)};
+static const mg_view hop_names[] = {
+    MG_VIEW("connection"), MG_VIEW("keep-alive"), MG_VIEW("proxy-connection"),  MG_VIEW("te"),
+    MG_VIEW("trailer"),    MG_VIEW("upgrade"),    MG_VIEW("transfer-encoding"),
+};
+
+static bool all_of(mg_view text, unsigned char class);
+static bool list_has(mg_view list, mg_view token);
+static bool among(mg_view name, const mg_view *names, size_t count);
+static bool begins_among(mg_view name, const mg_view *prefixes, size_t count);
+static char *put(char *at, mg_view bytes);
+
+const mg_view *mg_headers_find(struct mg_headers headers, mg_view name)
+{
+    for (size_t i = 0; i < headers.count; i++)
+        if (mg_view_ieq(headers.items[i].name, name))
+            return &headers.items[i].value;
+    return NULL;
+}
+
+mg_view mg_headers_get(struct mg_headers headers, mg_view name)
+{
+    const mg_view *found = mg_headers_find(headers, name);
+    return found ? *found : MG_VIEW_NONE;
+}
+
+size_t mg_headers_count(struct mg_headers headers, mg_view name)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < headers.count; i++)
+        count += mg_view_ieq(headers.items[i].name, name);
+    return count;
+}
+
+bool mg_headers_has_token(struct mg_headers headers, mg_view name, mg_view token)
+{
+    for (size_t i = 0; i < headers.count; i++)
+        if (mg_view_ieq(headers.items[i].name, name) && list_has(headers.items[i].value, token))
+            return true;
+    return false;
+}
+
+bool mg_header_is_hop_by_hop(struct mg_headers headers, mg_view name)
+{
+    return among(name, hop_names, MG_COUNT(hop_names)) ||
+           mg_headers_has_token(headers, MG_VIEW("connection"), name);
+}
+
+bool mg_header_is_denied_upstream(mg_view name)
+{
+    return among(name, upstream_names, MG_COUNT(upstream_names)) ||
+           begins_among(name, upstream_prefixes, MG_COUNT(upstream_prefixes));
+}
+
+bool mg_header_is_denied_downstream(mg_view name)
+{
+    return among(name, downstream_names, MG_COUNT(downstream_names)) ||
+           begins_among(name, downstream_prefixes, MG_COUNT(downstream_prefixes));
+}
+
+bool mg_http_is_token(mg_view text)
+{
+    return text.len > 0 && all_of(text, TCHAR);
+}
+
+bool mg_http_is_field_value(mg_view text)
+{
+    return all_of(text, FIELD);
+}
+
+bool mg_http_is_target(mg_view text)
+{
+    return text.len > 0 && all_of(text, TARGET);
+}
+
+const char *mg_http_status_text(int status)
+{
+    switch (status) {
+    case 100: return "Continue";
+    case 101: return "Switching Protocols";
+    case 200: return "OK";
+    case 201: return "Created";
+    case 202: return "Accepted";
+    case 204: return "No Content";
+    case 206: return "Partial Content";
+    case 301: return "Moved Permanently";
+    case 302: return "Found";
+    case 303: return "See Other";
+    case 304: return "Not Modified";
+    case 307: return "Temporary Redirect";
+    case 308: return "Permanent Redirect";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 402: return "Payment Required";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 406: return "Not Acceptable";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 410: return "Gone";
+    case 411: return "Length Required";
+    case 413: return "Content Too Large";
+    case 414: return "URI Too Long";
+    case 415: return "Unsupported Media Type";
+    case 417: return "Expectation Failed";
+    case 422: return "Unprocessable Content";
+    case 424: return "Failed Dependency";
+    case 426: return "Upgrade Required";
+    case 428: return "Precondition Required";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 499: return "Client Closed Request";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    case 529: return "Overloaded";
+    default: return "";
+    }
+}
+
+mg_err mg_http_put_request_line(struct mg_buf *buf, mg_view method, mg_view target)
+{
+    if (!mg_http_is_token(method) || !mg_http_is_target(target))
+        return MG_E_BAD_REQUEST;
+    const mg_view version = MG_VIEW(" HTTP/1.1\r\n");
+    MG_TRY(mg_buf_reserve(buf, method.len + 1 + target.len + version.len));
+    char *begin = mg_buf_tail(buf), *at = put(begin, method);
+    *at++ = ' ';
+    at = put(put(at, target), version);
+    mg_buf_grew(buf, (size_t)(at - begin));
+    return MG_OK;
+}
+
+mg_err mg_http_put_status_line(struct mg_buf *buf, int status)
+{
+    if (status < 100 || status > 999)
+        return MG_E_BAD_REQUEST;
+    return mg_buf_putf(buf, "HTTP/1.1 %d %s\r\n", status, mg_http_status_text(status));
+}
+
+mg_err mg_http_put_header(struct mg_buf *buf, mg_view name, mg_view value)
+{
+    if (!mg_http_is_token(name) || !mg_http_is_field_value(value))
+        return MG_E_BAD_REQUEST;
+    MG_TRY(mg_buf_reserve(buf, name.len + value.len + 4));
+    char *begin = mg_buf_tail(buf), *at = put(begin, name);
+    at = put(put(put(at, MG_VIEW(": ")), value), MG_VIEW("\r\n"));
+    mg_buf_grew(buf, (size_t)(at - begin));
+    return MG_OK;
+}
+
+mg_err mg_http_put_header_u64(struct mg_buf *buf, mg_view name, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    return mg_http_put_header(buf, name, mg_view_of(digits + at, sizeof digits - at));
+}
+
+mg_err mg_http_put_end(struct mg_buf *buf)
+{
+    return mg_buf_put(buf, MG_VIEW("\r\n"));
+}
+
+size_t mg_http_chunk_head(char out[MG_HTTP_CHUNK_HEAD], size_t len)
+{
+    size_t digits = 1, n = 0;
+    while (digits < 2 * sizeof len && len >> (4 * digits))
+        digits++;
+    while (digits-- > 0)
+        out[n++] = "0123456789abcdef"[len >> (4 * digits) & 15];
+    out[n++] = '\r';
+    out[n++] = '\n';
+    return n;
+}
+
+static bool all_of(mg_view text, unsigned char class)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (!(classes[(unsigned char)text.ptr[i]] & class))
+            return false;
+    return true;
+}
+
+static bool list_has(mg_view list, mg_view token)
+{
+    while (list.len > 0)
+        if (mg_view_ieq(mg_view_trim(mg_view_cut(&list, ',')), token))
+            return true;
+    return false;
+}
+
+/* The first letter sorts out nearly every pair before a call is made. The names are lower case. */
+static bool may_begin(mg_view name, mg_view with)
+{
+    return name.len >= with.len && (name.ptr[0] | 0x20) == with.ptr[0];
+}
+
+static bool among(mg_view name, const mg_view *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (may_begin(name, names[i]) && mg_view_ieq(name, names[i]))
+            return true;
+    return false;
+}
+
+static bool begins_among(mg_view name, const mg_view *prefixes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (may_begin(name, prefixes[i]) && mg_view_ieq(mg_view_head(name, prefixes[i].len), prefixes[i]))
+            return true;
+    return false;
+}
+
+static char *put(char *at, mg_view bytes)
+{
+    if (bytes.len)
+        memcpy(at, bytes.ptr, bytes.len);
+    return at + bytes.len;
+}
