@@ -1,8 +1,10 @@
 /* record.h - attempts and timelines as journal payloads, and back.
  *
- * A payload is a version byte, fixed little-endian fields and length-prefixed strings. Strings are
- * cut to the sizes below, at a UTF-8 boundary. Decoding trusts nothing: every length is checked,
- * and a payload that ends early or has bytes left over is MG_E_PROTOCOL.
+ * A payload is a version byte, the exchange's id, numbers in groups of seven bits and strings
+ * behind their length. Strings are cut to the sizes below, at a UTF-8 boundary. Decoding trusts
+ * nothing: every length is checked, and a payload that ends early or has bytes left over is
+ * MG_E_PROTOCOL. Classes, actions, reasons, phases and marks are stored by number: their lists
+ * only grow at the end.
  *
  * An exchange reserves mg_record_worst_case() bytes of the ring when it is admitted. That covers
  * everything that is billed. Explanations (why, error, address, notes, metadata) are appended in
@@ -31,8 +33,8 @@ enum {
 /* Payload bytes at most. BASE is what is reserved, MAX is with all explanations. */
 enum {
     MG_RECORD_STARTED_MAX = 560,
-    MG_RECORD_SETTLED_BASE = 208,
-    MG_RECORD_SETTLED_MAX = 800,
+    MG_RECORD_SETTLED_BASE = 224,
+    MG_RECORD_SETTLED_MAX = 816,
     MG_RECORD_EXCHANGE_BASE = 1120,
     MG_RECORD_EXCHANGE_MAX = 5504,
 };
@@ -80,7 +82,8 @@ MG_MUST_USE mg_err mg_record_decode_started(mg_view payload, struct mg_started *
  * the started record and stay empty here. */
 MG_MUST_USE mg_err mg_record_decode_settled(mg_view payload, char out_id[40], struct mg_attempt_record *out_attempt);
 
-/* Everything but the attempts; attempt_count is set. Views borrow the payload, notes are copied. */
+/* Everything but the attempts; attempt_count is set. Views borrow the payload, notes are copied.
+ * On an error *out_timeline holds rubbish. */
 MG_MUST_USE mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeline);
 
 /* The exchange id at the front of any of the three, without decoding the rest. */

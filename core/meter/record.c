@@ -1,0 +1,397 @@
+#include "meter/record.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { VERSION = 1 };
+
+/* Bits of an attempt's and an exchange's flags. */
+enum { REUSED = 1, REDIALED = 2, REPORTED = 4 };
+enum { STREAM = 1, CLEAN = 2 };
+
+static _Atomic uint64_t cut;
+
+/* ---- writing: the caller's room is as large as the sum of the maxima */
+
+static char *put_u8(char *at, unsigned value)
+{
+    *at = (char)value;
+    return at + 1;
+}
+
+static char *put_number(char *at, uint64_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        at = put_u8(at, (unsigned)(value & 0x7f) | 0x80);
+    return put_u8(at, (unsigned)value);
+}
+
+static char *put_hash(char *at, uint64_t value)
+{
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
+}
+
+static char *put_numbers(char *at, const uint64_t *values, unsigned count)
+{
+    at = put_u8(at, count);
+    for (unsigned i = 0; i < count; i++)
+        at = put_number(at, values[i]);
+    return at;
+}
+
+static char *put_text(char *at, mg_view text, size_t max)
+{
+    if (text.len > max)
+        text.len = mg_view_utf8_floor(mg_view_head(text, max));
+    at = put_number(at, text.len);
+    if (text.len > 0)
+        memcpy(at, text.ptr, text.len);
+    return at + text.len;
+}
+
+static char *put_front(char *at, const struct mg_timeline *timeline)
+{
+    at = put_u8(at, VERSION);
+    return put_text(at, mg_view_cstr(timeline->id), MG_RECORD_ID);
+}
+
+size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg_timeline *timeline,
+                                const struct mg_attempt_record *attempt, uint64_t input_estimate)
+{
+    char *at = put_front(out, timeline);
+    at = put_number(at, attempt->number);
+    at = put_number(at, attempt->entry);
+    at = put_u8(at, attempt->reason);
+    at = put_number(at, timeline->generation);
+    at = put_number(at, timeline->start_wall_us);
+    at = put_number(at, attempt->start_us);
+    at = put_number(at, input_estimate);
+    at = put_text(at, timeline->project, MG_RECORD_PROJECT);
+    at = put_text(at, timeline->workflow, MG_RECORD_WORKFLOW);
+    at = put_text(at, timeline->key_id, MG_RECORD_KEY);
+    at = put_text(at, attempt->target, MG_RECORD_TARGET);
+    at = put_text(at, attempt->provider, MG_RECORD_PROVIDER);
+    at = put_text(at, attempt->model, MG_RECORD_MODEL);
+    return (size_t)(at - out);
+}
+
+static char *put_usage(char *at, const struct mg_usage *usage)
+{
+    const uint64_t tokens[] = {usage->input_tokens, usage->output_tokens, usage->cached_read_tokens,
+                               usage->cached_write_tokens, usage->reasoning_tokens};
+    return put_numbers(at, tokens, MG_COUNT(tokens));
+}
+
+size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline, const struct mg_attempt_record *attempt,
+                                bool with_text)
+{
+    char *at = put_front(out, timeline);
+    at = put_number(at, attempt->number);
+    at = put_u8(at, attempt->class_);
+    at = put_u8(at, attempt->action);
+    at = put_number(at, attempt->status);
+    at = put_u8(at, (attempt->reused ? REUSED : 0u) | (attempt->redialed ? REDIALED : 0u) |
+                        (attempt->usage.reported ? REPORTED : 0u));
+    at = put_number(at, attempt->end_us);
+    at = put_numbers(at, attempt->mark_us, MG_MARK_COUNT);
+    at = put_number(at, attempt->bytes_sent);
+    at = put_number(at, attempt->bytes_received);
+    at = put_usage(at, &attempt->usage);
+    at = put_text(at, with_text ? attempt->why : MG_VIEW_NONE, MG_RECORD_TEXT);
+    at = put_text(at, with_text ? attempt->error : MG_VIEW_NONE, MG_RECORD_TEXT);
+    at = put_text(at, with_text ? attempt->address : MG_VIEW_NONE, MG_RECORD_ADDRESS);
+    return (size_t)(at - out);
+}
+
+size_t mg_record_encode_exchange(char *out, const struct mg_timeline *timeline, bool with_text)
+{
+    char *at = put_front(out, timeline);
+    mg_view note = mg_view_of(timeline->note, timeline->note_bytes);
+    /* half a JSON object would be none */
+    bool with_metadata = with_text && timeline->metadata.len <= MG_MAX_METADATA_BYTES;
+
+    at = put_number(at, timeline->generation);
+    at = put_number(at, timeline->status);
+    at = put_u8(at, timeline->class_);
+    at = put_u8(at, (timeline->stream ? STREAM : 0u) | (timeline->clean ? CLEAN : 0u));
+    at = put_number(at, timeline->attempt_count);
+    at = put_number(at, timeline->start_wall_us);
+    at = put_numbers(at, timeline->phase_us, MG_PHASE_COUNT);
+    at = put_number(at, timeline->upstream_us);
+    at = put_number(at, timeline->plugin_us);
+    at = put_hash(at, timeline->body_hash);
+    at = put_number(at, timeline->bytes_in);
+    at = put_number(at, timeline->bytes_out);
+    at = put_text(at, timeline->project, MG_RECORD_PROJECT);
+    at = put_text(at, timeline->workflow, MG_RECORD_WORKFLOW);
+    at = put_text(at, timeline->key_id, MG_RECORD_KEY);
+    at = put_text(at, timeline->path, MG_RECORD_STRING);
+    at = put_text(at, timeline->client, MG_RECORD_STRING);
+    at = put_text(at, timeline->user_agent, MG_RECORD_STRING);
+    at = put_text(at, timeline->session, MG_RECORD_STRING);
+    at = put_text(at, timeline->error_code, MG_RECORD_STRING);
+    at = put_text(at, with_text ? timeline->explain : MG_VIEW_NONE, MG_RECORD_TEXT);
+    at = put_text(at, with_metadata ? timeline->metadata : MG_VIEW_NONE, MG_MAX_METADATA_BYTES);
+    at = put_text(at, with_text ? note : MG_VIEW_NONE, MG_MAX_NOTE_BYTES);
+    return (size_t)(at - out);
+}
+
+/* ---- appending */
+
+mg_err mg_record_started(struct mg_journal *journal, const struct mg_timeline *timeline,
+                         const struct mg_attempt_record *attempt, uint64_t input_estimate)
+{
+    char *room = mg_journal_begin(journal, MG_RECORD_STARTED_MAX);
+    if (!room)
+        return MG_E_BUSY;
+    mg_journal_commit(journal, MG_JOURNAL_STARTED, mg_record_encode_started(room, timeline, attempt, input_estimate));
+    return MG_OK;
+}
+
+/* Room for the explanations is what nobody reserved. *out_max is what to begin with. */
+static bool fits_text(struct mg_journal *journal, size_t base, size_t max, size_t *out_max)
+{
+    bool fits = mg_journal_spare(journal) >= MG_JOURNAL_ROOM(max);
+    if (!fits)
+        atomic_fetch_add_explicit(&cut, 1, memory_order_relaxed);
+    *out_max = fits ? max : base;
+    return fits;
+}
+
+mg_err mg_record_settled(struct mg_journal *journal, const struct mg_timeline *timeline,
+                         const struct mg_attempt_record *attempt)
+{
+    size_t max;
+    bool with_text = fits_text(journal, MG_RECORD_SETTLED_BASE, MG_RECORD_SETTLED_MAX, &max);
+    char *room = mg_journal_begin(journal, max);
+    if (!room)
+        return MG_E_BUSY;
+    mg_journal_commit(journal, MG_JOURNAL_SETTLED, mg_record_encode_settled(room, timeline, attempt, with_text));
+    return MG_OK;
+}
+
+mg_err mg_record_exchange(struct mg_journal *journal, const struct mg_timeline *timeline)
+{
+    size_t max;
+    bool with_text = fits_text(journal, MG_RECORD_EXCHANGE_BASE, MG_RECORD_EXCHANGE_MAX, &max);
+    char *room = mg_journal_begin(journal, max);
+    if (!room)
+        return MG_E_BUSY;
+    mg_journal_commit(journal, MG_JOURNAL_EXCHANGE, mg_record_encode_exchange(room, timeline, with_text));
+    return MG_OK;
+}
+
+uint64_t mg_record_cut(void)
+{
+    return atomic_load_explicit(&cut, memory_order_relaxed);
+}
+
+/* ---- reading: the first wrong byte spoils the rest, and reads zeros from there */
+
+struct in {
+    mg_view rest;
+    bool bad;
+};
+
+static unsigned get_u8(struct in *in)
+{
+    if (in->rest.len == 0) {
+        in->bad = true;
+        return 0;
+    }
+    unsigned value = (unsigned char)in->rest.ptr[0];
+    in->rest = mg_view_skip(in->rest, 1);
+    return value;
+}
+
+static uint64_t get_number(struct in *in)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        unsigned byte = get_u8(in);
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return value;
+    }
+    in->bad = true;
+    return 0;
+}
+
+/* A number below `limit`: a count or a row of one of our lists. */
+static unsigned get_below(struct in *in, unsigned limit)
+{
+    uint64_t value = get_number(in);
+    if (value < limit)
+        return (unsigned)value;
+    in->bad = true;
+    return 0;
+}
+
+static uint64_t get_hash(struct in *in)
+{
+    uint64_t value = 0;
+    if (in->rest.len < sizeof value) {
+        in->bad = true;
+        return 0;
+    }
+    memcpy(&value, in->rest.ptr, sizeof value);
+    in->rest = mg_view_skip(in->rest, sizeof value);
+    return value;
+}
+
+/* A list that an older version wrote is shorter, a newer one's is longer. */
+static void get_numbers(struct in *in, uint64_t *out_values, unsigned max)
+{
+    unsigned count = get_u8(in);
+    for (unsigned i = 0; i < count && !in->bad; i++) {
+        uint64_t value = get_number(in);
+        if (i < max)
+            out_values[i] = value;
+    }
+}
+
+static mg_view get_text(struct in *in)
+{
+    uint64_t len = get_number(in);
+    if (len > in->rest.len) {
+        in->bad = true;
+        return MG_VIEW_NONE;
+    }
+    mg_view text = mg_view_head(in->rest, (size_t)len);
+    in->rest = mg_view_skip(in->rest, (size_t)len);
+    return text;
+}
+
+static mg_view get_front(struct in *in)
+{
+    if (get_u8(in) != VERSION)
+        in->bad = true;
+    mg_view id = get_text(in);
+    if (id.len > MG_RECORD_ID)
+        in->bad = true;
+    return in->bad ? MG_VIEW_NONE : id;
+}
+
+static void get_id(struct in *in, char out_id[40])
+{
+    mg_view id = get_front(in);
+    memset(out_id, 0, 40);
+    if (id.len > 0)
+        memcpy(out_id, id.ptr, id.len);
+}
+
+static mg_err finish(const struct in *in)
+{
+    return in->bad || in->rest.len > 0 ? MG_E_PROTOCOL : MG_OK;
+}
+
+mg_err mg_record_id(mg_view payload, mg_view *out_id)
+{
+    struct in in = {payload, false};
+    mg_view id = get_front(&in);
+    if (in.bad)
+        return MG_E_PROTOCOL;
+    *out_id = id;
+    return MG_OK;
+}
+
+mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started)
+{
+    struct in in = {payload, false};
+    struct mg_started started = {0};
+    get_id(&in, started.id);
+    started.number = (uint16_t)get_below(&in, UINT16_MAX + 1);
+    started.entry = (uint16_t)get_below(&in, UINT16_MAX + 1);
+    started.reason = (enum mg_reason)get_below(&in, MG_REASON_COUNT);
+    started.generation = (uint32_t)get_number(&in);
+    started.exchange_wall_us = get_number(&in);
+    started.start_us = get_number(&in);
+    started.input_estimate = get_number(&in);
+    started.project = get_text(&in);
+    started.workflow = get_text(&in);
+    started.key_id = get_text(&in);
+    started.target = get_text(&in);
+    started.provider = get_text(&in);
+    started.model = get_text(&in);
+    MG_TRY(finish(&in));
+    *out_started = started;
+    return MG_OK;
+}
+
+static void get_usage(struct in *in, struct mg_usage *out_usage)
+{
+    uint64_t tokens[5] = {0};
+    get_numbers(in, tokens, MG_COUNT(tokens));
+    *out_usage = (struct mg_usage){tokens[0], tokens[1], tokens[2], tokens[3], tokens[4], false};
+}
+
+mg_err mg_record_decode_settled(mg_view payload, char out_id[40], struct mg_attempt_record *out_attempt)
+{
+    struct in in = {payload, false};
+    struct mg_attempt_record attempt = {0};
+    char id[40];
+    get_id(&in, id);
+    attempt.number = (uint16_t)get_below(&in, UINT16_MAX + 1);
+    attempt.class_ = (enum mg_class)get_below(&in, MG_CLASS_COUNT);
+    attempt.action = (enum mg_action)get_below(&in, MG_ACTION_COUNT);
+    attempt.status = (uint16_t)get_below(&in, UINT16_MAX + 1);
+    unsigned flags = get_u8(&in);
+    attempt.reused = flags & REUSED;
+    attempt.redialed = flags & REDIALED;
+    attempt.end_us = get_number(&in);
+    get_numbers(&in, attempt.mark_us, MG_MARK_COUNT);
+    attempt.bytes_sent = get_number(&in);
+    attempt.bytes_received = get_number(&in);
+    get_usage(&in, &attempt.usage);
+    attempt.usage.reported = flags & REPORTED;
+    attempt.why = get_text(&in);
+    attempt.error = get_text(&in);
+    attempt.address = get_text(&in);
+    MG_TRY(finish(&in));
+    memcpy(out_id, id, sizeof id);
+    *out_attempt = attempt;
+    return MG_OK;
+}
+
+static void get_exchange_texts(struct in *in, struct mg_timeline *out_timeline)
+{
+    mg_view *texts[] = {&out_timeline->project,    &out_timeline->workflow, &out_timeline->key_id,
+                        &out_timeline->path,       &out_timeline->client,   &out_timeline->user_agent,
+                        &out_timeline->session,    &out_timeline->error_code, &out_timeline->explain,
+                        &out_timeline->metadata};
+    for (size_t i = 0; i < MG_COUNT(texts); i++)
+        *texts[i] = get_text(in);
+    mg_view note = get_text(in);
+    if (note.len > sizeof out_timeline->note)
+        in->bad = true;
+    else if (note.len > 0)
+        memcpy(out_timeline->note, note.ptr, note.len);
+    out_timeline->note_bytes = in->bad ? 0 : (uint16_t)note.len;
+}
+
+mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeline)
+{
+    struct in in = {payload, false};
+    struct mg_timeline *timeline = out_timeline;
+    memset(timeline, 0, sizeof *timeline);
+    get_id(&in, timeline->id);
+    timeline->generation = (uint32_t)get_number(&in);
+    timeline->status = (uint16_t)get_below(&in, UINT16_MAX + 1);
+    timeline->class_ = (enum mg_class)get_below(&in, MG_CLASS_COUNT);
+    unsigned flags = get_u8(&in);
+    timeline->stream = flags & STREAM;
+    timeline->clean = flags & CLEAN;
+    timeline->attempt_count = (uint16_t)get_below(&in, MG_MAX_ATTEMPTS + 1);
+    timeline->start_wall_us = get_number(&in);
+    get_numbers(&in, timeline->phase_us, MG_PHASE_COUNT);
+    timeline->upstream_us = get_number(&in);
+    timeline->plugin_us = get_number(&in);
+    timeline->body_hash = get_hash(&in);
+    timeline->bytes_in = get_number(&in);
+    timeline->bytes_out = get_number(&in);
+    get_exchange_texts(&in, timeline);
+    return finish(&in);
+}
