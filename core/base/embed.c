@@ -54,11 +54,13 @@ static const struct mg_embedded_file *find_on_disk(const char *root, const char 
     return file;
 }
 
-/* Takes `data`; gives back the kept file of this name and content, so that reading again costs nothing. */
+/* Takes `data`; gives back the kept file of this name and content, so that reading again costs
+ * nothing. */
 static const struct mg_embedded_file *keep(const char *name, char *data, size_t size)
 {
     for (struct disk_file *it = disk_files; it; it = it->next) {
-        if (strcmp(it->file.name, name) != 0 || it->file.size != size || memcmp(it->file.data, data, size) != 0)
+        if (strcmp(it->file.name, name) != 0 || it->file.size != size ||
+            memcmp(it->file.data, data, size) != 0)
             continue;
         free(data);
         return &it->file;

@@ -1,10 +1,12 @@
-/* embed.h - the files the binary carries: trusted Lua, plugins, the demo project, the reference configuration.
+/* embed.h - the files the binary carries: trusted Lua, plugins, the demo project, the reference
+ * configuration.
  *
- * Names are relative to lua/ ("moongate/init.lua"); the others carry a prefix: "plugins/", "demo/" (examples/demo),
- * "config/". What is found lives as long as the process, and `data` ends with a NUL that `size` does not count.
+ * Names are relative to lua/ ("moongate/init.lua"); the others carry a prefix: "plugins/", "demo/"
+ * (examples/demo), "config/". What is found lives as long as the process, and `data` ends with a
+ * NUL that `size` does not count.
  *
- * With MOONGATE_LUA_DIR set to the lua/ folder of a checkout, files are read from there (and from its siblings
- * for the prefixed names) at each call, so that an edit needs no build. */
+ * With MOONGATE_LUA_DIR set to the lua/ folder of a checkout, files are read from there (and from
+ * its siblings for the prefixed names) at each call, so that an edit needs no build. */
 #ifndef MG_BASE_EMBED_H
 #define MG_BASE_EMBED_H
 
@@ -16,7 +18,8 @@ struct mg_embedded_file {
     size_t size;
 };
 
-/* The table made at build time, sorted by name within a prefix; not affected by MOONGATE_LUA_DIR. */
+/* The table made at build time, sorted by name within a prefix; not affected by MOONGATE_LUA_DIR.
+ */
 extern const struct mg_embedded_file mg_embedded_files[];
 extern const size_t mg_embedded_count;
 

@@ -1,4 +1,5 @@
-/* driver.c - runs a fuzz target over files instead of libFuzzer: every one whole, and cut short at some places.
+/* driver.c - runs a fuzz target over files instead of libFuzzer: every one whole, and cut short at
+ * some places.
  *
  * usage: fuzz.<name> FILE|FOLDER...   A folder that does not exist counts as empty. */
 #include <dirent.h>
