@@ -1,0 +1,605 @@
+/* Names follow the state machine in attempt.h: connect_upstream, send_head, send_body, on_head, on_event or hold,
+ * conclude. Everything that ends an attempt passes through end(). */
+#include "relay/attempt.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536 };
+
+/* The length of an answer is bounded by its timers and by what is held of it, not by a number. */
+static const struct mg_http_limits answer_limits = {
+    .header_bytes = MG_MAX_HEADER_BYTES, .header_count = MG_MAX_HEADER_COUNT, .body_bytes = UINT64_MAX};
+
+static void set_state(struct mg_attempt *attempt, enum mg_attempt_state to);
+static void connect_upstream(struct mg_attempt *attempt, bool fresh);
+static void on_connected(struct mg_pool_op *op, mg_err result);
+static void send_head(struct mg_attempt *attempt);
+static void send_body(struct mg_attempt *attempt);
+static void conclude(struct mg_attempt *attempt);
+static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout);
+static void end(struct mg_attempt *attempt);
+static void forget_answer(struct mg_attempt *attempt);
+
+static uint64_t now_us(const struct mg_attempt *attempt)
+{
+    return mg_loop_now_us(attempt->call.loop);
+}
+
+static void mark(struct mg_attempt *attempt, enum mg_mark which, uint64_t at_us)
+{
+    uint64_t *slot = &attempt->call.record->mark_us[which];
+    if (!*slot)
+        *slot = at_us > attempt->start_us ? at_us - attempt->start_us : 1;
+}
+
+/* ---- timers ---------------------------------------------------------------------------------- */
+
+static struct mg_attempt *of_timer(struct mg_timer *timer)
+{
+    return mg_container_of(timer, struct mg_attempt, timer);
+}
+
+static void on_connect_timeout(struct mg_timer *timer)
+{
+    fail(of_timer(timer), MG_CLASS_timeout_connect, NULL, "connect");
+}
+
+static void on_first_token_timeout(struct mg_timer *timer)
+{
+    fail(of_timer(timer), MG_CLASS_timeout_ttft, NULL, "first_token");
+}
+
+static void on_idle_timeout(struct mg_timer *timer)
+{
+    fail(of_timer(timer), MG_CLASS_timeout_idle, NULL, "idle");
+}
+
+static void on_total_timeout(struct mg_timer *timer)
+{
+    fail(mg_container_of(timer, struct mg_attempt, total), MG_CLASS_timeout_total, NULL, "total");
+}
+
+/* Every timer is cut to what is left of the deadline. */
+static uint64_t cut(const struct mg_attempt *attempt, uint32_t timeout_ms)
+{
+    uint64_t now = now_us(attempt);
+    uint64_t left_ms = attempt->call.deadline_us > now ? (attempt->call.deadline_us - now) / 1000 : 0;
+    return MG_MIN((uint64_t)timeout_ms, MG_MAX(left_ms, 1));
+}
+
+static void arm(struct mg_attempt *attempt, uint32_t timeout_ms, mg_timer_cb cb)
+{
+    mg_timer_start(attempt->call.loop, &attempt->timer, cut(attempt, timeout_ms), cb);
+}
+
+static void stop_timers(struct mg_attempt *attempt)
+{
+    mg_timer_cancel(attempt->call.loop, &attempt->timer);
+    mg_timer_cancel(attempt->call.loop, &attempt->total);
+}
+
+/* A whole answer has no first token to wait for: `total` alone bounds it, as `idle` would cut off models that think. */
+static void await_answer(struct mg_attempt *attempt)
+{
+    if (attempt->call.stream)
+        arm(attempt, attempt->call.timeouts.first_token_ms, on_first_token_timeout);
+    else
+        mg_timer_cancel(attempt->call.loop, &attempt->timer);
+}
+
+static void push_idle(struct mg_attempt *attempt)
+{
+    bool counting = attempt->tap.content && !attempt->paused && attempt->state == MG_ATTEMPT_READING;
+    if (counting)
+        arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
+}
+
+/* ---- start, connect, send -------------------------------------------------------------------- */
+
+static void set_state(struct mg_attempt *attempt, enum mg_attempt_state to)
+{
+    static const unsigned char before[] = {
+        [MG_ATTEMPT_IDLE] = 1 << MG_ATTEMPT_ENDING | 1 << MG_ATTEMPT_CONNECTING | 1 << MG_ATTEMPT_SENDING |
+                            1 << MG_ATTEMPT_WAITING | 1 << MG_ATTEMPT_READING,
+        [MG_ATTEMPT_CONNECTING] = 1 << MG_ATTEMPT_IDLE | 1 << MG_ATTEMPT_SENDING | 1 << MG_ATTEMPT_WAITING,
+        [MG_ATTEMPT_SENDING] = 1 << MG_ATTEMPT_CONNECTING,
+        [MG_ATTEMPT_WAITING] = 1 << MG_ATTEMPT_SENDING,
+        [MG_ATTEMPT_READING] = 1 << MG_ATTEMPT_WAITING | 1 << MG_ATTEMPT_SENDING,
+        [MG_ATTEMPT_ENDING] = 1 << MG_ATTEMPT_CONNECTING | 1 << MG_ATTEMPT_SENDING | 1 << MG_ATTEMPT_WAITING |
+                              1 << MG_ATTEMPT_READING,
+    };
+    assert(before[to] & 1 << attempt->state);
+    attempt->state = to;
+}
+
+void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *call)
+{
+    assert(attempt->state == MG_ATTEMPT_IDLE);
+    forget_answer(attempt);
+    attempt->call = *call;
+    attempt->start_us = now_us(attempt);
+    attempt->head_us = 0;
+    attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->ok = false;
+    attempt->facts = (struct mg_attempt_facts){.hint = MG_CLASS_none};
+    attempt->headers = (struct mg_headers){0};
+    mg_tap_init(&attempt->tap, call->upstream->adapter, call->stream);
+    mg_buf_init(&attempt->body, MG_MAX_HELD_BYTES);
+    mg_timer_start(call->loop, &attempt->total, cut(attempt, call->timeouts.total_ms), on_total_timeout);
+    connect_upstream(attempt, false);
+}
+
+static void connect_upstream(struct mg_attempt *attempt, bool fresh)
+{
+    set_state(attempt, MG_ATTEMPT_CONNECTING);
+    attempt->answered = false;
+    attempt->sent_part = attempt->sent_offset = 0;
+    uint32_t timeout_ms = (uint32_t)cut(attempt, attempt->call.timeouts.connect_ms);
+    arm(attempt, attempt->call.timeouts.connect_ms + 100, on_connect_timeout);
+    if (fresh)
+        mg_pool_get_fresh(attempt->call.pool, &attempt->call.upstream->endpoint, &attempt->connect, timeout_ms, on_connected);
+    else
+        mg_pool_get(attempt->call.pool, &attempt->call.upstream->endpoint, &attempt->connect, timeout_ms, on_connected);
+}
+
+static void mark_dial(struct mg_attempt *attempt, const struct mg_dial *dial)
+{
+    if (dial->marks.dns_us)
+        mark(attempt, MG_MARK_dns, dial->marks.dns_us);
+    if (dial->marks.connect_us)
+        mark(attempt, MG_MARK_connect, dial->marks.connect_us);
+    if (dial->marks.tls_us)
+        mark(attempt, MG_MARK_tls, dial->marks.tls_us);
+}
+
+static void say(struct mg_attempt *attempt, const char *text)
+{
+    snprintf(attempt->tap.error_message, sizeof attempt->tap.error_message, "%s", text);
+}
+
+static void connect_failed(struct mg_attempt *attempt, mg_err result)
+{
+    mark_dial(attempt, &attempt->connect.dial);
+    say(attempt, attempt->connect.dial.reason);
+    if (result == MG_E_TIMEOUT)
+        fail(attempt, MG_CLASS_timeout_connect, NULL, "connect");
+    else
+        fail(attempt, MG_CLASS_network, result == MG_E_RESOLVE ? "dns" : result == MG_E_TLS ? "tls" : "connect", NULL);
+}
+
+static void on_stream_data(void *arg, mg_view bytes);
+static void on_stream_end(void *arg);
+static void on_stream_drain(void *arg);
+static void on_stream_closed(void *arg, mg_err why);
+
+static const struct mg_stream_ops stream_ops = {
+    .on_data = on_stream_data, .on_end = on_stream_end, .on_drain = on_stream_drain, .on_closed = on_stream_closed};
+
+static void on_connected(struct mg_pool_op *op, mg_err result)
+{
+    struct mg_attempt *attempt = mg_container_of(op, struct mg_attempt, connect);
+    if (result != MG_OK) {
+        connect_failed(attempt, result);
+        return;
+    }
+    attempt->stream = op->stream;
+    attempt->call.record->reused = op->reused;
+    if (!op->reused)
+        mark_dial(attempt, &op->dial);
+    mg_stream_set_ops(attempt->stream, &stream_ops, attempt);
+    mg_stream_write_timeout(attempt->stream, attempt->call.timeouts.idle_ms);
+    set_state(attempt, MG_ATTEMPT_SENDING);
+    send_head(attempt);
+}
+
+static mg_err on_head(void *arg, const struct mg_http_response *response);
+static mg_err on_body(void *arg, mg_view bytes);
+static mg_err on_message_end(void *arg);
+
+static const struct mg_http_client_ops client_ops = {.on_head = on_head, .on_body = on_body, .on_end = on_message_end};
+
+/* Head and the first pieces of the body go out in one write. */
+static void send_head(struct mg_attempt *attempt)
+{
+    if (!attempt->client)
+        attempt->client = mg_http_client_new(&answer_limits, &client_ops, attempt);
+    mg_http_client_begin(attempt->client, false);
+    arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
+
+    const struct mg_body *body = attempt->call.body;
+    mg_view parts[MG_BODY_PARTS + 1];
+    size_t count = 0, bytes = 0;
+    parts[count++] = attempt->call.head;
+    while (attempt->sent_part < body->count && bytes + body->parts[attempt->sent_part].len <= SEND_BYTES) {
+        parts[count++] = body->parts[attempt->sent_part];
+        bytes += body->parts[attempt->sent_part++].len;
+    }
+    attempt->call.record->bytes_sent = bytes;
+    mg_err err = mg_stream_write(attempt->stream, parts, count);
+    if (err == MG_OK)
+        send_body(attempt);            /* else on_drain goes on, or on_closed ends it */
+}
+
+static void sent(struct mg_attempt *attempt)
+{
+    mark(attempt, MG_MARK_sent, now_us(attempt));
+    if (attempt->state == MG_ATTEMPT_SENDING)
+        set_state(attempt, MG_ATTEMPT_WAITING);
+    if (!attempt->tap.content)         /* else the answer overtook the body */
+        await_answer(attempt);
+}
+
+static void send_body(struct mg_attempt *attempt)
+{
+    const struct mg_body *body = attempt->call.body;
+    while (attempt->sent_part < body->count) {
+        mg_view part = mg_view_head(mg_view_skip(body->parts[attempt->sent_part], attempt->sent_offset), SEND_BYTES);
+        attempt->sent_offset += part.len;
+        if (attempt->sent_offset == body->parts[attempt->sent_part].len) {
+            attempt->sent_part++;
+            attempt->sent_offset = 0;
+        }
+        attempt->call.record->bytes_sent += part.len;
+        if (mg_stream_write(attempt->stream, &part, 1) != MG_OK)
+            break;
+    }
+    if (attempt->sent_part == body->count)
+        sent(attempt);
+}
+
+static void on_stream_drain(void *arg)
+{
+    struct mg_attempt *attempt = arg;
+    if (attempt->state == MG_ATTEMPT_SENDING) {
+        arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
+        send_body(attempt);
+    }
+}
+
+/* ---- read ------------------------------------------------------------------------------------ */
+
+static void flush_events(struct mg_attempt *attempt)
+{
+    if (!attempt->watch_flush)
+        return;
+    attempt->watch_flush = false;
+    attempt->call.ops->on_flush(attempt->call.arg);
+}
+
+static void on_stream_data(void *arg, mg_view bytes)
+{
+    struct mg_attempt *attempt = arg;
+    size_t used;
+    attempt->answered = true;
+    mark(attempt, MG_MARK_first_byte, now_us(attempt));
+    push_idle(attempt);
+    mg_err err = mg_http_client_feed(attempt->client, bytes, &used);
+    flush_events(attempt);
+    if (attempt->state == MG_ATTEMPT_ENDING || attempt->state == MG_ATTEMPT_IDLE)
+        return;                        /* the answer ended the attempt, or its owner did */
+    if (mg_http_client_complete(attempt->client)) {
+        conclude(attempt);
+    } else if (err != MG_OK) {
+        say(attempt, mg_http_client_reason(attempt->client));
+        fail(attempt, attempt->facts.status ? MG_CLASS_truncated_stream : MG_CLASS_server_error, "protocol", NULL);
+    }
+}
+
+/* A pooled connection that died before a byte of the answer says nothing about the provider. */
+static bool redial(struct mg_attempt *attempt)
+{
+    if (attempt->answered || !attempt->call.record->reused || attempt->call.record->redialed)
+        return false;
+    if (attempt->stream)
+        mg_stream_discard(attempt->stream);
+    attempt->stream = NULL;
+    attempt->call.record->redialed = true;
+    connect_upstream(attempt, true);
+    return true;
+}
+
+static void cut_off(struct mg_attempt *attempt, const char *transport)
+{
+    if (redial(attempt))
+        return;
+    say(attempt, attempt->answered ? "the connection broke in the middle of the answer"
+                                   : "the connection was closed before an answer");
+    fail(attempt, attempt->facts.status ? MG_CLASS_truncated_stream : MG_CLASS_network, transport, NULL);
+}
+
+static void on_stream_end(void *arg)
+{
+    struct mg_attempt *attempt = arg;
+    mg_err err = mg_http_client_eof(attempt->client);
+    flush_events(attempt);
+    if (attempt->state == MG_ATTEMPT_ENDING || attempt->state == MG_ATTEMPT_IDLE)
+        return;
+    if (err == MG_OK && mg_http_client_complete(attempt->client))
+        conclude(attempt);
+    else
+        cut_off(attempt, "closed");
+}
+
+static void on_stream_closed(void *arg, mg_err why)
+{
+    struct mg_attempt *attempt = arg;
+    attempt->stream = NULL;
+    if (why == MG_E_TIMEOUT)
+        fail(attempt, MG_CLASS_timeout_idle, NULL, "idle");
+    else
+        cut_off(attempt, "reset");
+}
+
+static mg_err on_event(void *arg, const struct mg_sse_event *event)
+{
+    struct mg_attempt *attempt = arg;
+    struct mg_tap_event seen = {.content = false};
+    if (!event->is_comment)
+        mg_tap_event(&attempt->tap, event->name, event->data, &seen);
+    if (attempt->tap.failed)
+        return MG_E_CANCELLED;         /* an error inside the 200: nothing of it goes on */
+    if (seen.content) {
+        mark(attempt, MG_MARK_first_token, now_us(attempt));
+        push_idle(attempt);
+    }
+    attempt->watch_flush = true;
+    attempt->call.ops->on_event(attempt->call.arg, event, &seen);
+    return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
+}
+
+static bool content_type_is(const struct mg_attempt *attempt, mg_view wanted)
+{
+    mg_view type = mg_headers_get(attempt->headers, MG_VIEW("content-type"));
+    type = mg_view_trim(mg_view_head(type, mg_view_find(type, ";")));
+    return mg_view_ieq(type, wanted);
+}
+
+static mg_err on_head(void *arg, const struct mg_http_response *response)
+{
+    struct mg_attempt *attempt = arg;
+    if (attempt->state == MG_ATTEMPT_SENDING || attempt->state == MG_ATTEMPT_WAITING)
+        set_state(attempt, MG_ATTEMPT_READING);
+    attempt->head_us = now_us(attempt);
+    attempt->headers = response->headers;
+    attempt->facts.status = response->status;
+    attempt->facts.headers = &attempt->headers;
+    attempt->call.record->status = (uint16_t)response->status;
+    bool good = response->status >= 200 && response->status < 300;
+    attempt->event_stream = good && attempt->call.stream && content_type_is(attempt, MG_VIEW("text/event-stream"));
+    if (attempt->event_stream)
+        attempt->sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_event, attempt);
+    if (good)
+        attempt->call.ops->on_head(attempt->call.arg, response->status, attempt->headers);
+    return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
+}
+
+/* Up to HELD_BYTES an answer is held whole, so that whatever is wrong with it can still be failed
+ * over; beyond, it is handed on as it comes. */
+static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
+{
+    bool good = attempt->facts.status >= 200 && attempt->facts.status < 300;
+    if (!attempt->streaming_body && mg_buf_put(&attempt->body, bytes) == MG_OK)
+        return MG_OK;
+    if (!good || attempt->call.stream)
+        return MG_OK;                  /* an error text of a megabyte: its beginning says enough */
+    if (!attempt->streaming_body) {
+        attempt->streaming_body = true;
+        attempt->tap.content = true;
+        mark(attempt, MG_MARK_first_token, now_us(attempt));
+        attempt->call.ops->on_body(attempt->call.arg, mg_buf_view(&attempt->body));
+    }
+    attempt->call.ops->on_body(attempt->call.arg, bytes);
+    return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
+}
+
+static mg_err on_body(void *arg, mg_view bytes)
+{
+    struct mg_attempt *attempt = arg;
+    attempt->call.record->bytes_received += bytes.len;
+    if (!attempt->event_stream)
+        return hold(attempt, bytes);
+    mg_err err = mg_sse_feed(attempt->sse, bytes);
+    if (attempt->tap.failed && attempt->state == MG_ATTEMPT_READING) {
+        attempt->facts.in_stream = true;
+        fail(attempt, attempt->tap.error_class, NULL, NULL);
+    }
+    return err;
+}
+
+static mg_err on_message_end(void *arg)
+{
+    struct mg_attempt *attempt = arg;
+    mark(attempt, MG_MARK_last_byte, now_us(attempt));
+    return MG_OK;
+}
+
+void mg_attempt_pause(struct mg_attempt *attempt, bool paused)
+{
+    if (attempt->state != MG_ATTEMPT_READING || attempt->paused == paused)
+        return;
+    attempt->paused = paused;
+    mg_stream_read(attempt->stream, !paused);
+    if (paused)
+        mg_timer_cancel(attempt->call.loop, &attempt->timer);
+    else
+        push_idle(attempt);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static uint64_t seconds_until(const char *date)
+{
+    struct tm tm = {0};
+    if (!strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        return 0;
+    time_t then = timegm(&tm), now = time(NULL);
+    return then > now ? (uint64_t)(then - now) : 0;
+}
+
+/* `retry-after-ms` first, then `retry-after` as seconds (decimals allowed) or HTTP date. */
+static uint64_t retry_after_ms(struct mg_headers headers)
+{
+    uint64_t value;
+    if (mg_view_u64(mg_headers_get(headers, MG_VIEW("retry-after-ms")), &value))
+        return value;
+    mg_view text = mg_headers_get(headers, MG_VIEW("retry-after"));
+    mg_view whole = mg_view_cut(&text, '.');
+    if (mg_view_u64(whole, &value))
+        return value < UINT64_MAX / 1000 ? value * 1000 : UINT64_MAX;
+    char date[64];
+    snprintf(date, sizeof date, "%.*s", MG_FMT(whole));
+    return seconds_until(date) * 1000;
+}
+
+static const char *phase_reached(const struct mg_attempt *attempt)
+{
+    const uint64_t *marks = attempt->call.record->mark_us;
+    if (attempt->head_us)
+        return !attempt->call.stream ? "body" : marks[MG_MARK_first_token] ? "stream" : "first_token";
+    if (attempt->stream || marks[MG_MARK_sent])
+        return "headers";
+    return marks[MG_MARK_connect] ? "tls" : marks[MG_MARK_dns] ? "connect" : "dns";
+}
+
+/* A whole answer (or an error body) is complete: what is it? */
+static enum mg_class judge_body(struct mg_attempt *attempt)
+{
+    struct mg_tap *tap = &attempt->tap;
+    int status = attempt->facts.status;
+    if (attempt->streaming_body)
+        return MG_CLASS_none;
+    mg_tap_body(tap, mg_buf_view(&attempt->body));
+    if (status < 200 || status >= 300)
+        return status < 400 ? MG_CLASS_server_error
+                            : mg_adapter_hint(tap->adapter, status, mg_view_cstr(tap->error_type),
+                                              mg_view_cstr(tap->error_code), mg_view_cstr(tap->error_message));
+    if (tap->failed) {
+        attempt->facts.in_stream = true;
+        return tap->error_class;
+    }
+    if (content_type_is(attempt, MG_VIEW("text/html")))
+        return MG_CLASS_server_error;
+    if (tap->malformed)
+        return MG_CLASS_invalid_json;
+    if (attempt->call.stream)
+        return MG_CLASS_server_error;  /* asked for events, got something else */
+    return tap->content || strcmp(tap->finish, "length") == 0 || strcmp(tap->finish, "content_filter") == 0
+               ? MG_CLASS_none : MG_CLASS_empty_response;
+}
+
+/* The events of a stream ended: with all that belongs to an answer? */
+static enum mg_class judge_stream(const struct mg_attempt *attempt)
+{
+    const struct mg_tap *tap = &attempt->tap;
+    if (!tap->finished)
+        return MG_CLASS_truncated_stream;
+    bool may_be_empty = strcmp(tap->finish, "length") == 0 || strcmp(tap->finish, "content_filter") == 0;
+    return tap->content || may_be_empty ? MG_CLASS_none : MG_CLASS_empty_response;
+}
+
+static void take_usage(struct mg_attempt *attempt)
+{
+    struct mg_usage *usage = &attempt->call.record->usage;
+    *usage = attempt->tap.usage;
+    if (usage->reported)
+        return;
+    usage->input_tokens = attempt->call.record->bytes_sent / 4;
+    usage->output_tokens = attempt->tap.content_bytes / 4;
+}
+
+static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout)
+{
+    struct mg_attempt_facts *facts = &attempt->facts;
+    facts->hint = hint;
+    facts->transport = transport;
+    facts->timeout = timeout;
+    facts->phase = phase_reached(attempt);
+    facts->elapsed_ms = (now_us(attempt) - attempt->start_us) / 1000;
+    facts->error_type = mg_view_cstr(attempt->tap.error_type);
+    facts->error_code = mg_view_cstr(attempt->tap.error_code);
+    facts->error_message = mg_view_cstr(attempt->tap.error_message);
+    facts->body_head = mg_view_head(mg_buf_view(&attempt->body), BODY_HEAD_BYTES);
+    facts->retry_after_ms = facts->headers ? retry_after_ms(attempt->headers) : 0;
+}
+
+static void release_stream(struct mg_attempt *attempt, bool reusable)
+{
+    struct mg_stream *stream = attempt->stream;
+    attempt->stream = NULL;
+    if (!stream)
+        return;
+    if (reusable)
+        mg_pool_put(attempt->call.pool, &attempt->call.upstream->endpoint, stream);
+    else
+        mg_stream_discard(stream);
+}
+
+static void on_deferred_end(struct mg_defer *defer)
+{
+    struct mg_attempt *attempt = mg_container_of(defer, struct mg_attempt, end);
+    set_state(attempt, MG_ATTEMPT_IDLE);
+    attempt->call.ops->on_end(attempt->call.arg);
+}
+
+/* The one way out but mg_attempt_cancel(). */
+static void end(struct mg_attempt *attempt)
+{
+    take_usage(attempt);
+    stop_timers(attempt);
+    mg_pool_cancel(&attempt->connect);
+    set_state(attempt, MG_ATTEMPT_ENDING);
+    mg_loop_defer(attempt->call.loop, &attempt->end, on_deferred_end);
+}
+
+static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout)
+{
+    fill_facts(attempt, hint, transport, timeout);
+    release_stream(attempt, false);
+    end(attempt);
+}
+
+/* The message is complete on the wire. */
+static void conclude(struct mg_attempt *attempt)
+{
+    enum mg_class hint = attempt->event_stream ? judge_stream(attempt) : judge_body(attempt);
+    bool all_sent = attempt->call.record->mark_us[MG_MARK_sent] != 0;
+    attempt->ok = hint == MG_CLASS_none;
+    if (attempt->ok && !attempt->event_stream)
+        mark(attempt, MG_MARK_first_token, now_us(attempt));
+    fill_facts(attempt, hint, NULL, NULL);
+    release_stream(attempt, all_sent && mg_http_client_keep_alive(attempt->client));
+    if (attempt->ok && !attempt->event_stream && !attempt->streaming_body)
+        attempt->call.ops->on_body(attempt->call.arg, mg_buf_view(&attempt->body));
+    if (attempt->state != MG_ATTEMPT_IDLE)
+        end(attempt);
+}
+
+static void forget_answer(struct mg_attempt *attempt)
+{
+    mg_sse_free(attempt->sse);
+    attempt->sse = NULL;
+    mg_buf_fini(&attempt->body);
+}
+
+void mg_attempt_cancel(struct mg_attempt *attempt)
+{
+    if (attempt->state == MG_ATTEMPT_IDLE)
+        return;
+    take_usage(attempt);
+    stop_timers(attempt);
+    mg_pool_cancel(&attempt->connect);
+    mg_loop_defer_cancel(&attempt->end);
+    release_stream(attempt, false);
+    set_state(attempt, MG_ATTEMPT_IDLE);
+}
+
+void mg_attempt_fini(struct mg_attempt *attempt)
+{
+    mg_attempt_cancel(attempt);
+    forget_answer(attempt);
+    mg_http_client_free(attempt->client);
+    attempt->client = NULL;
+}

@@ -1,0 +1,91 @@
+/* attempt.h - one upstream call: connect, send, read, tap, and say how it ended.
+ *
+ *   IDLE ─start─▶ CONNECTING ─▶ SENDING ─▶ WAITING ─head─▶ READING ─▶ ENDING ─▶ IDLE
+ *                     ▲            │ dead pooled connection before a byte of the answer
+ *                     └────────────┘ (once, on a fresh one; not counted as an attempt)
+ *
+ * The attempt decides nothing about policy: it ends with facts and a hint (the class that status,
+ * body, stream and timers suggest), and the relay asks the taxonomy. What it hands on before its
+ * end (events, body bytes) came out of a 2xx answer that has not failed so far. Loop thread only. */
+#ifndef MG_RELAY_ATTEMPT_H
+#define MG_RELAY_ATTEMPT_H
+
+#include "chat/request.h"
+#include "http/client.h"
+#include "http/sse.h"
+#include "io/pool.h"
+#include "relay/policy.h"
+#include "relay/upstream.h"
+
+struct mg_attempt;
+
+/* All come from the loop, never from inside mg_attempt_start(). */
+struct mg_attempt_ops {
+    void (*on_head)(void *arg, int status, struct mg_headers headers);       /* of a 2xx answer; borrowed until on_end */
+    void (*on_event)(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen);
+    void (*on_flush)(void *arg);       /* after the events of one read: write them together */
+    void (*on_body)(void *arg, mg_view bytes);   /* of a whole answer: all at once when it fits HELD_BYTES, else as it comes */
+    void (*on_end)(void *arg);         /* once, last touch; read facts, tap, body and ok */
+};
+
+struct mg_attempt_call {               /* what to send; borrowed until on_end */
+    struct mg_loop *loop;
+    struct mg_pool *pool;
+    const struct mg_upstream *upstream;
+    mg_view head;                      /* complete request head */
+    const struct mg_body *body;
+    bool stream;
+    struct mg_timeouts timeouts;
+    uint64_t deadline_us;              /* monotonic; every timer is cut to it */
+    struct mg_attempt_record *record;  /* marks and counts are stored here */
+    const struct mg_attempt_ops *ops;
+    void *arg;
+};
+
+enum mg_attempt_state {
+    MG_ATTEMPT_IDLE,                   /* not started, or ended and the memory is the caller's */
+    MG_ATTEMPT_CONNECTING,             /* asked the pool for a connection */
+    MG_ATTEMPT_SENDING,                /* head and body are going out */
+    MG_ATTEMPT_WAITING,                /* all sent, no head of the answer yet */
+    MG_ATTEMPT_READING,                /* the answer is arriving */
+    MG_ATTEMPT_ENDING                  /* the end is known and will be told this turn */
+};
+
+struct mg_attempt {                    /* caller-owned memory, zeroed before the first use; fields belong to attempt.c */
+    enum mg_attempt_state state;
+    struct mg_attempt_call call;
+    uint64_t start_us;
+    struct mg_pool_op connect;
+    struct mg_stream *stream;          /* owned while not NULL */
+    struct mg_http_client *client;     /* owned; kept between attempts */
+    struct mg_sse *sse;                /* owned; of this answer */
+    struct mg_timer timer;             /* connect, then first token, then idle */
+    struct mg_timer total;
+    struct mg_defer end;
+    size_t sent_part, sent_offset;     /* how far the body went */
+    uint64_t head_us;
+    bool answered;                     /* bytes of the answer came on this connection */
+    bool paused;                       /* the client is slow: no idle timer */
+    bool streaming_body;               /* a whole answer outgrew HELD_BYTES and is passed on */
+    bool event_stream;                 /* the answer is framed as events */
+    bool watch_flush;                  /* events were handed on since the last on_flush */
+
+    /* For the owner, valid in on_end. */
+    bool ok;                           /* the answer is complete and nothing is wrong with it */
+    struct mg_attempt_facts facts;     /* candidate, number, reason and tries are the relay's to fill */
+    struct mg_tap tap;
+    struct mg_buf body;                /* of an answer that was not handed on; ≤ HELD_BYTES */
+    struct mg_headers headers;         /* of the answer */
+};
+
+void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *call);
+
+/* Closes the connection at once; on_end never comes. The record keeps what was seen. Harmless when idle. */
+void mg_attempt_cancel(struct mg_attempt *attempt);
+
+void mg_attempt_pause(struct mg_attempt *attempt, bool paused);
+
+/* Frees what is kept between attempts. */
+void mg_attempt_fini(struct mg_attempt *attempt);
+
+#endif

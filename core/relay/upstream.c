@@ -1,0 +1,210 @@
+#include "relay/upstream.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "http/headers.h"
+#include "io/tls.h"
+
+/* Client contexts are shared by all generations: parsing the system's certificates takes
+ * milliseconds and most providers trust the same ones. Entries live as long as the process. */
+enum { TLS_CACHE = 64 };
+
+static struct tls_entry {
+    char *identity;          /* owned; "ca|cert|key|verify" */
+    struct mg_tls_context *context;    /* one reference */
+} tls_cache[TLS_CACHE];
+static int tls_cached;
+static pthread_mutex_t tls_lock = PTHREAD_MUTEX_INITIALIZER;
+
+bool mg_url_parse(mg_view url, struct mg_url *out_url)
+{
+    struct mg_url parts = {.https = mg_view_starts(url, MG_VIEW("https://"))};
+    if (!parts.https && !mg_view_starts(url, MG_VIEW("http://")))
+        return false;
+    mg_view rest = mg_view_skip(url, parts.https ? 8 : 7);
+    mg_view authority = mg_view_head(rest, mg_view_find(rest, "/?#"));
+    parts.path = mg_view_skip(rest, authority.len);
+    while (mg_view_ends(parts.path, MG_VIEW("/")))
+        parts.path.len--;
+
+    bool bracketed = mg_view_starts(authority, MG_VIEW("["));
+    parts.host = bracketed ? mg_view_head(mg_view_skip(authority, 1), mg_view_find(authority, "]") - 1)
+                           : mg_view_head(authority, mg_view_find(authority, ":"));
+    mg_view port = mg_view_skip(authority, parts.host.len + (bracketed ? 2 : 0));
+    uint64_t number = parts.https ? 443 : 80;
+    if (port.len && (port.ptr[0] != ':' || !mg_view_u64(mg_view_skip(port, 1), &number) || number == 0 || number > 65535))
+        return false;
+    parts.port = (int)number;
+    if (parts.host.len == 0 || mg_view_find(parts.path, "?#") < parts.path.len)
+        return false;
+    *out_url = parts;
+    return true;
+}
+
+static struct mg_tls_context *find_context(const char *identity)
+{
+    for (int i = 0; i < tls_cached; i++)
+        if (strcmp(tls_cache[i].identity, identity) == 0)
+            return mg_tls_ref(tls_cache[i].context);
+    return NULL;
+}
+
+static mg_err client_context(const struct mg_config_provider *config, struct mg_arena *arena,
+                             struct mg_tls_context **out_context, struct mg_diag *diag)
+{
+    const char *identity = mg_arena_printf(arena, "%s|%s|%s|%d", config->ca ? config->ca : "",
+                                           config->client_cert ? config->client_cert : "",
+                                           config->client_key ? config->client_key : "", config->verify).ptr;
+    struct mg_tls_client_options options = {
+        .ca_file = config->ca,
+        .insecure = !config->verify,
+        .cert_file = config->client_cert,
+        .key_file = config->client_key,
+    };
+    bool own_files = config->ca || config->client_cert;   /* read again at each reload: they may have changed */
+    pthread_mutex_lock(&tls_lock);
+    struct mg_tls_context *context = own_files ? NULL : find_context(identity);
+    bool cached = context != NULL;
+    mg_err err = context ? MG_OK : mg_tls_client_new(&options, &context, diag);
+    if (err == MG_OK && !own_files && tls_cached < TLS_CACHE && !cached)
+        tls_cache[tls_cached++] = (struct tls_entry){mg_strdup(identity), mg_tls_ref(context)};
+    pthread_mutex_unlock(&tls_lock);
+    if (err == MG_OK)
+        *out_context = context;
+    return err;
+}
+
+static mg_err refuse(const struct mg_config_provider *config, struct mg_diag *diag, const char *what)
+{
+    return mg_diag_set(diag, MG_E_CONFIG, NULL, config->line, "providers.%s: %s", config->name, what);
+}
+
+static mg_err choose_proxy(struct mg_upstream *upstream, bool https, const char *default_proxy, struct mg_diag *diag)
+{
+    const char *url = upstream->config->proxy ? upstream->config->proxy : default_proxy;
+    bool use = false;
+    if (url && *url) {
+        use = mg_proxy_parse(mg_view_cstr(url), &upstream->proxy);
+        if (!use)
+            return refuse(upstream->config, diag, "proxy must be http://host:port");
+    } else if (!url) {
+        use = mg_proxy_from_env(https, upstream->endpoint.host, upstream->endpoint.port, &upstream->proxy);
+    }
+    if (use)
+        upstream->endpoint.proxy = &upstream->proxy;
+    return MG_OK;
+}
+
+static mg_err put_optional(struct mg_buf *head, const char *name, const char *value)
+{
+    return value ? mg_http_put_header(head, mg_view_cstr(name), mg_view_cstr(value)) : MG_OK;
+}
+
+static mg_err put_credential(struct mg_buf *head, const struct mg_upstream *upstream)
+{
+    const struct mg_adapter_decl *decl = mg_adapter_declaration(upstream->adapter);
+    if (!upstream->config->api_key)
+        return MG_OK;
+    struct mg_buf value;
+    mg_buf_init(&value, 65536);
+    mg_err err = mg_buf_putf(&value, "%s%s", decl->auth_prefix, upstream->config->api_key);
+    if (err == MG_OK)
+        err = mg_http_put_header(head, mg_view_cstr(decl->auth_header), mg_buf_view(&value));
+    if (value.ptr)
+        mg_wipe(value.ptr, value.cap);
+    mg_buf_fini(&value);
+    return err;
+}
+
+static mg_err put_fixed(struct mg_buf *head, const struct mg_upstream *upstream, const struct mg_url *url)
+{
+    bool plain_port = url->port == (url->https ? 443 : 80);
+    bool v6 = mg_view_find(url->host, ":") < url->host.len;
+    char host[300], port[16] = "";
+    if (!plain_port)
+        snprintf(port, sizeof port, ":%d", url->port);
+    snprintf(host, sizeof host, "%s%.*s%s%s", v6 ? "[" : "", MG_FMT(url->host), v6 ? "]" : "", port);
+    MG_TRY(mg_http_put_header(head, MG_VIEW("host"), mg_view_cstr(host)));
+    MG_TRY(mg_http_put_header(head, MG_VIEW("accept-encoding"), MG_VIEW("identity")));
+    MG_TRY(put_credential(head, upstream));
+    MG_TRY(put_optional(head, "openai-organization", upstream->config->organization));
+    MG_TRY(put_optional(head, "openai-project", upstream->config->openai_project));
+    for (int i = 0; i < upstream->config->header_count; i++)
+        MG_TRY(put_optional(head, upstream->config->header_names[i], upstream->config->header_values[i]));
+    return MG_OK;
+}
+
+static mg_err write_head(struct mg_upstream *upstream, const struct mg_url *url)
+{
+    struct mg_buf head;
+    mg_buf_init(&head, MG_MAX_HEADER_BYTES);
+    mg_err err = put_fixed(&head, upstream, url);
+    if (err == MG_OK)
+        upstream->fixed_head = mg_arena_dup(&upstream->arena, mg_buf_view(&head));
+    if (head.ptr)
+        mg_wipe(head.ptr, head.cap);
+    mg_buf_fini(&head);
+    return err;
+}
+
+static mg_err fill(struct mg_upstream *upstream, const char *base_url, const char *default_proxy, struct mg_diag *diag)
+{
+    const struct mg_config_provider *config = upstream->config;
+    if (!base_url)
+        base_url = config->base_url ? config->base_url : mg_adapter_declaration(upstream->adapter)->base_url;
+    struct mg_url url;
+    if (!base_url || !mg_url_parse(mg_view_cstr(base_url), &url))
+        return refuse(config, diag, "base_url must be http(s)://host[:port][/path]");
+    upstream->base_path = mg_arena_dup(&upstream->arena, url.path);
+    upstream->endpoint = (struct mg_endpoint){
+        .host = mg_arena_dup(&upstream->arena, url.host).ptr,
+        .port = url.port,
+    };
+    MG_TRY(choose_proxy(upstream, url.https, default_proxy, diag));
+    upstream->endpoint.key = mg_arena_printf(&upstream->arena, "%s://%s:%d via %s:%d", url.https ? "https" : "http",
+                                             upstream->endpoint.host, url.port, upstream->proxy.host,
+                                             upstream->proxy.port).ptr;
+    if (url.https)
+        MG_TRY(client_context(config, &upstream->arena, &upstream->endpoint.tls, diag));
+    if (write_head(upstream, &url) != MG_OK)
+        return refuse(config, diag, "api_key or a header holds a control character, or they are too long");
+    return MG_OK;
+}
+
+mg_err mg_upstream_new(const struct mg_config_provider *config, const struct mg_adapter *adapter, const char *base_url,
+                       const char *default_proxy, struct mg_upstream **out_upstream, struct mg_diag *diag)
+{
+    struct mg_upstream *upstream = mg_new(struct mg_upstream);
+    mg_arena_init(&upstream->arena, 1024);
+    upstream->config = config;
+    upstream->adapter = adapter;
+    mg_err err = fill(upstream, base_url, default_proxy, diag);
+    if (err != MG_OK) {
+        mg_upstream_free(upstream);
+        return err;
+    }
+    *out_upstream = upstream;
+    return MG_OK;
+}
+
+void mg_upstream_free(struct mg_upstream *upstream)
+{
+    if (!upstream)
+        return;
+    mg_tls_unref(upstream->endpoint.tls);
+    if (upstream->fixed_head.len)
+        mg_wipe((char *)upstream->fixed_head.ptr, upstream->fixed_head.len);
+    mg_wipe(&upstream->proxy, sizeof upstream->proxy);
+    mg_arena_fini(&upstream->arena);
+    mg_free(upstream);
+}
+
+bool mg_upstream_sets(const struct mg_upstream *upstream, mg_view name)
+{
+    for (int i = 0; i < upstream->config->header_count; i++)
+        if (mg_view_ieq(name, mg_view_cstr(upstream->config->header_names[i])))
+            return true;
+    return false;
+}

@@ -1,0 +1,41 @@
+/* upstream.h - one provider of one generation, ready to be called: endpoint, dialect, fixed headers.
+ *
+ * Immutable after mg_upstream_new(); shared by all workers. Holds the credential in plain text as part
+ * of `fixed_head` and wipes it when it is freed. */
+#ifndef MG_RELAY_UPSTREAM_H
+#define MG_RELAY_UPSTREAM_H
+
+#include "chat/adapter.h"
+#include "config/config.h"
+#include "io/dial.h"
+
+struct mg_upstream {
+    struct mg_arena arena;             /* owns the strings */
+    const struct mg_config_provider *config;   /* borrowed from the generation */
+    const struct mg_adapter *adapter;  /* borrowed from the generation */
+    struct mg_endpoint endpoint;
+    struct mg_proxy proxy;             /* used when endpoint.proxy points here */
+    mg_view base_path;                 /* "/v1"; no trailing slash */
+    mg_view fixed_head;                /* header lines sent with every attempt: host, credential, configured ones */
+};
+
+/* base_url NULL: the provider's, or the adapter's. default_proxy is the gateway's `proxy`, NULL: the
+ * environment decides. Reads certificate files: not on a worker's loop. The diag names the provider. */
+MG_MUST_USE mg_err mg_upstream_new(const struct mg_config_provider *config, const struct mg_adapter *adapter,
+                                   const char *base_url, const char *default_proxy,
+                                   struct mg_upstream **out_upstream, struct mg_diag *diag);
+void mg_upstream_free(struct mg_upstream *upstream);          /* NULL is a no-op */
+
+/* True when a header of that name is among the fixed ones: the client's is then not forwarded. */
+bool mg_upstream_sets(const struct mg_upstream *upstream, mg_view name);
+
+/* A URL's parts; views into url. False when it is no http(s) URL with a host. */
+struct mg_url {
+    bool https;
+    mg_view host;                      /* without brackets */
+    int port;
+    mg_view path;                      /* without a trailing slash; may be empty */
+};
+bool mg_url_parse(mg_view url, struct mg_url *out_url);
+
+#endif
