@@ -87,6 +87,9 @@ bool mg_http_server_has_head(const struct mg_http_server *s);
 /* True after on_end and until next. */
 bool mg_http_server_complete(const struct mg_http_server *s);
 
+/* The request on_head was given; only from on_head until next. */
+const struct mg_http_request *mg_http_server_request(const struct mg_http_server *s);
+
 /* The request is done with: forgets it and keeps at most 4 KiB of memory. Only when complete. */
 void mg_http_server_next(struct mg_http_server *s);
 
