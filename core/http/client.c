@@ -38,6 +38,7 @@ static const char *fill_response(struct mg_http_client *c);
 
 static const llhttp_settings_t settings = {
     MG_HTTP_MESSAGE_CALLBACKS,
+    .on_status = mg_http_message_on_ignored,
     .on_headers_complete = on_head,
     .on_body = on_body,
     .on_message_complete = on_end,

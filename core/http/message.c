@@ -167,7 +167,7 @@ int mg_http_message_on_value(llhttp_t *parser, const char *at, size_t len)
     return keep(m, mg_view_of(at, len));
 }
 
-int mg_http_message_on_extension(llhttp_t *parser, const char *at, size_t len)
+int mg_http_message_on_ignored(llhttp_t *parser, const char *at, size_t len)
 {
     return count_bytes(parser->data, len);
 }

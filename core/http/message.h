@@ -19,7 +19,7 @@ struct mg_http_message {
     size_t count;                      /* of items */
     size_t cap;
     size_t start_bytes;                /* bytes of the start line at the front of `bytes` */
-    size_t counted_bytes;              /* towards limits->header_bytes; trailers and chunk extensions too */
+    size_t counted_bytes;              /* towards limits->header_bytes, dropped ones included */
     size_t trailers;                   /* trailer lines */
     uint64_t body_bytes;               /* delivered so far */
     bool in_name;                      /* the next piece of a name belongs to the current header */
@@ -40,13 +40,13 @@ struct mg_http_framing {
     .on_header_field = mg_http_message_on_field,                                                   \
     .on_header_field_complete = mg_http_message_on_field_end,                                      \
     .on_header_value = mg_http_message_on_value,                                                   \
-    .on_chunk_extension_name = mg_http_message_on_extension,                                       \
-    .on_chunk_extension_value = mg_http_message_on_extension
+    .on_chunk_extension_name = mg_http_message_on_ignored,                                       \
+    .on_chunk_extension_value = mg_http_message_on_ignored
 
 int mg_http_message_on_field(llhttp_t *parser, const char *at, size_t len);
 int mg_http_message_on_field_end(llhttp_t *parser);
 int mg_http_message_on_value(llhttp_t *parser, const char *at, size_t len);
-int mg_http_message_on_extension(llhttp_t *parser, const char *at, size_t len);
+int mg_http_message_on_ignored(llhttp_t *parser, const char *at, size_t len); /* counted only */
 
 /* settings is static. A response's faults are MG_E_PROTOCOL whatever they are; a request's are
  * MG_E_BAD_REQUEST and MG_E_HEADERS_TOO_LARGE. */

@@ -18,7 +18,7 @@
 
 struct mg_http_limits {
     size_t target_bytes;     /* request target; MG_E_HEADERS_TOO_LARGE above */
-    size_t header_bytes;     /* names and values, trailers and chunk extensions included */
+    size_t header_bytes;     /* header lines; trailers, chunk extensions, reason phrase count too */
     size_t header_count;     /* header lines, and again trailer lines */
     uint64_t body_bytes;     /* MG_E_TOO_LARGE above; UINT64_MAX for none */
 };
