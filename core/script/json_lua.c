@@ -1,0 +1,510 @@
+#include "script/json_lua.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "http/json_scan.h"
+#include "script/args.h"
+#include "script/json_patch.h"
+
+/* Lists carry a metatable, found in the registry under this number, so that an empty one stays a list. */
+enum { ARRAY_META = 0x6d670002 };
+
+enum { STACK_PER_LEVEL = 4, ENCODE_BYTES = 8388608, PATCHES = 32 };
+
+struct member {                        /* of an object being written: where it stands in `out` */
+    mg_view key;                       /* borrowed from the table */
+    size_t offset, len;
+};
+
+struct writer {
+    lua_State *L;
+    struct mg_lua *lua;
+    struct mg_buf *out;
+    const char *why;
+    uint32_t steps;
+};
+
+static mg_err put_value(struct writer *w, int index, int depth);
+static void push_value(lua_State *L, mg_view *rest, struct mg_buf *scratch, int depth);
+
+static mg_err refuse(struct writer *w, mg_err err, const char *why)
+{
+    w->why = why;
+    return err;
+}
+
+/* ---- Lua to JSON */
+
+static bool is_marked_array(lua_State *L, int index)
+{
+    if (!lua_getmetatable(L, index))
+        return false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ARRAY_META);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same;
+}
+
+static mg_err put_number(struct writer *w, double number)
+{
+    char text[40];
+    if (!isfinite(number))
+        return refuse(w, MG_E_BAD_REQUEST, "a number that is not finite");
+    if (number == floor(number) && fabs(number) < 9007199254740992.0)
+        return mg_buf_putf(w->out, "%lld", (long long)number);
+    for (int digits = 15; digits <= 17; digits++) {
+        int len = snprintf(text, sizeof text, "%.*g", digits, number);
+        if (strtod(text, NULL) == number || digits == 17)
+            return mg_buf_put(w->out, mg_view_of(text, (size_t)len));
+    }
+    return MG_OK;
+}
+
+static mg_err put_string(struct writer *w, mg_view text)
+{
+    MG_TRY(mg_buf_putc(w->out, '"'));
+    MG_TRY(mg_buf_put_json(w->out, text));
+    return mg_buf_putc(w->out, '"');
+}
+
+/* What kind of table: counts its members; false when keys of both kinds, or others, occur. */
+static bool measure(lua_State *L, int index, size_t *out_count, bool *out_list)
+{
+    size_t numbers = 0, strings = 0;
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+        int type = lua_type(L, -2);
+        if (type != LUA_TNUMBER && type != LUA_TSTRING) {
+            lua_pop(L, 2);
+            return false;
+        }
+        numbers += type == LUA_TNUMBER;
+        strings += type == LUA_TSTRING;
+    }
+    *out_count = numbers + strings;
+    *out_list = numbers > 0 || (strings == 0 && is_marked_array(L, index));
+    return numbers == 0 || strings == 0;
+}
+
+static mg_err put_list(struct writer *w, int index, size_t count, int depth)
+{
+    if (lua_objlen(w->L, index) != count)
+        return refuse(w, MG_E_BAD_REQUEST, "a list with holes");
+    MG_TRY(mg_buf_putc(w->out, '['));
+    for (size_t i = 1; i <= count; i++) {
+        if (i > 1)
+            MG_TRY(mg_buf_putc(w->out, ','));
+        lua_rawgeti(w->L, index, (int)i);
+        mg_err err = lua_isnil(w->L, -1) ? refuse(w, MG_E_BAD_REQUEST, "a list with holes")
+                                         : put_value(w, lua_gettop(w->L), depth + 1);
+        lua_pop(w->L, 1);
+        MG_TRY(err);
+    }
+    return mg_buf_putc(w->out, ']');
+}
+
+static int by_key(const void *a, const void *b)
+{
+    mg_view x = ((const struct member *)a)->key, y = ((const struct member *)b)->key;
+    int order = memcmp(x.ptr, y.ptr, MG_MIN(x.len, y.len));
+    return order ? order : (x.len > y.len) - (x.len < y.len);
+}
+
+/* Members are written as the table gives them and then put into order: a value is looked up once, by position, which
+ * needs no string made and so cannot fail. */
+static mg_err put_members(struct writer *w, int index, struct member *members, size_t count, int depth)
+{
+    size_t at = 0;
+    for (lua_pushnil(w->L); lua_next(w->L, index); lua_pop(w->L, 1)) {
+        size_t len = 0;
+        const char *key = lua_tolstring(w->L, -2, &len);
+        struct member *member = &members[at++];
+        *member = (struct member){mg_view_of(key, len), w->out->len, 0};
+        mg_err err = put_string(w, member->key);
+        if (err == MG_OK)
+            err = mg_buf_putc(w->out, ':');
+        if (err == MG_OK)
+            err = put_value(w, lua_gettop(w->L), depth + 1);
+        if (err == MG_OK)
+            err = mg_buf_putc(w->out, ',');
+        if (err != MG_OK) {
+            lua_pop(w->L, 2);
+            return err;
+        }
+        member->len = w->out->len - member->offset;
+    }
+    return MG_OK;
+}
+
+static void sort_members(struct writer *w, struct member *members, size_t count, size_t from)
+{
+    char *base = w->out->ptr + w->out->start;
+    size_t len = w->out->len - from, at = 0;
+    char *sorted = mg_alloc(len);
+    qsort(members, count, sizeof *members, by_key);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(sorted + at, base + members[i].offset, members[i].len);
+        at += members[i].len;
+    }
+    memcpy(base + from, sorted, len);
+    mg_free(sorted);
+}
+
+static mg_err put_object(struct writer *w, int index, size_t count, int depth)
+{
+    MG_TRY(mg_buf_putc(w->out, '{'));
+    if (count == 0)
+        return mg_buf_putc(w->out, '}');
+    struct member *members = mg_new_array(struct member, count);
+    size_t from = w->out->len;
+    mg_err err = put_members(w, index, members, count, depth);
+    if (err == MG_OK) {
+        sort_members(w, members, count, from);
+        w->out->ptr[w->out->start + w->out->len - 1] = '}';    /* was the last comma */
+    }
+    mg_free(members);
+    return err;
+}
+
+static mg_err put_table(struct writer *w, int index, int depth)
+{
+    size_t count = 0;
+    bool list = false;
+    if (depth > MG_MAX_JSON_DEPTH)
+        return refuse(w, MG_E_BAD_REQUEST, "a table nested too deeply, or in itself");
+    if (!measure(w->L, index, &count, &list))
+        return refuse(w, MG_E_BAD_REQUEST, "a table that is neither a list nor an object");
+    return list ? put_list(w, index, count, depth) : put_object(w, index, count, depth);
+}
+
+static mg_err put_value(struct writer *w, int index, int depth)
+{
+    size_t len = 0;
+    if (++w->steps % 1024 == 0 && mg_lua_fatal(w->lua))
+        return refuse(w, MG_E_TIMEOUT, "too much for the time that is left");
+    switch (lua_type(w->L, index)) {
+    case LUA_TNUMBER:
+        return put_number(w, lua_tonumber(w->L, index));
+    case LUA_TBOOLEAN:
+        return mg_buf_put(w->out, lua_toboolean(w->L, index) ? MG_VIEW("true") : MG_VIEW("false"));
+    case LUA_TSTRING: {
+        const char *text = lua_tolstring(w->L, index, &len);
+        return put_string(w, mg_view_of(text, len));
+    }
+    case LUA_TTABLE:
+        return put_table(w, index, depth);
+    case LUA_TLIGHTUSERDATA:
+        if (!lua_touserdata(w->L, index))
+            return mg_buf_put(w->out, MG_VIEW("null"));
+        /* fall through */
+    default:
+        return refuse(w, MG_E_BAD_REQUEST, "a value JSON has no word for (a function, userdata or nil)");
+    }
+}
+
+mg_err mg_lua_put_json(lua_State *L, int index, struct mg_buf *out, const char **out_why)
+{
+    struct writer w = {L, mg_lua_of(L), out, "it is too large", 0};
+    int top = lua_gettop(L);
+    if (index < 0)
+        index = top + index + 1;
+    luaL_checkstack(L, STACK_PER_LEVEL * (MG_MAX_JSON_DEPTH + 2), "JSON");
+    mg_err err = put_value(&w, index, 1);
+    lua_settop(L, top);
+    if (err != MG_OK && out_why)
+        *out_why = w.why;
+    return err;
+}
+
+/* ---- JSON to Lua: the document was checked, so the walk only has to follow it */
+
+static void skip_blanks(mg_view *rest)
+{
+    while (rest->len > 0 && (*rest->ptr == ' ' || *rest->ptr == '\t' || *rest->ptr == '\n' || *rest->ptr == '\r'))
+        *rest = mg_view_skip(*rest, 1);
+}
+
+static char next_char(mg_view *rest)
+{
+    skip_blanks(rest);
+    return rest->len > 0 ? *rest->ptr : '\0';
+}
+
+static mg_view string_span(mg_view rest)
+{
+    size_t at = 1;
+    while (at < rest.len && rest.ptr[at] != '"')
+        at += rest.ptr[at] == '\\' ? 2 : 1;
+    return mg_view_head(rest, at + 1);
+}
+
+static void push_string(lua_State *L, mg_view *rest, struct mg_buf *scratch)
+{
+    mg_view span = string_span(*rest), text = MG_VIEW_NONE;
+    *rest = mg_view_skip(*rest, span.len);
+    mg_lua_check(L, mg_json_span_text(span, scratch, &text), "JSON text");
+    mg_lua_push_view(L, text);
+}
+
+static void push_list(lua_State *L, mg_view *rest, struct mg_buf *scratch, int depth)
+{
+    *rest = mg_view_skip(*rest, 1);
+    lua_newtable(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ARRAY_META);
+    lua_setmetatable(L, -2);
+    for (int i = 1; next_char(rest) != ']'; i++) {
+        push_value(L, rest, scratch, depth + 1);
+        lua_rawseti(L, -2, i);
+        if (i % 1024 == 0)
+            mg_lua_poll(L);
+        if (next_char(rest) == ',')
+            *rest = mg_view_skip(*rest, 1);
+    }
+    *rest = mg_view_skip(*rest, 1);
+}
+
+static void push_object(lua_State *L, mg_view *rest, struct mg_buf *scratch, int depth)
+{
+    *rest = mg_view_skip(*rest, 1);
+    lua_newtable(L);
+    for (int i = 1; next_char(rest) != '}'; i++) {
+        push_string(L, rest, scratch);
+        if (next_char(rest) == ':')
+            *rest = mg_view_skip(*rest, 1);
+        push_value(L, rest, scratch, depth + 1);
+        lua_rawset(L, -3);
+        if (i % 1024 == 0)
+            mg_lua_poll(L);
+        if (next_char(rest) == ',')
+            *rest = mg_view_skip(*rest, 1);
+    }
+    *rest = mg_view_skip(*rest, 1);
+}
+
+static void push_number(lua_State *L, mg_view *rest)
+{
+    size_t len = mg_view_find(*rest, ",]} \t\r\n");
+    double number = 0;
+    mg_json_span_double(mg_view_head(*rest, len), &number);
+    *rest = mg_view_skip(*rest, len);
+    lua_pushnumber(L, number);
+}
+
+static void push_value(lua_State *L, mg_view *rest, struct mg_buf *scratch, int depth)
+{
+    luaL_checkstack(L, STACK_PER_LEVEL, "JSON");
+    switch (next_char(rest)) {
+    case '{':
+        push_object(L, rest, scratch, depth);
+        return;
+    case '[':
+        push_list(L, rest, scratch, depth);
+        return;
+    case '"':
+        push_string(L, rest, scratch);
+        return;
+    case 't':
+        *rest = mg_view_skip(*rest, 4);
+        lua_pushboolean(L, true);
+        return;
+    case 'f':
+        *rest = mg_view_skip(*rest, 5);
+        lua_pushboolean(L, false);
+        return;
+    case 'n':
+        *rest = mg_view_skip(*rest, 4);
+        lua_pushlightuserdata(L, NULL);
+        return;
+    default:
+        push_number(L, rest);
+    }
+}
+
+static void push_checked(lua_State *L, mg_view text)
+{
+    struct mg_buf *scratch = mg_lua_scratch(L, text.len + 1);
+    push_value(L, &text, scratch, 1);
+    mg_buf_fini(scratch);
+    lua_replace(L, -2);                /* the value instead of the scratch */
+}
+
+void mg_lua_push_json(lua_State *L, mg_view text)
+{
+    struct mg_json_error error = {0, ""};
+    if (mg_view_empty(text)) {
+        lua_pushnil(L);
+        return;
+    }
+    if (mg_json_check(text, &error) != MG_OK)
+        luaL_error(L, "not JSON: at byte %d: %s", (int)error.offset, error.reason);
+    push_checked(L, text);
+}
+
+/* ---- moongate.json */
+
+static int json_encode(lua_State *L)
+{
+    const char *why = NULL;
+    if (lua_isnone(L, 1))
+        mg_lua_bad(L, 1, "moongate.json.encode: value", "given");
+    struct mg_buf *out = mg_lua_scratch(L, ENCODE_BYTES);
+    mg_err err = mg_lua_put_json(L, 1, out, &why);
+    mg_lua_poll(L);
+    if (err == MG_E_TOO_LARGE)
+        return mg_lua_fail(L, "too_large", false, "moongate.json.encode: more than %d bytes", ENCODE_BYTES);
+    if (err != MG_OK)
+        return luaL_error(L, "moongate.json.encode: %s", why);
+    mg_lua_push_view(L, mg_buf_view(out));
+    mg_buf_fini(out);
+    return 1;
+}
+
+/* Depth of a valid document: brackets outside strings. */
+static int depth_of(mg_view text)
+{
+    int depth = 0, most = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '"')
+            i += string_span(mg_view_skip(text, i)).len - 1;
+        else if (text.ptr[i] == '{' || text.ptr[i] == '[')
+            most = MG_MAX(most, ++depth);
+        else if (text.ptr[i] == '}' || text.ptr[i] == ']')
+            depth--;
+    }
+    return most;
+}
+
+static int json_decode(lua_State *L)
+{
+    static const char *const options[] = {"max_depth", "max_bytes", NULL};
+    mg_view text = mg_lua_text(L, 1, "moongate.json.decode: text");
+    struct mg_json_error error = {0, ""};
+    int64_t max_depth = MG_MAX_JSON_DEPTH, max_bytes = ENCODE_BYTES;
+    if (!lua_isnoneornil(L, 2)) {
+        mg_lua_table(L, 2, "moongate.json.decode: options");
+        mg_lua_only(L, 2, "moongate.json.decode", options);
+        max_depth = mg_lua_field_integer(L, 2, "max_depth", "moongate.json.decode", 0, MG_MAX_JSON_DEPTH, max_depth);
+        max_bytes = mg_lua_field_integer(L, 2, "max_bytes", "moongate.json.decode", 1, ENCODE_BYTES, max_bytes);
+    }
+    if (text.len > (size_t)max_bytes)
+        return mg_lua_fail(L, "too_large", false, "moongate.json.decode: more than %lld bytes", (long long)max_bytes);
+    mg_err err = mg_json_check(text, &error);
+    if (err != MG_OK)
+        return mg_lua_fail(L, "invalid_json", false, "at byte %zu: %s", error.offset, error.reason);
+    if (depth_of(text) > max_depth)
+        return mg_lua_fail(L, "too_deep", false, "nested deeper than %lld", (long long)max_depth);
+    mg_lua_poll(L);
+    push_checked(L, text);
+    return 1;
+}
+
+static int json_array(lua_State *L)
+{
+    if (lua_isnoneornil(L, 1)) {
+        lua_settop(L, 0);
+        lua_newtable(L);
+    }
+    mg_lua_table(L, 1, "moongate.json.array: t");
+    lua_settop(L, 1);
+    if (lua_getmetatable(L, 1)) {
+        if (!is_marked_array(L, 1))
+            luaL_error(L, "moongate.json.array: t has a metatable already");
+        lua_pop(L, 1);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ARRAY_META);
+    lua_setmetatable(L, 1);
+    return 1;
+}
+
+static int json_is_array(lua_State *L)
+{
+    size_t count = 0;
+    bool list = false, even = lua_istable(L, 1) && measure(L, 1, &count, &list);
+    lua_pushboolean(L, even && list && lua_objlen(L, 1) == count);
+    return 1;
+}
+
+/* Values are rendered into one scratch buffer; views into it are made when it no longer moves. */
+static size_t read_sets(lua_State *L, int index, struct mg_buf *values, struct mg_json_edit *edits)
+{
+    size_t count = 0, from = 0;
+    const char *why = NULL;
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+        if (count == PATCHES)
+            luaL_error(L, "moongate.json.patch: at most %d changes", PATCHES);
+        struct mg_json_edit *edit = &edits[count++];
+        edit->path = mg_lua_text(L, -2, "moongate.json.patch: a path").ptr;
+        if (mg_lua_put_json(L, -1, values, &why) != MG_OK)
+            luaL_error(L, "moongate.json.patch: %s: %s", edit->path, why);
+        edit->value = mg_view_of(NULL, values->len - from);
+        from = values->len;
+    }
+    for (size_t i = 0, at = 0; i < count; i++) {
+        edits[i].value.ptr = mg_buf_view(values).ptr + at;
+        at += edits[i].value.len;
+    }
+    return count;
+}
+
+static size_t read_removals(lua_State *L, int index, struct mg_json_edit *edits, size_t count)
+{
+    for (int i = 1; i <= (int)lua_objlen(L, index); i++) {
+        if (count == PATCHES)
+            luaL_error(L, "moongate.json.patch: at most %d changes", PATCHES);
+        lua_rawgeti(L, index, i);
+        edits[count++] = (struct mg_json_edit){mg_lua_text(L, -1, "moongate.json.patch: a path to remove").ptr, MG_VIEW_NONE};
+        lua_pop(L, 1);
+    }
+    return count;
+}
+
+static int json_patch(lua_State *L)
+{
+    struct mg_json_edit edits[PATCHES];
+    struct mg_json_error error = {0, ""};
+    mg_view text = mg_lua_text(L, 1, "moongate.json.patch: text");
+    mg_lua_table(L, 2, "moongate.json.patch: changes");
+    lua_settop(L, 3);
+    struct mg_buf *values = mg_lua_scratch(L, MG_MAX_BODY_BYTES), *out = mg_lua_scratch(L, MG_MAX_BODY_BYTES);
+    size_t count = read_sets(L, 2, values, edits);
+    if (!lua_isnil(L, 3)) {
+        mg_lua_table(L, 3, "moongate.json.patch: removals");
+        count = read_removals(L, 3, edits, count);
+    }
+    const char *culprit = "";
+    mg_err err = mg_json_patch(text, edits, count, out, &error, &culprit);
+    mg_lua_poll(L);
+    if (err == MG_E_CONFIG)
+        return luaL_error(L, "moongate.json.patch: '%s' is no path, or is given twice", culprit);
+    if (err == MG_E_NOT_FOUND)
+        return mg_lua_fail(L, "not_found", false, "moongate.json.patch: %s: there is no object to put it into", culprit);
+    if (err != MG_OK)
+        return mg_lua_fail(L, "invalid_json", false, "at byte %zu: %s", error.offset, error.reason);
+    mg_lua_push_view(L, mg_buf_view(out));
+    mg_buf_fini(out);
+    mg_buf_fini(values);
+    return 1;
+}
+
+static void json_open(lua_State *L)
+{
+    lua_createtable(L, 0, 1);
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_rawseti(L, LUA_REGISTRYINDEX, ARRAY_META);
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
+}
+
+static const struct mg_lua_function functions[] = {
+    {"encode", json_encode, MG_LUA_ANYWHERE, NULL, false},
+    {"decode", json_decode, MG_LUA_ANYWHERE, NULL, false},
+    {"array", json_array, MG_LUA_ANYWHERE, NULL, false},
+    {"is_array", json_is_array, MG_LUA_ANYWHERE, NULL, false},
+    {"patch", json_patch, MG_LUA_ANYWHERE, NULL, false},
+    {NULL, NULL, 0, NULL, false},
+};
+
+const struct mg_lua_module mg_lua_json = {"json", functions, json_open};
