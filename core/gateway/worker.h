@@ -1,0 +1,89 @@
+/* worker.h - one worker thread: a loop, its connections, and its own reference to everything live.
+ *
+ * Other threads talk to a worker only by posting: accepted sockets, new generations, new keyrings,
+ * the order to drain. Counters read from outside are atomics. */
+#ifndef MG_GATEWAY_WORKER_H
+#define MG_GATEWAY_WORKER_H
+
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "gateway/routing.h"
+#include "io/loop.h"
+#include "io/pool.h"
+#include "script/script.h"
+#include "store/journal.h"
+#include "tenant/generation.h"
+#include "tenant/keyring.h"
+#include "watch/metrics.h"
+
+struct mg_cached_plan;
+
+/* A generation as one worker sees it. Retired ones stay until their last exchange is done. */
+struct mg_live {
+    struct mg_list link;               /* in the project's list while retired */
+    struct mg_generation *generation;  /* one reference */
+    struct mg_script *script;          /* owned; NULL when the project has no Lua */
+    const struct mg_policy_ops *policy;
+    void *policy_arg;
+    uint32_t in_flight;                /* exchanges; plain, this thread only */
+    bool retired;
+    struct mg_cached_plan **plans;     /* by route index; owned */
+};
+
+/* Told when all workers have done something. Runs on the thread of the last one. */
+struct mg_ack {
+    atomic_uint left;
+    void (*done)(struct mg_ack *ack);
+};
+
+struct mg_worker {
+    struct mg_loop loop;
+    uv_thread_t thread;
+    unsigned index;
+    const struct mg_config_gateway *config;      /* borrowed; process life */
+    struct mg_pool pool;
+    struct mg_trusted *trusted;        /* owned */
+    struct mg_journal *journal;        /* borrowed from the recorder */
+    struct mg_metrics *metrics;        /* borrowed from the hub */
+    struct mg_keyring *keyring;        /* one reference */
+    struct mg_live **projects;         /* by project index; owned; NULL entries are gone projects */
+    uint32_t project_cap;
+    struct mg_map project_names;       /* name → struct mg_live (current) */
+    struct mg_list clients;            /* struct mg_client */
+    struct mg_list idle_exchanges;     /* recycled, at most 256 */
+    unsigned idle_exchange_count;
+    struct mg_buf scratch;             /* for heads and errors; empty between calls */
+    char date[40];                     /* of `date_s`, for the Date header */
+    uint64_t date_s;
+    atomic_uint connections;           /* open, and posted but not yet taken */
+    atomic_uint in_flight;             /* exchanges */
+    bool draining;                     /* no new exchange; idle connections are closed */
+};
+
+/* Starts the thread. journal and metrics are its own. */
+MG_MUST_USE mg_err mg_worker_start(struct mg_worker *worker, unsigned index, const struct mg_config_gateway *config,
+                                   struct mg_journal *journal, struct mg_metrics *metrics, struct mg_diag *diag);
+
+/* The calls below may come from any thread; they take effect on the worker in the order they were made. */
+
+/* fd (owned from now on) is served; tls NULL: plain. */
+void mg_worker_take(struct mg_worker *worker, int fd, struct mg_tls_context *tls);
+/* Takes one reference of generation and the script (NULL: none). The one before is retired. */
+void mg_worker_install(struct mg_worker *worker, struct mg_generation *generation, struct mg_script *script,
+                       struct mg_ack *ack);
+void mg_worker_remove(struct mg_worker *worker, uint32_t project, struct mg_ack *ack);
+/* Takes one reference. */
+void mg_worker_set_keyring(struct mg_worker *worker, struct mg_keyring *keyring, struct mg_ack *ack);
+/* No new exchange is admitted; connections close as they fall idle. */
+void mg_worker_drain(struct mg_worker *worker);
+/* Cancels what is left, ends the loop, waits for the thread, frees. */
+void mg_worker_stop(struct mg_worker *worker);
+
+/* On the worker: an exchange began or ended on that generation. */
+struct mg_live *mg_worker_project(struct mg_worker *worker, mg_view name);    /* NULL: no such project here */
+void mg_live_enter(struct mg_live *live);
+void mg_live_leave(struct mg_live *live);                      /* may free a retired one */
+
+#endif

@@ -1,0 +1,52 @@
+/* keyring.h - which key belongs to which project: an immutable snapshot, one lookup per request.
+ *
+ * A key looks like `mg-<project>-<43 characters of base62>` (256 random bits) and is shown once; what is kept is
+ * HMAC-SHA256(key) under a 32-byte secret of this gateway (<data>/key.secret, created 0600 at the first start). A
+ * snapshot is built from rows off the loops, is ref-counted and read by all workers; whoever changes keys builds a new
+ * one and swaps it in on each worker. */
+#ifndef MG_TENANT_KEYRING_H
+#define MG_TENANT_KEYRING_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/view.h"
+
+enum { MG_KEY_HASH_BYTES = 32, MG_KEY_TEXT_BYTES = 160 };
+
+struct mg_key {
+    char id[40];                       /* "key_…"; not a secret */
+    char project[72];
+    char name[72];
+    unsigned char hash[MG_KEY_HASH_BYTES];
+    uint64_t created_us, expires_us, revoked_us, last_used_us;   /* wall clock; 0: never */
+    const char *metadata;              /* JSON object text; owned by the keyring; NULL: none */
+};
+
+/* The server's secret, from <data>/key.secret, which is made when it is missing. */
+struct mg_key_secret {
+    unsigned char bytes[32];
+};
+MG_MUST_USE mg_err mg_key_secret_load(const char *data_dir, struct mg_key_secret *out_secret, struct mg_diag *diag);
+
+/* A new key for the project: its text (wipe it after showing) and the row to store. name may be empty, metadata NULL. */
+MG_MUST_USE mg_err mg_key_issue(const struct mg_key_secret *secret, const char *project, const char *name,
+                                uint64_t expires_us, const char *metadata, char out_text[MG_KEY_TEXT_BYTES],
+                                struct mg_key *out_key);
+
+struct mg_keyring;
+
+/* Copies the rows. MG_E_TOO_LARGE past MG_MAX_KEYS. One reference is the caller's. */
+MG_MUST_USE mg_err mg_keyring_new(const struct mg_key_secret *secret, const struct mg_key *keys, size_t count,
+                                  struct mg_keyring **out_keyring);
+struct mg_keyring *mg_keyring_ref(struct mg_keyring *keyring);
+void mg_keyring_unref(struct mg_keyring *keyring);           /* any thread; NULL is a no-op */
+size_t mg_keyring_count(const struct mg_keyring *keyring);
+
+/* The valid key that `presented` is; NULL when unknown, revoked or expired (*out_why, if given, says which, for the
+ * log; clients are told the same for all). One HMAC and one lookup; borrowed from the keyring. Any thread. */
+const struct mg_key *mg_keyring_find(const struct mg_keyring *keyring, mg_view presented, uint64_t now_wall_us,
+                                     const char **out_why);
+
+#endif
