@@ -88,9 +88,9 @@ struct mg_config_provider {
 };
 
 struct mg_config_target {
-    const char *id;                    /* "provider/model", unique in the project */
+    const char *id;                    /* "provider/model", unique among the arms of one workflow */
     int provider;                      /* index into providers */
-    const char *model;                 /* as the provider calls it */
+    const char *model;                 /* as the provider calls it; "*": as the client asked */
     const char *params;                /* JSON object of top-level fields to set; NULL: none */
     struct mg_timeouts timeouts;
     uint32_t context_window;           /* tokens; 0: unknown */
@@ -105,21 +105,25 @@ struct mg_config_arm {                 /* one weighted choice of a workflow */
 };
 
 struct mg_config_workflow {
-    const char *name;                  /* what clients put into `model` */
+    const char *name;                  /* what clients put into `model`; with `*` in it a glob over names nothing else has */
+    bool direct;                       /* made by allow_direct: the name is "provider/" and a `*` for the model */
     const struct mg_config_arm *arms;  /* in order: the first is tried first unless a policy says otherwise */
     int arm_count;
     uint32_t deadline_ms;              /* wall clock over all attempts */
     uint32_t max_attempts;             /* upstream calls over all targets */
     bool has_route, has_classify;      /* functions given inline or by file, read by script/ under the key path */
     bool has_on_request, has_on_chunk, has_on_response;
+    const char *chunk_stream;          /* JSON text of the `stream` entry beside its on_chunk; NULL: buffer rule */
+    int line;                          /* in the project file, for messages */
 };
 
 struct mg_config_plugin {              /* an entry of `plugins`; functions stay in Lua */
     const char *use;                   /* plugin name; NULL: an inline table of hooks */
     const char *as;                    /* instance name */
-    const char *config;                /* JSON text for M.new; "{}" when absent */
+    const char *config;                /* JSON text for M.new; "{}" when absent; secret "x" is {"$secret":"x"} */
     const char *grant;                 /* JSON array text */
     const char *fail;                  /* JSON object text: hook → "open" | "closed" */
+    const char *stream;                /* JSON text of the `stream` entry beside an inline on_chunk; NULL: buffer rule */
     const char *when_workflows;        /* JSON array of globs; NULL: all */
     int when_stream;                   /* 1, 0, or -1: either */
     int index;                         /* position in `plugins`, from 1: the key path for script/ */
@@ -140,6 +144,7 @@ struct mg_config_project {
     const struct mg_config_plugin *plugins;
     int plugin_count;
     bool allow_direct;                 /* `model = "provider/model"` is accepted */
+    struct mg_timeouts direct_timeouts;          /* of direct targets that no workflow declares: the defaults */
     uint32_t max_deadline_ms;          /* cuts x-moongate-deadline-ms */
     bool has_route, has_classify, has_on_request, has_on_attempt, has_on_chunk, has_on_response, has_on_log;
     const char *inline_grant, *inline_fail;       /* JSON texts of `inline.grant`, `inline.fail`; NULL: none */
@@ -147,6 +152,25 @@ struct mg_config_project {
     const char *const *files;          /* every file that was read, for the watcher */
     int file_count;
 };
+
+/* Every mistake of one file, sorted by line, and the files its reading depends on. */
+enum { MG_CONFIG_DIAGS = 20, MG_CONFIG_FILES = 64 };
+struct mg_config_report {
+    struct mg_arena arena;             /* owns the paths */
+    struct mg_diag diags[MG_CONFIG_DIAGS];
+    int count;                         /* of diags */
+    int total;                         /* of mistakes; those past MG_CONFIG_DIAGS are only counted */
+    const char *files[MG_CONFIG_FILES];/* absolute paths of what was read or is missing, secrets too; also after a failure */
+    int file_count;
+};
+void mg_config_report_init(struct mg_config_report *report);
+void mg_config_report_fini(struct mg_config_report *report);
+
+/* As the two below, with every mistake instead of the first. */
+MG_MUST_USE mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_config,
+                                           struct mg_config_report *report);
+MG_MUST_USE mg_err mg_config_check_project(const char *path, struct mg_config_project **out_config,
+                                           struct mg_config_report *report);
 
 /* path NULL: no file, everything default. */
 MG_MUST_USE mg_err mg_config_load_gateway(const char *path, struct mg_config_gateway **out_config,

@@ -1,0 +1,188 @@
+#include "gateway/routing.h"
+
+#include <stdio.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "script/script.h"
+
+enum { DIRECT_DEADLINE_MS = 120000, DIRECT_ATTEMPTS = 2 };
+
+struct mg_routing {
+    struct mg_arena arena;             /* owns routes and adapter declarations */
+    const struct mg_config_project *config;
+    struct mg_adapter **adapters;      /* owned; by provider */
+    struct mg_upstream **upstreams;    /* owned; by provider */
+    struct mg_route *routes;           /* by workflow */
+    struct mg_map by_name;             /* workflow name → struct mg_route */
+    const struct mg_route *any;        /* the workflow "*"; NULL: none */
+};
+
+static mg_err load_adapter(struct mg_routing *routing, int i, struct mg_diag *diag)
+{
+    const char *name = routing->config->providers[i].adapter;
+    struct mg_adapter_decl *decl = mg_arena_new(&routing->arena, struct mg_adapter_decl);
+    MG_TRY(mg_adapter_load(name, &routing->arena, decl, diag));
+    return mg_adapter_new(decl, &routing->adapters[i], diag);
+}
+
+static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_routing_options *options,
+                            struct mg_diag *diag)
+{
+    const struct mg_config_provider *provider = &routing->config->providers[i];
+    const char *base_url = NULL;
+    MG_TRY(load_adapter(routing, i, diag));
+    if (strcmp(provider->kind, "simulated") == 0) {
+        base_url = options->sim_url
+                       ? options->sim_url(options->sim_arg, routing->config, provider, &routing->arena, diag) : NULL;
+        if (!base_url)
+            return MG_E_CONFIG;
+    }
+    return mg_upstream_new(provider, routing->adapters[i], base_url, options->default_proxy, &routing->upstreams[i], diag);
+}
+
+static void set_candidate(const struct mg_routing *routing, struct mg_route *route, int at,
+                          const struct mg_config_target *target, const char *arm, double weight)
+{
+    const struct mg_config_provider *provider = &routing->config->providers[target->provider];
+    route->candidates[at] = (struct mg_candidate){
+        .target = target,
+        .provider = provider->name,
+        .arm = arm ? arm : target->id,
+        .weight = weight,
+        .state = "closed",
+    };
+    route->upstreams[at] = routing->upstreams[target->provider];
+    route->stats[at] = mg_stats_find(mg_view_cstr(routing->config->name), mg_view_cstr(target->id));
+}
+
+static void init_route(struct mg_route *route, struct mg_arena *arena, const struct mg_config_workflow *workflow, int count)
+{
+    *route = (struct mg_route){
+        .workflow = workflow,
+        .candidates = mg_arena_array(arena, struct mg_candidate, (size_t)count),
+        .upstreams = mg_arena_array(arena, const struct mg_upstream *, (size_t)count),
+        .stats = mg_arena_array(arena, struct mg_stats *, (size_t)count),
+        .count = count,
+    };
+}
+
+static void build_routes(struct mg_routing *routing)
+{
+    const struct mg_config_project *config = routing->config;
+    routing->routes = mg_arena_array(&routing->arena, struct mg_route, (size_t)config->workflow_count);
+    for (int i = 0; i < config->workflow_count; i++) {
+        const struct mg_config_workflow *workflow = &config->workflows[i];
+        struct mg_route *route = &routing->routes[i];
+        init_route(route, &routing->arena, workflow, workflow->arm_count);
+        for (int a = 0; a < workflow->arm_count; a++)
+            set_candidate(routing, route, a, &config->targets[workflow->arms[a].target], workflow->arms[a].name,
+                          workflow->arms[a].weight);
+        mg_map_put(&routing->by_name, mg_view_cstr(workflow->name), route);
+        if (strcmp(workflow->name, "*") == 0)
+            routing->any = route;
+    }
+}
+
+mg_err mg_routing_new(const struct mg_config_project *config, const struct mg_routing_options *options,
+                      struct mg_routing **out_routing, struct mg_diag *diag)
+{
+    struct mg_routing *routing = mg_new(struct mg_routing);
+    mg_arena_init(&routing->arena, 8192);
+    mg_map_init(&routing->by_name);
+    routing->config = config;
+    routing->adapters = mg_arena_array(&routing->arena, struct mg_adapter *, (size_t)config->provider_count);
+    routing->upstreams = mg_arena_array(&routing->arena, struct mg_upstream *, (size_t)config->provider_count);
+    for (int i = 0; i < config->provider_count; i++) {
+        mg_err err = load_provider(routing, i, options, diag);
+        if (err != MG_OK) {
+            mg_routing_free(routing);
+            return err;
+        }
+    }
+    build_routes(routing);
+    *out_routing = routing;
+    return MG_OK;
+}
+
+void mg_routing_free(void *arg)
+{
+    struct mg_routing *routing = arg;
+    if (!routing)
+        return;
+    for (int i = 0; i < routing->config->provider_count; i++) {
+        mg_upstream_free(routing->upstreams[i]);
+        mg_adapter_free(routing->adapters[i]);
+    }
+    mg_map_fini(&routing->by_name);
+    mg_arena_fini(&routing->arena);
+    mg_free(routing);
+}
+
+static int find_provider(const struct mg_config_project *config, mg_view name)
+{
+    for (int i = 0; i < config->provider_count; i++)
+        if (mg_view_eq(name, mg_view_cstr(config->providers[i].name)))
+            return i;
+    return -1;
+}
+
+static const struct mg_config_target *declared_target(const struct mg_config_project *config, mg_view id)
+{
+    for (int i = 0; i < config->target_count; i++)
+        if (mg_view_eq(id, mg_view_cstr(config->targets[i].id)))
+            return &config->targets[i];
+    return NULL;
+}
+
+/* "provider/model": the declared target of that name, or one made for this request. */
+static const struct mg_route *direct(const struct mg_routing *routing, mg_view model, struct mg_arena *arena)
+{
+    mg_view rest = model;
+    mg_view provider_name = mg_view_cut(&rest, '/');
+    int provider = rest.len ? find_provider(routing->config, provider_name) : -1;
+    if (provider < 0)
+        return NULL;
+    const struct mg_config_target *target = declared_target(routing->config, model);
+    if (!target) {
+        struct mg_config_target *made = mg_arena_new(arena, struct mg_config_target);
+        *made = (struct mg_config_target){
+            .id = mg_arena_dup(arena, model).ptr,
+            .provider = provider,
+            .model = mg_arena_dup(arena, rest).ptr,
+            .timeouts = routing->config->direct_timeouts,
+        };
+        target = made;
+    }
+    struct mg_config_workflow *workflow = mg_arena_new(arena, struct mg_config_workflow);
+    *workflow = (struct mg_config_workflow){
+        .name = target->id, .deadline_ms = DIRECT_DEADLINE_MS, .max_attempts = DIRECT_ATTEMPTS};
+    struct mg_route *route = mg_arena_new(arena, struct mg_route);
+    init_route(route, arena, workflow, 1);
+    set_candidate(routing, route, 0, target, NULL, 1);
+    return route;
+}
+
+const struct mg_route *mg_routing_find(const struct mg_routing *routing, mg_view model, struct mg_arena *arena)
+{
+    const struct mg_route *route = mg_map_get(&routing->by_name, model);
+    if (!route && routing->config->allow_direct)
+        route = direct(routing, model, arena);
+    return route ? route : routing->any;
+}
+
+int mg_routing_index(const struct mg_routing *routing, const struct mg_route *route)
+{
+    bool ours = route >= routing->routes && route < routing->routes + routing->config->workflow_count;
+    return ours ? (int)(route - routing->routes) : -1;
+}
+
+int mg_routing_count(const struct mg_routing *routing)
+{
+    return routing->config->workflow_count;
+}
+
+const struct mg_route *mg_routing_at(const struct mg_routing *routing, int index)
+{
+    return &routing->routes[index];
+}
