@@ -16,6 +16,10 @@ void mg_lua_push_response(lua_State *L, struct mg_call *call, struct mg_call_res
 /* on_log: the record that is about to be kept; metadata, explain and notes may be rewritten. */
 void mg_lua_push_record(lua_State *L, struct mg_call *call);
 
+/* Pushes the three values of a `for` loop and returns true when the value at index is a view that ipairs() walks
+ * (req.messages): the sandbox's ipairs asks here before it takes the value for a table. */
+bool mg_lua_push_view_iterator(lua_State *L, int index);
+
 /* Ends all views of lua->run. Not protected: must not raise or allocate Lua memory. */
 void mg_lua_end_views(struct mg_lua *lua);
 

@@ -1,0 +1,7 @@
+#include "script/modules.h"
+
+const struct mg_lua_module *const mg_lua_modules[] = {
+    &mg_lua_json,
+    &mg_lua_log_module,
+    NULL,
+};

@@ -1,0 +1,9 @@
+/* modules.h - the modules of `moongate.*`, one line each; the table itself is declared in state.h. */
+#ifndef MG_SCRIPT_MODULES_H
+#define MG_SCRIPT_MODULES_H
+
+#include "script/state.h"
+
+extern const struct mg_lua_module mg_lua_json, mg_lua_log_module;
+
+#endif
