@@ -99,6 +99,7 @@ struct mg_instance {
     bool inline_code;                  /* the operator's own: every permission but net and secret */
     uint64_t log_second;               /* for moongate.log: the second lines are counted in */
     uint32_t log_lines;                /* in that second */
+    struct mg_kv_space *kv, *kv_shared;   /* its own and its project's space; NULL until moongate.kv is used */
 };
 
 /* One stay in Lua, possibly with waits in between. */
