@@ -68,7 +68,7 @@ struct mg_dial {             /* caller-owned memory. In the callback read stream
 void mg_dial_start(struct mg_dial *op, struct mg_loop *loop, const struct mg_endpoint *endpoint, uint32_t timeout_ms,
                    mg_dial_cb cb);
 
-/* Gives up: no callback comes any more and the memory is the caller's at once. Harmless when nothing runs. */
+/* Gives up: no callback comes any more and the memory is the caller's at once. Harmless when nothing runs, on zeroed memory too. */
 void mg_dial_cancel(struct mg_dial *op);
 
 /* Which proxy the environment wants for an origin: HTTPS_PROXY for https, else ALL_PROXY (both also in lower case;

@@ -29,7 +29,7 @@ struct mg_listener {         /* caller-owned memory; the fields belong to listen
     int fd;
     int port;
     bool paused;             /* out of descriptors */
-    char address[128];       /* for people: "127.0.0.1:8080", "unix:/run/x.sock" */
+    char address[160];       /* for people: "127.0.0.1:8080", "unix:/run/x.sock" */
     char unix_path[108];     /* removed at the end; "" otherwise */
     struct mg_timer resume;
     uv_poll_t poll;

@@ -37,7 +37,8 @@ struct mg_pool_op {          /* caller-owned memory; in the callback read stream
     bool reused;             /* it has served before */
     struct mg_dial dial;
     struct mg_pool *pool;
-    mg_pool_cb cb;
+    mg_pool_cb cb;           /* NULL when nothing runs */
+    uint32_t timeout_ms;     /* for a dial after all */
     struct mg_defer answer;  /* an idle stream was found */
 };
 
@@ -49,10 +50,11 @@ void mg_pool_get(struct mg_pool *pool, const struct mg_endpoint *endpoint, struc
 void mg_pool_get_fresh(struct mg_pool *pool, const struct mg_endpoint *endpoint, struct mg_pool_op *op,
                        uint32_t timeout_ms, mg_pool_cb cb);
 
-/* No callback comes any more and the memory is the caller's at once. Harmless when nothing runs. */
+/* No callback comes any more and the memory is the caller's at once. Harmless when nothing runs, on zeroed memory too. */
 void mg_pool_cancel(struct mg_pool_op *op);
 
-/* Takes the stream, whoever its owner was: kept when usable and drained and there is room, else closed. */
+/* Takes the stream, whoever its owner was: kept when usable and drained and there is room (and the key is below 500
+ * bytes), else closed. */
 void mg_pool_put(struct mg_pool *pool, const struct mg_endpoint *endpoint, struct mg_stream *stream);
 
 void mg_pool_drop_idle(struct mg_pool *pool);

@@ -43,7 +43,7 @@ struct mg_resolve {          /* caller-owned memory; the fields belong to resolv
 
 void mg_resolve_start(struct mg_resolve *op, struct mg_loop *loop, const char *host, int port, mg_resolve_cb cb);
 
-/* No callback comes any more and the memory is the caller's. Harmless when nothing runs. */
+/* No callback comes any more and the memory is the caller's. Harmless when nothing runs, on zeroed memory too. */
 void mg_resolve_cancel(struct mg_resolve *op);
 
 /* Tests: host answers with these literal addresses, without a lookup or the cache; count 0 makes it fail. NULL host

@@ -39,8 +39,8 @@ struct mg_wheel {
 
 void mg_wheel_init(struct mg_wheel *wheel, uint64_t now_us);
 
-/* Arms or re-arms. A due time in the past fires at the next mg_wheel_advance(). */
-void mg_wheel_start(struct mg_wheel *wheel, struct mg_timer *timer, uint64_t due_us, mg_timer_cb cb);
+/* Arms or re-arms. A due time that is not after now_us fires in the next slot. */
+void mg_wheel_start(struct mg_wheel *wheel, struct mg_timer *timer, uint64_t now_us, uint64_t due_us, mg_timer_cb cb);
 void mg_wheel_cancel(struct mg_wheel *wheel, struct mg_timer *timer);    /* harmless when disarmed */
 
 /* Calls back every timer that is due at now_us. Timers started by a callback wait for the next call. */
