@@ -1,0 +1,113 @@
+/* json_bytes.h - the two loops that see every byte: runs inside strings and runs inside lines;
+ * private to core/http. Each exists twice, for SSE2 and portable; both are tested. */
+#ifndef MG_HTTP_JSON_BYTES_H
+#define MG_HTTP_JSON_BYTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+typedef const unsigned char *mg_bytes;
+
+#define MG_BYTES_ALL(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Not zero when a byte of the word is less than n, which is at most 0x80. */
+#define MG_BYTES_BELOW(word, n) (((word) - MG_BYTES_ALL(n)) & ~(word) & MG_BYTES_ALL(0x80))
+
+/* The first byte of [at, end) that is not plain ASCII of a JSON string, or end: a quote, a
+ * backslash, a control byte or one from 0x80 on. */
+static inline mg_bytes mg_skip_plain_portable(mg_bytes at, mg_bytes end)
+{
+    for (uint64_t word; end - at >= 8; at += 8) {
+        memcpy(&word, at, sizeof word);
+        if ((word & MG_BYTES_ALL(0x80)) | MG_BYTES_BELOW(word, 0x20) |
+            MG_BYTES_BELOW(word ^ MG_BYTES_ALL('"'), 1) | MG_BYTES_BELOW(word ^ MG_BYTES_ALL('\\'), 1))
+            break;
+    }
+    while (at < end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\')
+        at++;
+    return at;
+}
+
+/* The first CR or LF of [at, end), or end. */
+static inline mg_bytes mg_skip_line_portable(mg_bytes at, mg_bytes end)
+{
+    for (uint64_t word; end - at >= 8; at += 8) {
+        memcpy(&word, at, sizeof word);
+        if (MG_BYTES_BELOW(word ^ MG_BYTES_ALL('\n'), 1) | MG_BYTES_BELOW(word ^ MG_BYTES_ALL('\r'), 1))
+            break;
+    }
+    while (at < end && *at != '\n' && *at != '\r')
+        at++;
+    return at;
+}
+
+#ifdef __SSE2__
+
+static inline mg_bytes mg_skip_plain(mg_bytes at, mg_bytes end)
+{
+    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(' ');
+    for (; end - at >= 16; at += 16) {
+        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i odd = _mm_cmplt_epi8(block, space);      /* signed: bytes from 0x80 on are below too */
+        odd = _mm_or_si128(odd, _mm_or_si128(_mm_cmpeq_epi8(block, quote), _mm_cmpeq_epi8(block, backslash)));
+        int mask = _mm_movemask_epi8(odd);
+        if (mask)
+            return at + __builtin_ctz((unsigned)mask);
+    }
+    return mg_skip_plain_portable(at, end);
+}
+
+static inline mg_bytes mg_skip_line(mg_bytes at, mg_bytes end)
+{
+    const __m128i lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r');
+    for (; end - at >= 16; at += 16) {
+        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
+        int mask = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(block, lf), _mm_cmpeq_epi8(block, cr)));
+        if (mask)
+            return at + __builtin_ctz((unsigned)mask);
+    }
+    return mg_skip_line_portable(at, end);
+}
+
+#else
+
+static inline mg_bytes mg_skip_plain(mg_bytes at, mg_bytes end)
+{
+    return mg_skip_plain_portable(at, end);
+}
+
+static inline mg_bytes mg_skip_line(mg_bytes at, mg_bytes end)
+{
+    return mg_skip_line_portable(at, end);
+}
+
+#endif
+
+/* Length of the valid UTF-8 sequence of two to four bytes at `at`, 0 when there is none. */
+static inline size_t mg_utf8_sequence(mg_bytes at, mg_bytes end)
+{
+    size_t left = (size_t)(end - at);
+    unsigned char lead = at[0], low = 0x80, high = 0xbf;
+    if (left < 2 || lead < 0xc2)
+        return 0;
+    if (lead < 0xe0)
+        return (at[1] & 0xc0) == 0x80 ? 2 : 0;
+    if (lead < 0xf0) {       /* shuts out overlong forms and surrogates */
+        low = lead == 0xe0 ? 0xa0 : low;
+        high = lead == 0xed ? 0x9f : high;
+        return left >= 3 && at[1] >= low && at[1] <= high && (at[2] & 0xc0) == 0x80 ? 3 : 0;
+    }
+    low = lead == 0xf0 ? 0x90 : low;     /* overlong forms and what is above U+10FFFF */
+    high = lead == 0xf4 ? 0x8f : high;
+    return lead <= 0xf4 && left >= 4 && at[1] >= low && at[1] <= high && (at[2] & 0xc0) == 0x80 &&
+                   (at[3] & 0xc0) == 0x80
+               ? 4
+               : 0;
+}
+
+#endif
