@@ -17,6 +17,9 @@
 
 #include "script/state.h"
 
+/* Its address tags the yields of mg_co_wait(); Lua code never sees it. */
+extern const char mg_co_tag[];
+
 struct mg_wait {
     void (*start)(struct mg_wait *wait, struct mg_loop *loop);   /* arm; must not call mg_co_done() inline */
     void (*cancel)(struct mg_wait *wait);        /* running → stop; mg_co_done() must not come any more */

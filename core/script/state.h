@@ -122,16 +122,22 @@ struct mg_lua {
     struct mg_lua_run *run;            /* current; NULL: Lua is not running */
     void *views_pool;                  /* views.c: free userdata of this state */
     struct mg_account *account;        /* shared; NULL: trusted */
-    size_t used_bytes, cap_bytes;      /* of this state */
+    size_t used_bytes, cap_bytes;      /* of this state; cap 0: none */
+    size_t reserved_bytes;             /* what this state has taken out of the account, in large steps */
     bool denied;                       /* an allocation was refused since the call began */
     volatile sig_atomic_t stop;        /* the deadline passed: set by the signal handler */
-    int callback_depth;                /* gsub and sort callbacks in progress */
+    volatile sig_atomic_t late;        /* trusted states: ran over its burst */
+    int callback_depth;                /* gsub and sort callbacks in progress … */
+    void *callback_frames[MG_MAX_LUA_CALLBACK_DEPTH];   /* … and where on the C stack each stands */
     struct mg_lua_slot *slot;          /* of the thread that is inside */
+    struct mg_list co_pool;            /* co.c: idle coroutines */
+    int co_pooled;
     lua_CFunction body;                /* what mg_lua_protect() runs, and its argument */
     void *body_arg;
     char where[192];                   /* "file:line" of the first stop */
     char trace[1024];                  /* traceback of the last error */
-    uint64_t random[4];                /* math.random of this state */
+    uint64_t random;                   /* for weighted draws in C */
+    int prelude;                       /* registry reference of what boot/prelude.lua returned */
 };
 
 /* O(1), from any thread (coroutine) of the state. */
@@ -158,8 +164,9 @@ int mg_lua_fail(lua_State *L, const char *code, bool retryable, const char *fmt,
     __attribute__((format(printf, 4, 5)));
 
 /* Before calling back into Lua from C (gsub, sort): raises past MG_MAX_LUA_CALLBACK_DEPTH, because
- * each level costs C stack. Pair with leave; after an error the host resets the count. */
-void mg_lua_callback_enter(lua_State *L);
+ * each level costs C stack. `frame` is __builtin_frame_address(0) of the caller: levels that an error
+ * jumped over are noticed by it. Pair with leave. */
+void mg_lua_callback_enter(lua_State *L, void *frame);
 void mg_lua_callback_leave(lua_State *L);
 
 /* A value that a hook returns to decide (req:respond, req:deny, res:replace, res:retry). The
