@@ -1,0 +1,269 @@
+#include "config/config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "config/eval.h"
+
+/* Where a file is: the folder is absolute, the name has no ".lua". All in the report's arena. */
+struct place {
+    const char *dir, *path, *name;
+};
+
+static mg_err find_place(const char *path, struct mg_config_report *report, struct place *out_place);
+static mg_err read_text(const char *shown, const char *path, struct mg_buf *text, struct mg_config_report *report);
+static mg_err refuse(struct mg_config_report *report, const char *file, const char *text);
+static mg_err first_of(struct mg_config_report *report, mg_err err, struct mg_diag *diag);
+static const char *state_dir(struct mg_arena *arena);
+
+/* ---- gateway.lua */
+
+mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_config,
+                               struct mg_config_report *report)
+{
+    struct mg_config_gateway *config = mg_new(struct mg_config_gateway);
+    struct mg_buf text;
+    struct place place = {NULL, NULL, NULL};
+    mg_arena_init(&config->arena, 4096);
+    mg_buf_init(&text, MG_MAX_LUA_SOURCE_BYTES);
+
+    mg_err err = path ? find_place(path, report, &place) : MG_OK;
+    if (!err && path)
+        err = read_text(path, place.path, &text, report);
+    if (!err) {
+        const char *dir = path ? place.dir : state_dir(&report->arena);
+        config->dir = mg_arena_strdup(&config->arena, dir);
+        struct mg_eval eval = {.function = "gateway", .file = path ? path : "the built-in configuration", .dir = dir, .text = path ? mg_buf_cstr(&text) : NULL, .arena = &config->arena,
+                               .report = report, .fill = mg_config_fill_gateway, .out = config};
+        err = mg_eval_run(&eval);
+    }
+    mg_buf_fini(&text);
+    if (err)
+        mg_config_gateway_free(config);
+    else
+        *out_config = config;
+    return err;
+}
+
+mg_err mg_config_load_gateway(const char *path, struct mg_config_gateway **out_config, struct mg_diag *diag)
+{
+    struct mg_config_report *report = mg_new(struct mg_config_report);
+    mg_config_report_init(report);
+    return first_of(report, mg_config_check_gateway(path, out_config, report), diag);
+}
+
+void mg_config_gateway_free(struct mg_config_gateway *config)
+{
+    if (!config)
+        return;
+    mg_arena_fini(&config->arena);
+    mg_free(config);
+}
+
+/* Without a file: where systemd or the user's own settings keep state. */
+static const char *state_dir(struct mg_arena *arena)
+{
+    const char *systemd = getenv("STATE_DIRECTORY"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    char here[PATH_MAX];
+    if (systemd && systemd[0] == '/')
+        return mg_arena_strdup(arena, systemd);
+    if (xdg && xdg[0] == '/')
+        return mg_arena_printf(arena, "%s/moongate", xdg).ptr;
+    if (home && home[0] == '/')
+        return mg_arena_printf(arena, "%s/.local/state/moongate", home).ptr;
+    return mg_arena_strdup(arena, getcwd(here, sizeof here) ? here : "/");
+}
+
+/* ---- projects/<name>.lua */
+
+static struct mg_config_project *project_new(void)
+{
+    struct mg_config_project *config = mg_new(struct mg_config_project);
+    mg_arena_init(&config->arena, 8192);
+    return config;
+}
+
+static void keep_files(struct mg_config_project *config, const struct mg_config_report *report)
+{
+    const char **files = mg_arena_array(&config->arena, const char *, (size_t)report->file_count + 1);
+    for (int i = 0; i < report->file_count; i++)
+        files[i] = mg_arena_strdup(&config->arena, report->files[i]);
+    config->files = files;
+    config->file_count = report->file_count;
+}
+
+/* Runs eval and hands the project out, or frees it. */
+static mg_err finish_project(struct mg_eval *eval, struct mg_config_project **out_config)
+{
+    struct mg_config_project *config = eval->out;
+    mg_err err = mg_eval_run(eval);
+    if (!err && eval->absent)
+        err = MG_E_NOT_FOUND;
+    if (err) {
+        mg_config_project_free(config);
+        return err;
+    }
+    keep_files(config, eval->report);
+    *out_config = config;
+    return MG_OK;
+}
+
+mg_err mg_config_check_project(const char *path, struct mg_config_project **out_config,
+                               struct mg_config_report *report)
+{
+    struct place place;
+    struct mg_buf text;
+    MG_TRY(find_place(path, report, &place));
+    mg_buf_init(&text, MG_MAX_LUA_SOURCE_BYTES);
+    mg_err err = read_text(path, place.path, &text, report);
+    if (!err) {
+        struct mg_config_project *config = project_new();
+        config->name = mg_arena_strdup(&config->arena, place.name);
+        config->path = mg_arena_strdup(&config->arena, place.path);
+        config->source = mg_arena_dup(&config->arena, mg_buf_view(&text)).ptr;
+        struct mg_eval eval = {.function = "project", .file = path, .dir = place.dir, .name = place.name, .text = mg_buf_cstr(&text),
+                               .arena = &config->arena, .report = report, .fill = mg_config_fill_project, .out = config};
+        err = finish_project(&eval, out_config);
+    }
+    mg_buf_fini(&text);
+    return err;
+}
+
+mg_err mg_config_load_project(const char *path, struct mg_config_project **out_config, struct mg_diag *diag)
+{
+    struct mg_config_report *report = mg_new(struct mg_config_report);
+    mg_config_report_init(report);
+    return first_of(report, mg_config_check_project(path, out_config, report), diag);
+}
+
+mg_err mg_config_project_from_env(struct mg_config_project **out_config, struct mg_diag *diag)
+{
+    struct mg_config_report *report = mg_new(struct mg_config_report);
+    mg_config_report_init(report);
+    struct mg_config_project *config = project_new();
+    config->name = "default";
+    config->path = config->source = "";
+    struct mg_eval eval = {.function = "environment", .file = "environment", .dir = "/", .name = "default", .arena = &config->arena,
+                           .report = report, .fill = mg_config_fill_project, .out = config};
+    return first_of(report, finish_project(&eval, out_config), diag);
+}
+
+void mg_config_project_free(struct mg_config_project *config)
+{
+    if (!config)
+        return;
+    mg_arena_fini(&config->arena);
+    mg_free(config);
+}
+
+/* ---- the reference page */
+
+static void fill_text(struct mg_eval *eval, lua_State *L, int index)
+{
+    size_t size;
+    const char *text = lua_tolstring(L, index, &size);
+    if (!text || mg_buf_put(eval->out, mg_view_of(text, size)) != MG_OK)
+        (void)refuse(eval->report, "reference", "the page does not fit");
+}
+
+mg_err mg_config_reference(struct mg_buf *out)
+{
+    struct mg_config_report *report = mg_new(struct mg_config_report);
+    mg_config_report_init(report);
+    struct mg_eval eval = {.function = "reference", .file = "reference", .dir = "/", .name = "", .report = report,
+                           .fill = fill_text, .out = out};
+    mg_err err = mg_eval_run(&eval);
+    if (!err && report->total > 0)
+        err = MG_E_TOO_LARGE;
+    return first_of(report, err, NULL);
+}
+
+/* ---- reports */
+
+void mg_config_report_init(struct mg_config_report *report)
+{
+    memset(report, 0, sizeof *report);
+    mg_arena_init(&report->arena, 1024);
+}
+
+void mg_config_report_fini(struct mg_config_report *report)
+{
+    mg_arena_fini(&report->arena);
+}
+
+/* Frees the report of a call that tells the first mistake only. */
+static mg_err first_of(struct mg_config_report *report, mg_err err, struct mg_diag *diag)
+{
+    if (err && diag && report->count > 0)
+        *diag = report->diags[0];
+    else if (err)
+        (void)mg_diag_set(diag, err, "", 0, "%s", mg_err_text(err));
+    mg_config_report_fini(report);
+    mg_free(report);
+    return err;
+}
+
+static mg_err refuse(struct mg_config_report *report, const char *file, const char *text)
+{
+    if (report->count < MG_CONFIG_DIAGS)
+        (void)mg_diag_set(&report->diags[report->count++], MG_E_CONFIG, file, 0, "%s", text);
+    report->total++;
+    return MG_E_CONFIG;
+}
+
+/* ---- files */
+
+static mg_err find_place(const char *path, struct mg_config_report *report, struct place *out_place)
+{
+    char folder[PATH_MAX], real[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    int n = slash ? snprintf(folder, sizeof folder, "%.*s/", (int)(slash - path), path) : snprintf(folder, sizeof folder, ".");
+    size_t size = strlen(base);
+    if (n >= (int)sizeof folder || !realpath(folder, real))
+        return refuse(report, path, n >= (int)sizeof folder ? "the path is too long" : strerror(errno));
+    if (size <= 4 || strcmp(base + size - 4, ".lua") != 0)
+        return refuse(report, path, "expected a file whose name ends in .lua");
+
+    struct mg_arena *arena = &report->arena;
+    *out_place = (struct place){
+        .dir = mg_arena_strdup(arena, real),
+        .path = mg_arena_printf(arena, "%s/%s", strcmp(real, "/") == 0 ? "" : real, base).ptr,
+        .name = mg_arena_dup(arena, mg_view_of(base, size - 4)).ptr,
+    };
+    report->files[report->file_count++] = out_place->path;
+    return MG_OK;
+}
+
+/* `shown` is the path as the user gave it. */
+static mg_err read_text(const char *shown, const char *path, struct mg_buf *text, struct mg_config_report *report)
+{
+    FILE *file = fopen(path, "re");
+    struct stat st;
+    const char *why = NULL;
+    if (!file || fstat(fileno(file), &st) != 0)
+        why = strerror(errno);
+    else if (!S_ISREG(st.st_mode))
+        why = "expected a file, found something else";
+
+    char chunk[8192];
+    size_t n;
+    while (!why && (n = fread(chunk, 1, sizeof chunk, file)) > 0) {
+        if (mg_buf_put(text, mg_view_of(chunk, n)) != MG_OK)
+            why = "the file is larger than 1 MB";
+        else if (memchr(chunk, '\0', n))
+            why = "expected Lua text, found a NUL byte (bytecode is refused)";
+    }
+    if (!why && ferror(file))
+        why = "the file cannot be read";
+    if (file)
+        fclose(file);
+    return why ? refuse(report, shown, why) : MG_OK;
+}

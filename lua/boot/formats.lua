@@ -1,0 +1,156 @@
+--- formats.lua - what strings in the configuration look like.
+---
+--- Each row has `expected`, the words of the message, and `read(value, ctx)`, which returns the value as it is used,
+--- or nil and, where more can be said, why.
+local formats = {}
+
+local find, lower, match, sub = string.find, string.lower, string.match, string.sub
+
+local function matching(pattern, max, expected)
+  return {
+    expected = expected,
+    read = function(value)
+      return #value <= max and find(value, pattern) and value or nil
+    end,
+  }
+end
+
+formats.name = matching("^%w[%w_.-]*$", 64, "a name of letters, digits, `_`, `-` and `.`")
+formats.model = matching("^[%w*][%w_.:/@*+-]*$", 128, "a model name (letters, digits and `_ . : / @ + -`) or a glob with `*`")
+formats.header = matching("^[^%c]*$", 8192, "text without control characters")
+formats.grant = matching("^[a-z][a-z_]*:?[^%s%c]*$", 256, 'a permission such as "net:https://host" or "secret:name"')
+formats.plugin = matching("^%w[%w_./-]*@?[%w^~.<>=*-]*$", 128, 'the name of a plugin, such as "moongate/pii"')
+formats.fault = matching("^[a-z][a-z0-9_]*$", 64, "the name of a fault")
+formats.any = matching("^[^%c]+$", 128, "a key without control characters")
+
+formats.hook = {
+  expected = "the name of a hook",
+  names = { "on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log" },
+  read = function(value)
+    for _, hook in ipairs(formats.hook.names) do
+      if hook == value then
+        return value
+      end
+    end
+  end,
+}
+
+--- Framing and the connection belong to the gateway.
+local OWN_HEADERS = { host = true, connection = true, ["content-length"] = true, ["transfer-encoding"] = true, upgrade = true, te = true, trailer = true, expect = true }
+formats.header_name = {
+  expected = "a header name that is not about framing or the connection",
+  read = function(value)
+    return find(value, "^[%w!#$&'*+.^_`|~-]+$") and #value <= 128 and not OWN_HEADERS[lower(value)] and lower(value) or nil
+  end,
+}
+
+formats.adapter = {
+  expected = "the name of an adapter",
+  read = function(value, ctx)
+    if find(value, "^[%w_-]+$") and ctx.host.adapter(value) then
+      return value
+    end
+    return nil, "there is no adapter of that name"
+  end,
+}
+
+local function port(value)
+  local n = match(value, "^%d%d?%d?%d?%d?$") and tonumber(value)
+  return n and n <= 65535 and n or nil
+end
+
+--- Host and port of "host:port", "[v6]:port" or ":port".
+local function host_port(value)
+  local host, digits = match(value, "^%[([%x:.]+)%]:(%d+)$")
+  if not host then
+    host, digits = match(value, "^([%w.-]*):(%d+)$")
+  end
+  return host, digits and port(digits)
+end
+
+--- Becomes { host, port }.
+formats.address = {
+  expected = '"host:port", ":port" or "unix:/path"',
+  read = function(value)
+    local socket = match(value, "^unix:(/.+)$")
+    if socket then
+      return #socket <= 100 and { host = value, port = 0 } or nil, "the path of a unix socket has at most 100 bytes"
+    end
+    local host, number = host_port(value)
+    if number then
+      return { host = host == "" and "::" or host, port = number }
+    end
+  end,
+}
+
+local function authority(value)
+  if find(value, "@", 1, true) then
+    return nil, "it must not hold a user or password"
+  end
+  local host, number = host_port(value)
+  if not number then
+    host = match(value, "^[%w.-]+$") or match(value, "^%[[%x:.]+%]$")
+  end
+  return host and host ~= "" and host or nil
+end
+
+formats.url = {
+  expected = "a URL such as https://host/v1",
+  read = function(value)
+    local scheme, rest = match(value, "^(https?)://(.+)$")
+    if not scheme or find(value, "[%s%c?#]") then
+      return nil, scheme and "blanks, `?` and `#` have no place here" or nil
+    end
+    local host, why = authority(match(rest, "^[^/]*"))
+    return host and match(value, "^(.-)/*$") or nil, why
+  end,
+}
+
+formats.proxy = {
+  expected = 'a proxy such as "http://host:3128", or "" for none',
+  read = function(value)
+    if value == "" then
+      return value
+    end
+    local rest = match(value, "^http://(.-)/?$")
+    local name_and_password, place = match(rest or "", "^([^@/%s]+)@(.+)$")
+    return rest and not find(rest, "[/?#%s%c]") and authority(name_and_password and place or rest) and match(value, "^(.-)/?$") or nil
+  end,
+}
+
+formats.origin = {
+  expected = 'an origin such as "https://app.example.com", or "*"',
+  read = function(value)
+    if value == "*" then
+      return value
+    end
+    local rest = match(value, "^https?://(.+)$")
+    return rest and not find(rest, "[/?#%s%c]") and authority(rest) and lower(value) or nil
+  end,
+}
+
+formats.path = {
+  expected = "the path of a file or folder",
+  read = function(value, ctx)
+    if value == "" or find(value, "%z") then
+      return nil
+    end
+    return sub(value, 1, 1) == "/" and value or ctx.dir .. "/" .. value
+  end,
+}
+
+--- Becomes { provider, model }.
+formats.target = {
+  expected = '"provider/model"',
+  read = function(value)
+    local provider, model = match(value, "^(%w[%w_.-]*)/([%w*][%w_.:/@*+-]*)$")
+    if not provider or #value > 192 then
+      return nil
+    elseif find(model, "*", 1, true) and model ~= "*" then
+      return nil, "a model is a name or `*` alone"
+    end
+    return { provider = provider, model = model }
+  end,
+}
+
+return formats

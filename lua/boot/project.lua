@@ -1,0 +1,289 @@
+--- project.lua - from the checked tables of a project file to the flat rows that C keeps, and what only the whole can tell:
+--- names that must exist, names that must be unique, settings that exclude one another. Indices count from 0.
+local check, schema = ...
+local project = {}
+
+local fail, at = check.fail, check.at
+
+local HOOKS = { "on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log" }
+local TIMERS = { "connect", "first_token", "idle", "total" }
+local MAX_TARGETS = 256
+
+local function field(node, name)
+  for _, entry in ipairs(node.fields) do
+    if entry[1] == name then
+      return entry
+    end
+  end
+end
+
+--- The declared default of a key of a record, such as field_default(workflow, "deadline_ms").
+local function default(node, name)
+  return field(node, name).default
+end
+
+local function line_of(ctx, place)
+  return (ctx.where(check.keys(place)))
+end
+
+---- providers
+
+local function tls_pair(ctx, place, tls)
+  if (tls.cert == nil) ~= (tls.key == nil) then
+    fail(ctx, place, 'give both "cert" and "key", or neither')
+  end
+end
+
+local function sim_models(models)
+  local out = {}
+  for i, entry in ipairs(models) do
+    out[i] = entry.value
+    out[i].model = entry.key
+  end
+  return out
+end
+
+local function headers(entries)
+  local names, values = {}, {}
+  for i, entry in ipairs(entries) do
+    names[i], values[i] = entry.key, entry.value
+  end
+  return names, values
+end
+
+local function provider(ctx, entry)
+  local p, place = entry.value, entry.at
+  if p.kind == "simulated" and p.base_url then
+    fail(ctx, at(place, "base_url"), "a simulated provider has no address")
+  elseif p.kind == "http" and #p.models > 0 then
+    fail(ctx, at(place, "models"), 'these describe a simulated provider; expected kind = "simulated" beside them')
+  end
+  tls_pair(ctx, at(place, "tls"), p.tls)
+  local names, values = headers(p.headers)
+  return {
+    name = entry.key, adapter = p.adapter, kind = p.kind, base_url = p.base_url, api_key = p.api_key, organization = p.organization,
+    openai_project = p.project, header_names = names, header_values = values, ca = p.tls.ca, client_cert = p.tls.cert,
+    client_key = p.tls.key, verify = p.tls.verify, proxy = p.proxy, sim_models = sim_models(p.models), line = line_of(ctx, place),
+  }
+end
+
+---- targets and workflows
+
+local function stream_json(stream)
+  if not stream then
+    return nil
+  end
+  local channels = {}
+  for i, channel in ipairs(stream.channels or {}) do
+    channels[i] = check.json_string(channel)
+  end
+  return ('{"mode":%s,"hold":%s,"max_hold_ms":%d,"channels":[%s]}'):format(check.json_string(stream.mode or "filter"),
+    stream.hold == "auto" and '"auto"' or tostring(stream.hold or 0), stream.max_hold_ms or 0, table.concat(channels, ","))
+end
+
+local function params_json(ctx, entries, place)
+  local parts = {}
+  for i, entry in ipairs(entries or {}) do
+    if entry.key == "model" or entry.key == "stream" or entry.key == "messages" then
+      fail(ctx, at(at(place, "params"), entry.key), "this field is the client's and the target's own; a policy or hook may change it")
+    end
+    parts[i] = check.json_string(entry.key) .. ":" .. (entry.value or "null")
+  end
+  return #parts > 0 and "{" .. table.concat(parts, ",") .. "}" or nil
+end
+
+--- Each timer from the first of the layers that has it.
+local function timeouts(...)
+  local out = {}
+  for _, timer in ipairs(TIMERS) do
+    for i = 1, select("#", ...) do
+      local layer = select(i, ...)
+      out[timer .. "_ms"] = out[timer .. "_ms"] or layer and layer[timer]
+    end
+    out[timer .. "_ms"] = out[timer .. "_ms"] or default(field(schema.project, "timeouts_ms")[2], timer)
+  end
+  return out
+end
+
+local Flat = {}
+Flat.__index = Flat
+
+--- The index of this target; equal ones share a row.
+function Flat:target(row)
+  local t = row.timeouts
+  local key = table.concat({ row.id, row.params or "", t.connect_ms, t.first_token_ms, t.idle_ms, t.total_ms, row.context_window or 0,
+    row.max_output or 0, row.region or "" }, "\0")
+  if not self.target_index[key] then
+    self.targets[#self.targets + 1] = row
+    self.target_index[key] = #self.targets - 1
+  end
+  return self.target_index[key]
+end
+
+--- An id that no other arm of the workflow has: two arms may lead to the same model.
+local function arm_id(arm, taken, position)
+  local id = arm.target.provider .. "/" .. arm.target.model
+  if taken[id] then
+    id = id .. "#" .. (arm.name or position)
+  end
+  taken[id] = true
+  return id
+end
+
+function Flat:arm(flow, arm, position, taken)
+  local row = {
+    id = arm_id(arm, taken, position), provider = self.provider_index[arm.target.provider], model = arm.target.model, params = params_json(self.ctx, arm.params, arm.at),
+    timeouts = timeouts(arm.timeouts_ms, flow.timeouts_ms, self.timeouts_ms), context_window = arm.context_window,
+    max_output = arm.max_output, region = arm.region,
+  }
+  return { target = self:target(row), weight = arm.weight, name = arm.name }
+end
+
+local function check_arms(ctx, flow, place)
+  local sum, names = 0, {}
+  for _, arm in ipairs(flow.targets) do
+    sum = sum + (arm.weight or 0)
+    if arm.name and names[arm.name] then
+      fail(ctx, at(arm.at, "name"), "two targets of this workflow are called %q", arm.name)
+    end
+    names[arm.name or 0] = arm.name ~= nil
+  end
+  if #flow.targets > 0 and sum == 0 then
+    fail(ctx, place, "all weights are 0, so nothing could be drawn")
+  end
+end
+
+function Flat:workflow(entry)
+  local flow, arms, taken = entry.value, {}, {}
+  for position, arm in ipairs(flow.targets) do
+    arms[position] = self:arm(flow, arm, position, taken)
+  end
+  check_arms(self.ctx, flow, entry.at)
+  local row = { name = entry.key, arms = arms, deadline_ms = flow.deadline_ms, max_attempts = flow.max_attempts, line = line_of(self.ctx, entry.at) }
+  row.chunk_stream = stream_json(flow.stream)
+  for _, hook in ipairs(HOOKS) do
+    row["has_" .. hook] = flow[hook] or false
+  end
+  self.workflows[#self.workflows + 1] = row
+end
+
+--- "provider/anything" of a project that allows it.
+function Flat:direct(row, index)
+  local node = field(schema.project, "workflows")[2].of
+  local id = row.name .. "/*"
+  local target = self:target { id = id, provider = index, model = "*", timeouts = timeouts(self.timeouts_ms) }
+  self.workflows[#self.workflows + 1] = {
+    name = id, arms = { { target = target, weight = 1 } }, deadline_ms = default(node, "deadline_ms"),
+    max_attempts = default(node, "max_attempts"), direct = true, line = row.line,
+  }
+end
+
+---- plugins
+
+local function json_list(values)
+  local parts = {}
+  for i, value in ipairs(values) do
+    parts[i] = check.json_string(value)
+  end
+  return "[" .. table.concat(parts, ",") .. "]"
+end
+
+local function json_map(entries)
+  local parts = {}
+  for i, entry in ipairs(entries) do
+    parts[i] = check.json_string(entry.key) .. ":" .. check.json_string(entry.value or "")
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local function hook_count(entry)
+  local n = 0
+  for _, hook in ipairs(HOOKS) do
+    n = n + (entry[hook] and 1 or 0)
+  end
+  return n
+end
+
+local function plugin(ctx, entry, index, names)
+  local as = entry.as or entry.use and entry.use:match("([%w_.-]+)@?[^/@]*$") or "inline" .. index
+  if names[as] then
+    fail(ctx, entry.at, 'two plugins are called %q; give one another name with "as"', as)
+  elseif not entry.use and hook_count(entry) == 0 then
+    fail(ctx, entry.at, 'expected "use" with the name of a plugin, or at least one hook function')
+  elseif entry.use and hook_count(entry) > 0 then
+    fail(ctx, entry.at, 'a plugin brings its own hooks: expected "use" or hook functions, found both')
+  end
+  names[as] = true
+  if type(entry.config) == "string" and entry.config:sub(1, 1) ~= "{" and entry.config ~= "[]" then
+    fail(ctx, at(entry.at, "config"), "expected a table")
+  end
+  local stream = entry.when.stream
+  return {
+    use = entry.use, as = as, config = entry.config, grant = json_list(entry.grant), fail = json_map(entry.fail),
+    when_workflows = entry.when.workflows and json_list(entry.when.workflows), stream = stream_json(entry.stream),
+    when_stream = stream == nil and -1 or stream and 1 or 0, index = index, line = line_of(ctx, entry.at),
+  }
+end
+
+---- the whole
+
+function Flat:check()
+  local n = #self.workflows
+  if n == 0 then
+    fail(self.ctx, {}, "nothing to serve: give at least one workflow, or allow_direct = true")
+  elseif n > 256 then
+    fail(self.ctx, at({}, "workflows"), "expected at most 256 together with those of allow_direct, found %d", n)
+  elseif #self.targets > MAX_TARGETS then
+    fail(self.ctx, at({}, "workflows"), "expected at most %d different targets, found %d", MAX_TARGETS, #self.targets)
+  end
+end
+
+--- Targets name providers that exist. Looks at what was read, even when other parts failed.
+local function check_providers_exist(ctx, value)
+  local names, known = {}, {}
+  for i, entry in ipairs(value.providers or {}) do
+    names[i], known[entry.key] = entry.key, true
+  end
+  for _, entry in ipairs(#names > 0 and value.workflows or {}) do
+    for _, arm in ipairs(entry.value and entry.value.targets or {}) do
+      local wanted = arm.target and arm.target.provider
+      if wanted and not known[wanted] then
+        fail(ctx, arm.at, "there is no provider %q%s", wanted, check.suggest(wanted, names))
+      end
+    end
+  end
+end
+
+function project.flatten(ctx, value)
+  check_providers_exist(ctx, value)
+  if #ctx.errors > 0 then
+    return nil -- rows need what failed
+  end
+  local flat = setmetatable({ ctx = ctx, providers = {}, provider_index = {}, targets = {}, target_index = {}, workflows = {},
+    plugins = {}, timeouts_ms = value.timeouts_ms }, Flat)
+  for i, entry in ipairs(value.providers) do
+    flat.providers[i] = provider(ctx, entry)
+    flat.provider_index[entry.key] = i - 1
+  end
+  for _, entry in ipairs(value.workflows) do
+    flat:workflow(entry)
+  end
+  for i, row in ipairs(value.allow_direct and flat.providers or {}) do
+    flat:direct(row, i - 1)
+  end
+  flat:check()
+
+  local names = {}
+  for i, entry in ipairs(value.plugins) do
+    flat.plugins[i] = plugin(ctx, entry, i, names)
+  end
+  for _, hook in ipairs(HOOKS) do
+    flat["has_" .. hook] = value[hook] or false
+  end
+  flat.allow_direct, flat.max_deadline_ms, flat.chunk_stream = value.allow_direct, value.max_deadline_ms, stream_json(value.stream)
+  flat.inline_grant = value.inline.grant and json_list(value.inline.grant)
+  flat.inline_fail = value.inline.fail and json_map(value.inline.fail)
+  return flat
+end
+
+return project
