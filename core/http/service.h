@@ -64,9 +64,10 @@ void mg_service_stop(struct mg_service *service, void (*on_stopped)(void *arg), 
 void mg_service_answer(struct mg_service_call *call, int status, mg_view headers, mg_view body);
 void mg_service_begin(struct mg_service_call *call, int status, mg_view headers);
 
-/* MG_OK; MG_E_AGAIN: taken, wait for on_room; MG_E_CLOSED: the connection is ending, on_gone follows. */
-MG_MUST_USE mg_err mg_service_send(struct mg_service_call *call, mg_view bytes);     /* one chunk; empty: nothing */
-MG_MUST_USE mg_err mg_service_raw(struct mg_service_call *call, mg_view bytes);
+/* MG_OK; MG_E_AGAIN: taken, wait for on_room; MG_E_CLOSED: the connection is ending and on_gone follows, so those who
+ * write little need not look. */
+mg_err mg_service_send(struct mg_service_call *call, mg_view bytes);       /* one chunk; empty: nothing */
+mg_err mg_service_raw(struct mg_service_call *call, mg_view bytes);
 void mg_service_end(struct mg_service_call *call);
 
 void mg_service_close(struct mg_service_call *call);       /* what was written is delivered, then the end of the stream */

@@ -1,0 +1,79 @@
+/* Configured models: copies of them, which one a name means, and when their faults are due. */
+#include "base/mem.h"
+#include "sim/sim_parts.h"
+#include "sim/text.h"
+
+static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t fired, uint64_t *random);
+static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from, struct mg_sim_model *to);
+
+struct mg_sim_models *mg_sim_models_new(const struct mg_config_sim_model *models, int count)
+{
+    struct mg_sim_models *copies = mg_new(struct mg_sim_models);
+    mg_arena_init(&copies->arena, 1024);
+    copies->list = mg_arena_array(&copies->arena, struct mg_sim_model, (size_t)count);
+    copies->count = count;
+    for (int i = 0; i < count; i++)
+        copy(&copies->arena, &models[i], &copies->list[i]);
+    return copies;
+}
+
+void mg_sim_models_free(struct mg_sim_models *models)
+{
+    if (!models)
+        return;
+    mg_arena_fini(&models->arena);
+    mg_free(models);
+}
+
+struct mg_sim_model *mg_sim_models_find(struct mg_sim_models *models, mg_view name)
+{
+    for (int i = 0; i < models->count; i++) {
+        if (mg_view_glob(mg_view_cstr(models->list[i].config->model), name))
+            return &models->list[i];
+    }
+    return NULL;
+}
+
+enum mg_sim_fault mg_sim_model_fault(struct mg_sim_model *model, uint64_t *random, int *out_value)
+{
+    const struct mg_config_sim_model *config = model->config;
+    model->calls++;
+    for (int i = 0; i < config->fault_count; i++) {
+        const struct mg_config_fault *fault = &config->faults[i];
+        enum mg_sim_fault found = mg_sim_fault_find(mg_view_cstr(fault->name));
+        if (found == MG_SIM_FAULT_NONE || !is_due(fault, model->calls, model->fired[i], random))
+            continue;
+        model->fired[i]++;
+        *out_value = fault->value ? fault->value : mg_sim_faults[found].value;
+        return found;
+    }
+    return MG_SIM_FAULT_NONE;
+}
+
+/* Calls count from 1. With every = 3 and after = 0 calls 3, 6, 9 … fail; with after = 5 and every = 1 call 5 and all
+ * later ones. */
+static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t fired, uint64_t *random)
+{
+    uint64_t from = (uint64_t)MG_MAX(fault->after, 1);
+    if (call < from || (fault->count > 0 && fired >= (uint64_t)fault->count))
+        return false;
+    if (fault->every > 0)
+        return (call - from + 1) % (uint64_t)fault->every == 0;
+    return (double)(mg_sim_random(random) % 1000000) < fault->probability * 1000000;
+}
+
+static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from, struct mg_sim_model *to)
+{
+    struct mg_config_sim_model *config = mg_arena_new(arena, struct mg_config_sim_model);
+    size_t count = (size_t)MG_MAX(from->fault_count, 0);
+    struct mg_config_fault *faults = mg_arena_array(arena, struct mg_config_fault, count);
+    *config = *from;
+    config->model = mg_arena_strdup(arena, from->model);
+    for (size_t i = 0; i < count; i++) {
+        faults[i] = from->faults[i];
+        faults[i].name = mg_arena_strdup(arena, from->faults[i].name);
+    }
+    config->faults = faults;
+    to->config = config;
+    to->fired = mg_arena_array(arena, uint64_t, count);
+}
