@@ -1,0 +1,151 @@
+#include "script/args.h"
+
+#include "script/crypto.h"
+#include "script/modules.h"
+
+/* A configuration file must say the same each time it is read, so it sees no random. */
+enum { RANDOM = MG_LUA_ANYWHERE & ~MG_LUA_IN(load), RANDOM_BYTES = 1024, TEXT_BYTES = 16777216 };
+
+static int push_digest(lua_State *L, mg_err err, const char *what, const uint8_t *digest, size_t len)
+{
+    if (err == MG_E_NOT_FOUND)
+        return luaL_error(L, "%s: algorithm must be sha256, sha384 or sha512", what);
+    mg_lua_check(L, err, what);
+    lua_pushlstring(L, (const char *)digest, len);
+    return 1;
+}
+
+/* Digests hash about 250 MB/s, so even the longest string a state can hold takes tens of milliseconds: the deadline is
+ * looked at before and after. */
+static int crypto_sha256(lua_State *L)
+{
+    uint8_t digest[MG_DIGEST_BYTES];
+    size_t len = 0;
+    mg_view data = mg_lua_text(L, 1, "moongate.crypto.sha256: data");
+    mg_err err = mg_crypto_digest(MG_VIEW("sha256"), data, digest, &len);
+    mg_lua_poll(L);
+    return push_digest(L, err, "moongate.crypto.sha256", digest, len);
+}
+
+static int crypto_hmac(lua_State *L)
+{
+    uint8_t digest[MG_DIGEST_BYTES];
+    size_t len = 0;
+    mg_view algorithm = mg_lua_text(L, 1, "moongate.crypto.hmac: algorithm");
+    mg_view key = mg_lua_text(L, 2, "moongate.crypto.hmac: key");
+    mg_view data = mg_lua_text(L, 3, "moongate.crypto.hmac: data");
+    mg_err err = mg_crypto_hmac(algorithm, key, data, digest, &len);
+    mg_lua_poll(L);
+    return push_digest(L, err, "moongate.crypto.hmac", digest, len);
+}
+
+static int crypto_random(lua_State *L)
+{
+    char bytes[RANDOM_BYTES];
+    size_t n = (size_t)mg_lua_integer(L, 1, "moongate.crypto.random: n", 1, RANDOM_BYTES);
+    mg_crypto_random(bytes, n);
+    lua_pushlstring(L, bytes, n);
+    return 1;
+}
+
+static int crypto_uuid(lua_State *L)
+{
+    char text[MG_UUID_BYTES];
+    mg_crypto_uuid(text);
+    lua_pushstring(L, text);
+    return 1;
+}
+
+static int crypto_equal(lua_State *L)
+{
+    mg_view a = mg_lua_text(L, 1, "moongate.crypto.equal: a"), b = mg_lua_text(L, 2, "moongate.crypto.equal: b");
+    lua_pushboolean(L, mg_view_eq_ct(a, b));
+    return 1;
+}
+
+static int crypto_ed25519_verify(lua_State *L)
+{
+    mg_view key = mg_lua_text(L, 1, "moongate.crypto.ed25519_verify: public_key");
+    mg_view message = mg_lua_text(L, 2, "moongate.crypto.ed25519_verify: message");
+    mg_view signature = mg_lua_text(L, 3, "moongate.crypto.ed25519_verify: signature");
+    lua_pushboolean(L, mg_crypto_ed25519_verify(key, message, signature));
+    mg_lua_poll(L);
+    return 1;
+}
+
+static bool is_url(lua_State *L, const char *what)
+{
+    static const char *const names[] = {"url", NULL};
+    if (lua_isnoneornil(L, 2))
+        return false;
+    mg_lua_table(L, 2, what);
+    mg_lua_only(L, 2, what, names);
+    return mg_lua_field_boolean(L, 2, "url", what, false);
+}
+
+static int push_result(lua_State *L, mg_err err, struct mg_buf *out, const char *what)
+{
+    mg_lua_poll(L);
+    if (err == MG_E_BAD_REQUEST)
+        return mg_lua_fail(L, "invalid", false, "%s: the text is not of that encoding", what);
+    if (err != MG_OK)
+        return mg_lua_fail_err(L, err, what);
+    mg_lua_push_view(L, mg_buf_view(out));
+    mg_buf_fini(out);
+    return 1;
+}
+
+static int crypto_base64(lua_State *L)
+{
+    mg_view data = mg_lua_text(L, 1, "moongate.crypto.base64: data");
+    bool url = is_url(L, "moongate.crypto.base64: options");
+    struct mg_buf *out = mg_lua_scratch(L, TEXT_BYTES);
+    mg_err err = mg_crypto_base64(data, url, out);
+    return push_result(L, err, out, "moongate.crypto.base64");
+}
+
+static int crypto_unbase64(lua_State *L)
+{
+    mg_view text = mg_lua_text(L, 1, "moongate.crypto.unbase64: text");
+    bool url = is_url(L, "moongate.crypto.unbase64: options");
+    struct mg_buf *out = mg_lua_scratch(L, TEXT_BYTES);
+    mg_err err = mg_crypto_unbase64(text, url, out);
+    return push_result(L, err, out, "moongate.crypto.unbase64");
+}
+
+static int crypto_hex(lua_State *L)
+{
+    mg_view data = mg_lua_text(L, 1, "moongate.crypto.hex: data");
+    struct mg_buf *out = mg_lua_scratch(L, TEXT_BYTES);
+    mg_err err = mg_crypto_hex(data, out);
+    return push_result(L, err, out, "moongate.crypto.hex");
+}
+
+static int crypto_unhex(lua_State *L)
+{
+    mg_view text = mg_lua_text(L, 1, "moongate.crypto.unhex: text");
+    struct mg_buf *out = mg_lua_scratch(L, TEXT_BYTES);
+    mg_err err = mg_crypto_unhex(text, out);
+    return push_result(L, err, out, "moongate.crypto.unhex");
+}
+
+static void crypto_open(lua_State *L)
+{
+    mg_lua_check(L, mg_crypto_init(), "moongate.crypto");
+}
+
+static const struct mg_lua_function functions[] = {
+    {"sha256", crypto_sha256, MG_LUA_ANYWHERE, NULL, false},
+    {"hmac", crypto_hmac, MG_LUA_ANYWHERE, NULL, false},
+    {"random", crypto_random, RANDOM, NULL, false},
+    {"uuid", crypto_uuid, RANDOM, NULL, false},
+    {"base64", crypto_base64, MG_LUA_ANYWHERE, NULL, false},
+    {"unbase64", crypto_unbase64, MG_LUA_ANYWHERE, NULL, false},
+    {"hex", crypto_hex, MG_LUA_ANYWHERE, NULL, false},
+    {"unhex", crypto_unhex, MG_LUA_ANYWHERE, NULL, false},
+    {"equal", crypto_equal, MG_LUA_ANYWHERE, NULL, false},
+    {"ed25519_verify", crypto_ed25519_verify, MG_LUA_ANYWHERE, NULL, false},
+    {NULL, NULL, 0, NULL, false},
+};
+
+const struct mg_lua_module mg_lua_crypto = {"crypto", functions, crypto_open};
