@@ -297,6 +297,52 @@ void mg_tap_body(struct mg_tap *tap, mg_view body)
         tap->malformed = true;
 }
 
+/* The first content string of the first choice. */
+struct find {
+    const struct path_set *set;
+    mg_view span;
+};
+
+static mg_err on_text_hit(void *arg, const struct mg_json_hit *hit)
+{
+    struct find *find = arg;
+    if (find->set->meaning[hit->path] == IS_CONTENT && hit->type == MG_JSON_STRING && !find->span.ptr)
+        find->span = hit->value;
+    return MG_OK;
+}
+
+static mg_view text_span(const struct mg_adapter *adapter, mg_view body)
+{
+    struct find find = {.set = &adapter->answer};
+    return mg_json_scan(body, find.set->paths, on_text_hit, &find, NULL) == MG_OK ? find.span : MG_VIEW_NONE;
+}
+
+mg_view mg_tap_text_of(const struct mg_adapter *adapter, struct mg_arena *arena, mg_view body)
+{
+    mg_view span = text_span(adapter, body), text = MG_VIEW_NONE;
+    struct mg_buf scratch;
+    mg_buf_init(&scratch, span.len + 1);
+    if (span.ptr && mg_json_span_text(span, &scratch, &text) == MG_OK)
+        text = mg_arena_dup(arena, text);
+    mg_buf_fini(&scratch);
+    return text;
+}
+
+mg_view mg_tap_replace_text(const struct mg_adapter *adapter, struct mg_arena *arena, mg_view body, mg_view text)
+{
+    mg_view span = text_span(adapter, body), whole = body;
+    struct mg_buf out;
+    mg_buf_init(&out, body.len + text.len * 6 + 2);
+    if (!span.ptr)
+        return body;
+    mg_view before = mg_view_head(body, (size_t)(span.ptr - body.ptr));
+    if (mg_buf_put(&out, before) == MG_OK && mg_buf_putc(&out, '"') == MG_OK && mg_buf_put_json(&out, text) == MG_OK &&
+        mg_buf_putc(&out, '"') == MG_OK && mg_buf_put(&out, mg_view_skip(body, before.len + span.len)) == MG_OK)
+        whole = mg_arena_dup(arena, mg_buf_view(&out));
+    mg_buf_fini(&out);
+    return whole;
+}
+
 static bool text_contains(mg_view text, const char *part)
 {
     size_t n = strlen(part);

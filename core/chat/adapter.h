@@ -113,6 +113,11 @@ void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_
 /* Looks at a whole answer (or error body). */
 void mg_tap_body(struct mg_tap *tap, mg_view body);
 
+/* Text of the first choice of a whole answer, decoded, in the arena; empty when there is none. */
+mg_view mg_tap_text_of(const struct mg_adapter *adapter, struct mg_arena *arena, mg_view body);
+/* The answer with that text in its place; every other byte stays. body itself when it has no text. */
+mg_view mg_tap_replace_text(const struct mg_adapter *adapter, struct mg_arena *arena, mg_view body, mg_view text);
+
 /* The class an error answer has by the adapter's rules: status, type, code, then message text. */
 enum mg_class mg_adapter_hint(const struct mg_adapter *adapter, int status, mg_view type, mg_view code,
                               mg_view message);

@@ -10,6 +10,7 @@
 
 #include "base/list.h"
 #include "gateway/routing.h"
+#include "http/server.h"
 #include "io/loop.h"
 #include "io/pool.h"
 #include "script/script.h"
@@ -54,6 +55,7 @@ struct mg_worker {
     struct mg_list clients;            /* struct mg_client */
     struct mg_list idle_exchanges;     /* recycled, at most 256 */
     unsigned idle_exchange_count;
+    struct mg_http_limits http_limits; /* of requests, from the configuration */
     struct mg_buf scratch;             /* for heads and errors; empty between calls */
     char date[40];                     /* of `date_s`, for the Date header */
     uint64_t date_s;
@@ -85,5 +87,6 @@ void mg_worker_stop(struct mg_worker *worker);
 struct mg_live *mg_worker_project(struct mg_worker *worker, mg_view name);    /* NULL: no such project here */
 void mg_live_enter(struct mg_live *live);
 void mg_live_leave(struct mg_live *live);                      /* may free a retired one */
+void mg_live_drop_plans(struct mg_live *live);                 /* exchange.c: forgets cached plans */
 
 #endif

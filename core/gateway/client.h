@@ -1,0 +1,38 @@
+/* client.h - one client connection: reads requests, hands each to an exchange, in order.
+ *
+ * One exchange at a time: bytes of later pipelined requests wait, at most PIPELINE_BYTES of them,
+ * then reading stops. Slow and idle clients are bounded by the timers of the gateway's `limits`. */
+#ifndef MG_GATEWAY_CLIENT_H
+#define MG_GATEWAY_CLIENT_H
+
+#include "gateway/worker.h"
+#include "http/server.h"
+
+struct mg_exchange;
+
+struct mg_client {
+    struct mg_list link;               /* of the worker */
+    struct mg_worker *worker;          /* borrowed */
+    struct mg_stream *stream;          /* owned; NULL once closed */
+    struct mg_http_server *http;       /* owned */
+    struct mg_exchange *exchange;      /* owned; NULL between requests */
+    struct mg_buf waiting;             /* pipelined bytes */
+    struct mg_timer timer;             /* header, body, idle: one at a time */
+    struct mg_defer resume;            /* feed what waits, from the loop */
+    bool paused;                       /* reading is off because enough waits */
+    bool closing;                      /* no further request is read */
+};
+
+/* fd is owned from now on. */
+void mg_client_accept(struct mg_worker *worker, int fd, struct mg_tls_context *tls);
+
+/* The exchange is settled and gone: serve the next request, or close. */
+void mg_client_done(struct mg_client *client, bool keep_alive);
+
+/* Closes when no exchange runs; else after it. */
+void mg_client_drain(struct mg_client *client);
+
+/* At once; cancels the exchange. */
+void mg_client_close(struct mg_client *client);
+
+#endif

@@ -1,0 +1,213 @@
+/* What attempts hand on, on its way to the client: held until the first content, then committed and
+ * streamed event by event; a whole answer is held to its end. */
+#include "gateway/exchange.h"
+
+/* Slow clients slow the upstream: reading stops until the socket has drained. */
+static void watch(struct mg_exchange *x, mg_err err)
+{
+    if (err == MG_E_AGAIN)
+        mg_relay_pause(&x->relay, true);
+}
+
+static void on_attempt(void *arg)
+{
+    struct mg_exchange *x = arg;
+    mg_answer_forget(&x->answer);
+    x->upstream_headers = (struct mg_headers){0};
+    x->whole = MG_VIEW_NONE;
+}
+
+static void on_head(void *arg, int status, struct mg_headers headers)
+{
+    struct mg_exchange *x = arg;
+    (void)status;
+    x->upstream_headers = headers;
+}
+
+static void commit(struct mg_exchange *x)
+{
+    mg_timeline_phase(&x->timeline, MG_PHASE_commit, mg_exchange_now(x));
+    mg_relay_committed(&x->relay);
+    watch(x, mg_answer_commit(&x->answer, x->relay.attempt.facts.status, mg_exchange_lines(x, true), UINT64_MAX));
+}
+
+/* The usage chunk was asked for by us, not by this client: it gets the event without it. */
+static void add_event(struct mg_exchange *x, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+{
+    bool asked = x->call.request.wants_usage;
+    if (seen->usage_only && !asked)
+        return;
+    if (asked || !seen->cut_len || !event->data_in_raw) {
+        watch(x, mg_answer_add(&x->answer, event->raw));
+        return;
+    }
+    size_t cut = (size_t)(event->data.ptr - event->raw.ptr) + seen->cut_offset;
+    watch(x, mg_answer_add(&x->answer, mg_view_head(event->raw, cut)));
+    watch(x, mg_answer_add(&x->answer, mg_view_skip(event->raw, cut + seen->cut_len)));
+}
+
+static void on_event(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+{
+    struct mg_exchange *x = arg;
+    if (seen->malformed) {
+        x->skipped_events++;
+        return;
+    }
+    if (seen->done && !mg_relay_tap(&x->relay)->finished)
+        return;                        /* "[DONE]" of an answer that never finished: a success it is not */
+    if (seen->content && !x->answer.committed)
+        commit(x);
+    add_event(x, event, seen);
+}
+
+static void on_flush(void *arg)
+{
+    struct mg_exchange *x = arg;
+    watch(x, mg_answer_flush(&x->answer));
+}
+
+/* Once with the whole answer; or, when it outgrew what is held, with each piece of it. */
+static void on_body(void *arg, mg_view bytes)
+{
+    struct mg_exchange *x = arg;
+    if (!x->relay.attempt.streaming_body) {
+        x->whole = bytes;
+        return;
+    }
+    if (!x->answer.committed)
+        commit(x);
+    watch(x, mg_answer_add(&x->answer, bytes));
+    watch(x, mg_answer_flush(&x->answer));
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void deliver_whole(struct mg_exchange *x)
+{
+    int status = x->relay.attempt.facts.status;
+    mg_timeline_phase(&x->timeline, MG_PHASE_commit, mg_exchange_now(x));
+    mg_answer_whole(&x->answer, status, mg_exchange_lines(x, true), x->whole);
+    mg_exchange_finish(x, status, true);
+}
+
+static void deliver_stream_end(struct mg_exchange *x)
+{
+    if (!x->answer.committed)
+        commit(x);                     /* complete and rightly empty, for instance all budget went into thinking */
+    mg_exchange_finish(x, x->relay.attempt.facts.status, true);
+}
+
+/* Bytes are with the client: the error goes in-band and the end is no clean one. */
+static void break_stream(struct mg_exchange *x)
+{
+    const struct mg_relay_result *result = &x->relay.result;
+    x->timeline.error_code = result->code;
+    if (x->relay.attempt.event_stream) {
+        mg_buf_clear(&x->rewritten);
+        mg_view error = mg_error_body(&x->arena, result->status, result->code, result->message, MG_VIEW_NONE);
+        if (mg_sse_put_event(&x->rewritten, MG_VIEW_NONE, error) == MG_OK)
+            watch(x, mg_answer_add(&x->answer, mg_buf_view(&x->rewritten)));
+        watch(x, mg_answer_flush(&x->answer));
+    }
+    mg_exchange_finish(x, x->relay.attempt.facts.status, false);
+}
+
+static void deliver_error(struct mg_exchange *x)
+{
+    const struct mg_relay_result *result = &x->relay.result;
+    mg_answer_forget(&x->answer);
+    if (!result->body.len) {
+        mg_exchange_refuse_as(x, result->status, result->code, result->message, MG_VIEW_NONE, result->retry_after_ms);
+        return;
+    }
+    x->timeline.error_code = result->code;
+    mg_exchange_lines(x, false);
+    mg_err err = mg_http_put_header(&x->lines, MG_VIEW("content-type"), MG_VIEW("application/json"));
+    (void)err;                         /* our own short lines fit */
+    mg_answer_whole(&x->answer, result->status, mg_buf_view(&x->lines), result->body);
+    mg_exchange_finish(x, result->status, true);
+}
+
+static void deliver_success(struct mg_exchange *x)
+{
+    if (x->relay.attempt.streaming_body || x->relay.attempt.event_stream)
+        deliver_stream_end(x);
+    else
+        deliver_whole(x);
+}
+
+static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *outcome);
+
+static void on_response_done(void *arg, const struct mg_hook_outcome *outcome)
+{
+    struct mg_exchange *x = arg;
+    x->hook = NULL;
+    switch (outcome->kind) {
+    case MG_HOOK_DENY:
+        mg_exchange_refuse_as(x, outcome->status ? outcome->status : 403, outcome->code.len ? outcome->code : MG_VIEW("denied"),
+                              outcome->message, MG_VIEW_NONE, 0);
+        break;
+    case MG_HOOK_RESPOND:
+    case MG_HOOK_REPLACE: replace_whole(x, outcome); break;
+    case MG_HOOK_RETRY:
+    case MG_HOOK_GO_ON: deliver_success(x); break;
+    }
+}
+
+/* The answer with another text: the content string of the first choice is spliced. */
+static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
+{
+    if (outcome->body.len)
+        x->whole = outcome->body;
+    else
+        x->whole = mg_tap_replace_text(x->relay.attempt.tap.adapter, &x->arena, x->whole, outcome->text);
+    deliver_success(x);
+}
+
+static void fill_response(struct mg_exchange *x, struct mg_call_response *response)
+{
+    const struct mg_attempt_record *last = &x->timeline.attempts[x->timeline.attempt_count - 1];
+    const struct mg_tap *tap = mg_relay_tap(&x->relay);
+    *response = (struct mg_call_response){
+        .status = x->relay.attempt.facts.status,
+        .target = last->target,
+        .body = x->whole,
+        .text = mg_tap_text_of(tap->adapter, &x->arena, x->whole),
+        .finish = mg_view_cstr(tap->finish),
+        .attempts = x->timeline.attempt_count,
+        .usage = last->usage,
+        .streamed = x->relay.attempt.event_stream,
+        .sent = x->answer.committed,
+    };
+}
+
+static bool wants_on_response(const struct mg_exchange *x)
+{
+    return x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_RESPONSE, &x->call);
+}
+
+static void on_done(void *arg)
+{
+    struct mg_exchange *x = arg;
+    if (!x->relay.result.ok) {
+        if (x->answer.committed)
+            break_stream(x);
+        else
+            deliver_error(x);
+        return;
+    }
+    if (!wants_on_response(x)) {
+        deliver_success(x);
+        return;
+    }
+    mg_exchange_set_state(x, MG_EXCHANGE_FILTERING);
+    struct mg_call_response *response = mg_arena_new(&x->arena, struct mg_call_response);
+    fill_response(x, response);
+    struct mg_hook_run *run = mg_script_on_response(x->live->script, &x->call, response, on_response_done, x);
+    if (run)
+        x->hook = run;
+}
+
+const struct mg_relay_ops mg_deliver_ops = {
+    .on_attempt = on_attempt, .on_head = on_head, .on_event = on_event, .on_flush = on_flush, .on_body = on_body,
+    .on_done = on_done};

@@ -1,0 +1,739 @@
+#include "gateway/exchange.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/surface.h"
+#include "meter/record.h"
+
+enum { ARENA_BYTES = 4096, KEEP_BODY_BYTES = 65536, KEEP_EXCHANGES = 256, MAX_MODEL_BYTES = 256 };
+
+/* A plan that a policy allowed to be used again. */
+struct mg_cached_plan {
+    uint32_t refs;
+    uint64_t until_us;
+    struct mg_arena arena;             /* owns the plan's strings */
+    struct mg_plan plan;
+};
+
+static bool step_parse(struct mg_exchange *x);
+static bool step_authenticate(struct mg_exchange *x);
+static bool step_admit(struct mg_exchange *x);
+static bool step_resolve(struct mg_exchange *x);
+static void step_transform(struct mg_exchange *x);
+static bool step_mark(struct mg_exchange *x);
+static bool step_route(struct mg_exchange *x);
+static void step_relay(struct mg_exchange *x);
+static void step_settle(struct mg_exchange *x);
+
+uint64_t mg_exchange_now(const struct mg_exchange *x)
+{
+    return mg_loop_now_us(&x->worker->loop);
+}
+
+static void mark(struct mg_exchange *x, enum mg_phase phase)
+{
+    mg_timeline_phase(&x->timeline, phase, mg_exchange_now(x));
+}
+
+void mg_exchange_set_state(struct mg_exchange *x, enum mg_exchange_state to)
+{
+    static const unsigned char before[] = {
+        [MG_EXCHANGE_READING] = 0,
+        [MG_EXCHANGE_TRANSFORMING] = 1 << MG_EXCHANGE_READING,
+        [MG_EXCHANGE_RELAYING] = 1 << MG_EXCHANGE_TRANSFORMING | 1 << MG_EXCHANGE_FILTERING,
+        [MG_EXCHANGE_FILTERING] = 1 << MG_EXCHANGE_RELAYING,
+        [MG_EXCHANGE_FLUSHING] = 1 << MG_EXCHANGE_READING | 1 << MG_EXCHANGE_TRANSFORMING | 1 << MG_EXCHANGE_RELAYING |
+                                 1 << MG_EXCHANGE_FILTERING,
+        [MG_EXCHANGE_DONE] = 1 << MG_EXCHANGE_FLUSHING,
+    };
+    assert(before[to] & 1 << x->state);
+    x->state = to;
+}
+
+/* ---- birth and death ------------------------------------------------------------------------- */
+
+/* "req_" and 26 characters of Crockford's base32: 48 bits of milliseconds, 80 random bits (the ULID layout), so that
+ * ids sort by time. */
+static void draw_id(char out[40])
+{
+    static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    uint64_t now_ms = mg_wall_us() / 1000;
+    memcpy(out, "req_", 4);
+    for (int i = 0; i < 10; i++)
+        out[4 + i] = digits[now_ms >> (45 - 5 * i) & 31];
+    uint64_t bits[2] = {(uint64_t)(mg_random_unit() * 0x1p53), (uint64_t)(mg_random_unit() * 0x1p53)};
+    for (int i = 0; i < 16; i++)
+        out[14 + i] = digits[bits[i / 8] >> 5 * (i % 8) & 31];
+    out[30] = '\0';
+}
+
+static struct mg_exchange *recycled(struct mg_worker *worker)
+{
+    struct mg_list *link = mg_list_pop_front(&worker->idle_exchanges);
+    if (!link)
+        return NULL;
+    worker->idle_exchange_count--;
+    return mg_container_of(link, struct mg_exchange, link);
+}
+
+static struct mg_exchange *fresh(void)
+{
+    struct mg_exchange *x = mg_new(struct mg_exchange);
+    mg_arena_init(&x->arena, ARENA_BYTES);
+    mg_buf_init(&x->lines, MG_MAX_HEADER_BYTES * 2);
+    mg_buf_init(&x->rewritten, MG_MAX_SSE_EVENT_BYTES);
+    return x;
+}
+
+static void reset_timeline(struct mg_timeline *timeline, uint64_t now_us)
+{
+    memset(timeline, 0, offsetof(struct mg_timeline, attempts));
+    draw_id(timeline->id);
+    timeline->start_mono_us = now_us;
+    timeline->start_wall_us = mg_wall_us();
+}
+
+struct mg_exchange *mg_exchange_new(struct mg_client *client)
+{
+    struct mg_worker *worker = client->worker;
+    struct mg_exchange *x = recycled(worker);
+    if (!x)
+        x = fresh();
+    mg_list_init(&x->link);
+    x->state = MG_EXCHANGE_READING;
+    x->worker = worker;
+    x->client = client;
+    reset_timeline(&x->timeline, mg_loop_now_us(&worker->loop));
+    mg_buf_init(&x->body, worker->config->limits.body_bytes);
+    mg_answer_init(&x->answer, client->stream, &worker->scratch);
+    x->call = (struct mg_call){.arena = &x->arena, .loop = &worker->loop, .timeline = &x->timeline, .dialect = "openai"};
+    x->request = (struct mg_http_request){.method = MG_HTTP_OTHER};
+    x->timeline.client = mg_arena_dup(&x->arena, mg_view_cstr(mg_stream_peer(client->stream)));
+    mark(x, MG_PHASE_accept);
+    return x;
+}
+
+static void on_recycle(struct mg_defer *defer)
+{
+    struct mg_exchange *x = mg_container_of(defer, struct mg_exchange, recycle);
+    struct mg_worker *worker = x->worker;
+    mg_arena_reset(&x->arena);
+    mg_answer_fini(&x->answer);
+    mg_buf_fini(&x->body);
+    mg_buf_shrink(&x->lines, 4096);
+    mg_buf_shrink(&x->rewritten, 4096);
+    x->surface = NULL;
+    x->live = NULL;
+    x->route = NULL;
+    x->candidates = NULL;
+    x->filter = NULL;
+    x->upstream_headers = (struct mg_headers){0};
+    x->whole = MG_VIEW_NONE;
+    x->skipped_events = 0;
+    x->relay_us = 0;
+    x->refusal = 0;
+    x->recorded = x->counted = false;
+    if (worker->idle_exchange_count < KEEP_EXCHANGES) {
+        worker->idle_exchange_count++;
+        mg_list_push_front(&worker->idle_exchanges, &x->link);
+    } else {
+        mg_exchange_free(x);
+    }
+}
+
+void mg_exchange_free(struct mg_exchange *x)
+{
+    mg_relay_fini(&x->relay);
+    mg_arena_fini(&x->arena);
+    mg_buf_fini(&x->lines);
+    mg_buf_fini(&x->rewritten);
+    mg_free(x);
+}
+
+/* ---- the line -------------------------------------------------------------------------------- */
+
+static bool has_body(const struct mg_http_request *request)
+{
+    return request->chunked || (request->has_length && request->content_length > 0);
+}
+
+mg_err mg_exchange_head(struct mg_exchange *x, const struct mg_http_request *request)
+{
+    x->request = *request;
+    x->call.headers = &x->request.headers;
+    x->answer.old_client = request->version_minor == 0;
+    x->answer.head_only = request->method == MG_HTTP_HEAD;
+    x->answer.keep_alive = false;      /* refused here, the body is not read and the connection ends */
+    if (!step_parse(x) || !step_authenticate(x))
+        return MG_E_DENIED;
+    x->answer.keep_alive = request->keep_alive;
+    if (request->expect_continue && has_body(request)) {
+        mg_view go_on = MG_VIEW("HTTP/1.1 100 Continue\r\n\r\n");
+        return mg_stream_write(x->client->stream, &go_on, 1) == MG_E_CLOSED ? MG_E_CLOSED : MG_OK;
+    }
+    return MG_OK;
+}
+
+mg_err mg_exchange_body(struct mg_exchange *x, mg_view bytes)
+{
+    if (x->body.cap == 0 && x->request.has_length)
+        MG_TRY(mg_buf_reserve(&x->body, (size_t)x->request.content_length));
+    x->timeline.bytes_in += bytes.len;
+    return mg_buf_put(&x->body, bytes);
+}
+
+void mg_exchange_complete(struct mg_exchange *x)
+{
+    if (step_admit(x) && step_resolve(x))
+        step_transform(x);             /* goes on in transformed(), perhaps later */
+}
+
+static void transformed(struct mg_exchange *x)
+{
+    if (step_mark(x) && step_route(x))
+        step_relay(x);                 /* goes on in deliver.c and ends in mg_exchange_finish() */
+}
+
+/* ---- parse, authenticate --------------------------------------------------------------------- */
+
+static bool step_parse(struct mg_exchange *x)
+{
+    bool other_method = false;
+    x->surface = mg_surface_find(x->request.method, x->request.path, &other_method);
+    x->timeline.path = x->request.path;
+    x->timeline.user_agent = mg_headers_get(x->request.headers, MG_VIEW("user-agent"));
+    mark(x, MG_PHASE_parse);
+    if (x->surface) {
+        x->call.surface = x->surface->name;
+        return true;
+    }
+    if (other_method)
+        mg_exchange_refuse(x, 405, "method_not_allowed", "%.*s does not take %.*s.", MG_FMT(mg_view_head(x->request.path, 128)),
+                           MG_FMT(x->request.method_text));
+    else
+        mg_exchange_refuse(x, 404, "unknown_path", "There is no %.*s here. Offered are /v1/chat/completions, /v1/completions, "
+                           "/v1/embeddings and /v1/models.", MG_FMT(mg_view_head(x->request.path, 128)));
+    return false;
+}
+
+/* Where the official SDKs put the key. */
+static mg_view presented_key(const struct mg_exchange *x)
+{
+    mg_view value = mg_headers_get(x->request.headers, MG_VIEW("authorization"));
+    if (value.len > 7 && mg_view_ieq(mg_view_head(value, 7), MG_VIEW("bearer ")))
+        return mg_view_trim(mg_view_skip(value, 7));
+    value = mg_headers_get(x->request.headers, MG_VIEW("api-key"));
+    return value.len ? value : mg_headers_get(x->request.headers, MG_VIEW("x-api-key"));
+}
+
+static bool refuse_key(struct mg_exchange *x, mg_view presented, const char *why)
+{
+    mg_log_info("authenticate.refused", "client=%.*s why=%s", MG_FMT(x->timeline.client), why);
+    if (presented.len)
+        mg_exchange_refuse(x, 401, "invalid_api_key", "Incorrect API key provided: it is unknown, expired or revoked. "
+                           "`moongate key list` shows the keys of this gateway.");
+    else
+        mg_exchange_refuse(x, 401, "missing_api_key", "No API key was sent. Put a key of this gateway into the header "
+                           "'Authorization: Bearer …'; `moongate key create` makes one.");
+    return false;
+}
+
+static bool step_authenticate(struct mg_exchange *x)
+{
+    const char *why = "no key was sent";
+    mg_view presented = presented_key(x);
+    const struct mg_key *key = presented.len && x->worker->keyring
+                                   ? mg_keyring_find(x->worker->keyring, presented, x->timeline.start_wall_us, &why) : NULL;
+    if (!key)
+        return refuse_key(x, presented, why);
+    x->live = mg_worker_project(x->worker, mg_view_cstr(key->project));
+    if (!x->live) {
+        mg_exchange_refuse(x, 403, "project_unavailable", "The project '%s' of this key is not configured here.", key->project);
+        return false;
+    }
+    mg_live_enter(x->live);
+    x->call.key_id = mg_arena_dup(&x->arena, mg_view_cstr(key->id));
+    x->call.key_metadata = key->metadata ? mg_arena_dup(&x->arena, mg_view_cstr(key->metadata)) : MG_VIEW_NONE;
+    x->call.project = mg_view_cstr(x->live->generation->config->name);
+    x->timeline.key_id = x->call.key_id;
+    x->timeline.project = x->call.project;
+    x->timeline.generation = x->live->generation->number;
+    mark(x, MG_PHASE_authenticate);
+    return true;
+}
+
+/* ---- admit, resolve -------------------------------------------------------------------------- */
+
+static bool reserve(struct mg_exchange *x, size_t bytes)
+{
+    if (!mg_journal_reserve(x->worker->journal, bytes))
+        return false;
+    x->reserved_bytes += bytes;
+    return true;
+}
+
+static bool shed(struct mg_exchange *x, const char *code, const char *why)
+{
+    mg_metrics_shed(x->worker->metrics);
+    mg_exchange_refuse(x, 503, code, "%s Try again in a second.", why);
+    return false;
+}
+
+static bool step_admit(struct mg_exchange *x)
+{
+    if (x->worker->draining) {
+        x->answer.keep_alive = false;
+        return shed(x, "shutting_down", "This gateway is shutting down.");
+    }
+    if (!reserve(x, mg_record_worst_case(0)))
+        return shed(x, "journal_full", "The usage journal is full.");
+    x->recorded = true;
+    x->counted = true;
+    atomic_fetch_add_explicit(&x->worker->in_flight, 1, memory_order_relaxed);
+    mg_metrics_begin(x->worker->metrics);
+    mark(x, MG_PHASE_admit);
+    return true;
+}
+
+static bool refuse_body(struct mg_exchange *x, mg_err err, const struct mg_json_error *error)
+{
+    if (err == MG_E_TOO_LARGE)
+        mg_exchange_refuse(x, 400, "too_many_messages", "The request has more than %d messages or keys.", MG_MAX_JSON_SPANS);
+    else
+        mg_exchange_refuse(x, 400, "invalid_json", "The request body is not what this endpoint takes: at byte %zu: %s.",
+                           error->offset, error->reason);
+    return false;
+}
+
+static uint32_t deadline_ms(const struct mg_exchange *x)
+{
+    uint64_t asked, limit = x->route->workflow->deadline_ms;
+    const struct mg_config_project *config = x->live->generation->config;
+    if (mg_view_u64(mg_headers_get(x->request.headers, MG_VIEW("x-moongate-deadline-ms")), &asked) && asked > 0)
+        limit = asked;
+    if (config->max_deadline_ms)
+        limit = MG_MIN(limit, (uint64_t)config->max_deadline_ms);
+    return (uint32_t)MG_MIN(limit, (uint64_t)UINT32_MAX);
+}
+
+/* Metadata is recorded as JSON, from the header or the dialect's own field. */
+static mg_view metadata(const struct mg_exchange *x)
+{
+    mg_view header = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-metadata"));
+    bool usable = header.len && header.len <= MG_MAX_METADATA_BYTES && header.ptr[0] == '{' &&
+                  mg_json_check(header, NULL) == MG_OK;
+    mg_view found = usable ? header : x->call.request.metadata;
+    return found.len <= MG_MAX_METADATA_BYTES ? found : MG_VIEW_NONE;
+}
+
+static void fill_call(struct mg_exchange *x)
+{
+    struct mg_call *call = &x->call;
+    call->workflow = mg_view_cstr(x->route->workflow->name);
+    call->session = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-session"));
+    call->metadata = metadata(x);
+    call->default_deadline_ms = deadline_ms(x);
+    call->default_max_attempts = x->route->workflow->max_attempts;
+    call->deadline_us = x->timeline.start_mono_us + (uint64_t)call->default_deadline_ms * 1000;
+    call->finished = false;
+    x->timeline.workflow = call->workflow;
+    x->timeline.session = call->session;
+    x->timeline.metadata = call->metadata;
+    x->timeline.stream = call->request.stream;
+}
+
+static bool resolve_model(struct mg_exchange *x)
+{
+    mg_view model = x->call.request.model;
+    if (!model.len) {
+        mg_exchange_refuse_as(x, 400, MG_VIEW("missing_model"), MG_VIEW("The field 'model' is missing: name a workflow of this project."),
+                              MG_VIEW("model"), 0);
+        return false;
+    }
+    if (model.len <= MAX_MODEL_BYTES)
+        x->route = mg_routing_find(x->live->generation->routing, model, &x->arena);
+    if (x->route)
+        return true;
+    mg_view text = mg_arena_printf(&x->arena, "The model '%.*s' is no workflow of project '%.*s'%s. GET /v1/models lists them.",
+                                   MG_FMT(mg_view_head(model, 128)), MG_FMT(x->call.project),
+                                   x->live->generation->config->allow_direct ? " and no provider/model of it" : "");
+    mg_exchange_refuse_as(x, 404, MG_VIEW("model_not_found"), text, MG_VIEW("model"), 0);
+    return false;
+}
+
+static bool step_resolve(struct mg_exchange *x)
+{
+    if (x->surface->answer) {
+        x->surface->answer(x);
+        return false;
+    }
+    struct mg_json_error error = {0, "it is empty"};
+    mg_err err = x->body.len ? mg_request_scan(&x->call.request, &x->arena, mg_buf_view(&x->body), &error) : MG_E_BAD_REQUEST;
+    if (err != MG_OK)
+        return refuse_body(x, err, &error);
+    if (!resolve_model(x))
+        return false;
+    fill_call(x);
+    if (!reserve(x, mg_record_worst_case(x->call.default_max_attempts) - mg_record_worst_case(0)))
+        return shed(x, "journal_full", "The usage journal is full.");
+    mark(x, MG_PHASE_resolve);
+    return true;
+}
+
+/* ---- transform, mark ------------------------------------------------------------------------- */
+
+/* A hook answered instead of a provider. */
+static void respond_from_hook(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
+{
+    mg_view body = outcome->body;
+    if (!body.len) {
+        struct mg_buf out;
+        mg_buf_init(&out, MG_MAX_HELD_BYTES);
+        mg_err err = mg_buf_putf(&out, "{\"id\":\"%s\",\"object\":\"chat.completion\",\"created\":%llu,\"model\":\"moongate\","
+                                 "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"",
+                                 x->timeline.id, (unsigned long long)(x->timeline.start_wall_us / 1000000));
+        if (err == MG_OK)
+            err = mg_buf_put_json(&out, outcome->text);
+        if (err == MG_OK)
+            err = mg_buf_put(&out, MG_VIEW("\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":0,"
+                                           "\"completion_tokens\":0,\"total_tokens\":0}}"));
+        body = err == MG_OK ? mg_arena_dup(&x->arena, mg_buf_view(&out)) : MG_VIEW("{}");
+        mg_buf_fini(&out);
+    }
+    mg_exchange_lines(x, false);
+    mg_err err = mg_http_put_header(&x->lines, MG_VIEW("content-type"), MG_VIEW("application/json"));
+    (void)err;                         /* our own short lines fit */
+    int status = outcome->status ? outcome->status : 200;
+    mg_answer_whole(&x->answer, status, mg_buf_view(&x->lines), body);
+    mg_exchange_finish(x, status, true);
+}
+
+static void on_request_done(void *arg, const struct mg_hook_outcome *outcome)
+{
+    struct mg_exchange *x = arg;
+    x->hook = NULL;
+    if (outcome->kind == MG_HOOK_RESPOND)
+        respond_from_hook(x, outcome);
+    else if (outcome->kind == MG_HOOK_DENY)
+        mg_exchange_refuse_as(x, outcome->status ? outcome->status : 403, outcome->code.len ? outcome->code : MG_VIEW("denied"),
+                              outcome->message, MG_VIEW_NONE, 0);
+    else
+        transformed(x);
+}
+
+static void step_transform(struct mg_exchange *x)
+{
+    mg_exchange_set_state(x, MG_EXCHANGE_TRANSFORMING);
+    struct mg_script *script = x->live->script;
+    if (!script || !mg_script_has(script, MG_HOOK_ON_REQUEST, &x->call)) {
+        transformed(x);
+        return;
+    }
+    struct mg_hook_run *run = mg_script_on_request(script, &x->call, on_request_done, x);
+    if (run)
+        x->hook = run;
+}
+
+/* The body is final from here on: every attempt is built from these bytes. */
+static bool step_mark(struct mg_exchange *x)
+{
+    struct mg_json_error error;
+    mg_err err = mg_request_render(&x->call.request, &error);
+    if (err != MG_OK) {
+        mg_exchange_refuse(x, 500, "transform_failed", "A plugin left a request that cannot be sent: %s.", mg_err_text(err));
+        return false;
+    }
+    x->timeline.body_hash = mg_fingerprint(x->call.request.body);
+    mark(x, MG_PHASE_transform);
+    mark(x, MG_PHASE_mark);            /* prompt-cache marks belong to the prompt-cache issue: nothing to place yet */
+    return true;
+}
+
+/* ---- route ----------------------------------------------------------------------------------- */
+
+static void unref_plan(struct mg_cached_plan *cached)
+{
+    if (!cached || --cached->refs > 0)
+        return;
+    mg_arena_fini(&cached->arena);
+    mg_free(cached);
+}
+
+void mg_live_drop_plans(struct mg_live *live)
+{
+    int count = mg_routing_count(live->generation->routing);
+    for (int i = 0; live->plans && i < count; i++)
+        unref_plan(live->plans[i]);
+    mg_free(live->plans);
+    live->plans = NULL;
+}
+
+static void keep_plan(struct mg_exchange *x, int index)
+{
+    if (index < 0 || !x->plan.cache_key.len || !x->plan.cache_ttl_ms)
+        return;
+    struct mg_cached_plan *cached = mg_new(struct mg_cached_plan);
+    mg_arena_init(&cached->arena, 512);
+    cached->refs = 1;
+    cached->until_us = mg_exchange_now(x) + (uint64_t)x->plan.cache_ttl_ms * 1000;
+    cached->plan = x->plan;
+    struct mg_plan *plan = &cached->plan;
+    plan->explain = mg_arena_dup(&cached->arena, plan->explain);
+    plan->sticky = mg_arena_dup(&cached->arena, plan->sticky);
+    plan->exhausted_code = mg_arena_dup(&cached->arena, plan->exhausted_code);
+    for (int i = 0; i < plan->count; i++)
+        plan->entries[i].patch = mg_arena_dup(&cached->arena, plan->entries[i].patch);
+    if (!x->live->plans)
+        x->live->plans = mg_new_array(struct mg_cached_plan *, (size_t)mg_routing_count(x->live->generation->routing));
+    unref_plan(x->live->plans[index]);
+    x->live->plans[index] = cached;
+}
+
+/* A cached plan was made without this request's session, deadline or figures: it is only used when the policy said so,
+ * and its deadline is the workflow's, which mg_relay_start() cuts to this request's. */
+static bool use_cached_plan(struct mg_exchange *x, int index)
+{
+    struct mg_cached_plan *cached = index >= 0 && x->live->plans ? x->live->plans[index] : NULL;
+    if (!cached || cached->until_us < mg_exchange_now(x))
+        return false;
+    cached->refs++;
+    x->cached = cached;
+    x->candidates = x->route->candidates;
+    return true;
+}
+
+static void fill_figures(struct mg_exchange *x)
+{
+    x->candidates = mg_arena_array(&x->arena, struct mg_candidate, (size_t)x->route->count);
+    memcpy(x->candidates, x->route->candidates, (size_t)x->route->count * sizeof *x->candidates);
+    for (int i = 0; i < x->route->count; i++) {
+        struct mg_stats_figures figures;
+        mg_stats_read(x->route->stats[i], &figures);
+        x->candidates[i].inflight = figures.inflight;
+        x->candidates[i].ewma_us = figures.ewma_us;
+        x->candidates[i].error_rate = figures.error_rate;
+    }
+}
+
+static bool step_route(struct mg_exchange *x)
+{
+    int index = mg_routing_index(x->live->generation->routing, x->route);
+    if (!use_cached_plan(x, index)) {
+        fill_figures(x);
+        mg_err err = x->live->policy->route(x->live->policy_arg, &x->call, x->candidates, x->route->count, &x->plan);
+        if (err != MG_OK || x->plan.count == 0) {
+            mg_exchange_refuse(x, 500, "no_plan", "The routing policy of project '%.*s' gave no plan; `moongate trace %s` shows why.",
+                               MG_FMT(x->call.project), x->timeline.id);
+            return false;
+        }
+        keep_plan(x, index);
+    }
+    x->timeline.explain = x->cached ? x->cached->plan.explain : x->plan.explain;
+    mark(x, MG_PHASE_route);
+    return true;
+}
+
+/* ---- relay ----------------------------------------------------------------------------------- */
+
+/* End-to-end headers of the client, as they came. */
+static mg_view forwarded_lines(struct mg_exchange *x)
+{
+    struct mg_buf *lines = &x->lines;
+    struct mg_headers headers = x->request.headers;
+    const struct mg_upstream *first = x->route->upstreams[0];
+    mg_buf_clear(lines);
+    for (size_t i = 0; i < headers.count; i++) {
+        mg_view name = headers.items[i].name;
+        if (mg_header_is_denied_upstream(name) || mg_header_is_hop_by_hop(headers, name) || mg_upstream_sets(first, name))
+            continue;
+        if (mg_http_put_header(lines, name, headers.items[i].value) != MG_OK)
+            break;                     /* the parser bounded them below this buffer's size */
+    }
+    return mg_arena_dup(&x->arena, mg_buf_view(lines));
+}
+
+static void step_relay(struct mg_exchange *x)
+{
+    mg_exchange_set_state(x, MG_EXCHANGE_RELAYING);
+    x->relay_us = mg_exchange_now(x);
+    struct mg_relay_call call = {
+        .call = &x->call,
+        .pool = &x->worker->pool,
+        .journal = x->worker->journal,
+        .route = x->route,
+        .candidates = x->candidates,
+        .plan = x->cached ? &x->cached->plan : &x->plan,
+        .policy = x->live->policy,
+        .policy_arg = x->live->policy_arg,
+        .surface = x->surface->name,
+        .forwarded = forwarded_lines(x),
+        .ops = &mg_deliver_ops,
+        .arg = x,
+    };
+    mg_relay_start(&x->relay, &call);
+}
+
+/* ---- header lines of every answer ------------------------------------------------------------ */
+
+static void put_date(struct mg_worker *worker)
+{
+    uint64_t now_s = mg_wall_us() / 1000000;
+    if (now_s == worker->date_s)
+        return;
+    worker->date_s = now_s;
+    time_t seconds = (time_t)now_s;
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    strftime(worker->date, sizeof worker->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+}
+
+static mg_err put_cors(struct mg_exchange *x)
+{
+    const struct mg_config_gateway *config = x->worker->config;
+    mg_view origin = config->cors_count ? mg_headers_get(x->request.headers, MG_VIEW("origin")) : MG_VIEW_NONE;
+    for (int i = 0; origin.len && i < config->cors_count; i++) {
+        mg_view allowed = mg_view_cstr(config->cors_origins[i]);
+        if (!mg_view_eq(allowed, MG_VIEW("*")) && !mg_view_ieq(allowed, origin))
+            continue;
+        MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("access-control-allow-origin"), allowed));
+        MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("access-control-expose-headers"), MG_VIEW("*")));
+        return mg_http_put_header(&x->lines, MG_VIEW("vary"), MG_VIEW("origin"));
+    }
+    return MG_OK;
+}
+
+static mg_err put_ours(struct mg_exchange *x)
+{
+    put_date(x->worker);
+    MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("date"), mg_view_cstr(x->worker->date)));
+    MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-request-id"), mg_view_cstr(x->timeline.id)));
+    MG_TRY(put_cors(x));
+    if (!x->live)
+        return MG_OK;
+    return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-generation"), x->live->generation->number);
+}
+
+static mg_err put_attempt(struct mg_exchange *x)
+{
+    const struct mg_attempt_record *last = &x->timeline.attempts[x->timeline.attempt_count - 1];
+    uint64_t admitted = x->timeline.start_mono_us + x->timeline.phase_us[MG_PHASE_admit];
+    MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-provider"), last->provider));
+    MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-model"), last->model));
+    MG_TRY(mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-attempts"), x->timeline.attempt_count));
+    return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-overhead-us"),
+                                  x->relay_us > admitted ? x->relay_us - admitted : 0);
+}
+
+static mg_err put_upstream(struct mg_exchange *x)
+{
+    for (size_t i = 0; i < x->upstream_headers.count; i++) {
+        const struct mg_header *header = &x->upstream_headers.items[i];
+        if (mg_header_is_denied_downstream(header->name) || mg_header_is_hop_by_hop(x->upstream_headers, header->name))
+            continue;
+        bool id = mg_view_ieq(header->name, MG_VIEW("x-request-id"));
+        MG_TRY(mg_http_put_header(&x->lines, id ? MG_VIEW("x-moongate-upstream-request-id") : header->name, header->value));
+    }
+    return MG_OK;
+}
+
+mg_view mg_exchange_lines(struct mg_exchange *x, bool with_upstream)
+{
+    mg_buf_clear(&x->lines);
+    mg_err err = put_ours(x);
+    if (err == MG_OK && x->timeline.attempt_count)
+        err = put_attempt(x);
+    if (err == MG_OK && with_upstream)
+        err = put_upstream(x);
+    if (err != MG_OK)
+        mg_timeline_note(&x->timeline, mg_exchange_now(x), "answer", "some header lines of the answer were left out");
+    return mg_buf_view(&x->lines);
+}
+
+/* ---- settle ---------------------------------------------------------------------------------- */
+
+static enum mg_class last_class(const struct mg_exchange *x, int status)
+{
+    if (status == 499)
+        return MG_CLASS_cancelled;
+    return status < 400 || !x->timeline.attempt_count ? MG_CLASS_none
+                                                      : x->timeline.attempts[x->timeline.attempt_count - 1].class_;
+}
+
+static void step_settle(struct mg_exchange *x)
+{
+    mark(x, MG_PHASE_settle);
+    if (x->skipped_events)
+        mg_timeline_note(&x->timeline, mg_exchange_now(x), "stream", "%u malformed events were skipped", x->skipped_events);
+    if (x->recorded) {
+        if (x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_LOG, &x->call) &&
+            !mg_script_on_log(x->live->script, &x->call))
+            x->timeline.metadata = x->timeline.explain = MG_VIEW_NONE, x->timeline.note_bytes = 0;
+        if (mg_record_exchange(x->worker->journal, &x->timeline) != MG_OK)
+            mg_log_error("journal.refused", "exchange=%s", x->timeline.id);
+        mg_journal_unreserve(x->worker->journal, x->reserved_bytes);
+        x->reserved_bytes = 0;
+    }
+    if (x->counted) {
+        mg_metrics_settle(x->worker->metrics, &x->timeline);
+        atomic_fetch_sub_explicit(&x->worker->in_flight, 1, memory_order_relaxed);
+    }
+    x->call.finished = true;
+    unref_plan(x->cached);
+    x->cached = NULL;
+    if (x->live)
+        mg_live_leave(x->live);
+}
+
+void mg_exchange_finish(struct mg_exchange *x, int status, bool clean)
+{
+    mg_exchange_set_state(x, MG_EXCHANGE_FLUSHING);
+    x->timeline.status = (uint16_t)status;
+    x->timeline.clean = clean;
+    x->timeline.class_ = last_class(x, status);
+    x->timeline.bytes_out = x->answer.bytes;
+    mark(x, MG_PHASE_relay);
+    step_settle(x);
+    mg_answer_end(&x->answer, clean);
+    mg_exchange_set_state(x, MG_EXCHANGE_DONE);
+    struct mg_client *client = x->client;
+    x->client = NULL;
+    mg_loop_defer(&x->worker->loop, &x->recycle, on_recycle);
+    if (client)
+        mg_client_done(client, x->answer.keep_alive && clean);
+}
+
+void mg_exchange_broken(struct mg_exchange *x, mg_err err, const char *reason)
+{
+    x->answer.keep_alive = false;
+    const char *code = err == MG_E_TOO_LARGE ? "body_too_large" : err == MG_E_HEADERS_TOO_LARGE ? "headers_too_large"
+                       : err == MG_E_TIMEOUT ? "request_timeout" : "malformed_request";
+    if (err == MG_E_TOO_LARGE)
+        mg_exchange_refuse(x, 413, code, "The request body is larger than the %llu bytes this gateway takes (limits.body_bytes).",
+                           (unsigned long long)x->worker->config->limits.body_bytes);
+    else
+        mg_exchange_refuse(x, err == MG_E_TIMEOUT ? 408 : mg_err_status(err), code, "The request could not be read: %s.",
+                           reason && *reason ? reason : mg_err_text(err));
+}
+
+void mg_exchange_gone(struct mg_exchange *x)
+{
+    x->client = NULL;
+    x->answer.stream = NULL;
+    if (x->hook)
+        mg_hook_cancel(x->hook);
+    x->hook = NULL;
+    mg_relay_cancel(&x->relay, MG_CLASS_cancelled);
+    mg_exchange_finish(x, 499, false);
+}
+
+void mg_exchange_drained(struct mg_exchange *x)
+{
+    if (x->state == MG_EXCHANGE_RELAYING)
+        mg_relay_pause(&x->relay, false);
+}

@@ -1,0 +1,102 @@
+/* exchange.h - one client request from accept to settle: the straight line.
+ *
+ *   accept → parse → authenticate → admit → resolve → transform → mark → route
+ *          → [attempt → classify]* (relay/) → commit → relay → settle
+ *
+ *   READING ──complete──▶ TRANSFORMING ──▶ RELAYING ──▶ FILTERING ──▶ FLUSHING ──▶ DONE
+ *      │                      │ on_request      │          │ on_response     ▲
+ *      └──────────────────────┴─── refused ─────┴──────────┴─────────────────┘
+ *
+ * Memory is recycled per worker. Loop thread only. */
+#ifndef MG_GATEWAY_EXCHANGE_H
+#define MG_GATEWAY_EXCHANGE_H
+
+#include "gateway/answer.h"
+#include "gateway/client.h"
+#include "relay/relay.h"
+
+struct mg_surface;
+
+enum mg_exchange_state {
+    MG_EXCHANGE_READING,               /* head or body is arriving */
+    MG_EXCHANGE_TRANSFORMING,          /* on_request hooks run, perhaps waiting */
+    MG_EXCHANGE_RELAYING,              /* attempts */
+    MG_EXCHANGE_FILTERING,             /* on_response hooks run, perhaps waiting */
+    MG_EXCHANGE_FLUSHING,              /* the answer is complete, its last bytes leave */
+    MG_EXCHANGE_DONE                   /* settled; recycled this turn */
+};
+
+struct mg_exchange {
+    struct mg_list link;               /* in the worker's idle list when recycled */
+    enum mg_exchange_state state;
+    struct mg_worker *worker;          /* borrowed */
+    struct mg_client *client;          /* borrowed; NULL once it is gone */
+    struct mg_arena arena;             /* the request's memory */
+    struct mg_timeline timeline;
+    struct mg_call call;
+    struct mg_http_request request;    /* views into the client's parser */
+    const struct mg_surface *surface;  /* NULL: no such path */
+    struct mg_live *live;              /* the generation this exchange runs on; entered */
+    const struct mg_route *route;
+    struct mg_candidate *candidates;
+    struct mg_plan plan;               /* when it was asked for this exchange */
+    struct mg_cached_plan *cached;     /* else one reference on a cached one */
+    struct mg_buf body;                /* of the request */
+    struct mg_buf lines;               /* header lines being built; memory is kept */
+    struct mg_relay relay;
+    struct mg_answer answer;
+    struct mg_headers upstream_headers;          /* of the attempt that is answering */
+    mg_view whole;                     /* its body when it was not streamed; borrowed from the attempt */
+    struct mg_filter *filter;          /* in the arena; NULL: nothing filters this stream */
+    struct mg_buf rewritten;           /* events a filter changed */
+    struct mg_hook_run *hook;          /* the hook that waits */
+    struct mg_defer recycle;
+    size_t reserved_bytes;             /* of the journal */
+    uint64_t relay_us;                 /* when the first attempt started */
+    uint32_t skipped_events;
+    int refusal;                       /* status of an answer that waits for the end of the body; 0: none */
+    bool recorded;                     /* there is a project to record it for */
+    bool counted;                      /* in metrics and in_flight */
+};
+
+struct mg_exchange *mg_exchange_new(struct mg_client *client);
+
+/* The parser's events. MG_E_DENIED: answered already, the connection ends. */
+MG_MUST_USE mg_err mg_exchange_head(struct mg_exchange *x, const struct mg_http_request *request);
+MG_MUST_USE mg_err mg_exchange_body(struct mg_exchange *x, mg_view bytes);
+void mg_exchange_complete(struct mg_exchange *x);
+
+/* The client sent what is no request; answers with the status of err and `reason`, then closes. */
+void mg_exchange_broken(struct mg_exchange *x, mg_err err, const char *reason);
+
+/* The client left. */
+void mg_exchange_gone(struct mg_exchange *x);
+
+/* The client's socket took what was queued. */
+void mg_exchange_drained(struct mg_exchange *x);
+
+/* Frees a recycled one for good. */
+void mg_exchange_free(struct mg_exchange *x);
+
+/* --- steps in other files, called from exchange.c ------------------------------------------------------------ */
+
+/* refuse.c: an error in the client's dialect. code is stable and documented. */
+void mg_exchange_refuse(struct mg_exchange *x, int status, const char *code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_view message, mg_view param,
+                           uint64_t retry_after_ms);
+mg_view mg_error_body(struct mg_arena *arena, int status, mg_view code, mg_view message, mg_view param);
+
+/* deliver.c: what the relay hands on, filtered and written to the client. */
+extern const struct mg_relay_ops mg_deliver_ops;
+
+/* The answer is complete: settle it and let the client go on. */
+void mg_exchange_finish(struct mg_exchange *x, int status, bool clean);
+
+void mg_exchange_set_state(struct mg_exchange *x, enum mg_exchange_state to);
+uint64_t mg_exchange_now(const struct mg_exchange *x);
+
+/* Header lines every answer carries; fills x->lines and returns it. */
+mg_view mg_exchange_lines(struct mg_exchange *x, bool with_upstream);
+
+#endif

@@ -1,0 +1,75 @@
+/* Errors in the dialect of the client that asked: the OpenAI shape, since this is what the surfaces speak so far. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "gateway/exchange.h"
+
+static const char *type_of(int status)
+{
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 429: return "rate_limit_error";
+    default: return status < 500 ? "invalid_request_error" : "api_error";
+    }
+}
+
+static mg_err put_string(struct mg_buf *out, const char *before, mg_view text)
+{
+    MG_TRY(mg_buf_put(out, mg_view_cstr(before)));
+    if (!text.ptr)
+        return mg_buf_put(out, MG_VIEW("null"));
+    MG_TRY(mg_buf_putc(out, '"'));
+    MG_TRY(mg_buf_put_json(out, text));
+    return mg_buf_putc(out, '"');
+}
+
+static mg_err put_error(struct mg_buf *out, int status, mg_view code, mg_view message, mg_view param)
+{
+    MG_TRY(put_string(out, "{\"error\":{\"message\":", message));
+    MG_TRY(put_string(out, ",\"type\":", mg_view_cstr(type_of(status))));
+    MG_TRY(put_string(out, ",\"param\":", param));
+    MG_TRY(put_string(out, ",\"code\":", code));
+    return mg_buf_put(out, MG_VIEW("}}"));
+}
+
+mg_view mg_error_body(struct mg_arena *arena, int status, mg_view code, mg_view message, mg_view param)
+{
+    struct mg_buf out;
+    mg_buf_init(&out, 65536);
+    mg_view body = put_error(&out, status, code, mg_view_head(message, 4096), param) == MG_OK
+                       ? mg_arena_dup(arena, mg_buf_view(&out)) : MG_VIEW("{\"error\":{\"message\":\"internal error\"}}");
+    mg_buf_fini(&out);
+    return body;
+}
+
+static void put_retry_after(struct mg_exchange *x, uint64_t retry_after_ms)
+{
+    if (!retry_after_ms)
+        return;
+    if (mg_http_put_header_u64(&x->lines, MG_VIEW("retry-after"), (retry_after_ms + 999) / 1000) != MG_OK ||
+        mg_http_put_header_u64(&x->lines, MG_VIEW("retry-after-ms"), retry_after_ms) != MG_OK)
+        mg_timeline_note(&x->timeline, mg_exchange_now(x), "answer", "retry-after did not fit");
+}
+
+void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_view message, mg_view param,
+                           uint64_t retry_after_ms)
+{
+    x->timeline.error_code = mg_arena_dup(&x->arena, code);
+    mg_exchange_lines(x, x->timeline.attempt_count > 0);
+    put_retry_after(x, retry_after_ms);
+    mg_err err = mg_http_put_header(&x->lines, MG_VIEW("content-type"), MG_VIEW("application/json"));
+    (void)err;                         /* the lines of an error always fit */
+    mg_answer_whole(&x->answer, status, mg_buf_view(&x->lines), mg_error_body(&x->arena, status, code, message, param));
+    mg_exchange_finish(x, status, true);
+}
+
+void mg_exchange_refuse(struct mg_exchange *x, int status, const char *code, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    mg_exchange_refuse_as(x, status, mg_view_cstr(code), mg_view_cstr(text), MG_VIEW_NONE, status == 503 ? 1000 : 0);
+}

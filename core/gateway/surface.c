@@ -1,0 +1,33 @@
+#include "gateway/surface.h"
+
+#include "gateway/models.h"
+
+static const struct mg_surface surfaces[] = {
+    {"/v1/chat/completions", MG_HTTP_POST, "chat", NULL},
+    {"/v1/completions", MG_HTTP_POST, "completions", NULL},
+    {"/v1/embeddings", MG_HTTP_POST, "embeddings", NULL},
+    {"/v1/models", MG_HTTP_GET, "models", mg_models_list},
+    {"/v1/models/*", MG_HTTP_GET, "models", mg_models_get},
+};
+
+/* Clients with and without the /v1 prefix in their base URL are both served. */
+static bool matches(const char *pattern, mg_view path)
+{
+    mg_view full = mg_view_cstr(pattern);
+    if (!mg_view_starts(path, MG_VIEW("/v1/")))
+        full = mg_view_skip(full, 3);
+    return mg_view_glob(full, path);
+}
+
+const struct mg_surface *mg_surface_find(enum mg_http_method method, mg_view path, bool *out_other_method)
+{
+    bool head = method == MG_HTTP_HEAD;
+    for (size_t i = 0; i < sizeof surfaces / sizeof surfaces[0]; i++) {
+        if (!matches(surfaces[i].path, path))
+            continue;
+        if (surfaces[i].method == method || (head && surfaces[i].method == MG_HTTP_GET))
+            return &surfaces[i];
+        *out_other_method = true;
+    }
+    return NULL;
+}

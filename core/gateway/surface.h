@@ -1,0 +1,17 @@
+/* surface.h - the paths of the data plane, one row each. */
+#ifndef MG_GATEWAY_SURFACE_H
+#define MG_GATEWAY_SURFACE_H
+
+#include "gateway/exchange.h"
+
+struct mg_surface {
+    const char *path;                  /* a trailing '*' matches the rest */
+    enum mg_http_method method;
+    const char *name;                  /* what adapters call the operation */
+    void (*answer)(struct mg_exchange *x);       /* answered here; NULL: relayed to an upstream */
+};
+
+/* NULL: no such path; *out_other_method: the path exists under another method. */
+const struct mg_surface *mg_surface_find(enum mg_http_method method, mg_view path, bool *out_other_method);
+
+#endif
