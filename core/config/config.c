@@ -163,6 +163,22 @@ void mg_config_project_free(struct mg_config_project *config)
     mg_free(config);
 }
 
+int mg_config_match(const struct mg_config_project *config, mg_view model)
+{
+    int best = -1;
+    size_t most = 0;
+    for (int i = 0; i < config->workflow_count; i++) {
+        mg_view name = mg_view_cstr(config->workflows[i].name);
+        if (mg_view_find(name, "*") == name.len || !mg_view_glob(name, model))
+            continue;
+        if (best >= 0 && name.len <= most)
+            continue;
+        best = i;
+        most = name.len;
+    }
+    return best;
+}
+
 /* ---- the reference page */
 
 static void fill_text(struct mg_eval *eval, lua_State *L, int index)

@@ -106,7 +106,6 @@ struct mg_config_arm {                 /* one weighted choice of a workflow */
 
 struct mg_config_workflow {
     const char *name;                  /* what clients put into `model`; with `*` in it a glob over names nothing else has */
-    bool direct;                       /* made by allow_direct: the name is "provider/" and a `*` for the model */
     const struct mg_config_arm *arms;  /* in order: the first is tried first unless a policy says otherwise */
     int arm_count;
     uint32_t deadline_ms;              /* wall clock over all attempts */
@@ -144,7 +143,8 @@ struct mg_config_project {
     const struct mg_config_plugin *plugins;
     int plugin_count;
     bool allow_direct;                 /* `model = "provider/model"` is accepted */
-    struct mg_timeouts direct_timeouts;          /* of direct targets that no workflow declares: the defaults */
+    struct mg_timeouts direct_timeouts;          /* of direct targets that no workflow declares: the project's */
+    uint32_t direct_deadline_ms, direct_max_attempts;   /* of calls that name a target and no workflow */
     uint32_t max_deadline_ms;          /* cuts x-moongate-deadline-ms */
     bool has_route, has_classify, has_on_request, has_on_attempt, has_on_chunk, has_on_response, has_on_log;
     const char *inline_grant, *inline_fail;       /* JSON texts of `inline.grant`, `inline.fail`; NULL: none */
@@ -179,6 +179,9 @@ MG_MUST_USE mg_err mg_config_load_project(const char *path, struct mg_config_pro
                                      struct mg_diag *diag);
 /* The default project, from OPENAI_API_KEY, OPENAI_BASE_URL and their like; MG_E_NOT_FOUND when none is set. */
 MG_MUST_USE mg_err mg_config_project_from_env(struct mg_config_project **out_config, struct mg_diag *diag);
+
+/* The workflow whose name is a glob that model matches, the one with the most literal characters first; -1: none. */
+int mg_config_match(const struct mg_config_project *config, mg_view model);
 
 void mg_config_gateway_free(struct mg_config_gateway *config);     /* NULL is a no-op */
 void mg_config_project_free(struct mg_config_project *config);

@@ -220,9 +220,9 @@ static void copy_provider(const struct row *row, int index, void *items)
     provider->sim_models = models;
 }
 
-static struct mg_timeouts copy_timeouts(const struct row *row)
+static struct mg_timeouts copy_timeouts(const struct row *row, const char *key)
 {
-    enter(row, "timeouts");
+    enter(row, key);
     struct mg_timeouts timeouts = {u32(row, "connect_ms"), u32(row, "first_token_ms"), u32(row, "idle_ms"), u32(row, "total_ms")};
     leave(row);
     return timeouts;
@@ -232,7 +232,7 @@ static void copy_target(const struct row *row, int index, void *items)
 {
     ((struct mg_config_target *)items)[index] = (struct mg_config_target){
         .id = text(row, "id"), .provider = integer(row, "provider"), .model = text(row, "model"), .params = text(row, "params"),
-        .timeouts = copy_timeouts(row), .context_window = u32(row, "context_window"), .max_output = u32(row, "max_output"),
+        .timeouts = copy_timeouts(row, "timeouts"), .context_window = u32(row, "context_window"), .max_output = u32(row, "max_output"),
         .region = text(row, "region")};
 }
 
@@ -246,7 +246,7 @@ static void copy_workflow(const struct row *row, int index, void *items)
 {
     struct mg_config_workflow *workflow = (struct mg_config_workflow *)items + index;
     *workflow = (struct mg_config_workflow){
-        .name = text(row, "name"), .direct = flag(row, "direct"), .arm_count = length(row, "arms"),
+        .name = text(row, "name"), .arm_count = length(row, "arms"),
         .deadline_ms = u32(row, "deadline_ms"), .max_attempts = u32(row, "max_attempts"), .has_route = flag(row, "has_route"),
         .has_classify = flag(row, "has_classify"), .has_on_request = flag(row, "has_on_request"),
         .has_on_chunk = flag(row, "has_on_chunk"), .has_on_response = flag(row, "has_on_response"),
@@ -297,6 +297,9 @@ void mg_config_fill_project(struct mg_eval *eval, lua_State *L, int index)
     LIST(&row, config, workflow, mg_config_workflow, copy_workflow);
     LIST(&row, config, plugin, mg_config_plugin, copy_plugin);
     config->allow_direct = flag(&row, "allow_direct");
+    config->direct_timeouts = copy_timeouts(&row, "direct_timeouts");
+    config->direct_deadline_ms = u32(&row, "direct_deadline_ms");
+    config->direct_max_attempts = u32(&row, "direct_max_attempts");
     config->max_deadline_ms = u32(&row, "max_deadline_ms");
     copy_hooks(&row, config);
     lua_pop(L, 1);

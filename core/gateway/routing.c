@@ -6,8 +6,6 @@
 #include "base/mem.h"
 #include "script/script.h"
 
-enum { DIRECT_DEADLINE_MS = 120000, DIRECT_ATTEMPTS = 2 };
-
 struct mg_routing {
     struct mg_arena arena;             /* owns routes and adapter declarations */
     const struct mg_config_project *config;
@@ -15,7 +13,6 @@ struct mg_routing {
     struct mg_upstream **upstreams;    /* owned; by provider */
     struct mg_route *routes;           /* by workflow */
     struct mg_map by_name;             /* workflow name → struct mg_route */
-    const struct mg_route *any;        /* the workflow "*"; NULL: none */
 };
 
 static mg_err load_adapter(struct mg_routing *routing, int i, struct mg_diag *diag)
@@ -79,8 +76,6 @@ static void build_routes(struct mg_routing *routing)
             set_candidate(routing, route, a, &config->targets[workflow->arms[a].target], workflow->arms[a].name,
                           workflow->arms[a].weight);
         mg_map_put(&routing->by_name, mg_view_cstr(workflow->name), route);
-        if (strcmp(workflow->name, "*") == 0)
-            routing->any = route;
     }
 }
 
@@ -156,7 +151,8 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
     }
     struct mg_config_workflow *workflow = mg_arena_new(arena, struct mg_config_workflow);
     *workflow = (struct mg_config_workflow){
-        .name = target->id, .deadline_ms = DIRECT_DEADLINE_MS, .max_attempts = DIRECT_ATTEMPTS};
+        .name = target->id, .deadline_ms = routing->config->direct_deadline_ms,
+        .max_attempts = routing->config->direct_max_attempts};
     struct mg_route *route = mg_arena_new(arena, struct mg_route);
     init_route(route, arena, workflow, 1);
     set_candidate(routing, route, 0, target, NULL, 1);
@@ -168,7 +164,10 @@ const struct mg_route *mg_routing_find(const struct mg_routing *routing, mg_view
     const struct mg_route *route = mg_map_get(&routing->by_name, model);
     if (!route && routing->config->allow_direct)
         route = direct(routing, model, arena);
-    return route ? route : routing->any;
+    if (route)
+        return route;
+    int glob = mg_config_match(routing->config, model);
+    return glob >= 0 ? &routing->routes[glob] : NULL;
 }
 
 int mg_routing_index(const struct mg_routing *routing, const struct mg_route *route)

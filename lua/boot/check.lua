@@ -172,6 +172,8 @@ function readers.string(ctx, node, value, place, origin)
   elseif node.format then
     local result, why = formats[node.format].read(value, ctx)
     if result == nil then
+      local names = formats[node.format].names
+      why = why or names and match(check.suggest(value, names), "^; (.+)$")
       return mismatch(ctx, place, node, value, origin, why)
     end
     return result

@@ -20,20 +20,38 @@ formats.model = matching("^[%w*][%w_.:/@*+-]*$", 128, "a model name (letters, di
 formats.header = matching("^[^%c]*$", 8192, "text without control characters")
 formats.grant = matching("^[a-z][a-z_]*:?[^%s%c]*$", 256, 'a permission such as "net:https://host" or "secret:name"')
 formats.plugin = matching("^%w[%w_./-]*@?[%w^~.<>=*-]*$", 128, 'the name of a plugin, such as "moongate/pii"')
-formats.fault = matching("^[a-z][a-z0-9_]*$", 64, "the name of a fault")
 formats.any = matching("^[^%c]+$", 128, "a key without control characters")
 
-formats.hook = {
-  expected = "the name of a hook",
-  names = { "on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log" },
-  read = function(value)
-    for _, hook in ipairs(formats.hook.names) do
-      if hook == value then
-        return value
+local function one_of(expected, names)
+  return {
+    expected = expected,
+    names = names,
+    read = function(value)
+      for _, name in ipairs(names) do
+        if name == value then
+          return value
+        end
       end
-    end
-  end,
-}
+    end,
+  }
+end
+
+formats.hook = one_of("the name of a hook", { "on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log" })
+
+--- The rows of core/sim/faults.h; a test compares them.
+formats.fault = one_of("the name of a fault", {
+    "rate_limited", "rate_limited_tokens", "rate_limited_silent", "slow_down", "too_large_for_tpm", "quota_billing",
+    "spend_limit", "payment_required", "overloaded", "overloaded_529", "capacity_498", "server_error", "html_502",
+    "status", "auth", "permission", "region", "model_not_found", "request_timeout", "conflict", "payload_too_large",
+    "unprocessable", "invalid_request", "unsupported_parameter", "context_length", "content_filter",
+    "invalid_prompt", "state_lost", "reset_early", "close_early", "hang", "slow_headers", "slow_ttft",
+    "headers_only", "stall", "cut", "cut_clean", "reset", "short_body", "bad_framing", "bad_head",
+    "endless_whitespace", "endless_comments", "trickle", "keepalive", "error_first", "error_mid", "error_event",
+    "error_done", "malformed_event", "no_done", "no_done_hang", "done_without_finish", "finish_error",
+    "usage_with_choices", "no_usage", "huge_event", "json_for_stream", "empty_content", "empty_body", "error_200",
+    "invalid_json", "html_200", "wrong_type", "bad_tool_arguments", "schema_mismatch", "refusal", "finish_length",
+    "finish_content_filter",
+})
 
 --- Framing and the connection belong to the gateway.
 local OWN_HEADERS = { host = true, connection = true, ["content-length"] = true, ["transfer-encoding"] = true, upgrade = true, te = true, trailer = true, expect = true }

@@ -167,15 +167,11 @@ function Flat:workflow(entry)
   self.workflows[#self.workflows + 1] = row
 end
 
---- "provider/anything" of a project that allows it.
-function Flat:direct(row, index)
+--- What calls to "provider/model" that no workflow declares go by: one target, so half the attempts.
+function Flat:direct()
   local node = field(schema.project, "workflows")[2].of
-  local id = row.name .. "/*"
-  local target = self:target { id = id, provider = index, model = "*", timeouts = timeouts(self.timeouts_ms) }
-  self.workflows[#self.workflows + 1] = {
-    name = id, arms = { { target = target, weight = 1 } }, deadline_ms = default(node, "deadline_ms"),
-    max_attempts = default(node, "max_attempts"), direct = true, line = row.line,
-  }
+  self.direct_timeouts, self.direct_deadline_ms = timeouts(self.timeouts_ms), default(node, "deadline_ms")
+  self.direct_max_attempts = default(node, "max_attempts") / 2
 end
 
 ---- plugins
@@ -228,11 +224,8 @@ end
 ---- the whole
 
 function Flat:check()
-  local n = #self.workflows
-  if n == 0 then
+  if #self.workflows == 0 and not self.allow_direct then
     fail(self.ctx, {}, "nothing to serve: give at least one workflow, or allow_direct = true")
-  elseif n > 256 then
-    fail(self.ctx, at({}, "workflows"), "expected at most 256 together with those of allow_direct, found %d", n)
   elseif #self.targets > MAX_TARGETS then
     fail(self.ctx, at({}, "workflows"), "expected at most %d different targets, found %d", MAX_TARGETS, #self.targets)
   end
@@ -268,9 +261,8 @@ function project.flatten(ctx, value)
   for _, entry in ipairs(value.workflows) do
     flat:workflow(entry)
   end
-  for i, row in ipairs(value.allow_direct and flat.providers or {}) do
-    flat:direct(row, i - 1)
-  end
+  flat.allow_direct, flat.max_deadline_ms = value.allow_direct, value.max_deadline_ms
+  flat:direct()
   flat:check()
 
   local names = {}
@@ -280,7 +272,7 @@ function project.flatten(ctx, value)
   for _, hook in ipairs(HOOKS) do
     flat["has_" .. hook] = value[hook] or false
   end
-  flat.allow_direct, flat.max_deadline_ms, flat.chunk_stream = value.allow_direct, value.max_deadline_ms, stream_json(value.stream)
+  flat.chunk_stream = stream_json(value.stream)
   flat.inline_grant = value.inline.grant and json_list(value.inline.grant)
   flat.inline_fail = value.inline.fail and json_map(value.inline.fail)
   return flat

@@ -139,7 +139,7 @@ end
 local fault = record {
   short = "fault",
   fields = {
-    { "fault", text { format = "fault" }, required = true, doc = "What goes wrong: a name of the fault list (`moongate docs faults`)." },
+    { "fault", text { format = "fault" }, required = true, doc = "What goes wrong: a name from the list of faults." },
     { "every", integer { min = 0, max = 1000000 }, default = 0, doc = "Each how-many-th call is hit; 1 hits all, 0 leaves it to `probability`." },
     { "after", integer { min = 0, max = 1000000 }, default = 0, doc = "Calls that pass before the first is hit." },
     { "count", integer { min = 0, max = 1000000 }, default = 0, doc = "How many calls are hit; 0 has no end." },

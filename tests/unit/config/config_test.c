@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "sim/faults.h"
 
 static char dir[64];
 
@@ -210,18 +211,37 @@ TEST(simulated_models_carry_their_faults)
     end();
 }
 
-TEST(allow_direct_makes_one_workflow_a_provider)
+TEST(allow_direct_needs_no_workflow_and_goes_by_the_projects_timers)
 {
     begin();
 
-    struct mg_config_project *config = load("return { " PROVIDERS " allow_direct = true }");
+    struct mg_config_project *config = load("return { " PROVIDERS " allow_direct = true, timeouts_ms = { idle = 77 } }");
 
-    CHECK_INT(config->workflow_count, 2);
-    CHECK_STR(config->workflows[0].name, "a/*");
-    CHECK(config->workflows[0].direct);
+    CHECK(config->allow_direct);
+    CHECK_INT(config->workflow_count, 0);
+    CHECK_INT(config->direct_timeouts.idle_ms, 77);
+    CHECK_INT(config->direct_timeouts.connect_ms, 2000);
+    CHECK_INT(config->direct_deadline_ms, 600000);
+    CHECK_INT(config->direct_max_attempts, 2);
+
+    mg_config_project_free(config);
+    end();
+}
+
+TEST(a_glob_names_a_workflow_for_many_models_and_the_closest_one_wins)
+{
+    begin();
+
+    struct mg_config_project *config = load("return { " PROVIDERS " workflows = { ['*'] = 'a/*', ['gpt-*'] = 'b/*', ['gpt-5*'] = 'a/five', chat = 'a/m' } }");
+
+    CHECK_INT(mg_config_match(config, MG_VIEW("llama")), 0);
+    CHECK_INT(mg_config_match(config, MG_VIEW("gpt-4")), 1);
+    CHECK_INT(mg_config_match(config, MG_VIEW("gpt-5-mini")), 2);
     CHECK_STR(config->targets[config->workflows[1].arms[0].target].model, "*");
-    CHECK_INT(config->targets[config->workflows[1].arms[0].target].provider, 1);
+    mg_config_project_free(config);
 
+    config = load("return { " PROVIDERS " workflows = { ['gpt-*'] = 'b/*' } }");
+    CHECK_INT(mg_config_match(config, MG_VIEW("llama")), -1);
     mg_config_project_free(config);
     end();
 }
@@ -281,6 +301,20 @@ TEST(functions_may_stand_in_the_file_or_in_another)
     CHECK(says("return { " PROVIDERS " allow_direct = true, route = file '../../x.lua' }", "stays inside the configuration folder"));
     CHECK(says("return { " PROVIDERS " allow_direct = true, route = file '/etc/passwd' }", "stays inside the configuration folder"));
     CHECK(says("return { " PROVIDERS " allow_direct = true, route = file 'none.lua' }", "file \"none.lua\": No such file"));
+    end();
+}
+
+TEST(every_fault_of_the_simulator_may_be_configured_and_no_other)
+{
+    begin();
+    for (int i = 1; i < MG_SIM_FAULT_COUNT; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "return { providers = { s = { kind = 'simulated', models = { m = { faults = { '%s' } } } } }, allow_direct = true }",
+                 mg_sim_faults[i].name);
+        mg_config_project_free(load(text));
+    }
+    CHECK(says("return { providers = { s = { kind = 'simulated', models = { m = { faults = { 'overloded' } } } } }, allow_direct = true }",
+               "expected the name of a fault, found \"overloded\" (did you mean \"overloaded\"?)"));
     end();
 }
 
