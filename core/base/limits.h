@@ -43,6 +43,7 @@
     X(NOTE_BYTES, 2048, "timeline notes of one exchange")                                          \
     X(JOURNAL_RECORD_BYTES, 8192, "one journal record")                                            \
     X(JOURNAL_BYTES, 67108864, "one worker's journal ring (journal.bytes)")                        \
+    X(LUA_STACK_BYTES, 16777216, "C stack of a thread that runs project Lua")                        \
     X(LUA_STATE_BYTES, 8388608, "one project Lua state")                                           \
     X(LUA_PROJECT_BYTES, 67108864, "all Lua states of a project")                                  \
     X(LUA_STATES, 256, "project Lua states of a worker")                                           \

@@ -1,0 +1,60 @@
+/* gateway.h - the process: workers, recorder, builder, keys, listeners; start, drain, stop.
+ *
+ * The thread that calls mg_gateway_run() accepts connections and hands each to the worker with the
+ * fewest. Everything else it does is wait for signals. */
+#ifndef MG_GATEWAY_GATEWAY_H
+#define MG_GATEWAY_GATEWAY_H
+
+#include "gateway/builder.h"
+#include "gateway/routing.h"
+#include "gateway/worker.h"
+#include "meter/ledger.h"
+#include "store/recorder.h"
+
+struct mg_gateway;
+
+struct mg_gateway_options {
+    const struct mg_config_gateway *config;      /* borrowed; process life */
+    const char *config_path;           /* NULL: none */
+    mg_sim_url_cb sim_url;             /* how simulated providers are reached; NULL: refused */
+    void *sim_arg;
+};
+
+/* Locks the data folder, opens store and journals, builds all projects, starts workers and listeners. */
+MG_MUST_USE mg_err mg_gateway_start(const struct mg_gateway_options *options, struct mg_gateway **out_gateway,
+                                    struct mg_diag *diag);
+
+/* Serves until SIGTERM, SIGINT or mg_gateway_quit(), then drains: no new connection, exchanges in
+ * flight may finish within config->drain_ms. Says what it waits for and what it cut off. SIGHUP reloads. */
+void mg_gateway_run(struct mg_gateway *gateway);
+void mg_gateway_quit(struct mg_gateway *gateway);             /* any thread */
+void mg_gateway_stop(struct mg_gateway *gateway);             /* after run; frees everything */
+
+/* ---- for the admin plane and the CLI; any thread but a worker's --------------------------------------------- */
+
+bool mg_gateway_ready(const struct mg_gateway *gateway);      /* serving, not draining */
+int mg_gateway_port(const struct mg_gateway *gateway, int listener);
+const char *mg_gateway_address(const struct mg_gateway *gateway, int listener);
+struct mg_builder *mg_gateway_builder(struct mg_gateway *gateway);
+struct mg_metrics_hub *mg_gateway_metrics(struct mg_gateway *gateway);
+struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway);
+
+/* Keys. Changes are on disk and obeyed by every worker when these return. MG_E_NOT_FOUND: no such key (or project).
+ * text is shown once: wipe it. */
+struct mg_keys_spec {
+    const char *project;
+    const char *name;                  /* may be empty */
+    uint64_t expires_us;               /* wall clock; 0: never */
+    const char *metadata;              /* JSON object; NULL: none */
+};
+MG_MUST_USE mg_err mg_gateway_key_create(struct mg_gateway *gateway, const struct mg_keys_spec *spec,
+                                         char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_gateway_key_revoke(struct mg_gateway *gateway, const char *id, struct mg_diag *diag);
+/* A second key with the same project, name and metadata; the old one stays valid for overlap_s seconds. */
+MG_MUST_USE mg_err mg_gateway_key_rotate(struct mg_gateway *gateway, const char *id, uint64_t overlap_s,
+                                         char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
+/* Calls back for every key, revoked ones included. */
+MG_MUST_USE mg_err mg_gateway_key_list(struct mg_gateway *gateway, void (*each)(void *arg, const struct mg_key *key),
+                                       void *arg, struct mg_diag *diag);
+
+#endif
