@@ -12,7 +12,7 @@
  * the records of the exchange and its attempts as the journal had them (meter/record.h). */
 #define MG_SQL_EXCHANGES                                                                           \
     "CREATE TABLE exchanges ("                                                                     \
-    " at_us INTEGER PRIMARY KEY,"      /* when it settled; made unique by adding 1 */              \
+    " at_us INTEGER PRIMARY KEY,"      /* when it was recorded, ≤ 0.1 s after it settled; unique */ \
     " start_us INTEGER NOT NULL,"      /* wall clock */                                            \
     " id TEXT NOT NULL,"                                                                           \
     " project TEXT, workflow TEXT, key_id TEXT, path TEXT, session TEXT,"                          \
@@ -40,7 +40,7 @@
 /* Exchanges in flight for longer than a sync interval: their records so far. */
 #define MG_SQL_OPEN_EXCHANGES                                                                      \
     "CREATE TABLE open_exchanges ("                                                                \
-    " id TEXT PRIMARY KEY, boot INTEGER NOT NULL, detail BLOB NOT NULL) WITHOUT ROWID;"
+    " id TEXT PRIMARY KEY, detail BLOB NOT NULL) WITHOUT ROWID;"
 
 #define MG_SQL_KEYS                                                                                \
     "CREATE TABLE keys ("                                                                          \

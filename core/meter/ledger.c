@@ -1,0 +1,561 @@
+/* An exchange gathers its records here, framed as [type 1][length 2][payload], until its EXCHANGE
+ * record makes a row of it. The frames are the row's `detail` and what open_exchanges keeps.
+ *
+ * Whatever a transaction changed is undone when it fails: an entry remembers how much of it was
+ * committed, and every entry a transaction touched is in one list. */
+#include "meter/ledger.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "meter/record.h"
+
+enum {
+    FRAME = 3,
+    POOLED = 1024,           /* entries kept for reuse */
+    /* an exchange with all its attempts; the records are bounded, so this is a bound too */
+    DETAIL_BYTES = MG_RECORD_EXCHANGE_MAX + MG_MAX_ATTEMPTS * (MG_RECORD_STARTED_MAX + MG_RECORD_SETTLED_MAX + 2 * FRAME) + FRAME,
+};
+
+struct entry {
+    struct mg_list touched;  /* in the running transaction */
+    struct mg_list unstored; /* grew since the last checkpoint */
+    char id[40];
+    struct mg_buf frames;
+    size_t committed;        /* bytes of frames that the ring need not give again; 0: the entry is new */
+    bool finished;           /* has its row; gone when that is committed */
+    bool stored;             /* has a row in open_exchanges */
+    bool was_stored;         /* when the transaction began */
+};
+
+struct mg_ledger {
+    struct mg_map open;      /* id → struct entry, owned */
+    struct mg_list touched;
+    struct mg_list unstored;
+    struct mg_list pool;     /* entries without a use, linked by `touched` */
+    unsigned pooled;
+    uint64_t last_at_us, committed_at_us;
+    uint64_t orphans;        /* records nobody could place; each is a bug of ours */
+    struct mg_timeline *scratch;       /* owned */
+    struct mg_db *db;        /* borrowed from the recorder, like the statements */
+    struct mg_stmt *insert, *keep, *drop;
+};
+
+static mg_err write_row(struct mg_ledger *ledger, struct entry *entry, bool interrupted);
+
+struct mg_ledger *mg_ledger_new(void)
+{
+    struct mg_ledger *ledger = mg_new(struct mg_ledger);
+    mg_map_init(&ledger->open);
+    mg_list_init(&ledger->touched);
+    mg_list_init(&ledger->unstored);
+    mg_list_init(&ledger->pool);
+    ledger->scratch = mg_new(struct mg_timeline);
+    return ledger;
+}
+
+static void free_entry(struct entry *entry)
+{
+    mg_buf_fini(&entry->frames);
+    mg_free(entry);
+}
+
+void mg_ledger_free(struct mg_ledger *ledger)
+{
+    if (!ledger)
+        return;
+    size_t at = 0;
+    mg_view id;
+    void *entry;
+    while (mg_map_next(&ledger->open, &at, &id, &entry))
+        free_entry(entry);
+    for (struct mg_list *item; (item = mg_list_pop_front(&ledger->pool));)
+        free_entry(mg_container_of(item, struct entry, touched));
+    mg_map_fini(&ledger->open);
+    mg_free(ledger->scratch);
+    mg_free(ledger);
+}
+
+/* ---- entries */
+
+static struct entry *new_entry(struct mg_ledger *ledger, mg_view id)
+{
+    struct mg_list *item = mg_list_pop_front(&ledger->pool);
+    struct entry *entry = item ? mg_container_of(item, struct entry, touched) : NULL;
+    if (entry) {
+        ledger->pooled--;
+    } else {
+        entry = mg_new(struct entry);
+        mg_buf_init(&entry->frames, DETAIL_BYTES);
+        mg_list_init(&entry->touched);
+        mg_list_init(&entry->unstored);
+    }
+    memset(entry->id, 0, sizeof entry->id);
+    if (id.len > 0)
+        memcpy(entry->id, id.ptr, MG_MIN(id.len, sizeof entry->id - 1));
+    entry->committed = 0;
+    entry->finished = entry->stored = entry->was_stored = false;
+    mg_map_put(&ledger->open, mg_view_cstr(entry->id), entry);
+    return entry;
+}
+
+static void drop_entry(struct mg_ledger *ledger, struct entry *entry)
+{
+    mg_map_remove(&ledger->open, mg_view_cstr(entry->id));
+    mg_list_remove(&entry->touched);
+    mg_list_remove(&entry->unstored);
+    mg_buf_shrink(&entry->frames, 2048);
+    if (ledger->pooled >= POOLED) {
+        free_entry(entry);
+        return;
+    }
+    mg_list_push_front(&ledger->pool, &entry->touched);
+    ledger->pooled++;
+}
+
+static void touch(struct mg_ledger *ledger, struct entry *entry)
+{
+    if (mg_list_empty(&entry->touched)) {
+        entry->was_stored = entry->stored;
+        mg_list_push_back(&ledger->touched, &entry->touched);
+    }
+}
+
+static mg_err add_frame(struct entry *entry, enum mg_journal_type type, mg_view payload)
+{
+    char front[FRAME] = {(char)type, (char)(payload.len & 0xff), (char)(payload.len >> 8)};
+    MG_TRY(mg_buf_reserve(&entry->frames, FRAME + payload.len));
+    MG_TRY(mg_buf_put(&entry->frames, mg_view_of(front, FRAME)));
+    return mg_buf_put(&entry->frames, payload);
+}
+
+/* A record that has no place is counted and forgotten, or the ring would never move on. */
+static mg_err forget(struct mg_ledger *ledger, const struct mg_journal_record *record, const char *why)
+{
+    if (ledger->orphans++ % 1000 == 0)
+        mg_log_error("journal_record_dropped", "worker=%u sequence=%llu type=%d reason=\"%s\"", record->worker,
+                     (unsigned long long)record->sequence, (int)record->type, why);
+    return MG_OK;
+}
+
+static mg_err on_record(void *arg, const struct mg_journal_record *record)
+{
+    struct mg_ledger *ledger = arg;
+    mg_view id;
+    if (mg_record_id(record->payload, &id) != MG_OK)
+        return forget(ledger, record, "unreadable");
+
+    struct entry *entry = mg_map_get(&ledger->open, id);
+    if (!entry && record->type == MG_JOURNAL_SETTLED)
+        return forget(ledger, record, "an attempt that did not start");
+    if (entry && entry->finished)
+        return forget(ledger, record, "the exchange has settled");
+    if (!entry)
+        entry = new_entry(ledger, id);
+    touch(ledger, entry);
+    if (add_frame(entry, record->type, record->payload) != MG_OK)
+        return forget(ledger, record, "too many attempts");
+    if (record->type == MG_JOURNAL_EXCHANGE)
+        return write_row(ledger, entry, false);
+    if (mg_list_empty(&entry->unstored))
+        mg_list_push_back(&ledger->unstored, &entry->unstored);
+    return MG_OK;
+}
+
+/* ---- the ends of a transaction */
+
+static void on_commit(void *arg)
+{
+    struct mg_ledger *ledger = arg;
+    for (struct mg_list *item; (item = mg_list_pop_front(&ledger->touched));) {
+        struct entry *entry = mg_container_of(item, struct entry, touched);
+        entry->committed = entry->frames.len;
+        if (entry->finished)
+            drop_entry(ledger, entry);
+    }
+    ledger->committed_at_us = ledger->last_at_us;
+}
+
+static void on_rollback(void *arg)
+{
+    struct mg_ledger *ledger = arg;
+    for (struct mg_list *item; (item = mg_list_pop_front(&ledger->touched));) {
+        struct entry *entry = mg_container_of(item, struct entry, touched);
+        if (entry->committed == 0) {
+            drop_entry(ledger, entry);
+            continue;
+        }
+        entry->frames.len = entry->committed;
+        entry->stored = entry->was_stored;
+        entry->finished = false;
+        if (mg_list_empty(&entry->unstored))
+            mg_list_push_back(&ledger->unstored, &entry->unstored);
+    }
+    ledger->last_at_us = ledger->committed_at_us;
+}
+
+static mg_err on_checkpoint(void *arg)
+{
+    struct mg_ledger *ledger = arg;
+    for (struct mg_list *item; (item = mg_list_pop_front(&ledger->unstored));) {
+        struct entry *entry = mg_container_of(item, struct entry, unstored);
+        touch(ledger, entry);
+        mg_stmt_bind_text(ledger->keep, 1, mg_view_cstr(entry->id));
+        mg_stmt_bind_blob(ledger->keep, 2, mg_buf_view(&entry->frames));
+        entry->stored = true;
+        MG_TRY(mg_stmt_run(ledger->keep));
+    }
+    return MG_OK;
+}
+
+/* ---- start and end */
+
+static mg_err load_open(struct mg_ledger *ledger)
+{
+    struct mg_stmt *stmt;
+    bool row = false;
+    MG_TRY(mg_db_prepare(ledger->db, "SELECT id, detail FROM open_exchanges", &stmt));
+    mg_err err;
+    while ((err = mg_stmt_step(stmt, &row)) == MG_OK && row) {
+        struct entry *entry = new_entry(ledger, mg_stmt_text(stmt, 0));
+        err = mg_buf_put(&entry->frames, mg_stmt_blob(stmt, 1));
+        entry->committed = entry->frames.len;
+        entry->stored = true;
+        if (err != MG_OK)
+            break;
+    }
+    mg_stmt_free(stmt);
+    return err;
+}
+
+static mg_err load_last(struct mg_ledger *ledger)
+{
+    struct mg_stmt *stmt;
+    bool row = false;
+    MG_TRY(mg_db_prepare(ledger->db, "SELECT max(at_us) FROM exchanges", &stmt));
+    mg_err err = mg_stmt_step(stmt, &row);
+    if (err == MG_OK && row)
+        ledger->last_at_us = ledger->committed_at_us = (uint64_t)mg_stmt_int(stmt, 0);
+    mg_stmt_free(stmt);
+    return err;
+}
+
+static mg_err on_open(void *arg, struct mg_db *db)
+{
+    struct mg_ledger *ledger = arg;
+    ledger->db = db;
+    MG_TRY(mg_db_prepare(db,
+                         "INSERT INTO exchanges (at_us, start_us, id, project, workflow, key_id, path, session, provider, "
+                         "model, tried, status, class, flags, attempts, generation, duration_us, overhead_us, ttft_us, "
+                         "input_tokens, output_tokens, detail) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                         &ledger->insert));
+    MG_TRY(mg_db_prepare(db,
+                         "INSERT INTO open_exchanges (id, detail) VALUES (?, ?) ON CONFLICT DO UPDATE SET detail = "
+                         "excluded.detail",
+                         &ledger->keep));
+    MG_TRY(mg_db_prepare(db, "DELETE FROM open_exchanges WHERE id = ?", &ledger->drop));
+    MG_TRY(load_last(ledger));
+    return load_open(ledger);
+}
+
+static void on_close(void *arg)
+{
+    struct mg_ledger *ledger = arg;
+    mg_stmt_free(ledger->insert);
+    mg_stmt_free(ledger->keep);
+    mg_stmt_free(ledger->drop);
+    ledger->insert = ledger->keep = ledger->drop = NULL;
+    ledger->db = NULL;
+}
+
+/* ---- what a dead process left: ends are made up for attempts and exchanges that have none */
+
+static mg_err settle_interrupted(struct entry *entry, const struct mg_started *started)
+{
+    static const char words[] = "the gateway was interrupted";
+    char room[MG_RECORD_SETTLED_MAX];
+    struct mg_timeline front = {.id = ""};
+    struct mg_attempt_record end = {
+        .number = started->number,
+        .class_ = MG_CLASS_cancelled,
+        .action = MG_ACTION_fail,
+        .error = mg_view_of(words, sizeof words - 1),
+        .usage.input_tokens = started->input_estimate,
+    };
+    memcpy(front.id, started->id, sizeof front.id);
+    return add_frame(entry, MG_JOURNAL_SETTLED, mg_view_of(room, mg_record_encode_settled(room, &front, &end, true)));
+}
+
+static mg_err end_interrupted(struct entry *entry, const struct mg_timeline *known)
+{
+    char room[MG_RECORD_EXCHANGE_MAX];
+    struct mg_timeline end = {
+        .start_wall_us = known->start_wall_us,
+        .project = known->project,
+        .workflow = known->workflow,
+        .key_id = known->key_id,
+        .generation = known->generation,
+        .error_code = MG_VIEW("interrupted"),
+        .class_ = MG_CLASS_cancelled,
+        .attempt_count = known->attempt_count,
+    };
+    memcpy(end.id, known->id, sizeof end.id);
+    return add_frame(entry, MG_JOURNAL_EXCHANGE, mg_view_of(room, mg_record_encode_exchange(room, &end, true)));
+}
+
+static mg_err interrupt_entry(struct mg_ledger *ledger, struct entry *entry)
+{
+    struct mg_timeline *known = ledger->scratch;
+    char copy[DETAIL_BYTES];
+    mg_view frames = mg_buf_view(&entry->frames);
+    if (frames.len > 0)
+        memcpy(copy, frames.ptr, frames.len);
+    touch(ledger, entry);
+    if (mg_ledger_decode(mg_view_of(copy, frames.len), known) != MG_OK)
+        return write_row(ledger, entry, true);
+
+    for (unsigned i = 0; i < known->attempt_count; i++) {
+        struct mg_attempt_record *attempt = &known->attempts[i];
+        if (attempt->end_us > 0 || attempt->class_ != MG_CLASS_none || attempt->status > 0)
+            continue;
+        struct mg_started started = {.number = attempt->number, .input_estimate = attempt->usage.input_tokens};
+        memcpy(started.id, known->id, sizeof started.id);
+        MG_TRY(settle_interrupted(entry, &started));
+    }
+    MG_TRY(end_interrupted(entry, known));
+    return write_row(ledger, entry, true);
+}
+
+static mg_err on_interrupt(void *arg)
+{
+    struct mg_ledger *ledger = arg;
+    size_t at = 0;
+    mg_view id;
+    void *entry;
+    while (mg_map_next(&ledger->open, &at, &id, &entry))
+        if (!((struct entry *)entry)->finished)
+            MG_TRY(interrupt_entry(ledger, entry));
+    return MG_OK;
+}
+
+struct mg_sink mg_ledger_sink(struct mg_ledger *ledger)
+{
+    return (struct mg_sink){
+        .arg = ledger,
+        .open = on_open,
+        .record = on_record,
+        .interrupt = on_interrupt,
+        .checkpoint = on_checkpoint,
+        .commit = on_commit,
+        .rollback = on_rollback,
+        .close = on_close,
+    };
+}
+
+/* ---- frames to a timeline */
+
+/* Cuts the next frame off *rest; false at the end. */
+static bool next_frame(mg_view *rest, enum mg_journal_type *out_type, mg_view *out_payload, bool *out_bad)
+{
+    if (rest->len == 0)
+        return false;
+    const unsigned char *front = (const unsigned char *)rest->ptr;
+    size_t len = rest->len < FRAME ? SIZE_MAX : (size_t)front[1] | (size_t)front[2] << 8;
+    if (len > rest->len - MG_MIN(rest->len, (size_t)FRAME)) {
+        *out_bad = true;
+        return false;
+    }
+    *out_type = (enum mg_journal_type)front[0];
+    *out_payload = mg_view_head(mg_view_skip(*rest, FRAME), len);
+    *rest = mg_view_skip(*rest, FRAME + len);
+    return true;
+}
+
+static struct mg_attempt_record *attempt_of(struct mg_timeline *timeline, uint16_t number)
+{
+    if (number == 0 || number > MG_MAX_ATTEMPTS)
+        return NULL;
+    timeline->attempt_count = MG_MAX(timeline->attempt_count, number);
+    return &timeline->attempts[number - 1];
+}
+
+static mg_err merge_started(struct mg_timeline *timeline, mg_view payload)
+{
+    struct mg_started started;
+    MG_TRY(mg_record_decode_started(payload, &started));
+    struct mg_attempt_record *attempt = attempt_of(timeline, started.number);
+    if (!attempt)
+        return MG_E_PROTOCOL;
+    attempt->number = started.number;
+    attempt->entry = started.entry;
+    attempt->reason = started.reason;
+    attempt->start_us = started.start_us;
+    attempt->target = started.target;
+    attempt->provider = started.provider;
+    attempt->model = started.model;
+    attempt->usage.input_tokens = started.input_estimate;
+    if (timeline->start_wall_us > 0)
+        return MG_OK;
+
+    /* no exchange record: what an attempt knows of it must do */
+    memcpy(timeline->id, started.id, sizeof timeline->id);
+    timeline->start_wall_us = started.exchange_wall_us;
+    timeline->generation = started.generation;
+    timeline->project = started.project;
+    timeline->workflow = started.workflow;
+    timeline->key_id = started.key_id;
+    return MG_OK;
+}
+
+static mg_err merge_settled(struct mg_timeline *timeline, mg_view payload)
+{
+    struct mg_attempt_record end;
+    char id[40];
+    MG_TRY(mg_record_decode_settled(payload, id, &end));
+    struct mg_attempt_record *attempt = attempt_of(timeline, end.number);
+    if (!attempt)
+        return MG_E_PROTOCOL;
+    end.entry = attempt->entry;
+    end.reason = attempt->reason;
+    end.start_us = attempt->start_us;
+    end.target = attempt->target;
+    end.provider = attempt->provider;
+    end.model = attempt->model;
+    *attempt = end;
+    return MG_OK;
+}
+
+mg_err mg_ledger_decode(mg_view detail, struct mg_timeline *out_timeline)
+{
+    enum mg_journal_type type;
+    mg_view rest = detail, payload;
+    bool bad = false;
+    memset(out_timeline, 0, sizeof *out_timeline);
+    while (next_frame(&rest, &type, &payload, &bad))
+        if (type == MG_JOURNAL_EXCHANGE)
+            MG_TRY(mg_record_decode_exchange(payload, out_timeline));
+
+    rest = detail;
+    while (next_frame(&rest, &type, &payload, &bad)) {
+        if (type == MG_JOURNAL_STARTED)
+            MG_TRY(merge_started(out_timeline, payload));
+        else if (type == MG_JOURNAL_SETTLED)
+            MG_TRY(merge_settled(out_timeline, payload));
+    }
+    return bad ? MG_E_PROTOCOL : MG_OK;
+}
+
+/* ---- a timeline to a row */
+
+/* The attempt that answered, or the last one tried; NULL when there was none. */
+static const struct mg_attempt_record *answering(const struct mg_timeline *timeline)
+{
+    for (unsigned i = timeline->attempt_count; i-- > 0;)
+        if (timeline->attempts[i].class_ == MG_CLASS_none && timeline->attempts[i].status > 0)
+            return &timeline->attempts[i];
+    return timeline->attempt_count > 0 ? &timeline->attempts[timeline->attempt_count - 1] : NULL;
+}
+
+static uint64_t duration_of(const struct mg_timeline *timeline)
+{
+    uint64_t last = 0;
+    for (unsigned i = 0; i < MG_PHASE_COUNT; i++)
+        last = MG_MAX(last, timeline->phase_us[i]);
+    for (unsigned i = 0; i < timeline->attempt_count; i++)
+        last = MG_MAX(last, timeline->attempts[i].start_us + timeline->attempts[i].end_us);
+    return last;
+}
+
+/* "\n provider \t model \n …": what a filter on any attempt looks into. */
+static mg_view list_tried(const struct mg_timeline *timeline, char *room, size_t size)
+{
+    size_t len = 0;
+    if (timeline->attempt_count < 2)
+        return MG_VIEW_NONE;
+    room[len++] = '\n';
+    for (unsigned i = 0; i < timeline->attempt_count; i++) {
+        const struct mg_attempt_record *attempt = &timeline->attempts[i];
+        len += (size_t)snprintf(room + len, size - len, "%.*s\t%.*s\n",
+                                MG_FMT(mg_view_head(attempt->provider, MG_RECORD_PROVIDER)),
+                                MG_FMT(mg_view_head(attempt->model, MG_RECORD_MODEL)));
+    }
+    return mg_view_of(room, len);
+}
+
+static int flags_of(const struct mg_timeline *timeline, bool interrupted)
+{
+    int flags = (timeline->stream ? MG_ROW_STREAM : 0) | (timeline->clean ? MG_ROW_CLEAN : 0) |
+                (interrupted ? MG_ROW_INTERRUPTED : 0);
+    for (unsigned i = 0; i < timeline->attempt_count; i++) {
+        const struct mg_usage *usage = &timeline->attempts[i].usage;
+        if (!usage->reported && usage->input_tokens + usage->output_tokens > 0)
+            flags |= MG_ROW_ESTIMATED;
+    }
+    return flags;
+}
+
+static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timeline, const struct mg_attempt_record *answer)
+{
+    uint64_t input = 0, output = 0, duration = duration_of(timeline);
+    for (unsigned i = 0; i < timeline->attempt_count; i++) {
+        input += timeline->attempts[i].usage.input_tokens;
+        output += timeline->attempts[i].usage.output_tokens;
+    }
+    mg_stmt_bind_int(stmt, 15, timeline->attempt_count);
+    mg_stmt_bind_int(stmt, 16, timeline->generation);
+    mg_stmt_bind_int(stmt, 17, (int64_t)duration);
+    mg_stmt_bind_int(stmt, 18, (int64_t)(duration - MG_MIN(duration, timeline->upstream_us)));
+    if (answer && answer->mark_us[MG_MARK_first_token] > 0)
+        mg_stmt_bind_int(stmt, 19, (int64_t)(answer->start_us + answer->mark_us[MG_MARK_first_token]));
+    mg_stmt_bind_int(stmt, 20, (int64_t)input);
+    mg_stmt_bind_int(stmt, 21, (int64_t)output);
+}
+
+static mg_err insert_row(struct mg_ledger *ledger, const struct mg_timeline *timeline, mg_view detail, bool interrupted)
+{
+    char tried[MG_MAX_ATTEMPTS * (MG_RECORD_PROVIDER + MG_RECORD_MODEL + 2) + 2];
+    struct mg_stmt *stmt = ledger->insert;
+    const struct mg_attempt_record *answer = answering(timeline);
+    uint64_t ended_us = timeline->start_wall_us + duration_of(timeline);
+    ledger->last_at_us = MG_MAX(ended_us, ledger->last_at_us + 1);
+
+    mg_stmt_bind_int(stmt, 1, (int64_t)ledger->last_at_us);
+    mg_stmt_bind_int(stmt, 2, (int64_t)timeline->start_wall_us);
+    mg_stmt_bind_text(stmt, 3, mg_view_cstr(timeline->id));
+    mg_stmt_bind_text(stmt, 4, timeline->project);
+    mg_stmt_bind_text(stmt, 5, timeline->workflow);
+    mg_stmt_bind_text(stmt, 6, timeline->key_id);
+    mg_stmt_bind_text(stmt, 7, timeline->path);
+    mg_stmt_bind_text(stmt, 8, timeline->session);
+    mg_stmt_bind_text(stmt, 9, answer ? answer->provider : MG_VIEW_NONE);
+    mg_stmt_bind_text(stmt, 10, answer ? answer->model : MG_VIEW_NONE);
+    mg_stmt_bind_text(stmt, 11, list_tried(timeline, tried, sizeof tried));
+    mg_stmt_bind_int(stmt, 12, timeline->status);
+    mg_stmt_bind_text(stmt, 13, mg_view_cstr(mg_class_name(timeline->class_)));
+    mg_stmt_bind_int(stmt, 14, flags_of(timeline, interrupted));
+    bind_figures(stmt, timeline, answer);
+    mg_stmt_bind_blob(stmt, 22, detail);
+    return mg_stmt_run(stmt);
+}
+
+static mg_err write_row(struct mg_ledger *ledger, struct entry *entry, bool interrupted)
+{
+    mg_view detail = mg_buf_view(&entry->frames);
+    entry->finished = true;
+    mg_list_remove(&entry->unstored);
+    if (mg_ledger_decode(detail, ledger->scratch) == MG_OK)
+        MG_TRY(insert_row(ledger, ledger->scratch, detail, interrupted));
+    else
+        mg_log_error("exchange_unreadable", "id=%s", entry->id);
+    if (!entry->stored)
+        return MG_OK;
+    mg_stmt_bind_text(ledger->drop, 1, mg_view_cstr(entry->id));
+    entry->stored = false;
+    return mg_stmt_run(ledger->drop);
+}

@@ -1,0 +1,298 @@
+#include "store/db.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "store/migrations.h"
+
+struct mg_db {
+    sqlite3 *handle;         /* owned */
+    enum mg_db_sync sync;    /* what the connection is set to */
+    struct mg_stmt *begin, *commit;    /* prepared when first used */
+    struct mg_list stmts;    /* all that are alive */
+};
+
+struct mg_stmt {
+    sqlite3_stmt *handle;    /* owned */
+    struct mg_list link;     /* in mg_db.stmts */
+};
+
+static const struct {
+    int number;
+    const char *sql;
+} migrations[] = {
+#define X(number, sql) {number, sql},
+    MG_MIGRATION_LIST(X)
+#undef X
+};
+
+/* Both kinds of connection. Small caches: the store is appended to, and an idle gateway is small. */
+static const char setup[] = "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024;"
+                            "PRAGMA trusted_schema = OFF;";
+static const char setup_writer[] = "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+                                   "PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 33554432;";
+
+static mg_err translate(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return MG_OK;
+    case SQLITE_CONSTRAINT:
+        return MG_E_EXISTS;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return MG_E_BUSY;
+    default:
+        return MG_E_STORE;
+    }
+}
+
+static int64_t read_pragma(struct mg_db *db, const char *sql)
+{
+    struct mg_stmt *stmt;
+    bool row = false;
+    int64_t value = 0;
+    if (mg_db_prepare(db, sql, &stmt) != MG_OK)
+        return -1;
+    if (mg_stmt_step(stmt, &row) == MG_OK && row)
+        value = mg_stmt_int(stmt, 0);
+    mg_stmt_free(stmt);
+    return value;
+}
+
+static mg_err run_migration(struct mg_db *db, size_t index)
+{
+    char version[64];
+    snprintf(version, sizeof version, "PRAGMA user_version = %d", migrations[index].number);
+    MG_TRY(mg_db_begin(db, MG_DB_FULL));
+    mg_err err = mg_db_exec(db, migrations[index].sql);
+    if (err == MG_OK)
+        err = mg_db_exec(db, version);
+    if (err == MG_OK)
+        return mg_db_commit(db);
+    mg_db_rollback(db);
+    return err;
+}
+
+static mg_err migrate(struct mg_db *db, enum mg_db_mode mode, const char *path, struct mg_diag *diag)
+{
+    int newest = migrations[MG_COUNT(migrations) - 1].number;
+    int64_t version = read_pragma(db, "PRAGMA user_version");
+    if (version < 0)
+        return mg_diag_set(diag, MG_E_STORE, path, 0, "is no store: %s", mg_db_message(db));
+    if (version > newest)
+        return mg_diag_set(diag, MG_E_STORE, path, 0, "was written by a newer Moongate (schema %lld, this one knows %d)",
+                           (long long)version, newest);
+    if (version < newest && mode == MG_DB_READ)
+        return mg_diag_set(diag, MG_E_STORE, path, 0, "has schema %lld; start the gateway once to bring it to %d",
+                           (long long)version, newest);
+    for (size_t i = 0; i < MG_COUNT(migrations); i++) {
+        if (migrations[i].number > version && run_migration(db, i) != MG_OK)
+            return mg_diag_set(diag, MG_E_STORE, path, 0, "cannot change to schema %d: %s", migrations[i].number,
+                               mg_db_message(db));
+    }
+    return MG_OK;
+}
+
+/* SQLite would create it with the umask's permissions. */
+static mg_err create_private(const char *path, struct mg_diag *diag)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot open the store: %s", strerror(errno));
+    close(fd);
+    return MG_OK;
+}
+
+mg_err mg_db_open(const char *path, enum mg_db_mode mode, struct mg_db **out_db, struct mg_diag *diag)
+{
+    int flags = (mode == MG_DB_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX;
+    if (mode == MG_DB_WRITE)
+        MG_TRY(create_private(path, diag));
+    else if (access(path, F_OK) != 0)
+        return mg_diag_set(diag, MG_E_NOT_FOUND, path, 0, "there is no store");
+
+    struct mg_db *db = mg_new(struct mg_db);
+    mg_list_init(&db->stmts);
+    mg_err err = translate(sqlite3_open_v2(path, &db->handle, flags, NULL));
+    if (err == MG_OK)
+        err = mg_db_exec(db, setup);
+    if (err == MG_OK && mode == MG_DB_WRITE)
+        err = mg_db_exec(db, setup_writer);
+    if (err != MG_OK)
+        mg_diag_set(diag, err, path, 0, "cannot open the store: %s", mg_db_message(db));
+    else
+        err = migrate(db, mode, path, diag);
+    if (err != MG_OK) {
+        mg_db_close(db);
+        return err;
+    }
+    *out_db = db;
+    return MG_OK;
+}
+
+void mg_db_close(struct mg_db *db)
+{
+    if (!db)
+        return;
+    while (!mg_list_empty(&db->stmts))
+        mg_stmt_free(mg_container_of(db->stmts.next, struct mg_stmt, link));
+    sqlite3_close(db->handle);
+    mg_free(db);
+}
+
+const char *mg_db_message(struct mg_db *db)
+{
+    return sqlite3_errmsg(db->handle);
+}
+
+mg_err mg_db_exec(struct mg_db *db, const char *sql)
+{
+    return translate(sqlite3_exec(db->handle, sql, NULL, NULL, NULL));
+}
+
+/* Parsing costs more than running these. */
+static mg_err run_prepared(struct mg_db *db, struct mg_stmt **stmt, const char *sql)
+{
+    if (!*stmt)
+        MG_TRY(mg_db_prepare(db, sql, stmt));
+    return mg_stmt_run(*stmt);
+}
+
+mg_err mg_db_begin(struct mg_db *db, enum mg_db_sync sync)
+{
+    if (sync != db->sync) {
+        MG_TRY(mg_db_exec(db, sync == MG_DB_FULL ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
+        db->sync = sync;
+    }
+    return run_prepared(db, &db->begin, "BEGIN IMMEDIATE");
+}
+
+mg_err mg_db_commit(struct mg_db *db)
+{
+    mg_err err = mg_fault(MG_FAULT_STORE_WRITE) ? MG_E_STORE : run_prepared(db, &db->commit, "COMMIT");
+    if (err != MG_OK)
+        mg_db_rollback(db);
+    return err;
+}
+
+void mg_db_rollback(struct mg_db *db)
+{
+    if (!sqlite3_get_autocommit(db->handle))
+        sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+}
+
+int64_t mg_db_changes(struct mg_db *db)
+{
+    return sqlite3_changes(db->handle);
+}
+
+mg_err mg_db_checkpoint(struct mg_db *db)
+{
+    return translate(sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
+}
+
+/* ---- statements */
+
+mg_err mg_db_prepare(struct mg_db *db, const char *sql, struct mg_stmt **out_stmt)
+{
+    sqlite3_stmt *handle;
+    MG_TRY(translate(sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &handle, NULL)));
+    struct mg_stmt *stmt = mg_new(struct mg_stmt);
+    stmt->handle = handle;
+    mg_list_push_back(&db->stmts, &stmt->link);
+    *out_stmt = stmt;
+    return MG_OK;
+}
+
+void mg_stmt_free(struct mg_stmt *stmt)
+{
+    if (!stmt)
+        return;
+    mg_list_remove(&stmt->link);
+    sqlite3_finalize(stmt->handle);
+    mg_free(stmt);
+}
+
+static void bound(int code)
+{
+    assert(code == SQLITE_OK);
+    (void)code;
+}
+
+void mg_stmt_bind_int(struct mg_stmt *stmt, int index, int64_t value)
+{
+    bound(sqlite3_bind_int64(stmt->handle, index, value));
+}
+
+void mg_stmt_bind_text(struct mg_stmt *stmt, int index, mg_view value)
+{
+    assert(value.len <= INT_MAX);
+    bound(sqlite3_bind_text(stmt->handle, index, value.ptr, (int)value.len, SQLITE_STATIC));
+}
+
+void mg_stmt_bind_blob(struct mg_stmt *stmt, int index, mg_view value)
+{
+    assert(value.len <= INT_MAX);
+    bound(sqlite3_bind_blob(stmt->handle, index, value.ptr, (int)value.len, SQLITE_STATIC));
+}
+
+void mg_stmt_bind_null(struct mg_stmt *stmt, int index)
+{
+    bound(sqlite3_bind_null(stmt->handle, index));
+}
+
+mg_err mg_stmt_step(struct mg_stmt *stmt, bool *out_row)
+{
+    int code = sqlite3_step(stmt->handle);
+    MG_TRY(translate(code));
+    *out_row = code == SQLITE_ROW;
+    return MG_OK;
+}
+
+void mg_stmt_reset(struct mg_stmt *stmt)
+{
+    sqlite3_reset(stmt->handle);
+    sqlite3_clear_bindings(stmt->handle);
+}
+
+mg_err mg_stmt_run(struct mg_stmt *stmt)
+{
+    int code = sqlite3_step(stmt->handle);
+    assert(code != SQLITE_ROW);
+    mg_stmt_reset(stmt);
+    return translate(code);
+}
+
+int64_t mg_stmt_int(struct mg_stmt *stmt, int column)
+{
+    return sqlite3_column_int64(stmt->handle, column);
+}
+
+mg_view mg_stmt_text(struct mg_stmt *stmt, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt->handle, column);
+    return mg_view_of(text, text ? (size_t)sqlite3_column_bytes(stmt->handle, column) : 0);
+}
+
+mg_view mg_stmt_blob(struct mg_stmt *stmt, int column)
+{
+    const char *bytes = sqlite3_column_blob(stmt->handle, column);
+    return mg_view_of(bytes, bytes ? (size_t)sqlite3_column_bytes(stmt->handle, column) : 0);
+}
+
+bool mg_stmt_is_null(struct mg_stmt *stmt, int column)
+{
+    return sqlite3_column_type(stmt->handle, column) == SQLITE_NULL;
+}

@@ -1,0 +1,184 @@
+#include "store/db.h"
+
+#include <sys/stat.h>
+
+#include "base/fault.h"
+#include "check.h"
+#include "folder.h"
+
+static const char *path;
+
+static struct mg_db *open_fresh(void)
+{
+    struct mg_db *db;
+    path = check_fresh_path("moongate.db");
+    CHECK_OK(mg_db_open(path, MG_DB_WRITE, &db, NULL));
+    return db;
+}
+
+static int64_t one_number(struct mg_db *db, const char *sql)
+{
+    struct mg_stmt *stmt;
+    bool row;
+    CHECK_OK(mg_db_prepare(db, sql, &stmt));
+    CHECK_OK(mg_stmt_step(stmt, &row));
+    CHECK(row);
+    int64_t value = mg_stmt_int(stmt, 0);
+    mg_stmt_free(stmt);
+    return value;
+}
+
+static mg_err insert_key(struct mg_db *db, const char *id, mg_view hash)
+{
+    struct mg_stmt *stmt;
+    CHECK_OK(mg_db_prepare(db, "INSERT INTO keys (id, project, name, hash, created_us) VALUES (?, 'p', ?, ?, 9)", &stmt));
+    mg_stmt_bind_text(stmt, 1, mg_view_cstr(id));
+    mg_stmt_bind_text(stmt, 2, MG_VIEW(""));
+    mg_stmt_bind_blob(stmt, 3, hash);
+    mg_err err = mg_stmt_run(stmt);
+    mg_stmt_free(stmt);
+    return err;
+}
+
+TEST(a_writer_creates_a_private_store_with_the_newest_schema)
+{
+    struct mg_db *db = open_fresh();
+    struct stat stat_;
+
+    CHECK_INT(stat(path, &stat_), 0);
+    CHECK_INT(stat_.st_mode & 0777, 0600);
+    CHECK(one_number(db, "PRAGMA user_version") >= 1);
+    CHECK_INT(one_number(db, "SELECT count(*) FROM exchanges"), 0);
+    CHECK_INT(one_number(db, "SELECT count(*) FROM keys"), 0);
+    mg_db_close(db);
+}
+
+TEST(opening_again_changes_nothing)
+{
+    struct mg_db *db = open_fresh();
+    CHECK_OK(insert_key(db, "a", MG_VIEW("1")));
+    mg_db_close(db);
+
+    CHECK_OK(mg_db_open(path, MG_DB_WRITE, &db, NULL));
+    CHECK_INT(one_number(db, "SELECT count(*) FROM keys"), 1);
+    mg_db_close(db);
+}
+
+TEST(a_reader_sees_what_was_committed_and_cannot_write)
+{
+    struct mg_db *db = open_fresh(), *reader;
+    CHECK_OK(mg_db_open(path, MG_DB_READ, &reader, NULL));
+
+    CHECK_OK(mg_db_begin(db, MG_DB_NORMAL));
+    CHECK_OK(insert_key(db, "a", MG_VIEW("1")));
+    CHECK_INT(one_number(reader, "SELECT count(*) FROM keys"), 0);
+    CHECK_OK(mg_db_commit(db));
+    CHECK_INT(one_number(reader, "SELECT count(*) FROM keys"), 1);
+    CHECK_INT(insert_key(reader, "b", MG_VIEW("2")), MG_E_STORE);
+
+    mg_db_close(reader);
+    mg_db_close(db);
+}
+
+TEST(there_is_no_reading_what_is_not_there)
+{
+    struct mg_db *db;
+    struct mg_diag diag;
+    CHECK_INT(mg_db_open(check_fresh_path("none"), MG_DB_READ, &db, &diag), MG_E_NOT_FOUND);
+    CHECK_STR(diag.text, "there is no store");
+}
+
+TEST(a_file_that_is_no_store_is_refused_with_its_name)
+{
+    struct mg_db *db;
+    struct mg_diag diag;
+    const char *name = check_fresh_path("text");
+    FILE *file = fopen(name, "w");
+    for (int i = 0; i < 1000; i++)
+        fputs("not a database\n", file);
+    fclose(file);
+
+    CHECK_INT(mg_db_open(name, MG_DB_WRITE, &db, &diag), MG_E_STORE);
+    CHECK_STR(diag.file, name);
+}
+
+TEST(a_store_of_a_newer_moongate_is_refused)
+{
+    struct mg_db *db = open_fresh();
+    struct mg_diag diag;
+    CHECK_OK(mg_db_exec(db, "PRAGMA user_version = 9999"));
+    mg_db_close(db);
+
+    CHECK_INT(mg_db_open(path, MG_DB_WRITE, &db, &diag), MG_E_STORE);
+    CHECK(strstr(diag.text, "newer Moongate (schema 9999") != NULL);
+    CHECK_INT(mg_db_open(path, MG_DB_READ, &db, &diag), MG_E_STORE);
+}
+
+TEST(a_rollback_undoes_and_is_harmless_outside)
+{
+    struct mg_db *db = open_fresh();
+
+    mg_db_rollback(db);
+    CHECK_OK(mg_db_begin(db, MG_DB_FULL));
+    CHECK_OK(insert_key(db, "a", MG_VIEW("1")));
+    mg_db_rollback(db);
+    CHECK_INT(one_number(db, "SELECT count(*) FROM keys"), 0);
+
+    mg_db_close(db);
+}
+
+TEST(a_commit_that_fails_committed_nothing_and_the_next_one_works)
+{
+    struct mg_db *db = open_fresh();
+
+    CHECK_OK(mg_db_begin(db, MG_DB_FULL));
+    CHECK_OK(insert_key(db, "a", MG_VIEW("1")));
+    mg_fault_arm(MG_FAULT_STORE_WRITE, 1);
+    CHECK_INT(mg_db_commit(db), MG_E_STORE);
+    CHECK_INT(one_number(db, "SELECT count(*) FROM keys"), 0);
+    CHECK_OK(mg_db_begin(db, MG_DB_FULL));
+    CHECK_OK(insert_key(db, "a", MG_VIEW("1")));
+    CHECK_OK(mg_db_commit(db));
+
+    CHECK_INT(one_number(db, "SELECT count(*) FROM keys"), 1);
+    mg_db_close(db);
+}
+
+TEST(a_taken_key_is_an_error_of_its_own)
+{
+    struct mg_db *db = open_fresh();
+
+    CHECK_OK(insert_key(db, "a", MG_VIEW("1")));
+    CHECK_INT(insert_key(db, "a", MG_VIEW("2")), MG_E_EXISTS);
+    CHECK_INT(insert_key(db, "b", MG_VIEW("1")), MG_E_EXISTS);
+
+    mg_db_close(db);
+}
+
+TEST(text_blobs_null_and_the_empty_string_come_back_as_they_went)
+{
+    struct mg_db *db = open_fresh();
+    struct mg_stmt *stmt;
+    bool row;
+    CHECK_OK(insert_key(db, "'; DROP TABLE keys; --", MG_VIEW("\0\1\2")));
+
+    CHECK_OK(mg_db_prepare(db, "SELECT id, name, hash, expires_us, created_us FROM keys WHERE id = ?", &stmt));
+    mg_stmt_bind_text(stmt, 1, MG_VIEW("'; DROP TABLE keys; --"));
+    CHECK_OK(mg_stmt_step(stmt, &row));
+    CHECK(row);
+    CHECK_VIEW(mg_stmt_text(stmt, 0), MG_VIEW("'; DROP TABLE keys; --"));
+    CHECK(!mg_stmt_is_null(stmt, 1) && mg_stmt_text(stmt, 1).len == 0);
+    CHECK_VIEW(mg_stmt_blob(stmt, 2), MG_VIEW("\0\1\2"));
+    CHECK(mg_stmt_is_null(stmt, 3) && mg_stmt_int(stmt, 3) == 0 && mg_stmt_text(stmt, 3).ptr == NULL);
+    CHECK_INT(mg_stmt_int(stmt, 4), 9);
+    CHECK_OK(mg_stmt_step(stmt, &row));
+    CHECK(!row);
+
+    /* bindings do not survive a reset */
+    mg_stmt_reset(stmt);
+    CHECK_OK(mg_stmt_step(stmt, &row));
+    CHECK(!row);
+    mg_db_close(db);
+}
+
+MG_TEST_MAIN()
