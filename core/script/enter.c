@@ -20,6 +20,8 @@ static enum mg_lua_end leave(struct mg_lua *lua, int status);
 enum mg_lua_end mg_lua_enter(struct mg_lua *lua, struct mg_lua_run *run, uint32_t budget_us, lua_CFunction body,
                              void *arg)
 {
+    if (lua->denied)                   /* what the last call left behind is in the way */
+        lua_gc(lua->L, LUA_GCCOLLECT, 0);
     lua->run = run;
     lua->denied = false;
     lua->trace[0] = '\0';

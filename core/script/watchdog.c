@@ -14,6 +14,7 @@
 enum {
     POLL_US = 500,
     IDLE_POLLS = 40,                   /* polls without a call before the watchdog sleeps */
+    WHERE_LEVELS = 16,                 /* frames looked at to say where a runaway was */
 };
 
 /* ThreadSanitizer holds signals back until the thread makes a system call, so there the watchdog sets
@@ -55,6 +56,7 @@ static void fire(struct mg_lua_slot *slot, uint64_t serial);
 static void stop_lua(struct mg_lua *lua);
 static void on_signal(int number);
 static void on_hook(lua_State *L, lua_Debug *ar);
+static void note_where(struct mg_lua *lua, lua_State *L);
 static struct mg_lua_slot *slot_of_thread(void);
 static void forget_slot(void *arg);
 
@@ -134,6 +136,9 @@ bool mg_watchdog_leave(struct mg_lua *lua)
 
 void mg_watchdog_raise(lua_State *L)
 {
+    struct mg_lua *lua = mg_lua_of(L);
+    if (lua->where[0] == '\0')
+        note_where(lua, L);
     lua_pushliteral(L, "plugin deadline exceeded");
     lua_error(L);
     __builtin_unreachable();
@@ -240,10 +245,20 @@ static void stop_lua(struct mg_lua *lua)
 
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
-    struct mg_lua *lua = mg_lua_of(L);
-    if (lua->where[0] == '\0' && lua_getinfo(L, "Sl", ar) && ar->currentline > 0)
-        snprintf(lua->where, sizeof(lua->where), "%s:%d", ar->short_src, ar->currentline);
+    (void)ar;
     mg_watchdog_raise(L);
+}
+
+/* The innermost line that is not the prelude's. */
+static void note_where(struct mg_lua *lua, lua_State *L)
+{
+    lua_Debug ar;
+    for (int level = 0; level < WHERE_LEVELS && lua_getstack(L, level, &ar); level++) {
+        if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0 || strncmp(ar.short_src, "boot/", 5) == 0)
+            continue;
+        snprintf(lua->where, sizeof(lua->where), "%s:%d", ar.short_src, ar.currentline);
+        return;
+    }
 }
 
 static struct mg_lua_slot *slot_of_thread(void)

@@ -1,0 +1,13 @@
+#include "script/script.h"
+
+#include "script/watchdog.h"
+
+mg_err mg_script_init(struct mg_diag *diag)
+{
+    return mg_watchdog_start(diag);
+}
+
+void mg_script_fini(void)
+{
+    mg_watchdog_stop();
+}
