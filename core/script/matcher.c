@@ -68,7 +68,7 @@ static void begin(struct matcher *m, lua_State *L, mg_view subject, mg_view patt
     m->lua = mg_lua_of(L);
     m->subject = subject.ptr;
     m->subject_end = subject.ptr + subject.len;
-    m->pattern_end = pattern.ptr + pattern.len;
+    m->pattern_end = pattern.ptr + strnlen(pattern.ptr, pattern.len);   /* a NUL ends it, as ever: %z stands for one */
     m->depth = 0;
     m->steps = 0;
     m->count = 0;

@@ -265,7 +265,7 @@ static const struct {
     {"local t = setmetatable({}, {__gc = function() error 'x' end}) t = nil return 1", "1"},
     {"return _VERSION, type(_G)", "Lua 5.1,table"},
     {"x = 1 return _G.x, rawget(_G, 'x')", "1,1"},
-    {"local ok, why = pcall(string.gsub, 'x', '(', '') return why", "unfinished capture"},
+    {"local ok, why = pcall(string.match, 'x', '(') return why", "unfinished capture"},
     {"return pcall(string.gsub, 'x', '%', '')", NULL},
     {"return pcall(next, {}, 'nope')", NULL},
     {"return type(math.random()), math.randomseed", "number,nil"},
