@@ -9,15 +9,27 @@
 #include "base/mem.h"
 
 /* A value is a cJSON node. A number whose digits a double would not print again is a cJSON_Raw
- * node that holds them as text; valuedouble is filled in for both. */
+ * node that holds them as text; valuedouble is filled in for both.
+ *
+ * Nodes are made here and not by cJSON_Parse: it takes forms that are no JSON, cuts numbers after
+ * 63 characters and strings at a NUL. Validity was decided before, so that reading cannot fail. */
 enum { SAFE_DIGITS = 15 };             /* an integer of so many is printed again as it was */
+
+struct reader {
+    const char *at;          /* borrowed from a document that mg_json_check() accepted */
+    const char *end;
+    struct mg_buf scratch;   /* the string being unescaped */
+};
 
 static cJSON *node_of(const struct mg_json *value);
 static struct mg_json *json_of(cJSON *node);
 static bool is_number(const cJSON *node);
 static const char *find_null_escape(mg_view doc);
-static void keep_spelling(cJSON *node, mg_view *rest);
-static mg_view cut_number(mg_view *rest);
+static cJSON *read_value(struct reader *r);
+static cJSON *read_children(struct reader *r);
+static char *read_string(struct reader *r);
+static cJSON *read_number(struct reader *r);
+static cJSON *string_node(char *text);
 static struct mg_json *step(const struct mg_json *value, mg_view *path);
 static cJSON *member(const cJSON *object, mg_view key);
 static char *clean(mg_view text);
@@ -46,14 +58,13 @@ mg_err mg_json_parse(mg_view doc, size_t max_bytes, struct mg_json **out, struct
         return MG_E_BAD_REQUEST;
     }
 
-    cJSON *root = cJSON_ParseWithLength(doc.ptr, doc.len);
-    if (!root) {             /* what a scan accepts and cJSON does not is not known */
-        *error = (struct mg_json_error){0, "the document cannot be read"};
-        return MG_E_BAD_REQUEST;
-    }
-    keep_spelling(root, &doc);
-    *out = json_of(root);
-    return MG_OK;
+    struct reader reader = {.at = doc.ptr, .end = doc.ptr + doc.len};
+    mg_buf_init(&reader.scratch, doc.len + 1);
+    mg_err err = mg_buf_reserve(&reader.scratch, doc.len);       /* unescaping never needs more */
+    if (!err)
+        *out = json_of(read_value(&reader));
+    mg_buf_fini(&reader.scratch);
+    return err;
 }
 
 void mg_json_free(struct mg_json *value)
@@ -200,10 +211,7 @@ struct mg_json *mg_json_new_double(double value)
 
 struct mg_json *mg_json_new_string(mg_view text)
 {
-    cJSON *node = cJSON_CreateNull();
-    node->type = cJSON_String;
-    node->valuestring = clean(text);
-    return json_of(node);
+    return json_of(string_node(clean(text)));
 }
 
 struct mg_json *mg_json_new_array(void)
@@ -283,38 +291,96 @@ static const char *find_null_escape(mg_view doc)
     return NULL;
 }
 
-/* The numbers of a tree in order are the numbers of its document in order. */
-static void keep_spelling(cJSON *node, mg_view *rest)
+static void skip_blanks(struct reader *r)
 {
-    for (cJSON *child = node->child; child; child = child->next)
-        keep_spelling(child, rest);
-    if (!cJSON_IsNumber(node))
-        return;
-    mg_view number = cut_number(rest);
-    bool plain = mg_view_find(number, ".eE") == number.len && !mg_view_eq(number, MG_VIEW("-0"));
-    if (plain && number.len <= SAFE_DIGITS)
-        return;
-    (void)mg_json_span_double(number, &node->valuedouble);
-    node->type = cJSON_Raw;
-    node->valuestring = mg_strndup(number.ptr, number.len);
+    while (r->at < r->end && (*r->at == ' ' || *r->at == '\t' || *r->at == '\n' || *r->at == '\r'))
+        r->at++;
 }
 
-/* The next number outside strings; there is one. */
-static mg_view cut_number(mg_view *rest)
+static cJSON *read_value(struct reader *r)
 {
-    const char *at = rest->ptr, *end = at + rest->len;
-    while (*at != '-' && (*at < '0' || *at > '9')) {
-        if (*at++ != '"')
-            continue;
-        while (*at != '"')
-            at += *at == '\\' ? 2 : 1;
-        at++;
+    skip_blanks(r);
+    switch (*r->at) {
+    case '{':
+    case '[':
+        return read_children(r);
+    case '"':
+        return string_node(read_string(r));
+    case 't':
+        r->at += 4;
+        return cJSON_CreateTrue();
+    case 'f':
+        r->at += 5;
+        return cJSON_CreateFalse();
+    case 'n':
+        r->at += 4;
+        return cJSON_CreateNull();
+    default:
+        return read_number(r);
     }
-    const char *begin = at;
-    while (at < end && ((*at >= '0' && *at <= '9') || *at == '-' || *at == '+' || *at == '.' || (*at | 0x20) == 'e'))
-        at++;
-    *rest = mg_view_of(at, (size_t)(end - at));
-    return mg_view_of(begin, (size_t)(at - begin));
+}
+
+static cJSON *read_children(struct reader *r)
+{
+    bool object = *r->at++ == '{';
+    cJSON *node = object ? cJSON_CreateObject() : cJSON_CreateArray();
+    for (;;) {
+        skip_blanks(r);
+        char c = *r->at;
+        r->at += c == ',' || c == '}' || c == ']';
+        if (c == '}' || c == ']')
+            return node;
+        if (c == ',')
+            continue;
+        char *key = NULL;
+        if (object) {
+            key = read_string(r);
+            skip_blanks(r);
+            r->at++;         /* the colon */
+        }
+        cJSON *child = read_value(r);
+        child->string = key;
+        cJSON_AddItemToArray(node, child);
+    }
+}
+
+static char *read_string(struct reader *r)
+{
+    const char *begin = r->at++;
+    while (*r->at != '"')
+        r->at += *r->at == '\\' ? 2 : 1;
+    r->at++;
+    mg_view text = MG_VIEW_NONE;
+    mg_err err = mg_json_span_text(mg_view_of(begin, (size_t)(r->at - begin)), &r->scratch, &text);
+    assert(!err);
+    return mg_strndup(text.ptr, text.len);
+}
+
+static cJSON *read_number(struct reader *r)
+{
+    const char *begin = r->at;
+    while (r->at < r->end && ((*r->at >= '0' && *r->at <= '9') || memchr("-+.eE", *r->at, 5)))
+        r->at++;
+    mg_view number = mg_view_of(begin, (size_t)(r->at - begin));
+    double value = 0;
+    bool finite = mg_json_span_double(number, &value);
+    assert(finite);
+
+    cJSON *node = cJSON_CreateNumber(value);
+    bool integer = mg_view_find(number, ".eE") == number.len && !mg_view_eq(number, MG_VIEW("-0"));
+    if (!integer || number.len > SAFE_DIGITS) {
+        node->type = cJSON_Raw;
+        node->valuestring = mg_strndup(number.ptr, number.len);
+    }
+    return node;
+}
+
+static cJSON *string_node(char *text)
+{
+    cJSON *node = cJSON_CreateNull();
+    node->type = cJSON_String;
+    node->valuestring = text;
+    return node;
 }
 
 /* Follows ".key", "key" or "[7]" at the front of *path and takes it off; NULL when it leads nowhere. */
