@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "config/eval.h"
+#include "store/folder.h"
 
 /* Where a file is: the folder is absolute, the name has no ".lua". All in the report's arena. */
 struct place {
@@ -21,7 +22,7 @@ static mg_err find_place(const char *path, struct mg_config_report *report, stru
 static mg_err read_text(const char *shown, const char *path, struct mg_buf *text, struct mg_config_report *report);
 static mg_err refuse(struct mg_config_report *report, const char *file, const char *text);
 static mg_err first_of(struct mg_config_report *report, mg_err err, struct mg_diag *diag);
-static const char *state_dir(struct mg_arena *arena);
+static const char *default_dir(struct mg_arena *arena);
 
 /* ---- gateway.lua */
 
@@ -38,11 +39,13 @@ mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_
     if (!err && path)
         err = read_text(path, place.path, &text, report);
     if (!err) {
-        const char *dir = path ? place.dir : state_dir(&report->arena);
+        const char *dir = path ? place.dir : default_dir(&report->arena);
         config->dir = mg_arena_strdup(&config->arena, dir);
         struct mg_eval eval = {.function = "gateway", .file = path ? path : "the built-in configuration", .dir = dir, .text = path ? mg_buf_cstr(&text) : NULL, .arena = &config->arena,
                                .report = report, .fill = mg_config_fill_gateway, .out = config};
         err = mg_eval_run(&eval);
+        if (!path)
+            config->data_dir = config->dir;
     }
     mg_buf_fini(&text);
     if (err)
@@ -67,18 +70,12 @@ void mg_config_gateway_free(struct mg_config_gateway *config)
     mg_free(config);
 }
 
-/* Without a file: where systemd or the user's own settings keep state. */
-static const char *state_dir(struct mg_arena *arena)
+/* Without a file the folder is the one that the command line takes too. */
+static const char *default_dir(struct mg_arena *arena)
 {
-    const char *systemd = getenv("STATE_DIRECTORY"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char here[PATH_MAX];
-    if (systemd && systemd[0] == '/')
-        return mg_arena_strdup(arena, systemd);
-    if (xdg && xdg[0] == '/')
-        return mg_arena_printf(arena, "%s/moongate", xdg).ptr;
-    if (home && home[0] == '/')
-        return mg_arena_printf(arena, "%s/.local/state/moongate", home).ptr;
-    return mg_arena_strdup(arena, getcwd(here, sizeof here) ? here : "/");
+    char path[MG_FOLDER_PATH_BYTES];
+    mg_folder_default(path);
+    return mg_arena_strdup(arena, path);
 }
 
 /* ---- projects/<name>.lua */

@@ -60,7 +60,7 @@ schema.gateway = record {
         { "key", path, doc = "PEM file with the private key of `cert`." },
         { "client_ca", path, doc = "PEM file: admin clients must show a certificate signed by it." },
       } }, default = {}, doc = "The admin plane; `false` switches it off. The command line uses a socket in `data_dir` and needs no token." },
-    { "data_dir", path, default = "data", env = "MOONGATE_DATA_DIR",
+    { "data_dir", path, default = "data", env = "MOONGATE_DATA",
       doc = "Folder of the journal, the store and the key secret, relative to this file." },
     { "workers", integer { min = 1, max = 256 }, default = "cores", env = "MOONGATE_WORKERS",
       doc = "Worker threads; by default one for each core this process may use." },

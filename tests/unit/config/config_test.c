@@ -502,8 +502,8 @@ TEST(the_gateway_without_a_file_is_all_defaults)
     struct mg_config_gateway *config = NULL;
     struct mg_diag diag;
     unsetenv("MOONGATE_LISTEN");
-    unsetenv("MOONGATE_DATA_DIR");
-    setenv("STATE_DIRECTORY", "/var/lib/moongate", 1);
+    unsetenv("MOONGATE_DATA");
+    setenv("XDG_STATE_HOME", "/var/lib", 1);
     CHECK_OK(mg_config_load_gateway(NULL, &config, &diag));
 
     CHECK_INT(config->listen_count, 1);
@@ -514,11 +514,11 @@ TEST(the_gateway_without_a_file_is_all_defaults)
     CHECK_INT(config->admin.port, 8081);
     CHECK(config->admin_token == NULL);
     CHECK(config->workers >= 1);
-    CHECK_STR(config->data_dir, "/var/lib/moongate/data");
+    CHECK_STR(config->data_dir, "/var/lib/moongate");
     CHECK_STR(config->log_level, "info");
     CHECK_INT(config->cors_count, 0);
     mg_config_gateway_free(config);
-    unsetenv("STATE_DIRECTORY");
+    unsetenv("XDG_STATE_HOME");
 }
 
 TEST(the_defaults_are_the_rows_of_limits_h)

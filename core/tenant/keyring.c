@@ -1,0 +1,295 @@
+/* The table is open addressing over the keys' own hashes: they are HMACs under a secret, so nobody outside can choose
+ * collisions. Slots hold index + 1 into `keys`; it is at most half full. */
+#include "tenant/keyring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <mbedtls/sha256.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "store/folder.h"
+
+enum { SHA256_BLOCK = 64, SECRET_BYTES = 32, KEY_DIGITS = 43, ID_DIGITS = 16 };
+
+/* HMAC-SHA256 with the secret already taken in: two states to copy, nothing to allocate. */
+struct hmac {
+    mbedtls_sha256_context inner, outer;
+};
+
+struct mg_keyring {
+    atomic_uint refs;
+    struct hmac hmac;
+    struct mg_key *keys;               /* owned, with their metadata */
+    size_t count;
+    uint32_t *slots;                   /* owned */
+    size_t mask;
+};
+
+static mg_err make_secret(const char *data_dir, const char *path, struct mg_diag *diag);
+static mg_err read_secret(const char *path, struct mg_key_secret *out_secret, struct mg_diag *diag);
+static mg_err fill_random(void *out, size_t size);
+static void put_base62(const unsigned char *bytes, size_t size, char *out, size_t digits);
+
+/* ---- hashing */
+
+static void hmac_init(struct hmac *hmac, const struct mg_key_secret *secret)
+{
+    unsigned char inner[SHA256_BLOCK], outer[SHA256_BLOCK];
+    for (size_t i = 0; i < SHA256_BLOCK; i++) {
+        unsigned char byte = i < SECRET_BYTES ? secret->bytes[i] : 0;
+        inner[i] = byte ^ 0x36;
+        outer[i] = byte ^ 0x5c;
+    }
+    mbedtls_sha256_init(&hmac->inner);
+    mbedtls_sha256_init(&hmac->outer);
+    (void)mbedtls_sha256_starts(&hmac->inner, 0);
+    (void)mbedtls_sha256_starts(&hmac->outer, 0);
+    (void)mbedtls_sha256_update(&hmac->inner, inner, sizeof inner);
+    (void)mbedtls_sha256_update(&hmac->outer, outer, sizeof outer);
+    mg_wipe(inner, sizeof inner);
+    mg_wipe(outer, sizeof outer);
+}
+
+static void hmac_fini(struct hmac *hmac)
+{
+    mbedtls_sha256_free(&hmac->inner);
+    mbedtls_sha256_free(&hmac->outer);
+}
+
+static void hmac_of(const struct hmac *hmac, mg_view text, unsigned char out[MG_KEY_HASH_BYTES])
+{
+    mbedtls_sha256_context state;
+    mbedtls_sha256_init(&state);
+    mbedtls_sha256_clone(&state, &hmac->inner);
+    (void)mbedtls_sha256_update(&state, (const unsigned char *)text.ptr, text.len);
+    (void)mbedtls_sha256_finish(&state, out);
+    mbedtls_sha256_clone(&state, &hmac->outer);
+    (void)mbedtls_sha256_update(&state, out, MG_KEY_HASH_BYTES);
+    (void)mbedtls_sha256_finish(&state, out);
+    mbedtls_sha256_free(&state);
+}
+
+/* ---- issuing */
+
+mg_err mg_key_issue(const struct mg_key_secret *secret, const char *project, const char *name, uint64_t expires_us,
+                    const char *metadata, char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key)
+{
+    unsigned char random[SECRET_BYTES], id[12];
+    char digits[KEY_DIGITS + 1], id_digits[ID_DIGITS + 1];
+    if (!*project || strlen(project) >= sizeof out_key->project || strlen(name) >= sizeof out_key->name)
+        return MG_E_TOO_LARGE;
+    MG_TRY(fill_random(random, sizeof random));
+    MG_TRY(fill_random(id, sizeof id));
+    put_base62(random, sizeof random, digits, KEY_DIGITS);
+    put_base62(id, sizeof id, id_digits, ID_DIGITS);
+
+    *out_key = (struct mg_key){.created_us = mg_wall_us(), .expires_us = expires_us, .metadata = metadata};
+    (void)snprintf(out_text, MG_KEY_TEXT_BYTES, "mg-%s-%s", project, digits);
+    (void)snprintf(out_key->id, sizeof out_key->id, "key_%s", id_digits);
+    (void)snprintf(out_key->project, sizeof out_key->project, "%s", project);
+    (void)snprintf(out_key->name, sizeof out_key->name, "%s", name);
+
+    struct hmac hmac;
+    hmac_init(&hmac, secret);
+    hmac_of(&hmac, mg_view_cstr(out_text), out_key->hash);
+    hmac_fini(&hmac);
+    mg_wipe(random, sizeof random);
+    mg_wipe(digits, sizeof digits);
+    return MG_OK;
+}
+
+static mg_err fill_random(void *out, size_t size)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = getrandom((char *)out + done, size - done, 0);
+        if (n < 0 && errno != EINTR)
+            return MG_E_SYSTEM;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return MG_OK;
+}
+
+/* The bytes (at most 32) as one big number, most significant digit first. */
+static void put_base62(const unsigned char *bytes, size_t size, char *out, size_t digits)
+{
+    static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    unsigned char number[SECRET_BYTES];
+    memcpy(number, bytes, size);
+    out[digits] = '\0';
+    for (size_t at = digits; at-- > 0;) {
+        unsigned rest = 0;
+        for (size_t i = 0; i < size; i++) {
+            unsigned value = rest << 8 | number[i];
+            number[i] = (unsigned char)(value / 62);
+            rest = value % 62;
+        }
+        out[at] = alphabet[rest];
+    }
+    mg_wipe(number, sizeof number);
+}
+
+/* ---- the snapshot */
+
+static size_t slot_of(const struct mg_keyring *keyring, const unsigned char *hash)
+{
+    uint64_t head;
+    memcpy(&head, hash, sizeof head);
+    return (size_t)head & keyring->mask;
+}
+
+static void put_slot(struct mg_keyring *keyring, size_t index)
+{
+    size_t at = slot_of(keyring, keyring->keys[index].hash);
+    while (keyring->slots[at])
+        at = (at + 1) & keyring->mask;
+    keyring->slots[at] = (uint32_t)index + 1;
+}
+
+mg_err mg_keyring_new(const struct mg_key_secret *secret, const struct mg_key *keys, size_t count,
+                      struct mg_keyring **out_keyring)
+{
+    if (count > MG_MAX_KEYS)
+        return MG_E_TOO_LARGE;
+    struct mg_keyring *keyring = mg_new(struct mg_keyring);
+    size_t cap = 16;
+    while (cap < count * 2)
+        cap *= 2;
+    atomic_init(&keyring->refs, 1);
+    hmac_init(&keyring->hmac, secret);
+    keyring->mask = cap - 1;
+    keyring->slots = mg_new_array(uint32_t, cap);
+    keyring->keys = mg_new_array(struct mg_key, count + 1);
+    keyring->count = count;
+    for (size_t i = 0; i < count; i++) {
+        keyring->keys[i] = keys[i];
+        keyring->keys[i].metadata = mg_strdup(keys[i].metadata);
+        put_slot(keyring, i);
+    }
+    *out_keyring = keyring;
+    return MG_OK;
+}
+
+struct mg_keyring *mg_keyring_ref(struct mg_keyring *keyring)
+{
+    atomic_fetch_add_explicit(&keyring->refs, 1, memory_order_relaxed);
+    return keyring;
+}
+
+void mg_keyring_unref(struct mg_keyring *keyring)
+{
+    if (!keyring || atomic_fetch_sub_explicit(&keyring->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    for (size_t i = 0; i < keyring->count; i++)
+        mg_free((char *)keyring->keys[i].metadata);      /* our own copy */
+    hmac_fini(&keyring->hmac);
+    mg_free(keyring->keys);
+    mg_free(keyring->slots);
+    mg_free(keyring);
+}
+
+size_t mg_keyring_count(const struct mg_keyring *keyring)
+{
+    return keyring->count;
+}
+
+static const struct mg_key *lookup(const struct mg_keyring *keyring, const unsigned char *hash)
+{
+    mg_view wanted = {(const char *)hash, MG_KEY_HASH_BYTES};
+    for (size_t at = slot_of(keyring, hash); keyring->slots[at]; at = (at + 1) & keyring->mask) {
+        const struct mg_key *key = &keyring->keys[keyring->slots[at] - 1];
+        if (mg_view_eq_ct(wanted, mg_view_of((const char *)key->hash, MG_KEY_HASH_BYTES)))
+            return key;
+    }
+    return NULL;
+}
+
+const struct mg_key *mg_keyring_find(const struct mg_keyring *keyring, mg_view presented, uint64_t now_wall_us,
+                                     const char **out_why)
+{
+    unsigned char hash[MG_KEY_HASH_BYTES];
+    const struct mg_key *key = NULL;
+    const char *why = NULL;
+    if (presented.len > 0 && presented.len < MG_KEY_TEXT_BYTES) {
+        hmac_of(&keyring->hmac, presented, hash);
+        key = lookup(keyring, hash);
+    }
+    if (!key)
+        why = "unknown";
+    else if (key->revoked_us)
+        why = "revoked";
+    else if (key->expires_us && now_wall_us >= key->expires_us)
+        why = "expired";
+    if (why && out_why)
+        *out_why = why;
+    return why ? NULL : key;
+}
+
+/* ---- the server's secret */
+
+mg_err mg_key_secret_load(const char *data_dir, struct mg_key_secret *out_secret, struct mg_diag *diag)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/key.secret", data_dir) >= (int)sizeof path)
+        return mg_diag_set(diag, MG_E_CONFIG, data_dir, 0, "the path is too long");
+    if (access(path, F_OK) != 0)
+        MG_TRY(make_secret(data_dir, path, diag));
+    return read_secret(path, out_secret, diag);
+}
+
+static mg_err write_secret(const char *path, const unsigned char *bytes)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return MG_E_SYSTEM;
+    bool written = write(fd, bytes, SECRET_BYTES) == SECRET_BYTES && fsync(fd) == 0;
+    return close(fd) == 0 && written ? MG_OK : MG_E_SYSTEM;
+}
+
+/* Whole or not at all, and never over one that another process has just made: written aside, then linked. */
+static mg_err make_secret(const char *data_dir, const char *path, struct mg_diag *diag)
+{
+    unsigned char bytes[SECRET_BYTES];
+    char aside[PATH_MAX + 32];
+    MG_TRY(mg_folder_create(data_dir, diag));
+    mg_err err = fill_random(bytes, sizeof bytes);
+    (void)snprintf(aside, sizeof aside, "%s.%ld", path, (long)gettid());
+    if (!err)
+        err = write_secret(aside, bytes);
+    if (!err && link(aside, path) != 0 && errno != EEXIST)
+        err = MG_E_SYSTEM;
+    if (err)
+        (void)mg_diag_set(diag, err, path, 0, "cannot make the key secret: %s", strerror(errno));
+    (void)unlink(aside);
+    mg_wipe(bytes, sizeof bytes);
+    return err;
+}
+
+static mg_err read_secret(const char *path, struct mg_key_secret *out_secret, struct mg_diag *diag)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        mg_err err = mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot read the key secret: %s", strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    struct mg_key_secret secret;
+    ssize_t n = read(fd, secret.bytes, sizeof secret.bytes);
+    close(fd);
+    if ((st.st_mode & 077) != 0)
+        return mg_diag_set(diag, MG_E_DENIED, path, 0, "others may read the key secret: chmod 600 it, and renew the keys if that was so for long");
+    if (n != SECRET_BYTES || st.st_size != SECRET_BYTES)
+        return mg_diag_set(diag, MG_E_CONFIG, path, 0, "expected %d bytes, found %lld; without the secret all keys are void", SECRET_BYTES, (long long)st.st_size);
+    *out_secret = secret;
+    mg_wipe(&secret, sizeof secret);
+    return MG_OK;
+}
