@@ -144,7 +144,16 @@ static mg_err forget(struct mg_ledger *ledger, const struct mg_journal_record *r
     return MG_OK;
 }
 
-static mg_err on_record(void *arg, const struct mg_journal_record *record)
+/* What an exchange that has its row still has to say: nothing but that it is not open. */
+static mg_err on_stored_end(struct mg_ledger *ledger, struct entry *entry)
+{
+    touch(ledger, entry);
+    entry->finished = true;
+    mg_list_remove(&entry->unstored);
+    return MG_OK;
+}
+
+static mg_err on_record(void *arg, const struct mg_journal_record *record, bool stored)
 {
     struct mg_ledger *ledger = arg;
     mg_view id;
@@ -152,8 +161,10 @@ static mg_err on_record(void *arg, const struct mg_journal_record *record)
         return forget(ledger, record, "unreadable");
 
     struct entry *entry = mg_map_get(&ledger->open, id);
+    if (stored && record->type == MG_JOURNAL_EXCHANGE)
+        return entry ? on_stored_end(ledger, entry) : MG_OK;
     if (!entry && record->type == MG_JOURNAL_SETTLED)
-        return forget(ledger, record, "an attempt that did not start");
+        return stored ? MG_OK : forget(ledger, record, "an attempt that did not start");
     if (entry && entry->finished)
         return forget(ledger, record, "the exchange has settled");
     if (!entry)

@@ -30,11 +30,13 @@
     " output_tokens INTEGER NOT NULL,"                                                             \
     " detail BLOB NOT NULL);"
 
-/* How far each ring has been stored: written with the rows, so once is exactly once. */
+/* How far each ring has been stored, written with the rows, so once is exactly once: records up to
+ * `stored` have their rows; what stands before (sequence, position) is of no use any more, because
+ * exchanges open there are in open_exchanges too. */
 #define MG_SQL_JOURNALS                                                                            \
     "CREATE TABLE journals ("                                                                      \
     " boot INTEGER NOT NULL, worker INTEGER NOT NULL,"                                             \
-    " sequence INTEGER NOT NULL, position INTEGER NOT NULL,"                                       \
+    " sequence INTEGER NOT NULL, position INTEGER NOT NULL, stored INTEGER NOT NULL,"              \
     " PRIMARY KEY (boot, worker)) WITHOUT ROWID;"
 
 /* Exchanges in flight for longer than a sync interval: their records so far. */

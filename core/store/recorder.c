@@ -5,7 +5,7 @@
  *             └ when a sync is due: MG_DB_FULL, sink.checkpoint before the commit, free the rings after it
  *
  * then the writes of others, each in a MG_DB_FULL transaction of its own, then the log's lines.
- * The position of each ring is committed with the rows, so a record is stored exactly once. */
+ * How far each ring was read is committed with the rows, so a record is stored exactly once. */
 #include "store/recorder.h"
 
 #include <assert.h>
@@ -44,12 +44,15 @@ struct ring {
 struct store {               /* what recovering and recording share */
     struct mg_db *db;        /* owned */
     struct mg_sink sink;
-    struct mg_stmt *known;   /* where a ring was stored to */
-    struct mg_stmt *advance;
+    struct mg_stmt *known;   /* how far a ring was stored */
+    struct mg_stmt *advance; /* rows are there up to a record */
+    struct mg_stmt *settle;  /* and nothing before a place is needed */
     uint64_t records;        /* of the running transaction, or of the recovery */
-    uint64_t boot;           /* of the last record */
+    /* of the ring that is being recovered: */
+    uint64_t stored;         /* the last record with a row */
+    uint64_t boot;
     uint32_t worker;
-    struct mg_journal_cursor cursor;
+    struct mg_journal_cursor read;
 };
 
 struct mg_recorder {
@@ -86,12 +89,15 @@ static mg_err open_store(struct store *store, const char *data, const struct mg_
     *store = (struct store){.sink = *sink};
     MG_TRY(mg_folder_path(data, "moongate.db", path));
     MG_TRY(mg_db_open(path, MG_DB_WRITE, &store->db, diag));
-    mg_err err = mg_db_prepare(store->db, "SELECT sequence, position FROM journals WHERE boot = ? AND worker = ?", &store->known);
+    mg_err err = mg_db_prepare(store->db, "SELECT sequence, position, stored FROM journals WHERE boot = ? AND worker = ?",
+                               &store->known);
+    if (err == MG_OK)
+        err = mg_db_prepare(store->db, "UPDATE journals SET stored = ?3 WHERE boot = ?1 AND worker = ?2", &store->advance);
     if (err == MG_OK)
         err = mg_db_prepare(store->db,
-                            "INSERT INTO journals (boot, worker, sequence, position) VALUES (?, ?, ?, ?) ON CONFLICT DO "
-                            "UPDATE SET sequence = excluded.sequence, position = excluded.position",
-                            &store->advance);
+                            "INSERT INTO journals (boot, worker, sequence, position, stored) VALUES (?1, ?2, ?3, ?4, ?3) ON "
+                            "CONFLICT DO UPDATE SET sequence = ?3, position = ?4, stored = ?3",
+                            &store->settle);
     if (err == MG_OK)
         err = store->sink.open(store->sink.arg, store->db);
     if (err != MG_OK) {
@@ -114,30 +120,33 @@ static mg_err where_stored(void *arg, uint64_t boot, uint32_t worker, struct mg_
     mg_stmt_bind_int(store->known, 1, (int64_t)boot);
     mg_stmt_bind_int(store->known, 2, worker);
     mg_err err = mg_stmt_step(store->known, &row);
-    if (err == MG_OK && row)
+    store->stored = 0;
+    if (err == MG_OK && row) {
         *out_known = (struct mg_journal_cursor){(uint64_t)mg_stmt_int(store->known, 0), (uint64_t)mg_stmt_int(store->known, 1)};
+        store->stored = (uint64_t)mg_stmt_int(store->known, 2);
+    }
     mg_stmt_reset(store->known);
     return err;
 }
 
-static mg_err advance(struct store *store, uint64_t boot, uint32_t worker, struct mg_journal_cursor cursor)
+static mg_err advance(struct mg_stmt *stmt, uint64_t boot, uint32_t worker, struct mg_journal_cursor cursor, bool settle)
 {
-    mg_stmt_bind_int(store->advance, 1, (int64_t)boot);
-    mg_stmt_bind_int(store->advance, 2, worker);
-    mg_stmt_bind_int(store->advance, 3, (int64_t)cursor.sequence);
-    mg_stmt_bind_int(store->advance, 4, (int64_t)cursor.position);
-    return mg_stmt_run(store->advance);
+    mg_stmt_bind_int(stmt, 1, (int64_t)boot);
+    mg_stmt_bind_int(stmt, 2, worker);
+    mg_stmt_bind_int(stmt, 3, (int64_t)cursor.sequence);
+    if (settle)
+        mg_stmt_bind_int(stmt, 4, (int64_t)cursor.position);
+    return mg_stmt_run(stmt);
 }
 
 static mg_err take_record(void *arg, const struct mg_journal_record *record)
 {
     struct store *store = arg;
-    MG_TRY(store->sink.record(store->sink.arg, record));
+    store->records++;
     store->boot = record->boot;
     store->worker = record->worker;
-    store->cursor = (struct mg_journal_cursor){record->sequence, record->end};
-    store->records++;
-    return MG_OK;
+    store->read = (struct mg_journal_cursor){record->sequence, record->end};
+    return store->sink.record(store->sink.arg, record, record->sequence <= store->stored);
 }
 
 /* Ends the transaction one way or the other; the sink hears which. */
@@ -191,11 +200,9 @@ static mg_err recover_file(struct store *store, const char *path, struct mg_diag
 {
     uint64_t count = 0;
     mg_err err = mg_journal_recover(path, where_stored, take_record, store, &count, diag);
-    if (err == MG_E_PROTOCOL)
-        return set_aside(path, diag);
     if (err == MG_OK && count > 0)
-        err = advance(store, store->boot, store->worker, store->cursor);
-    return err;
+        return advance(store->settle, store->boot, store->worker, store->read, true);
+    return err == MG_E_PROTOCOL ? set_aside(path, diag) : err;
 }
 
 static mg_err remove_file(struct store *store, const char *path, struct mg_diag *diag)
@@ -218,6 +225,7 @@ static mg_err recover(struct store *store, const char *data, uint64_t *out_count
         mg_diag_set(diag, err, data, 0, "cannot store what an earlier run left: %s", mg_db_message(store->db));
     MG_TRY(err);
     *out_count = store->records;
+    store->stored = 0;
     MG_TRY(each_ring_file(store, data, remove_file, diag));
     return mg_db_exec(store->db, "DELETE FROM journals");
 }
@@ -242,6 +250,7 @@ static mg_err open_rings(struct mg_recorder *recorder, const struct mg_recorder_
         MG_TRY(mg_journal_open(path, bytes, i, recorder->boot, &recorder->rings[i].journal, diag));
         recorder->rings[i].freed = true;
         recorder->workers = i + 1;
+        MG_TRY(advance(recorder->store.settle, recorder->boot, i, (struct mg_journal_cursor){0, 0}, true));
     }
     return MG_OK;
 }
@@ -352,17 +361,17 @@ static mg_err read_rings(struct mg_recorder *recorder, bool *out_more)
         struct mg_journal *journal = recorder->rings[i].journal;
         MG_TRY(mg_journal_read(journal, take_record, &recorder->store, MG_RECORDER_BATCH, &count));
         if (count > 0)
-            MG_TRY(advance(&recorder->store, recorder->boot, i, mg_journal_tell(journal)));
+            MG_TRY(advance(recorder->store.advance, recorder->boot, i, mg_journal_tell(journal), false));
         *out_more |= count == MG_RECORDER_BATCH;
     }
     return MG_OK;
 }
 
-/* A commit that writes nothing syncs nothing: the positions are written once more. */
+/* Also makes sure that the commit writes something: one that writes nothing syncs nothing. */
 static mg_err prepare_sync(struct mg_recorder *recorder)
 {
     for (unsigned i = 0; i < recorder->workers; i++)
-        MG_TRY(advance(&recorder->store, recorder->boot, i, mg_journal_tell(recorder->rings[i].journal)));
+        MG_TRY(advance(recorder->store.settle, recorder->boot, i, mg_journal_tell(recorder->rings[i].journal), true));
     return recorder->store.sink.checkpoint(recorder->store.sink.arg);
 }
 

@@ -28,11 +28,14 @@ struct mg_recorder;
 /* What records mean is the sink's business. All calls come from the recorder thread (from the
  * starting thread before mg_recorder_start() returns), inside a transaction. An error rolls it
  * back: `rollback` is then called and the same records come again. A record that can never be
- * stored must be dropped by the sink (logged and counted), or it would come for ever. */
+ * stored must be dropped by the sink (logged and counted), or it would come for ever.
+ *
+ * `stored` records come at start only: their rows were committed by the process that died, so
+ * they serve to rebuild what was open and must not make a row again. */
 struct mg_sink {
     void *arg;
     mg_err (*open)(void *arg, struct mg_db *db);             /* prepare statements, read what was left open */
-    mg_err (*record)(void *arg, const struct mg_journal_record *record);
+    mg_err (*record)(void *arg, const struct mg_journal_record *record, bool stored);
     mg_err (*interrupt)(void *arg);                          /* old rings are read: what is open now never settles */
     mg_err (*checkpoint)(void *arg);                         /* ring room is about to be freed: store what is only in memory */
     void (*commit)(void *arg);

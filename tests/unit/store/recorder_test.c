@@ -27,9 +27,11 @@ static mg_err sink_open(void *arg, struct mg_db *db)
     return mg_db_prepare(db, "INSERT INTO keys (id, project, name, hash, created_us) VALUES (?, '', ?, ?, 0)", &sink->insert);
 }
 
-static mg_err sink_record(void *arg, const struct mg_journal_record *record)
+static mg_err sink_record(void *arg, const struct mg_journal_record *record, bool stored)
 {
     struct sink *sink = arg;
+    if (stored)
+        return MG_OK;
     char id[64];
     int n = snprintf(id, sizeof id, "%" PRIu64 ".%u.%" PRIu64, record->boot, record->worker, record->sequence);
     mg_stmt_bind_text(sink->insert, 1, mg_view_of(id, (size_t)n));
@@ -247,6 +249,24 @@ TEST(kill_minus_nine_loses_no_record_and_doubles_none)
         CHECK(count(data, "SELECT count(*) FROM keys") <= appended + 1);
         CHECK_INT(count(data, "SELECT count(DISTINCT name) = count(*) AND max(CAST(name AS INTEGER)) = count(*) FROM keys"), 1);
     }
+    mg_log_level(MG_LOG_INFO);
+}
+
+TEST(a_ring_that_comes_twice_is_stored_once)
+{
+    const char *data = check_fresh_path("data");
+    struct sink sink = {0};
+    char ring[256], again[256];
+    unsigned appended = run_and_kill(data, 0);
+    mg_log_level(MG_LOG_OFF);
+    snprintf(ring, sizeof ring, "%s/journal/worker-1.ring", data);
+    snprintf(again, sizeof again, "%s/journal/again.ring", data);
+    CHECK_INT(link(ring, again), 0);
+
+    mg_recorder_stop(start(data, &sink, 1));
+
+    CHECK(count(data, "SELECT count(*) FROM keys") >= appended);
+    CHECK_INT(count(data, "SELECT count(DISTINCT name) = count(*) FROM keys"), 1);
     mg_log_level(MG_LOG_INFO);
 }
 
