@@ -151,8 +151,8 @@ static void make_ident(struct play *play)
 static bool at_once(struct play *play)
 {
     switch (play->fault) {
-    case MG_SIM_FAULT_reset_early: return end_with(play, mg_service_reset, false);
-    case MG_SIM_FAULT_close_early: return end_with(play, mg_service_close, false);
+    case MG_SIM_FAULT_reset_early: return !end_with(play, mg_service_reset, false);
+    case MG_SIM_FAULT_close_early: return !end_with(play, mg_service_close, false);
     case MG_SIM_FAULT_hang: play->stage = STAGE_SILENT; return true;
     case MG_SIM_FAULT_headers_only:
         open_stream(play);
@@ -160,7 +160,7 @@ static bool at_once(struct play *play)
         return true;
     case MG_SIM_FAULT_bad_head:
         mg_service_raw(play->call, MG_VIEW("HTTP/1.1 two hundred\r\n: none\r\n\r\n"));
-        return end_with(play, mg_service_close, false);
+        return !end_with(play, mg_service_close, false);
     case MG_SIM_FAULT_endless_whitespace:
     case MG_SIM_FAULT_endless_comments:
         play->stage = STAGE_NOISE;

@@ -1,0 +1,31 @@
+#include "cli/control.h"
+
+#include "cli/call.h"
+#include "store/folder.h"
+
+static mg_err on_body(void *arg, mg_view bytes)
+{
+    return mg_buf_put(arg, bytes);
+}
+
+mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body, int *out_status,
+                          struct mg_buf *out_body, struct mg_diag *diag)
+{
+    char socket_path[MG_FOLDER_PATH_BYTES];
+    if (mg_folder_path(data_dir, "control.sock", socket_path) != MG_OK)
+        return mg_diag_set(diag, MG_E_NOT_FOUND, data_dir, 0, "this path is too long");
+    const struct mg_call_spec spec = {
+        .unix_path = socket_path,
+        .method = method,
+        .path = path,
+        .headers = body.len ? "content-type: application/json\r\n" : "",
+        .body = body,
+        .timeout_s = MG_CONTROL_TIMEOUT_S,
+        .on_body = on_body,
+        .arg = out_body,
+    };
+    mg_err err = mg_call(&spec, out_status, diag);
+    if (err == MG_E_TOO_LARGE)
+        mg_diag_set(diag, err, NULL, 0, "the answer is too long");
+    return err;
+}
