@@ -223,6 +223,7 @@ static void close_down(struct mg_worker *worker)
 {
     while (!mg_list_empty(&worker->clients))
         mg_loop_turn(&worker->loop, 10);
+    mg_loop_turn(&worker->loop, 0);    /* exchanges that ended with them are recycled */
     for (uint32_t i = 0; i < worker->project_cap; i++)
         retire(worker->projects[i]);
     mg_free(worker->projects);
