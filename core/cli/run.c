@@ -1,0 +1,101 @@
+#include "cli/run.h"
+
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "sim/sim.h"
+
+/* One simulator per provider that is simulated. Only the builder asks, one thread at a time. */
+struct simulators {
+    struct mg_map by_name;             /* "project/provider" → struct mg_sim, owned */
+};
+
+static const char *sim_url(void *arg, const struct mg_config_project *config, const struct mg_config_provider *provider,
+                           struct mg_arena *arena, struct mg_diag *diag)
+{
+    struct simulators *simulators = arg;
+    mg_view name = mg_arena_printf(arena, "%s/%s", config->name, provider->name);
+    struct mg_sim *sim = mg_map_get(&simulators->by_name, name);
+    if (sim) {
+        mg_sim_configure(sim, provider->sim_models, provider->sim_model_count);
+    } else {
+        struct mg_sim_options options = {.models = provider->sim_models, .model_count = provider->sim_model_count};
+        if (mg_sim_start(&options, &sim, diag) != MG_OK)
+            return NULL;
+        mg_map_put(&simulators->by_name, name, sim);
+    }
+    return mg_arena_printf(arena, "http://127.0.0.1:%d/v1", mg_sim_port(sim)).ptr;
+}
+
+static void stop_simulators(struct simulators *simulators)
+{
+    mg_view name;
+    void *sim;
+    for (size_t at = 0; mg_map_next(&simulators->by_name, &at, &name, &sim);)
+        mg_sim_stop(sim);
+    mg_map_fini(&simulators->by_name);
+}
+
+static bool exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* A folder stands for the gateway.lua in it. */
+static const char *config_file(const struct mg_serve_options *options, struct mg_arena *arena)
+{
+    const char *path = options->config_path;
+    if (!path)
+        return exists("gateway.lua") ? "gateway.lua" : NULL;
+    return is_folder(path) ? mg_arena_printf(arena, "%s/gateway.lua", path).ptr : path;
+}
+
+static void override(struct mg_config_gateway *config, const struct mg_serve_options *options)
+{
+    if (options->data_dir)
+        config->data_dir = mg_arena_strdup(&config->arena, options->data_dir);
+    if (options->port >= 0)
+        config->listen[0].port = options->port;
+    if (options->admin_port >= 0)
+        config->admin.port = options->admin_port;
+}
+
+static mg_err run(const struct mg_serve_options *options, const char *path, struct mg_config_gateway *config,
+                  struct simulators *simulators, struct mg_diag *diag)
+{
+    struct mg_gateway_options gateway_options = {
+        .config = config, .config_path = path, .sim_url = sim_url, .sim_arg = simulators};
+    struct mg_gateway *gateway;
+    MG_TRY(mg_gateway_start(&gateway_options, &gateway, diag));
+    if (options->on_ready)
+        options->on_ready(options->arg, gateway, config);
+    mg_gateway_run(gateway);
+    mg_gateway_stop(gateway);
+    return MG_OK;
+}
+
+mg_err mg_serve_run(const struct mg_serve_options *options, struct mg_diag *diag)
+{
+    struct mg_arena arena;
+    struct simulators simulators;
+    struct mg_config_gateway *config = NULL;
+    mg_arena_init(&arena, 1024);
+    mg_map_init(&simulators.by_name);
+    const char *path = config_file(options, &arena);
+    mg_err err = mg_config_load_gateway(path, &config, diag);
+    if (err == MG_OK) {
+        override(config, options);
+        err = run(options, path, config, &simulators, diag);
+    }
+    stop_simulators(&simulators);
+    mg_config_gateway_free(config);
+    mg_arena_fini(&arena);
+    return err;
+}
