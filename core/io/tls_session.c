@@ -18,6 +18,7 @@ struct mg_tls {
     bool full;               /* a certificate was looked at: not resumed */
     bool resumed;            /* server: a ticket was accepted */
     bool done;               /* the handshake is */
+    bool starved;            /* the library asked for bytes and there were none */
     char reason[128];
 };
 
@@ -94,6 +95,7 @@ mg_err mg_tls_handshake(struct mg_tls *tls)
 mg_err mg_tls_read(struct mg_tls *tls, char *out, size_t size, size_t *out_len)
 {
     for (;;) {
+        tls->starved = false;
         int code = mbedtls_ssl_read(&tls->ssl, (unsigned char *)out, size);
         if (code > 0) {
             *out_len = (size_t)code;
@@ -103,8 +105,11 @@ mg_err mg_tls_read(struct mg_tls *tls, char *out, size_t size, size_t *out_len)
             keep_session(tls);
             continue;
         }
-        if (code == MBEDTLS_ERR_SSL_WANT_READ || code == MBEDTLS_ERR_SSL_WANT_WRITE)
-            return MG_E_AGAIN;
+        if (code == MBEDTLS_ERR_SSL_WANT_READ) {
+            if (tls->starved)
+                return MG_E_AGAIN;
+            continue;                            /* it has a message of the handshake to look at first */
+        }
         if (code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY || code == 0)
             return MG_E_CLOSED;
         return explain(tls, code);
@@ -202,6 +207,7 @@ static int bio_recv(void *arg, unsigned char *out, size_t size)
 {
     struct mg_tls *tls = arg;
     size_t got = tls->io->recv(tls->arg, (char *)out, size);
+    tls->starved = got == 0;
     return got > 0 ? (int)got : MBEDTLS_ERR_SSL_WANT_READ;
 }
 
