@@ -1,0 +1,251 @@
+#include "script/patterns.h"
+
+#include <pthread.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "script/pattern_text.h"
+#include "script/regions.h"
+#include "script/vectorscan.h"
+
+struct mg_patterns {
+    struct mg_list link;               /* in `sets` */
+    int refs;                          /* under sets_lock */
+    struct mg_buf key;                 /* what it was compiled from: equal keys are one set */
+    hs_database_t *db;                 /* owned */
+    uint32_t max_width;
+};
+
+struct mg_patterns_scratch {
+    hs_scratch_t *hs;                  /* owned; NULL until the first scan */
+    struct mg_buf clean;               /* a text whose bytes outside UTF-8 were replaced */
+};
+
+static pthread_mutex_t sets_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mg_list sets = {&sets, &sets};
+
+/* ---- compiling */
+
+/* What Vectorscan takes: parallel arrays, C strings. */
+struct compile {
+    const char **texts;                /* owned, and so is each */
+    unsigned *flags, *ids;             /* owned */
+    size_t count;
+};
+
+static void compile_free(struct compile *c)
+{
+    for (size_t i = 0; i < c->count && c->texts; i++)
+        mg_free((void *)(uintptr_t)c->texts[i]);
+    mg_free(c->texts);
+    mg_free(c->flags);
+    mg_free(c->ids);
+}
+
+static mg_err compile_init(struct compile *c, const struct mg_pattern *list, size_t count, struct mg_diag *diag)
+{
+    *c = (struct compile){mg_new_array(const char *, count), mg_new_array(unsigned, count),
+                          mg_new_array(unsigned, count), count};
+    for (size_t i = 0; i < count; i++) {
+        const char *why = mg_pattern_refuse(&list[i]);
+        if (why)
+            return mg_diag_set(diag, MG_E_CONFIG, "", (int)i + 1, "pattern %zu: %s", i + 1, why);
+        c->texts[i] = mg_pattern_expression(&list[i]);
+        c->flags[i] = HS_FLAG_SOM_LEFTMOST | HS_FLAG_UTF8 | HS_FLAG_DOTALL | (list[i].caseless ? HS_FLAG_CASELESS : 0u);
+        c->ids[i] = (unsigned)i;
+    }
+    return MG_OK;
+}
+
+static uint32_t widest(const struct mg_vectorscan *hs, const struct compile *c)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        hs_expr_info_t *info = NULL;
+        hs_compile_error_t *error = NULL;
+        if (hs->expression_info(c->texts[i], c->flags[i], &info, &error) != HS_SUCCESS) {
+            hs->free_compile_error(error);
+            return UINT32_MAX;
+        }
+        most = MG_MAX(most, info->max_width);
+        mg_free(info);
+    }
+    return most;
+}
+
+static mg_err compile(struct mg_patterns *patterns, const struct mg_pattern *list, size_t count, struct mg_diag *diag)
+{
+    const struct mg_vectorscan *hs;
+    struct compile c = {0};
+    hs_compile_error_t *error = NULL;
+    MG_TRY(mg_vectorscan(&hs, diag));
+    mg_err err = compile_init(&c, list, count, diag);
+    if (err == MG_OK && hs->compile_ext_multi(c.texts, c.flags, c.ids, NULL, (unsigned)count, HS_MODE_BLOCK, NULL,
+                                              &patterns->db, &error) != HS_SUCCESS) {
+        int at = error && error->expression >= 0 ? error->expression + 1 : 0;
+        err = mg_diag_set(diag, MG_E_CONFIG, "", at, "pattern %d: %s", at, error ? error->message : "out of memory");
+        hs->free_compile_error(error);
+    }
+    if (err == MG_OK)
+        patterns->max_width = widest(hs, &c);
+    compile_free(&c);
+    return err;
+}
+
+/* ---- sets by content */
+
+static mg_err put_key(struct mg_buf *key, const struct mg_pattern *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        MG_TRY(mg_buf_putf(key, "%zu%c%c:", list[i].text.len, list[i].word ? 'w' : 'p', list[i].caseless ? 'i' : 's'));
+        MG_TRY(mg_buf_put(key, list[i].text));
+    }
+    return MG_OK;
+}
+
+/* With the lock held. */
+static struct mg_patterns *find_set(mg_view key)
+{
+    MG_LIST_EACH(item, next, &sets) {
+        struct mg_patterns *patterns = mg_container_of(item, struct mg_patterns, link);
+        if (mg_view_eq(mg_buf_view(&patterns->key), key)) {
+            patterns->refs++;
+            return patterns;
+        }
+    }
+    return NULL;
+}
+
+static void destroy(struct mg_patterns *patterns)
+{
+    const struct mg_vectorscan *hs;
+    if (patterns->db && mg_vectorscan(&hs, NULL) == MG_OK)
+        hs->free_database(patterns->db);
+    mg_buf_fini(&patterns->key);
+    mg_free(patterns);
+}
+
+/* Two threads may compile the same set at once; the second one then throws its own away. */
+mg_err mg_patterns_new(const struct mg_pattern *list, size_t count, struct mg_patterns **out_patterns,
+                       struct mg_diag *diag)
+{
+    struct mg_patterns *patterns = mg_new(struct mg_patterns), *other;
+    mg_buf_init(&patterns->key, 2 * MG_PATTERN_SET_BYTES);
+    patterns->refs = 1;
+    mg_err err = MG_OK;
+    if (count == 0 || count > MG_PATTERN_SET)
+        err = mg_diag_set(diag, MG_E_CONFIG, "", 0, "a set has from 1 to %d patterns and words", MG_PATTERN_SET);
+    if (err == MG_OK && put_key(&patterns->key, list, count) != MG_OK)
+        err = mg_diag_set(diag, MG_E_CONFIG, "", 0, "a set has at most %d bytes", MG_PATTERN_SET_BYTES);
+
+    pthread_mutex_lock(&sets_lock);
+    other = err == MG_OK ? find_set(mg_buf_view(&patterns->key)) : NULL;
+    pthread_mutex_unlock(&sets_lock);
+    if (err == MG_OK && !other) {
+        err = compile(patterns, list, count, diag);
+        pthread_mutex_lock(&sets_lock);
+        other = err == MG_OK ? find_set(mg_buf_view(&patterns->key)) : NULL;
+        if (err == MG_OK && !other)
+            mg_list_push_back(&sets, &patterns->link);
+        pthread_mutex_unlock(&sets_lock);
+    }
+    if (err != MG_OK || other)
+        destroy(patterns);
+    if (err == MG_OK)
+        *out_patterns = other ? other : patterns;
+    return err;
+}
+
+void mg_patterns_unref(struct mg_patterns *patterns)
+{
+    if (!patterns)
+        return;
+    pthread_mutex_lock(&sets_lock);
+    bool last = --patterns->refs == 0;
+    if (last)
+        mg_list_remove(&patterns->link);
+    pthread_mutex_unlock(&sets_lock);
+    if (last)
+        destroy(patterns);
+}
+
+uint32_t mg_patterns_max_width(const struct mg_patterns *patterns)
+{
+    return patterns->max_width;
+}
+
+/* ---- scanning */
+
+struct mg_patterns_scratch *mg_patterns_scratch_new(void)
+{
+    struct mg_patterns_scratch *scratch = mg_new(struct mg_patterns_scratch);
+    mg_buf_init(&scratch->clean, MG_PATTERN_TEXT_BYTES);
+    return scratch;
+}
+
+void mg_patterns_scratch_free(struct mg_patterns_scratch *scratch)
+{
+    const struct mg_vectorscan *hs;
+    if (!scratch)
+        return;
+    if (scratch->hs && mg_vectorscan(&hs, NULL) == MG_OK)
+        hs->free_scratch(scratch->hs);
+    mg_buf_fini(&scratch->clean);
+    mg_free(scratch);
+}
+
+/* Vectorscan's answer to a text outside UTF-8 is undefined: a control byte stands in for each such byte, so that all
+ * positions stay. */
+static mg_err clean_text(struct mg_patterns_scratch *scratch, mg_view *text)
+{
+    size_t bad;
+    if (mg_view_utf8(*text, &bad))
+        return MG_OK;
+    mg_buf_clear(&scratch->clean);
+    for (mg_view rest = *text; rest.len > 0;) {
+        bool valid = mg_view_utf8(rest, &bad);
+        MG_TRY(mg_buf_put(&scratch->clean, valid ? rest : mg_view_head(rest, bad)));
+        if (!valid)
+            MG_TRY(mg_buf_putc(&scratch->clean, '\x1a'));
+        rest = mg_view_skip(rest, valid ? rest.len : bad + 1);
+    }
+    *text = mg_buf_view(&scratch->clean);
+    return MG_OK;
+}
+
+struct scan {
+    struct mg_buf *regions;
+    enum mg_region_rule rule;
+    const volatile sig_atomic_t *stop;
+    uint32_t matches;
+    mg_err err;
+};
+
+static int on_match(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *arg)
+{
+    struct scan *scan = arg;
+    struct mg_region region = {(uint32_t)from, (uint32_t)to, id};
+    if (scan->stop && ++scan->matches % 1024 == 0 && *scan->stop)
+        scan->err = MG_E_TIMEOUT;
+    if (scan->err == MG_OK)
+        scan->err = mg_regions_add(scan->regions, region, scan->rule == MG_REGION_UNION);
+    return scan->err != MG_OK || scan->rule == MG_REGION_ANY;
+}
+
+mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch, mg_view text,
+                        enum mg_region_rule rule, const volatile sig_atomic_t *stop, struct mg_buf *out)
+{
+    const struct mg_vectorscan *hs;
+    struct scan scan = {out, rule, stop, 0, MG_OK};
+    mg_buf_clear(out);
+    if (text.len > MG_PATTERN_TEXT_BYTES)
+        return MG_E_TOO_LARGE;
+    MG_TRY(mg_vectorscan(&hs, NULL));
+    MG_TRY(clean_text(scratch, &text));
+    if (hs->alloc_scratch(patterns->db, &scratch->hs) != HS_SUCCESS)
+        return MG_E_MEMORY;
+    hs_error_t result = hs->scan(patterns->db, text.ptr ? text.ptr : "", (unsigned)text.len, 0, scratch->hs, on_match, &scan);
+    if (scan.err != MG_OK)
+        return scan.err;
+    return result == HS_SUCCESS || result == HS_SCAN_TERMINATED ? MG_OK : MG_E_SYSTEM;
+}
