@@ -5,12 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
 #include "config/eval.h"
+#include "config/file.h"
 #include "store/folder.h"
 
 /* Where a file is: the folder is absolute, the name has no ".lua". All in the report's arena. */
@@ -39,13 +38,13 @@ mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_
     if (!err && path)
         err = read_text(path, place.path, &text, report);
     if (!err) {
-        const char *dir = path ? place.dir : default_dir(&report->arena);
-        config->dir = mg_arena_strdup(&config->arena, dir);
+        const char *dir = path ? place.dir : default_dir(&config->arena);
+        config->dir = path ? mg_arena_strdup(&config->arena, dir) : NULL;
         struct mg_eval eval = {.function = "gateway", .file = path ? path : "the built-in configuration", .dir = dir, .text = path ? mg_buf_cstr(&text) : NULL, .arena = &config->arena,
                                .report = report, .fill = mg_config_fill_gateway, .out = config};
         err = mg_eval_run(&eval);
         if (!path)
-            config->data_dir = config->dir;
+            config->data_dir = dir;
     }
     mg_buf_fini(&text);
     if (err)
@@ -258,25 +257,9 @@ static mg_err find_place(const char *path, struct mg_config_report *report, stru
 /* `shown` is the path as the user gave it. */
 static mg_err read_text(const char *shown, const char *path, struct mg_buf *text, struct mg_config_report *report)
 {
-    FILE *file = fopen(path, "re");
-    struct stat st;
-    const char *why = NULL;
-    if (!file || fstat(fileno(file), &st) != 0)
-        why = strerror(errno);
-    else if (!S_ISREG(st.st_mode))
-        why = "expected a file, found something else";
-
-    char chunk[8192];
-    size_t n;
-    while (!why && (n = fread(chunk, 1, sizeof chunk, file)) > 0) {
-        if (mg_buf_put(text, mg_view_of(chunk, n)) != MG_OK)
-            why = "the file is larger than 1 MB";
-        else if (memchr(chunk, '\0', n))
-            why = "expected Lua text, found a NUL byte (bytecode is refused)";
-    }
-    if (!why && ferror(file))
-        why = "the file cannot be read";
-    if (file)
-        fclose(file);
+    const char *why = mg_config_file_read(path, false, text, &report->hash);
+    mg_view bytes = mg_buf_view(text);
+    if (!why && bytes.len > 0 && memchr(bytes.ptr, '\0', bytes.len))
+        why = "expected Lua text, found a NUL byte (bytecode is refused)";
     return why ? refuse(report, shown, why) : MG_OK;
 }

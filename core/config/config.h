@@ -32,7 +32,7 @@ struct mg_config_limits {              /* defaults are the rows of base/limits.h
 
 struct mg_config_gateway {
     struct mg_arena arena;             /* owns everything below */
-    const char *dir;                   /* folder of gateway.lua; projects/ is beside it */
+    const char *dir;                   /* folder of gateway.lua; projects/ is beside it; NULL: there is no file */
     const char *data_dir;              /* absolute */
     struct mg_config_listen *listen;
     int listen_count;                  /* ≥ 1 */
@@ -154,7 +154,7 @@ struct mg_config_project {
 };
 
 /* Every mistake of one file, sorted by line, and the files its reading depends on. */
-enum { MG_CONFIG_DIAGS = 20, MG_CONFIG_FILES = 64 };
+enum { MG_CONFIG_DIAGS = 20, MG_CONFIG_FILES = 128 };
 struct mg_config_report {
     struct mg_arena arena;             /* owns the paths */
     struct mg_diag diags[MG_CONFIG_DIAGS];
@@ -162,9 +162,13 @@ struct mg_config_report {
     int total;                         /* of mistakes; those past MG_CONFIG_DIAGS are only counted */
     const char *files[MG_CONFIG_FILES];/* absolute paths of what was read or is missing, secrets too; also after a failure */
     int file_count;
+    uint64_t hash;                     /* what mg_config_files_hash() gave when they were read */
 };
 void mg_config_report_init(struct mg_config_report *report);
 void mg_config_report_fini(struct mg_config_report *report);
+
+/* Names, contents and permissions of the files together: another value means that reading again gives something else. */
+uint64_t mg_config_files_hash(const char *const *files, int count);
 
 /* As the two below, with every mistake instead of the first. */
 MG_MUST_USE mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_config,

@@ -1,22 +1,19 @@
 #include "config/eval.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <lauxlib.h>
 #include <luajit.h>
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <uv.h>
 
 #include "base/clock.h"
 #include "base/embed.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "config/file.h"
 
-enum { MAX_BYTES = 32 << 20, SPARE_BYTES = 16 << 20, MAX_CPU_MS = 1000, INSTRUCTIONS_PER_LOOK = 10000, MAX_SECRET = 65536 };
+enum { MAX_BYTES = 32 << 20, SPARE_BYTES = 16 << 20, MAX_CPU_MS = 1000, INSTRUCTIONS_PER_LOOK = 10000 };
 
 static int run(lua_State *L);
 static void take_errors(struct mg_eval *eval, lua_State *L, int index);
@@ -31,6 +28,7 @@ static void open_host(lua_State *L);
 mg_err mg_eval_run(struct mg_eval *eval)
 {
     eval->max_bytes = MAX_BYTES;
+    mg_buf_init(&eval->file_text, MG_MAX_LUA_SOURCE_BYTES);
     lua_State *L = lua_newstate(allocate, eval);
     if (!L) {
         report(eval, eval->file, 0, "there is no memory to read it");
@@ -43,6 +41,7 @@ mg_err mg_eval_run(struct mg_eval *eval)
     if (failed)
         report_crash(eval, lua_isstring(L, -1) ? lua_tostring(L, -1) : "it raised a value that is not a text");
     lua_close(L);
+    mg_buf_fini(&eval->file_text);
     return eval->filled || eval->absent ? MG_OK : MG_E_CONFIG;
 }
 
@@ -217,67 +216,41 @@ static int host_env(lua_State *L)
     return 1;
 }
 
-static void remember_file(struct mg_config_report *report, const char *path)
+/* The bytes of a file as a Lua string, or nil and why. */
+static int push_file(lua_State *L, bool is_private)
 {
-    if (report->file_count < MG_EVAL_CHUNKS)
-        report->files[report->file_count++] = mg_arena_strdup(&report->arena, path);
-}
+    const char *path = luaL_checkstring(L, 1);
+    struct mg_config_report *out = eval_of(L)->report;
+    if (out->file_count == MG_CONFIG_FILES)
+        return luaL_error(L, "more than %d files", (int)MG_CONFIG_FILES);
+    out->files[out->file_count++] = mg_arena_strdup(&out->arena, path);
 
-/* The bytes of a regular file of at most max bytes as a Lua string, or nil and why. */
-static int push_file(lua_State *L, const char *path, size_t max, bool private)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat st;
-    const char *why = NULL;
-    if (fd < 0 || fstat(fd, &st) != 0)
-        why = strerror(errno);
-    else if (!S_ISREG(st.st_mode))
-        why = "it is not a file";
-    else if ((size_t)st.st_size > max)
-        why = "it is too large";
-    else if (private && (st.st_mode & 077) != 0)
-        why = "others may read it; chmod 600 it";
-    ssize_t n = 0;
-    char *bytes = NULL;
-    if (!why) {
-        bytes = lua_newuserdata(L, max < (size_t)st.st_size + 1 ? max + 1 : (size_t)st.st_size + 1);
-        n = read(fd, bytes, (size_t)st.st_size);
-        if (n < 0)
-            why = strerror(errno);
-    }
-    if (fd >= 0)
-        close(fd);
+    struct mg_buf *text = &eval_of(L)->file_text;        /* a raised error leaves it to mg_eval_run() */
+    mg_buf_clear(text);
+    const char *why = mg_config_file_read(path, is_private, text, &out->hash);
     if (why) {
         lua_pushnil(L);
         lua_pushstring(L, why);
         return 2;
     }
-    lua_pushlstring(L, bytes, (size_t)n);
-    mg_wipe(bytes, (size_t)n);
+    mg_view bytes = mg_buf_view(text);
+    while (is_private && bytes.len > 0 && (bytes.ptr[bytes.len - 1] == '\n' || bytes.ptr[bytes.len - 1] == '\r'))
+        bytes.len--;
+    lua_pushlstring(L, bytes.ptr ? bytes.ptr : "", bytes.len);
+    if (text->ptr)
+        mg_wipe(text->ptr, text->cap);
     return 1;
 }
 
 static int host_read(lua_State *L)
 {
-    const char *path = luaL_checkstring(L, 1);
-    remember_file(eval_of(L)->report, path);
-    return push_file(L, path, MG_MAX_LUA_SOURCE_BYTES, false);
+    return push_file(L, false);
 }
 
 /* secret(path): its text without the newline at the end, or nil and why. */
 static int host_secret(lua_State *L)
 {
-    const char *path = luaL_checkstring(L, 1);
-    remember_file(eval_of(L)->report, path);
-    int count = push_file(L, path, MAX_SECRET, true);
-    if (count == 1) {
-        size_t size;
-        const char *text = lua_tolstring(L, -1, &size);
-        while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
-            size--;
-        lua_pushlstring(L, text, size);
-    }
-    return count;
+    return push_file(L, true);
 }
 
 static int host_utf8(lua_State *L)

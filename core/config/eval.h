@@ -26,6 +26,7 @@ struct mg_eval {
 
     bool absent;                       /* the function gave nothing and no error */
     bool filled;                       /* fill ran to its end */
+    struct mg_buf file_text;           /* of the file being read */
     size_t used_bytes, max_bytes;      /* of the Lua heap */
     uint64_t stop_us;                  /* thread CPU time at which the state is stopped */
     bool stopped;                      /* it was */

@@ -318,6 +318,51 @@ TEST(every_fault_of_the_simulator_may_be_configured_and_no_other)
     end();
 }
 
+TEST(the_hash_of_the_files_changes_when_one_of_them_would_read_otherwise)
+{
+    begin();
+    put("secrets/demo/key", "one\n");
+    struct mg_config_project *config = NULL;
+    struct mg_config_report report;
+    mg_config_report_init(&report);
+    const char *text = "return { providers = { a = { api_key = secret 'key' } }, allow_direct = true, route = file 'r.lua' }";
+    CHECK_INT(mg_config_check_project(put("projects/demo.lua", text), &config, &report), MG_E_CONFIG);
+
+    CHECK_INT(report.file_count, 3);
+    CHECK(report.hash == mg_config_files_hash(report.files, 3));
+    put("projects/demo.lua", text);                      /* saved again without a change */
+    CHECK(report.hash == mg_config_files_hash(report.files, 3));
+    put("projects/r.lua", "return function() end");      /* the missing file appears */
+    uint64_t second = mg_config_files_hash(report.files, 3);
+    CHECK(second != report.hash);
+    put("secrets/demo/key", "two\n");
+    uint64_t third = mg_config_files_hash(report.files, 3);
+    CHECK(third != second);
+    chmod(report.files[1], 0644);
+    CHECK(third != mg_config_files_hash(report.files, 3));
+    mg_config_report_fini(&report);
+    end();
+}
+
+TEST(a_file_may_have_a_megabyte_and_not_a_byte_more)
+{
+    begin();
+    for (int over = 0; over <= 1; over++) {
+        FILE *file = fopen(put("projects/demo.lua", ""), "w");
+        const char *text = "return { " PROVIDERS " allow_direct = true }";
+        fprintf(file, "%s%*s", text, MG_MAX_LUA_SOURCE_BYTES - (int)strlen(text) + over, "");
+        fclose(file);
+        char path[256];
+        snprintf(path, sizeof path, "%s/projects/demo.lua", dir);
+        struct mg_config_project *config = NULL;
+        struct mg_diag diag = {"", 0, ""};
+        CHECK_INT(mg_config_load_project(path, &config, &diag), over ? MG_E_CONFIG : MG_OK);
+        CHECK_STR(diag.text, over ? "the file is larger than 1 MB" : "");
+        mg_config_project_free(over ? NULL : config);
+    }
+    end();
+}
+
 TEST(all_mistakes_are_told_at_once_with_line_path_and_suggestion)
 {
     begin();
@@ -515,6 +560,7 @@ TEST(the_gateway_without_a_file_is_all_defaults)
     CHECK(config->admin_token == NULL);
     CHECK(config->workers >= 1);
     CHECK_STR(config->data_dir, "/var/lib/moongate");
+    CHECK(config->dir == NULL);
     CHECK_STR(config->log_level, "info");
     CHECK_INT(config->cors_count, 0);
     mg_config_gateway_free(config);
