@@ -1,0 +1,62 @@
+/* admin.h - the admin plane: a thread that answers operators, over TCP on loopback and over a unix socket.
+ *
+ *     GET    /healthz                        the process lives
+ *     GET    /readyz                         200 while it serves, 503 before and while it drains
+ *     GET    /metrics                        Prometheus text
+ *     GET    /admin/v1/status                projects, generations, errors of the last reload, workers
+ *     POST   /admin/v1/reload                look at all files again
+ *     GET    /admin/v1/keys                  never with their secrets
+ *     POST   /admin/v1/keys                  {"project", "name"?, "expires_us"?, "metadata"?}; answers the key's text, once
+ *     DELETE /admin/v1/keys/{id}             answers when every worker obeys
+ *     POST   /admin/v1/keys/{id}/rotate      {"overlap_s"?}; answers the new key's text, once
+ *     GET    /admin/v1/requests              filters as watch/logs.h has them
+ *     GET    /admin/v1/requests/{id}         one timeline
+ *
+ * Over TCP everything under /admin needs `Authorization: Bearer <admin.token>` and is off without a token; the unix
+ * socket, <data>/control.sock, is open to whoever may open it (mode 0600). Errors are {"error":{"code","message"}}.
+ *
+ * It knows nothing of workers: it asks the process through mg_admin_ops. What may wait (keys, the store) runs one after
+ * the other on a thread of libuv's pool, so that health and metrics always answer. */
+#ifndef MG_ADMIN_ADMIN_H
+#define MG_ADMIN_ADMIN_H
+
+#include "base/buf.h"
+#include "config/config.h"
+#include "gateway/gateway.h"
+
+struct mg_admin;
+
+/* What the process answers. `ready` and `metrics` are called on the admin thread and must not wait; the others may. */
+struct mg_admin_ops {
+    bool (*ready)(void *arg);
+    mg_err (*metrics)(void *arg, struct mg_buf *out);
+    mg_err (*status)(void *arg, struct mg_buf *out);           /* one JSON object */
+    void (*reload)(void *arg);                                 /* starts it, does not wait for the end */
+    void (*flush)(void *arg);                                  /* what has settled is in the store when it returns */
+    mg_err (*key_create)(void *arg, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
+                         struct mg_key *out_key, struct mg_diag *diag);
+    mg_err (*key_revoke)(void *arg, const char *id, struct mg_diag *diag);
+    mg_err (*key_rotate)(void *arg, const char *id, uint64_t overlap_s, char out_text[MG_KEY_TEXT_BYTES],
+                         struct mg_key *out_key, struct mg_diag *diag);
+    mg_err (*key_list)(void *arg, void (*each)(void *arg, const struct mg_key *key), void *each_arg,
+                       struct mg_diag *diag);
+};
+
+struct mg_admin_options {
+    const struct mg_config_listen *listen;       /* copied; NULL or host NULL: no TCP */
+    const char *token;       /* copied; NULL: /admin is off over TCP */
+    const char *data_dir;    /* where control.sock is made and the store is read */
+    const struct mg_admin_ops *ops;              /* borrowed */
+    void *arg;               /* borrowed; of the ops */
+};
+
+/* Listens when this returns. The diag says which address failed and why. */
+MG_MUST_USE mg_err mg_admin_start(const struct mg_admin_options *options, struct mg_admin **out_admin,
+                                  struct mg_diag *diag);
+void mg_admin_stop(struct mg_admin *admin);      /* waits for what runs; NULL is a no-op */
+int mg_admin_port(const struct mg_admin *admin); /* 0: no TCP */
+
+/* A key as a JSON object, without its hash. */
+MG_MUST_USE mg_err mg_admin_put_key(const struct mg_key *key, struct mg_buf *out);
+
+#endif

@@ -1,0 +1,58 @@
+/* admin_parts.h - what the files of admin/ share. */
+#ifndef MG_ADMIN_ADMIN_PARTS_H
+#define MG_ADMIN_ADMIN_PARTS_H
+
+#include "admin/admin.h"
+#include "http/service.h"
+#include "store/db.h"
+
+enum { MG_ADMIN_JOBS = 64, MG_ADMIN_CONNECTIONS = 256, MG_ADMIN_ID_BYTES = 64 };
+
+struct mg_admin_job;
+
+/* One line of the API. `run` fills the job's status and out; it runs on the pool when `waits`, else on the loop. */
+struct mg_admin_route {
+    enum mg_http_method method;
+    const char *path;        /* a `{id}` segment matches anything and lands in job->id */
+    void (*run)(struct mg_admin_job *job);
+    bool waits;
+    bool open;               /* answers without a token */
+    const char *type;        /* content type of the answer */
+};
+
+/* One request. It owns copies, because the client may leave while it runs. */
+struct mg_admin_job {
+    struct mg_list link;     /* while it waits for its turn */
+    struct mg_admin *admin;
+    struct mg_service_call *call;      /* NULL once the client is gone */
+    const struct mg_admin_route *route;
+    char id[MG_ADMIN_ID_BYTES];
+    struct mg_buf query, body;
+    int status;
+    struct mg_buf out;
+    uv_work_t work;
+};
+
+struct mg_admin {
+    uv_thread_t thread;
+    struct mg_loop loop;
+    struct mg_service tcp, local;
+    bool has_tcp;
+    char *token;             /* owned; NULL: none */
+    char *data_dir;          /* owned */
+    const struct mg_admin_ops *ops;
+    void *arg;
+    struct mg_db *db;        /* owned; opened by the first job that needs it; only jobs touch it */
+    struct mg_list waiting;  /* struct mg_admin_job */
+    size_t waiting_count;
+    struct mg_admin_job *running;      /* on the pool; NULL when none is */
+    int stopping;            /* services that have not stopped yet */
+    bool stopped;
+};
+
+/* The table, and what fills a job. */
+const struct mg_admin_route *mg_admin_routes(size_t *out_count);
+void mg_admin_fail(struct mg_admin_job *job, mg_err err, const struct mg_diag *diag);
+void mg_admin_fail_with(struct mg_admin_job *job, int status, const char *code, const char *message);
+
+#endif

@@ -1,0 +1,330 @@
+/* The admin API, line by line. */
+#include <stdio.h>
+#include <string.h>
+
+#include "admin/admin_parts.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "http/json.h"
+#include "store/folder.h"
+#include "watch/logs.h"
+#include "watch/trace.h"
+
+static void healthz(struct mg_admin_job *job);
+static void readyz(struct mg_admin_job *job);
+static void metrics(struct mg_admin_job *job);
+static void status(struct mg_admin_job *job);
+static void reload(struct mg_admin_job *job);
+static void list_keys(struct mg_admin_job *job);
+static void create_key(struct mg_admin_job *job);
+static void revoke_key(struct mg_admin_job *job);
+static void rotate_key(struct mg_admin_job *job);
+static void list_requests(struct mg_admin_job *job);
+static void show_request(struct mg_admin_job *job);
+static struct mg_json *read_body(struct mg_admin_job *job);
+static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key, char text[MG_KEY_TEXT_BYTES]);
+static mg_err open_store(struct mg_admin *admin, struct mg_diag *diag);
+static void put_failed(struct mg_admin_job *job, mg_err err);
+static mg_err put_member(struct mg_buf *out, const char *name, const char *text);
+static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, struct mg_buf *texts, const char **out_bad);
+
+#define JSON "application/json"
+#define TEXT "text/plain; charset=utf-8"
+
+static const struct mg_admin_route routes[] = {
+    /* method        path                           run            waits  open  type */
+    {MG_HTTP_GET, "/healthz", healthz, false, true, TEXT},
+    {MG_HTTP_GET, "/readyz", readyz, false, true, TEXT},
+    {MG_HTTP_GET, "/metrics", metrics, false, true, "text/plain; version=0.0.4; charset=utf-8"},
+    {MG_HTTP_GET, "/admin/v1/status", status, true, false, JSON},
+    {MG_HTTP_POST, "/admin/v1/reload", reload, true, false, JSON},
+    {MG_HTTP_GET, "/admin/v1/keys", list_keys, true, false, JSON},
+    {MG_HTTP_POST, "/admin/v1/keys", create_key, true, false, JSON},
+    {MG_HTTP_DELETE, "/admin/v1/keys/{id}", revoke_key, true, false, JSON},
+    {MG_HTTP_POST, "/admin/v1/keys/{id}/rotate", rotate_key, true, false, JSON},
+    {MG_HTTP_GET, "/admin/v1/requests", list_requests, true, false, JSON},
+    {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON},
+};
+
+const struct mg_admin_route *mg_admin_routes(size_t *out_count)
+{
+    *out_count = MG_COUNT(routes);
+    return routes;
+}
+
+/* "E_NOT_FOUND" is the code "not_found". */
+void mg_admin_fail(struct mg_admin_job *job, mg_err err, const struct mg_diag *diag)
+{
+    char code[32] = "";
+    const char *name = mg_err_name(err) + 2;
+    for (size_t i = 0; name[i] && i < sizeof(code) - 1; i++)
+        code[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
+    mg_admin_fail_with(job, mg_err_status(err) ? mg_err_status(err) : 500, code,
+                       diag && *diag->text ? diag->text : mg_err_text(err));
+}
+
+void mg_admin_fail_with(struct mg_admin_job *job, int http_status, const char *code, const char *message)
+{
+    mg_buf_clear(&job->out);
+    job->status = http_status;
+    mg_err err = mg_buf_putf(&job->out, "{\"error\":{\"code\":\"%s\",\"message\":\"", code);
+    if (err == MG_OK)
+        err = mg_buf_put_json(&job->out, mg_view_cstr(message));
+    if (err == MG_OK)
+        err = mg_buf_put(&job->out, MG_VIEW("\"}}"));
+    if (err != MG_OK)
+        mg_buf_clear(&job->out);
+}
+
+mg_err mg_admin_put_key(const struct mg_key *key, struct mg_buf *out)
+{
+    MG_TRY(mg_buf_putc(out, '{'));
+    MG_TRY(put_member(out, "id", key->id));
+    MG_TRY(put_member(out, ",project", key->project));
+    MG_TRY(put_member(out, ",name", key->name));
+    MG_TRY(mg_buf_putf(out, ",\"created_us\":%llu,\"expires_us\":%llu,\"revoked_us\":%llu,\"last_used_us\":%llu",
+                       (unsigned long long)key->created_us, (unsigned long long)key->expires_us,
+                       (unsigned long long)key->revoked_us, (unsigned long long)key->last_used_us));
+    return mg_buf_putf(out, ",\"metadata\":%s}", key->metadata ? key->metadata : "null");
+}
+
+/* A name that begins with a comma gets it in front of its quote. */
+static mg_err put_member(struct mg_buf *out, const char *name, const char *text)
+{
+    bool comma = name[0] == ',';
+    MG_TRY(mg_buf_putf(out, "%s\"%s\":\"", comma ? "," : "", name + comma));
+    MG_TRY(mg_buf_put_json(out, mg_view_cstr(text)));
+    return mg_buf_putc(out, '"');
+}
+
+static void healthz(struct mg_admin_job *job)
+{
+    put_failed(job, mg_buf_put(&job->out, MG_VIEW("ok\n")));
+}
+
+static void readyz(struct mg_admin_job *job)
+{
+    bool ready = job->admin->ops->ready(job->admin->arg);
+    if (ready)
+        put_failed(job, mg_buf_put(&job->out, MG_VIEW("ready\n")));
+    else
+        mg_admin_fail_with(job, 503, "not_ready", "the gateway does not serve yet, or drains");
+}
+
+static void metrics(struct mg_admin_job *job)
+{
+    put_failed(job, job->admin->ops->metrics(job->admin->arg, &job->out));
+}
+
+static void status(struct mg_admin_job *job)
+{
+    put_failed(job, job->admin->ops->status(job->admin->arg, &job->out));
+}
+
+static void reload(struct mg_admin_job *job)
+{
+    job->admin->ops->reload(job->admin->arg);
+    job->status = 202;
+    put_failed(job, mg_buf_put(&job->out, MG_VIEW("{\"reloading\":true}")));
+}
+
+struct listing {
+    struct mg_buf *out;
+    size_t count;
+    mg_err err;              /* the first that happened */
+};
+
+static void put_listed(void *arg, const struct mg_key *key)
+{
+    struct listing *listing = arg;
+    if (listing->err == MG_OK && listing->count++)
+        listing->err = mg_buf_putc(listing->out, ',');
+    if (listing->err == MG_OK)
+        listing->err = mg_admin_put_key(key, listing->out);
+}
+
+static void list_keys(struct mg_admin_job *job)
+{
+    struct mg_diag diag = {.line = 0};
+    struct listing listing = {.out = &job->out, .err = mg_buf_put(&job->out, MG_VIEW("{\"keys\":["))};
+    mg_err err = job->admin->ops->key_list(job->admin->arg, put_listed, &listing, &diag);
+    if (err != MG_OK) {
+        mg_admin_fail(job, err, &diag);
+        return;
+    }
+    put_failed(job, listing.err == MG_OK ? mg_buf_put(&job->out, MG_VIEW("]}")) : listing.err);
+}
+
+static void create_key(struct mg_admin_job *job)
+{
+    struct mg_json *body = read_body(job);
+    if (!body)
+        return;
+    struct mg_diag diag = {.line = 0};
+    struct mg_keys_spec spec = {.name = ""};
+    struct mg_buf texts;
+    struct mg_key key;
+    char text[MG_KEY_TEXT_BYTES];
+    const char *bad = NULL;
+    mg_buf_init(&texts, MG_MAX_ADMIN_BODY_BYTES);
+    if (!spec_from(body, &spec, &texts, &bad)) {
+        mg_admin_fail_with(job, 400, "bad_request", bad);
+    } else {
+        mg_err err = job->admin->ops->key_create(job->admin->arg, &spec, text, &key, &diag);
+        if (err == MG_OK)
+            answer_new_key(job, &key, text);
+        else
+            mg_admin_fail(job, err, &diag);
+    }
+    mg_buf_fini(&texts);
+    mg_json_free(body);
+}
+
+/* Texts of the body become C strings in `texts`, which is sized before anything points into it. */
+static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, struct mg_buf *texts, const char **out_bad)
+{
+    mg_view project = mg_json_string(mg_json_get(body, "project"));
+    const struct mg_json *name = mg_json_get(body, "name"), *metadata = mg_json_get(body, "metadata");
+    const struct mg_json *expires = mg_json_get(body, "expires_us");
+    int64_t expires_us = 0;
+    *out_bad = "\"project\" is missing: the name of a project";
+    if (!project.len)
+        return false;
+    *out_bad = "\"name\" must be a string";
+    if (name && !mg_json_is(name, MG_JSON_STRING) && !mg_json_is(name, MG_JSON_NULL))
+        return false;
+    *out_bad = "\"metadata\" must be an object";
+    if (metadata && !mg_json_is(metadata, MG_JSON_OBJECT) && !mg_json_is(metadata, MG_JSON_NULL))
+        return false;
+    *out_bad = "\"expires_us\" must be microseconds since 1970";
+    if (expires && (!mg_json_i64(expires, &expires_us) || expires_us < 0))
+        return false;
+    *out_bad = "out of memory";
+    size_t at_name, at_metadata;
+    if (mg_buf_put(texts, project) != MG_OK || mg_buf_putc(texts, '\0') != MG_OK)
+        return false;
+    at_name = texts->len;
+    if (mg_buf_put(texts, mg_json_string(name)) != MG_OK || mg_buf_putc(texts, '\0') != MG_OK)
+        return false;
+    at_metadata = texts->len;
+    bool has_metadata = mg_json_is(metadata, MG_JSON_OBJECT);
+    if (has_metadata && (mg_json_print(metadata, texts) != MG_OK || mg_buf_putc(texts, '\0') != MG_OK))
+        return false;
+    const char *base = mg_buf_view(texts).ptr;
+    *spec = (struct mg_keys_spec){base, base + at_name, (uint64_t)expires_us, has_metadata ? base + at_metadata : NULL};
+    return true;
+}
+
+static void revoke_key(struct mg_admin_job *job)
+{
+    struct mg_diag diag = {.line = 0};
+    mg_err err = job->admin->ops->key_revoke(job->admin->arg, job->id, &diag);
+    if (err == MG_OK)
+        put_failed(job, mg_buf_putf(&job->out, "{\"id\":\"%s\",\"revoked\":true}", job->id));
+    else
+        mg_admin_fail(job, err, &diag);
+}
+
+static void rotate_key(struct mg_admin_job *job)
+{
+    int64_t overlap_s = 0;
+    struct mg_json *body = job->body.len ? read_body(job) : NULL;
+    if (job->body.len && !body)
+        return;
+    const struct mg_json *overlap = mg_json_get(body, "overlap_s");
+    bool good = !overlap || (mg_json_i64(overlap, &overlap_s) && overlap_s >= 0);
+    mg_json_free(body);
+    if (!good) {
+        mg_admin_fail_with(job, 400, "bad_request", "\"overlap_s\" must be a number of seconds");
+        return;
+    }
+    struct mg_diag diag = {.line = 0};
+    struct mg_key key;
+    char text[MG_KEY_TEXT_BYTES];
+    mg_err err = job->admin->ops->key_rotate(job->admin->arg, job->id, (uint64_t)overlap_s, text, &key, &diag);
+    if (err == MG_OK)
+        answer_new_key(job, &key, text);
+    else
+        mg_admin_fail(job, err, &diag);
+}
+
+static void list_requests(struct mg_admin_job *job)
+{
+    struct mg_admin *admin = job->admin;
+    struct mg_diag diag = {.line = 0};
+    struct mg_logs_filter filter = {.limit = 0};
+    mg_err err = mg_logs_parse_query(&filter, mg_buf_view(&job->query), &diag);
+    if (err != MG_OK) {
+        mg_admin_fail_with(job, 400, "bad_request", diag.text);
+        return;
+    }
+    admin->ops->flush(admin->arg);
+    err = open_store(admin, &diag);
+    if (err == MG_OK)
+        err = mg_logs_query_json(admin->db, &filter, &job->out);
+    if (err != MG_OK)
+        mg_admin_fail(job, err, &diag);
+}
+
+static void show_request(struct mg_admin_job *job)
+{
+    struct mg_admin *admin = job->admin;
+    struct mg_diag diag = {.line = 0};
+    admin->ops->flush(admin->arg);
+    mg_err err = open_store(admin, &diag);
+    if (err == MG_OK)
+        err = mg_watch_trace_json(admin->db, mg_view_cstr(job->id), &job->out);
+    if (err == MG_E_NOT_FOUND)
+        mg_admin_fail_with(job, 404, "not_found", "there is no such request, or it has not settled yet");
+    else if (err != MG_OK)
+        mg_admin_fail(job, err, &diag);
+}
+
+/* NULL after the job has failed. */
+static struct mg_json *read_body(struct mg_admin_job *job)
+{
+    struct mg_json *body = NULL;
+    struct mg_json_error error = {.reason = ""};
+    if (mg_json_parse(mg_buf_view(&job->body), MG_MAX_ADMIN_BODY_BYTES, &body, &error) == MG_OK &&
+        mg_json_is(body, MG_JSON_OBJECT))
+        return body;
+    mg_json_free(body);
+    char message[160];
+    snprintf(message, sizeof(message), "the body must be a JSON object (at byte %zu: %s)", error.offset,
+             error.reason && *error.reason ? error.reason : "it is something else");
+    mg_admin_fail_with(job, 400, "bad_request", message);
+    return NULL;
+}
+
+/* The text leaves memory with the answer's buffer. */
+static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key, char text[MG_KEY_TEXT_BYTES])
+{
+    job->status = 201;
+    mg_err err = mg_buf_reserve(&job->out, 4 * MG_MAX_METADATA_BYTES);   /* growing later would leave a copy behind */
+    if (err == MG_OK)
+        err = mg_buf_put(&job->out, MG_VIEW("{\"key\":"));
+    if (err == MG_OK)
+        err = mg_admin_put_key(key, &job->out);
+    if (err == MG_OK)
+        err = put_member(&job->out, ",text", text);
+    if (err == MG_OK)
+        err = mg_buf_putc(&job->out, '}');
+    mg_wipe(text, MG_KEY_TEXT_BYTES);
+    put_failed(job, err);
+}
+
+static mg_err open_store(struct mg_admin *admin, struct mg_diag *diag)
+{
+    char path[MG_FOLDER_PATH_BYTES];
+    if (admin->db)
+        return MG_OK;
+    MG_TRY(mg_folder_path(admin->data_dir, "moongate.db", path));
+    return mg_db_open(path, MG_DB_READ, &admin->db, diag);
+}
+
+/* An answer that could not be written. */
+static void put_failed(struct mg_admin_job *job, mg_err err)
+{
+    if (err != MG_OK)
+        mg_admin_fail(job, err, NULL);
+}
