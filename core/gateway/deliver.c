@@ -1,6 +1,6 @@
 /* What attempts hand on, on its way to the client: held until the first content, then committed and
  * streamed event by event; a whole answer is held to its end. */
-#include "gateway/exchange.h"
+#include "gateway/filtering.h"
 
 /* Slow clients slow the upstream: reading stops until the socket has drained. */
 static void watch(struct mg_exchange *x, mg_err err)
@@ -13,6 +13,8 @@ static void on_attempt(void *arg)
 {
     struct mg_exchange *x = arg;
     mg_answer_forget(&x->answer);
+    if (x->filtering)
+        mg_filtering_restart(x);
     x->upstream_headers = (struct mg_headers){0};
     x->whole = MG_VIEW_NONE;
 }
@@ -46,6 +48,42 @@ static void add_event(struct mg_exchange *x, const struct mg_sse_event *event, c
     watch(x, mg_answer_add(&x->answer, mg_view_skip(event->raw, cut + seen->cut_len)));
 }
 
+/* Bytes are with the client: the error goes in-band and the end is no clean one. */
+static void break_stream_with(struct mg_exchange *x, int status, mg_view code, mg_view message)
+{
+    x->timeline.error_code = mg_arena_dup(&x->arena, code);
+    if (x->relay.attempt.event_stream) {
+        mg_view error = mg_error_body(&x->arena, status, code, message, MG_VIEW_NONE);
+        mg_buf_clear(&x->rewritten);
+        if (mg_sse_put_event(&x->rewritten, MG_VIEW_NONE, error) == MG_OK)
+            watch(x, mg_answer_add(&x->answer, mg_buf_view(&x->rewritten)));
+        watch(x, mg_answer_flush(&x->answer));
+    }
+    mg_exchange_finish(x, x->relay.attempt.facts.status, false);
+}
+
+/* A guard stopped the stream: the upstream is closed, the client is told in-band or as a whole answer. */
+static void stop_stream(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
+{
+    int status = outcome->status ? outcome->status : 403;
+    mg_view code = outcome->code.len ? outcome->code : MG_VIEW("stopped_by_plugin");
+    mg_view message = outcome->message.len ? outcome->message : MG_VIEW("A plugin of this project stopped the answer.");
+    mg_relay_cancel(&x->relay, MG_CLASS_content_filter);
+    if (x->answer.committed) {
+        break_stream_with(x, status, code, message);
+    } else {
+        mg_answer_forget(&x->answer);
+        mg_exchange_refuse_as(x, status, code, message, MG_VIEW_NONE, 0);
+    }
+}
+
+static void filter_event(struct mg_exchange *x, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+{
+    struct mg_hook_outcome outcome = {.message = MG_VIEW("The answer could not be filtered.")};
+    if (mg_filtering_event(x, event, seen, &outcome) != MG_OK)
+        stop_stream(x, &outcome);
+}
+
 static void on_event(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen)
 {
     struct mg_exchange *x = arg;
@@ -55,15 +93,22 @@ static void on_event(void *arg, const struct mg_sse_event *event, const struct m
     }
     if (seen->done && !mg_relay_tap(&x->relay)->finished)
         return;                        /* "[DONE]" of an answer that never finished: a success it is not */
-    if (seen->content && !x->answer.committed)
+    if (seen->content && !x->answer.committed && !mg_filtering_buffers(x))
         commit(x);
-    add_event(x, event, seen);
+    if (x->filtering)
+        filter_event(x, event, seen);
+    else
+        add_event(x, event, seen);
 }
 
 static void on_flush(void *arg)
 {
     struct mg_exchange *x = arg;
+    if (x->filtering)
+        watch(x, mg_answer_add(&x->answer, mg_buf_view(&x->rewritten)));
     watch(x, mg_answer_flush(&x->answer));
+    if (x->filtering)
+        mg_buf_clear(&x->rewritten);
 }
 
 /* Once with the whole answer; or, when it outgrew what is held, with each piece of it. */
@@ -95,21 +140,6 @@ static void deliver_stream_end(struct mg_exchange *x)
     if (!x->answer.committed)
         commit(x);                     /* complete and rightly empty, for instance all budget went into thinking */
     mg_exchange_finish(x, x->relay.attempt.facts.status, true);
-}
-
-/* Bytes are with the client: the error goes in-band and the end is no clean one. */
-static void break_stream(struct mg_exchange *x)
-{
-    const struct mg_relay_result *result = &x->relay.result;
-    x->timeline.error_code = result->code;
-    if (x->relay.attempt.event_stream) {
-        mg_buf_clear(&x->rewritten);
-        mg_view error = mg_error_body(&x->arena, result->status, result->code, result->message, MG_VIEW_NONE);
-        if (mg_sse_put_event(&x->rewritten, MG_VIEW_NONE, error) == MG_OK)
-            watch(x, mg_answer_add(&x->answer, mg_buf_view(&x->rewritten)));
-        watch(x, mg_answer_flush(&x->answer));
-    }
-    mg_exchange_finish(x, x->relay.attempt.facts.status, false);
 }
 
 static void deliver_error(struct mg_exchange *x)
@@ -157,10 +187,15 @@ static void on_response_done(void *arg, const struct mg_hook_outcome *outcome)
 /* The answer with another text: the content string of the first choice is spliced. */
 static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
 {
-    if (outcome->body.len)
+    if (mg_filtering_buffers(x) && x->relay.attempt.event_stream) {
+        if (mg_filtering_replace(x, outcome->text) != MG_OK)
+            mg_timeline_note(&x->timeline, mg_exchange_now(x), "stream", "the replaced text did not fit");
+        on_flush(x);
+    } else if (outcome->body.len) {
         x->whole = outcome->body;
-    else
+    } else {
         x->whole = mg_tap_replace_text(x->relay.attempt.tap.adapter, &x->arena, x->whole, outcome->text);
+    }
     deliver_success(x);
 }
 
@@ -172,7 +207,7 @@ static void fill_response(struct mg_exchange *x, struct mg_call_response *respon
         .status = x->relay.attempt.facts.status,
         .target = last->target,
         .body = x->whole,
-        .text = mg_tap_text_of(tap->adapter, &x->arena, x->whole),
+        .text = mg_filtering_buffers(x) ? mg_filtering_text(x) : mg_tap_text_of(tap->adapter, &x->arena, x->whole),
         .finish = mg_view_cstr(tap->finish),
         .attempts = x->timeline.attempt_count,
         .usage = last->usage,
@@ -191,7 +226,7 @@ static void on_done(void *arg)
     struct mg_exchange *x = arg;
     if (!x->relay.result.ok) {
         if (x->answer.committed)
-            break_stream(x);
+            break_stream_with(x, x->relay.result.status, x->relay.result.code, x->relay.result.message);
         else
             deliver_error(x);
         return;

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/filtering.h"
 #include "gateway/surface.h"
 #include "meter/record.h"
 
@@ -87,7 +88,7 @@ static struct mg_exchange *fresh(void)
     struct mg_exchange *x = mg_new(struct mg_exchange);
     mg_arena_init(&x->arena, ARENA_BYTES);
     mg_buf_init(&x->lines, MG_MAX_HEADER_BYTES * 2);
-    mg_buf_init(&x->rewritten, MG_MAX_SSE_EVENT_BYTES);
+    mg_buf_init(&x->rewritten, MG_MAX_SSE_EVENT_BYTES * 2);
     return x;
 }
 
@@ -132,7 +133,7 @@ static void on_recycle(struct mg_defer *defer)
     x->live = NULL;
     x->route = NULL;
     x->candidates = NULL;
-    x->filter = NULL;
+    x->filtering = NULL;
     x->upstream_headers = (struct mg_headers){0};
     x->whole = MG_VIEW_NONE;
     x->skipped_events = 0;
@@ -560,6 +561,8 @@ static mg_view forwarded_lines(struct mg_exchange *x)
 
 static void step_relay(struct mg_exchange *x)
 {
+    if (!mg_filtering_begin(x))
+        return;
     mg_exchange_set_state(x, MG_EXCHANGE_RELAYING);
     x->relay_us = mg_exchange_now(x);
     struct mg_relay_call call = {

@@ -16,6 +16,7 @@
 #include "relay/relay.h"
 
 struct mg_surface;
+struct mg_filtering;
 
 enum mg_exchange_state {
     MG_EXCHANGE_READING,               /* head or body is arriving */
@@ -47,8 +48,8 @@ struct mg_exchange {
     struct mg_answer answer;
     struct mg_headers upstream_headers;          /* of the attempt that is answering */
     mg_view whole;                     /* its body when it was not streamed; borrowed from the attempt */
-    struct mg_filter *filter;          /* in the arena; NULL: nothing filters this stream */
-    struct mg_buf rewritten;           /* events a filter changed */
+    struct mg_filtering *filtering;    /* in the arena; NULL: no hook sees this stream */
+    struct mg_buf rewritten;           /* what goes out of a filtered stream with the next flush */
     struct mg_hook_run *hook;          /* the hook that waits */
     struct mg_defer recycle;
     size_t reserved_bytes;             /* of the journal */

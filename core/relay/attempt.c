@@ -263,7 +263,7 @@ static void on_stream_drain(void *arg)
 
 static void flush_events(struct mg_attempt *attempt)
 {
-    if (!attempt->watch_flush)
+    if (!attempt->watch_flush || attempt->state == MG_ATTEMPT_IDLE)
         return;
     attempt->watch_flush = false;
     attempt->call.ops->on_flush(attempt->call.arg);

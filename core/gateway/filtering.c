@@ -1,0 +1,250 @@
+#include "gateway/filtering.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { OUTPUTS = 8 };
+
+/* One logical output of the stream: a choice × content or reasoning. */
+struct output {
+    int choice;
+    enum mg_channel channel;
+    bool ended;
+    size_t offset, len;                /* of the text span in `event` */
+    struct mg_buf event;               /* data of its last event: the pattern for what is flushed later */
+};
+
+struct mg_filtering {
+    enum mg_filter_mode mode;
+    struct mg_filter *filter;
+    struct output outputs[OUTPUTS];
+    int output_count;
+    struct mg_buf scratch;             /* a decoded text */
+    struct mg_buf quoted[8];           /* replacements of one event */
+    struct mg_buf text;                /* of choice 0, when the stream is buffered */
+    struct mg_timer flush;
+    struct mg_exchange *x;
+};
+
+static void drop_outputs(struct mg_filtering *f)
+{
+    for (int i = 0; i < f->output_count; i++)
+        mg_buf_fini(&f->outputs[i].event);
+    f->output_count = 0;
+}
+
+static void end_filtering(void *arg)
+{
+    struct mg_filtering *f = arg;
+    mg_timer_cancel(&f->x->worker->loop, &f->flush);
+    drop_outputs(f);
+    mg_buf_fini(&f->scratch);
+    mg_buf_fini(&f->text);
+    for (int i = 0; i < 8; i++)
+        mg_buf_fini(&f->quoted[i]);
+}
+
+bool mg_filtering_begin(struct mg_exchange *x)
+{
+    struct mg_script *script = x->live->script;
+    if (!script || !x->call.request.stream)
+        return true;
+    enum mg_filter_mode mode = mg_script_filter_mode(script, &x->call);
+    if (mode == MG_FILTER_NONE)
+        return true;
+    if (mode == MG_FILTER_REJECT) {
+        mg_exchange_refuse_as(x, 400, MG_VIEW("stream_not_allowed"),
+                              MG_VIEW("A plugin of this project must see whole answers and does not allow streaming: "
+                                      "ask again without \"stream\": true."), MG_VIEW("stream"), 0);
+        return false;
+    }
+    struct mg_filtering *f = mg_arena_new(&x->arena, struct mg_filtering);
+    f->mode = mode;
+    f->x = x;
+    mg_buf_init(&f->scratch, MG_MAX_SSE_EVENT_BYTES);
+    mg_buf_init(&f->text, MG_MAX_HELD_BYTES);
+    for (int i = 0; i < 8; i++)
+        mg_buf_init(&f->quoted[i], MG_MAX_SSE_EVENT_BYTES);
+    mg_arena_cleanup(&x->arena, end_filtering, f);
+    x->filtering = f;
+    mg_filtering_restart(x);
+    return true;
+}
+
+void mg_filtering_restart(struct mg_exchange *x)
+{
+    struct mg_filtering *f = x->filtering;
+    drop_outputs(f);
+    mg_buf_clear(&f->text);
+    mg_buf_clear(&x->rewritten);
+    mg_timer_cancel(&x->worker->loop, &f->flush);
+    if (f->mode != MG_FILTER_BUFFER)
+        f->filter = mg_filter_new(x->live->script, &x->call);
+}
+
+static struct output *find_output(struct mg_filtering *f, const struct mg_tap_text *text)
+{
+    enum mg_channel channel = text->reasoning ? MG_CHANNEL_REASONING : MG_CHANNEL_CONTENT;
+    for (int i = 0; i < f->output_count; i++)
+        if (f->outputs[i].choice == text->choice && f->outputs[i].channel == channel)
+            return &f->outputs[i];
+    if (f->output_count == OUTPUTS)
+        return NULL;
+    struct output *output = &f->outputs[f->output_count++];
+    *output = (struct output){.choice = text->choice, .channel = channel};
+    mg_buf_init(&output->event, MG_MAX_SSE_EVENT_BYTES);
+    return output;
+}
+
+static mg_err quote(struct mg_buf *out, mg_view text)
+{
+    mg_buf_clear(out);
+    MG_TRY(mg_buf_putc(out, '"'));
+    MG_TRY(mg_buf_put_json(out, text));
+    return mg_buf_putc(out, '"');
+}
+
+static mg_err filter_text(struct mg_filtering *f, struct output *output, mg_view text, bool final, mg_view *out_text,
+                          struct mg_hook_outcome *outcome)
+{
+    if (f->mode == MG_FILTER_BUFFER) {
+        *out_text = text;
+        return output->choice == 0 && output->channel == MG_CHANNEL_CONTENT ? mg_buf_put(&f->text, text) : MG_OK;
+    }
+    return mg_filter_feed(f->filter, output->choice, output->channel, text, final, out_text, outcome);
+}
+
+static mg_err put_data(struct mg_buf *out, mg_view data, const struct mg_splice *splices, size_t count)
+{
+    MG_TRY(mg_buf_put(out, MG_VIEW("data: ")));
+    MG_TRY(mg_splice_apply(data, splices, count, out));
+    return mg_buf_put(out, MG_VIEW("\n\n"));
+}
+
+/* One more event of that output, with this text. */
+static mg_err put_text(struct mg_filtering *f, struct output *output, mg_view text)
+{
+    MG_TRY(quote(&f->quoted[0], text));
+    struct mg_splice splice = {output->offset, output->len, mg_buf_view(&f->quoted[0])};
+    return put_data(&f->x->rewritten, mg_buf_view(&output->event), &splice, 1);
+}
+
+static mg_err end_output(struct mg_filtering *f, struct output *output, struct mg_hook_outcome *outcome)
+{
+    mg_view rest;
+    if (output->ended)
+        return MG_OK;
+    output->ended = true;
+    MG_TRY(filter_text(f, output, MG_VIEW_NONE, true, &rest, outcome));
+    return rest.len ? put_text(f, output, rest) : MG_OK;
+}
+
+static mg_err end_outputs(struct mg_filtering *f, struct mg_hook_outcome *outcome)
+{
+    for (int i = 0; i < f->output_count; i++)
+        MG_TRY(end_output(f, &f->outputs[i], outcome));
+    return MG_OK;
+}
+
+static void on_flush_due(struct mg_timer *timer);
+
+static void arm_flush(struct mg_filtering *f)
+{
+    uint32_t due_ms = f->filter ? mg_filter_flush_in_ms(f->filter) : 0;
+    if (due_ms)
+        mg_timer_start(&f->x->worker->loop, &f->flush, due_ms, on_flush_due);
+}
+
+/* Held long enough: transforms let go of what they have, in an event of its own. */
+static void on_flush_due(struct mg_timer *timer)
+{
+    struct mg_filtering *f = mg_container_of(timer, struct mg_filtering, flush);
+    struct mg_exchange *x = f->x;
+    struct mg_hook_outcome outcome;
+    for (int i = 0; x->answer.committed && i < f->output_count; i++) {
+        mg_view text;
+        struct output *output = &f->outputs[i];
+        if (output->ended || filter_text(f, output, MG_VIEW_NONE, false, &text, &outcome) != MG_OK || !text.len)
+            continue;
+        if (put_text(f, output, text) != MG_OK)
+            mg_log_warn("filter.flush", "exchange=%s", x->timeline.id);
+    }
+    mg_deliver_ops.on_flush(x);
+    arm_flush(f);
+}
+
+static mg_err remember(struct output *output, mg_view data, const struct mg_tap_text *text)
+{
+    mg_buf_clear(&output->event);
+    output->offset = text->offset;
+    output->len = text->len;
+    return mg_buf_put(&output->event, data);
+}
+
+/* Fills splices for the texts of one event; they come in document order. */
+static mg_err filter_texts(struct mg_filtering *f, mg_view data, const struct mg_tap_event *seen, struct mg_splice *splices,
+                           size_t *count, struct mg_hook_outcome *outcome)
+{
+    for (int i = 0; i < seen->text_count; i++) {
+        const struct mg_tap_text *text = &seen->texts[i];
+        struct output *output = find_output(f, text);
+        mg_view decoded, passed;
+        if (!output)
+            return MG_E_TOO_LARGE;
+        MG_TRY(remember(output, data, text));
+        MG_TRY(mg_json_span_text(mg_view_of(data.ptr + text->offset, text->len), &f->scratch, &decoded));
+        MG_TRY(filter_text(f, output, decoded, false, &passed, outcome));
+        if (mg_view_eq(passed, decoded))
+            continue;
+        MG_TRY(quote(&f->quoted[i], passed));
+        splices[(*count)++] = (struct mg_splice){text->offset, text->len, mg_buf_view(&f->quoted[i])};
+    }
+    return MG_OK;
+}
+
+mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *event, const struct mg_tap_event *seen,
+                          struct mg_hook_outcome *out_outcome)
+{
+    struct mg_filtering *f = x->filtering;
+    struct mg_splice splices[9];
+    size_t count = 0;
+    if (seen->finish || seen->done)
+        MG_TRY(end_outputs(f, out_outcome));
+    if (seen->usage_only && !x->call.request.wants_usage)
+        return MG_OK;
+    MG_TRY(filter_texts(f, event->data, seen, splices, &count, out_outcome));
+    arm_flush(f);
+    bool cut = seen->cut_len && !x->call.request.wants_usage;
+    if (cut)
+        splices[count++] = (struct mg_splice){seen->cut_offset, seen->cut_len, MG_VIEW_NONE};
+    if (count == 0)
+        return mg_buf_put(&x->rewritten, event->raw);
+    for (size_t at = count - 1; cut && at > 0 && splices[at - 1].offset > splices[at].offset; at--) {
+        struct mg_splice earlier = splices[at];
+        splices[at] = splices[at - 1];
+        splices[at - 1] = earlier;
+    }
+    return put_data(&x->rewritten, event->data, splices, count);
+}
+
+bool mg_filtering_buffers(const struct mg_exchange *x)
+{
+    return x->filtering && x->filtering->mode == MG_FILTER_BUFFER;
+}
+
+mg_view mg_filtering_text(const struct mg_exchange *x)
+{
+    return mg_buf_view(&x->filtering->text);
+}
+
+mg_err mg_filtering_replace(struct mg_exchange *x, mg_view text)
+{
+    struct mg_filtering *f = x->filtering;
+    const char *done = mg_adapter_declaration(x->relay.attempt.tap.adapter)->done;
+    mg_answer_forget(&x->answer);
+    mg_buf_clear(&x->rewritten);
+    for (int i = 0; i < f->output_count; i++)
+        if (f->outputs[i].choice == 0 && f->outputs[i].channel == MG_CHANNEL_CONTENT)
+            MG_TRY(put_text(f, &f->outputs[i], text));
+    return done ? mg_sse_put_event(&x->rewritten, MG_VIEW_NONE, mg_view_cstr(done)) : MG_OK;
+}

@@ -1,0 +1,216 @@
+#include "chat/request.h"
+
+#include "base/limits.h"
+
+#include "check.h"
+
+static struct mg_arena arena;
+static struct mg_request request;
+
+static mg_err scan(const char *body, struct mg_json_error *error)
+{
+    mg_arena_fini(&arena);
+    mg_arena_init(&arena, 1024);
+    return mg_request_scan(&request, &arena, mg_view_cstr(body), error);
+}
+
+static void scan_ok(const char *body)
+{
+    struct mg_json_error error;
+    CHECK_OK(scan(body, &error));
+}
+
+static mg_view joined(const struct mg_body *body)
+{
+    mg_view out = mg_view_of(mg_arena_alloc(&arena, body->length + 1), 0);
+    for (size_t i = 0; i < body->count; i++) {
+        memcpy((char *)out.ptr + out.len, body->parts[i].ptr, body->parts[i].len);
+        out.len += body->parts[i].len;
+    }
+    CHECK_INT(out.len, body->length);
+    return out;
+}
+
+static mg_view attempt(const struct mg_body_change *change)
+{
+    static struct mg_body body;
+    CHECK_OK(mg_request_for_attempt(&request, &arena, change, &body));
+    return joined(&body);
+}
+
+TEST(finds_model_stream_and_messages)
+{
+    scan_ok("{\"model\":\"fast\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},"
+            "{\"role\":\"assistant\",\"content\":null}],\"metadata\":{\"team\":\"a\"}}");
+
+    CHECK_VIEW(request.model, MG_VIEW("fast"));
+    CHECK(request.stream);
+    CHECK_INT(request.message_count, 2);
+    CHECK_VIEW(request.messages[0].role, MG_VIEW("user"));
+    CHECK_VIEW(mg_request_message_text(&request, 0), MG_VIEW("hi"));
+    CHECK_VIEW(request.metadata, MG_VIEW("{\"team\":\"a\"}"));
+}
+
+TEST(decodes_names_that_are_escaped)
+{
+    scan_ok("{\"m\\u006fdel\":\"fa\\u0073t\"}");
+
+    CHECK_VIEW(request.model, MG_VIEW("fast"));
+}
+
+TEST(joins_the_text_parts_of_a_message)
+{
+    scan_ok("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\\n\"},"
+            "{\"type\":\"image_url\",\"image_url\":{\"url\":\"x\"}},{\"type\":\"text\",\"text\":\"b\"}]}]}");
+
+    CHECK_VIEW(mg_request_message_text(&request, 0), MG_VIEW("a\nb"));
+}
+
+TEST(names_the_byte_that_is_wrong)
+{
+    static const struct {
+        const char *body;
+        size_t offset;
+    } rows[] = {
+        {"{\"model\":\"m\",}", 13},
+        {"{\"model\":1}", 9},
+        {"{\"model\":\"m\",\"stream\":\"yes\"}", 22},
+        {"{\"model\":\"m\",\"messages\":{}}", 24},
+        {"{\"model\":\"m\",\"messages\":[1]}", 25},
+        {"[1]", 0},
+        {"{\"model\":\"m\",\"model\":\"n\"}", 13},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct mg_json_error error = {0};
+        CHECK(scan(rows[i].body, &error) == MG_E_BAD_REQUEST);
+        CHECK_INT(error.offset, rows[i].offset);
+        CHECK(error.reason != NULL);
+    }
+}
+
+TEST(an_untouched_body_is_forwarded_as_it_came)
+{
+    const char *body = "  { \"x\" : 1.50 , \"model\":\"m\" ,\"seed\":9007199254740993 }\n";
+    scan_ok(body);
+
+    CHECK_VIEW(attempt(&(struct mg_body_change){.model = MG_VIEW("m")}), mg_view_cstr(body));
+}
+
+TEST(only_the_models_name_changes)
+{
+    scan_ok("{\"a\":1,\"model\" : \"m\",\"b\":[1, 2]}");
+
+    CHECK_VIEW(attempt(&(struct mg_body_change){.model = MG_VIEW("gpt \"x\"")}),
+               MG_VIEW("{\"a\":1,\"model\" : \"gpt \\\"x\\\"\",\"b\":[1, 2]}"));
+}
+
+TEST(sets_and_replaces_parameters_of_a_target)
+{
+    scan_ok("{\"temperature\":1,\"model\":\"m\"}");
+
+    CHECK_VIEW(attempt(&(struct mg_body_change){.params = {MG_VIEW("{\"temperature\":0,\"top_p\":0.5}"),
+                                                           MG_VIEW("{\"top_p\":0.25,\"model\":\"evil\"}")}}),
+               MG_VIEW("{\"top_p\":0.25,\"temperature\":0,\"model\":\"m\"}"));
+}
+
+TEST(opts_into_usage_whatever_stands_there)
+{
+    static const char *const rows[][2] = {
+        {"{\"model\":\"m\",\"stream\":true}", "{\"stream_options\":{\"include_usage\":true},\"model\":\"m\",\"stream\":true}"},
+        {"{\"model\":\"m\",\"stream\":true,\"stream_options\":{}}",
+         "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
+        {"{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"x\":1}}",
+         "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true,\"x\":1}}"},
+        {"{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":false}}",
+         "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
+        {"{\"model\":\"m\",\"stream\":true,\"stream_options\":null}",
+         "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
+        {"{\"model\":\"m\",\"stream\":false}", "{\"model\":\"m\",\"stream\":false}"},
+        {"{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
+         "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scan_ok(rows[i][0]);
+        CHECK_VIEW(attempt(&(struct mg_body_change){.usage_field = "stream_options", .usage_member = "include_usage"}),
+                   mg_view_cstr(rows[i][1]));
+    }
+}
+
+static mg_view rendered(void)
+{
+    struct mg_json_error error;
+    CHECK_OK(mg_request_render(&request, &error));
+    return request.body;
+}
+
+TEST(an_edited_message_is_one_splice)
+{
+    scan_ok("{\"model\":\"m\", \"messages\":[ {\"role\":\"user\",\"name\":\"n\",\"content\":\"secret\"} , {\"role\":\"user\"} ]}");
+
+    mg_request_message_set(&request, 0, MG_VIEW("[\"gone\"]"));
+    mg_request_message_set(&request, 1, MG_VIEW("x"));
+
+    CHECK_VIEW(rendered(), MG_VIEW("{\"model\":\"m\", \"messages\":[ {\"role\":\"user\",\"name\":\"n\",\"content\":\"[\\\"gone\\\"]\"} "
+                                   ", {\"role\":\"user\",\"content\":\"x\"} ]}"));
+    CHECK_VIEW(mg_request_message_text(&request, 0), MG_VIEW("[\"gone\"]"));
+}
+
+TEST(messages_are_inserted_and_removed)
+{
+    scan_ok("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"1\"},{\"role\":\"user\",\"content\":\"2\"}]}");
+
+    CHECK_OK(mg_request_message_insert(&request, 0, MG_VIEW("system"), MG_VIEW("be brief")));
+    mg_request_message_remove(&request, 1);
+
+    CHECK_VIEW(rendered(), MG_VIEW("{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"be brief\"},"
+                                   "{\"role\":\"user\",\"content\":\"2\"}]}"));
+    CHECK_INT(request.message_count, 2);
+}
+
+TEST(parameters_are_removed_with_exactly_one_comma)
+{
+    static const char *const rows[][2] = {
+        {"{\"a\":1,\"model\":\"m\"}", "{\"model\":\"m\"}"},
+        {"{\"model\":\"m\",\"a\":1}", "{\"model\":\"m\"}"},
+        {"{\"a\":1,\"b\":2,\"model\":\"m\"}", "{\"model\":\"m\"}"},
+        {"{\"a\":1,\"model\":\"m\",\"b\":2}", "{\"model\":\"m\"}"},
+        {"{ \"x\":0 , \"a\":1 , \"b\":2 , \"model\":\"m\" }", "{ \"x\":0 , \"model\":\"m\" }"},
+        {"{\"model\":\"m\"}", "{\"model\":\"m\"}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scan_ok(rows[i][0]);
+        CHECK(mg_request_set_param(&request, MG_VIEW("a"), MG_VIEW_NONE));
+        CHECK(mg_request_set_param(&request, MG_VIEW("b"), MG_VIEW_NONE));
+        CHECK_VIEW(rendered(), mg_view_cstr(rows[i][1]));
+    }
+}
+
+TEST(parameters_that_have_a_door_of_their_own_are_refused)
+{
+    scan_ok("{\"model\":\"m\"}");
+
+    CHECK(!mg_request_set_param(&request, MG_VIEW("model"), MG_VIEW("\"n\"")));
+    CHECK(!mg_request_set_param(&request, MG_VIEW("messages"), MG_VIEW("[]")));
+    CHECK(!mg_request_set_param(&request, MG_VIEW("a.b"), MG_VIEW("1")));
+    CHECK(!mg_request_set_param(&request, MG_VIEW("a"), MG_VIEW("{")));
+    for (int i = 0; i < MG_REQUEST_PARAMS; i++)
+        CHECK(mg_request_set_param(&request, mg_arena_printf(&arena, "p%d", i), MG_VIEW("1")));
+    CHECK(!mg_request_set_param(&request, MG_VIEW("one_too_many"), MG_VIEW("1")));
+}
+
+TEST(more_messages_than_the_limit_are_refused)
+{
+    struct mg_buf body;
+    struct mg_json_error error;
+    mg_buf_init(&body, 1 << 20);
+    CHECK_OK(mg_buf_put(&body, MG_VIEW("{\"model\":\"m\",\"messages\":[{}")));
+    for (int i = 0; i < MG_MAX_JSON_SPANS; i++)
+        CHECK_OK(mg_buf_put(&body, MG_VIEW(",{}")));
+    CHECK_OK(mg_buf_put(&body, MG_VIEW("]}")));
+
+    CHECK(scan(mg_buf_cstr(&body), &error) == MG_E_TOO_LARGE);
+    mg_buf_fini(&body);
+    mg_arena_fini(&arena);
+}
+
+MG_TEST_MAIN()
