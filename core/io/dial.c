@@ -28,11 +28,12 @@ static void fail(struct mg_dial *op, mg_err result, const char *reason);
 static void finish(struct mg_dial *op, mg_err result);
 
 static const struct mg_stream_ops try_ops = {.on_open = on_try_open, .on_closed = on_try_closed};
-static const struct mg_stream_ops proxy_ops = {.on_data = on_proxy_data, .on_end = on_early_end, .on_closed = on_lost};
+static const struct mg_stream_ops proxy_ops = {
+    .on_data = on_proxy_data, .on_end = on_early_end, .on_closed = on_lost};
 static const struct mg_stream_ops secure_ops = {.on_secure = on_secure, .on_closed = on_lost};
 
-void mg_dial_start(struct mg_dial *op, struct mg_loop *loop, const struct mg_endpoint *endpoint, uint32_t timeout_ms,
-                   mg_dial_cb cb)
+void mg_dial_start(struct mg_dial *op, struct mg_loop *loop, const struct mg_endpoint *endpoint,
+                   uint32_t timeout_ms, mg_dial_cb cb)
 {
     memset(op, 0, sizeof(*op));
     op->loop = loop;
@@ -42,7 +43,8 @@ void mg_dial_start(struct mg_dial *op, struct mg_loop *loop, const struct mg_end
     op->state = MG_DIAL_RESOLVING;
     mg_timer_start(loop, &op->deadline, timeout_ms, on_deadline);
     if (endpoint->proxy)
-        mg_resolve_start(&op->resolve, loop, endpoint->proxy->host, endpoint->proxy->port, on_resolved);
+        mg_resolve_start(&op->resolve, loop, endpoint->proxy->host, endpoint->proxy->port,
+                         on_resolved);
     else
         mg_resolve_start(&op->resolve, loop, endpoint->host, endpoint->port, on_resolved);
 }
@@ -59,7 +61,8 @@ static void on_resolved(struct mg_resolve *resolve, mg_err result)
 {
     struct mg_dial *op = mg_container_of(resolve, struct mg_dial, resolve);
     if (result != MG_OK) {
-        fail(op, result, op->endpoint->proxy ? "the proxy's name does not resolve" : "name does not resolve");
+        fail(op, result,
+             op->endpoint->proxy ? "the proxy's name does not resolve" : "name does not resolve");
         return;
     }
     op->marks.dns_us = mg_loop_now_us(op->loop);
@@ -131,7 +134,8 @@ static void connected(struct mg_dial *op, struct mg_stream *stream)
 static void ask_proxy(struct mg_dial *op)
 {
     char request[MG_PROXY_REQUEST_BYTES];
-    size_t length = mg_proxy_request(op->endpoint->proxy, op->endpoint->host, op->endpoint->port, request);
+    size_t length =
+        mg_proxy_request(op->endpoint->proxy, op->endpoint->host, op->endpoint->port, request);
     mg_view part = mg_view_of(request, length);
     op->state = MG_DIAL_PROXYING;
     mg_stream_set_ops(op->stream, &proxy_ops, op);
@@ -197,7 +201,7 @@ static void on_lost(void *arg, mg_err why)
     struct mg_dial *op = arg;
     bool securing = op->state == MG_DIAL_SECURING;
     snprintf(op->reason, sizeof(op->reason), "%s", mg_stream_reason(op->stream));
-    op->stream = NULL;                           /* it is gone after this callback */
+    op->stream = NULL; /* it is gone after this callback */
     finish(op, why == MG_E_TIMEOUT ? why : securing ? MG_E_TLS : MG_E_CONNECT);
 }
 
@@ -219,7 +223,8 @@ static void fail(struct mg_dial *op, mg_err result, const char *reason)
     finish(op, result);
 }
 
-/* The only way out. Everything that could still call back is cut off first, so the memory is the caller's at once. */
+/* The only way out. Everything that could still call back is cut off first, so the memory is the
+ * caller's at once. */
 static void finish(struct mg_dial *op, mg_err result)
 {
     assert(op->state != MG_DIAL_IDLE);

@@ -16,9 +16,11 @@
 
 enum { BACKLOG = 1024, ACCEPTS_PER_TURN = 64, PAUSE_MS = 100 };
 
-static mg_err open_tcp(struct mg_listener *listener, const struct mg_listen_spec *spec, struct mg_diag *diag);
+static mg_err open_tcp(struct mg_listener *listener, const struct mg_listen_spec *spec,
+                       struct mg_diag *diag);
 static int bind_one(const struct addrinfo *address, int backlog);
-static mg_err open_unix(struct mg_listener *listener, const struct mg_listen_spec *spec, struct mg_diag *diag);
+static mg_err open_unix(struct mg_listener *listener, const struct mg_listen_spec *spec,
+                        struct mg_diag *diag);
 static bool is_alive(const struct sockaddr_un *address);
 static void describe(struct mg_listener *listener);
 static void on_poll(uv_poll_t *poll, int status, int events);
@@ -28,8 +30,9 @@ static void pause_accepting(struct mg_listener *listener, int error);
 static void on_resume(struct mg_timer *timer);
 static void on_poll_closed(uv_handle_t *handle);
 
-mg_err mg_listen_start(struct mg_listener *listener, struct mg_loop *loop, const struct mg_listen_spec *spec,
-                       mg_listen_fd_cb on_fd, void *arg, struct mg_diag *diag)
+mg_err mg_listen_start(struct mg_listener *listener, struct mg_loop *loop,
+                       const struct mg_listen_spec *spec, mg_listen_fd_cb on_fd, void *arg,
+                       struct mg_diag *diag)
 {
     memset(listener, 0, sizeof(*listener));
     listener->loop = loop;
@@ -44,7 +47,8 @@ mg_err mg_listen_start(struct mg_listener *listener, struct mg_loop *loop, const
     int status = uv_poll_init(&loop->uv, &listener->poll, listener->fd);
     if (status != 0) {
         close(listener->fd);
-        return mg_diag_set(diag, MG_E_SYSTEM, "", 0, "cannot watch %s: %s", listener->address, uv_strerror(status));
+        return mg_diag_set(diag, MG_E_SYSTEM, "", 0, "cannot watch %s: %s", listener->address,
+                           uv_strerror(status));
     }
     uv_poll_start(&listener->poll, UV_READABLE, on_poll);
     return MG_OK;
@@ -59,7 +63,8 @@ void mg_listen_stop(struct mg_listener *listener, void (*on_stopped)(void *arg))
 }
 
 /* Every address is one IPv6 socket that takes IPv4 too, or IPv4 alone where there is no IPv6. */
-static mg_err open_tcp(struct mg_listener *listener, const struct mg_listen_spec *spec, struct mg_diag *diag)
+static mg_err open_tcp(struct mg_listener *listener, const struct mg_listen_spec *spec,
+                       struct mg_diag *diag)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -69,7 +74,8 @@ static mg_err open_tcp(struct mg_listener *listener, const struct mg_listen_spec
     snprintf(port, sizeof(port), "%u", (unsigned)spec->port & 0xffffu);
     int code = getaddrinfo(host, port, &hints, &found);
     if (code != 0)
-        return mg_diag_set(diag, MG_E_SYSTEM, "", 0, "cannot listen on %s: %s", host, gai_strerror(code));
+        return mg_diag_set(diag, MG_E_SYSTEM, "", 0, "cannot listen on %s: %s", host,
+                           gai_strerror(code));
 
     int fd = -1;
     for (const struct addrinfo *one = found; one && fd < 0; one = one->ai_next)
@@ -82,9 +88,10 @@ static mg_err open_tcp(struct mg_listener *listener, const struct mg_listen_spec
         return open_tcp(listener, &v4, diag);
     }
     if (fd < 0)
-        return mg_diag_set(diag, error == EADDRINUSE ? MG_E_EXISTS : MG_E_SYSTEM, "", 0, "cannot listen on %s port %d: %s",
-                           any ? "any address" : host, spec->port,
-                           error == EADDRINUSE ? "another program listens there already" : strerror(error));
+        return mg_diag_set(
+            diag, error == EADDRINUSE ? MG_E_EXISTS : MG_E_SYSTEM, "", 0,
+            "cannot listen on %s port %d: %s", any ? "any address" : host, spec->port,
+            error == EADDRINUSE ? "another program listens there already" : strerror(error));
     listener->fd = fd;
     return MG_OK;
 }
@@ -107,23 +114,27 @@ static int bind_one(const struct addrinfo *address, int backlog)
     return -1;
 }
 
-/* Linux gives the socket file the mode of the socket itself, so there is no moment in which others can connect. */
-static mg_err open_unix(struct mg_listener *listener, const struct mg_listen_spec *spec, struct mg_diag *diag)
+/* Linux gives the socket file the mode of the socket itself, so there is no moment in which others
+ * can connect. */
+static mg_err open_unix(struct mg_listener *listener, const struct mg_listen_spec *spec,
+                        struct mg_diag *diag)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = strlen(spec->unix_path);
     if (len == 0 || len >= sizeof(address.sun_path))
-        return mg_diag_set(diag, MG_E_SYSTEM, spec->unix_path, 0, "a socket's path has 1 to %zu bytes",
-                           sizeof(address.sun_path) - 1);
+        return mg_diag_set(diag, MG_E_SYSTEM, spec->unix_path, 0,
+                           "a socket's path has 1 to %zu bytes", sizeof(address.sun_path) - 1);
     memcpy(address.sun_path, spec->unix_path, len + 1);
     if (is_alive(&address))
-        return mg_diag_set(diag, MG_E_EXISTS, spec->unix_path, 0, "another program listens there already");
+        return mg_diag_set(diag, MG_E_EXISTS, spec->unix_path, 0,
+                           "another program listens there already");
     struct stat old;
     if (lstat(spec->unix_path, &old) == 0 && S_ISSOCK(old.st_mode))
         unlink(spec->unix_path);
 
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || fchmod(fd, 0600) != 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+    if (fd < 0 || fchmod(fd, 0600) != 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
         listen(fd, spec->backlog > 0 ? spec->backlog : BACKLOG) != 0) {
         mg_diag_set(diag, MG_E_SYSTEM, spec->unix_path, 0, "cannot listen: %s", strerror(errno));
         if (fd >= 0)
@@ -138,7 +149,8 @@ static mg_err open_unix(struct mg_listener *listener, const struct mg_listen_spe
 static bool is_alive(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool alive = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN);
+    bool alive = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+                             errno == EAGAIN);
     if (fd >= 0)
         close(fd);
     return alive;
@@ -155,8 +167,9 @@ static void describe(struct mg_listener *listener)
         return;
     }
     mg_address_text((struct sockaddr *)&address, listener->address, sizeof(listener->address));
-    listener->port = address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)
-                                                   : ntohs(((struct sockaddr_in *)&address)->sin_port);
+    listener->port = address.ss_family == AF_INET6
+                         ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)
+                         : ntohs(((struct sockaddr_in *)&address)->sin_port);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -175,7 +188,8 @@ static void accept_some(struct mg_listener *listener, int most)
         int fd = -1;
         errno = EMFILE;
         if (!mg_fault(MG_FAULT_ACCEPT))
-            fd = accept4(listener->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            fd = accept4(listener->fd, (struct sockaddr *)&peer, &size,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             listener->on_fd(listener->arg, fd, (struct sockaddr *)&peer);
         } else if (errno == EAGAIN) {
@@ -187,17 +201,20 @@ static void accept_some(struct mg_listener *listener, int most)
     }
 }
 
-/* Errors of the connection that was to be accepted, not of us: accept(2) asks to treat them like EAGAIN. */
+/* Errors of the connection that was to be accepted, not of us: accept(2) asks to treat them like
+ * EAGAIN. */
 static bool is_transient(int error)
 {
-    return error == EINTR || error == ECONNABORTED || error == EPROTO || error == ENETDOWN || error == EHOSTDOWN ||
-           error == EHOSTUNREACH || error == ENETUNREACH || error == ENOPROTOOPT || error == EOPNOTSUPP;
+    return error == EINTR || error == ECONNABORTED || error == EPROTO || error == ENETDOWN ||
+           error == EHOSTDOWN || error == EHOSTUNREACH || error == ENETUNREACH ||
+           error == ENOPROTOOPT || error == EOPNOTSUPP;
 }
 
 static void pause_accepting(struct mg_listener *listener, int error)
 {
     if (!listener->paused)
-        mg_log_warn("accept_paused", "address=%s reason=\"%s\"", listener->address, strerror(error));
+        mg_log_warn("accept_paused", "address=%s reason=\"%s\"", listener->address,
+                    strerror(error));
     listener->paused = true;
     uv_poll_stop(&listener->poll);
     mg_timer_start(listener->loop, &listener->resume, PAUSE_MS, on_resume);

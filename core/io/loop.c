@@ -1,6 +1,8 @@
 #include "io/loop.h"
 
 #include <assert.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -24,8 +26,16 @@ static void must(int uv_result)
     (void)uv_result;
 }
 
+/* A peer that left would otherwise end the process at our next write to it. */
+static void ignore_sigpipe(void)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
 void mg_loop_init(struct mg_loop *loop)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, ignore_sigpipe);
     memset(loop, 0, sizeof(*loop));
     mg_wheel_init(&loop->wheel, mg_mono_us());
     mg_list_init(&loop->deferred);
@@ -88,14 +98,15 @@ uint64_t mg_loop_now_us(struct mg_loop *loop)
 void mg_loop_post(struct mg_loop *loop, struct mg_post *post)
 {
     post->next = atomic_load_explicit(&loop->posted, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&loop->posted, &post->next, post, memory_order_release,
-                                                  memory_order_relaxed))
+    while (!atomic_compare_exchange_weak_explicit(&loop->posted, &post->next, post,
+                                                  memory_order_release, memory_order_relaxed))
         continue;
     /* Not `post->next`: the loop may have run and freed the message by now. */
     must(uv_async_send(&loop->mail));
 }
 
-void mg_loop_defer(struct mg_loop *loop, struct mg_defer *defer, void (*run)(struct mg_defer *defer))
+void mg_loop_defer(struct mg_loop *loop, struct mg_defer *defer,
+                   void (*run)(struct mg_defer *defer))
 {
     defer->run = run;
     if (defer->link.next && !mg_list_empty(&defer->link))
@@ -125,7 +136,8 @@ void mg_timer_cancel(struct mg_loop *loop, struct mg_timer *timer)
         set_wake(loop, UINT64_MAX);
 }
 
-/* libuv counts whole milliseconds from a time it cut down to one, so one more keeps us from waking too early. */
+/* libuv counts whole milliseconds from a time it cut down to one, so one more keeps us from waking
+ * too early. */
 static void set_wake(struct mg_loop *loop, uint64_t due_us)
 {
     if (due_us == loop->wake_us)
@@ -191,7 +203,8 @@ static void on_busy(uv_idle_t *busy)
     (void)busy;
 }
 
-/* What is deferred by these waits for the next turn, so that nobody can keep the loop from its I/O. */
+/* What is deferred by these waits for the next turn, so that nobody can keep the loop from its I/O.
+ */
 static void run_deferred(struct mg_loop *loop)
 {
     struct mg_list batch;
@@ -206,7 +219,7 @@ static void run_deferred(struct mg_loop *loop)
 
 struct census {
     struct mg_loop *loop;
-    int closing;             /* handles that are not the loop's own and still close */
+    int closing; /* handles that are not the loop's own and still close */
 };
 
 static void count_foreign(uv_handle_t *handle, void *arg)
@@ -217,7 +230,8 @@ static void count_foreign(uv_handle_t *handle, void *arg)
         handle == (uv_handle_t *)&loop->turn || handle == (uv_handle_t *)&loop->busy)
         return;
     if (!uv_is_closing(handle))
-        mg_log_error("loop_leaks_handle", "type=%s", uv_handle_type_name(uv_handle_get_type(handle)));
+        mg_log_error("loop_leaks_handle", "type=%s",
+                     uv_handle_type_name(uv_handle_get_type(handle)));
     assert(uv_is_closing(handle));
     census->closing++;
 }

@@ -9,24 +9,25 @@ enum { KEY_BYTES = 512, SPARES = 256 };
 
 /* The idle streams of one endpoint; exists only while there are some. */
 struct bucket {
-    struct mg_list idle;     /* struct idle, the newest first */
+    struct mg_list idle; /* struct idle, the newest first */
     int count;
-    struct mg_tls_context *tls;        /* ref held, so that its address names nobody else */
+    struct mg_tls_context *tls; /* ref held, so that its address names nobody else */
     size_t key_len;
     char key[];
 };
 
 struct idle {
-    struct mg_list link;     /* in its bucket */
-    struct mg_list age;      /* in the pool */
+    struct mg_list link; /* in its bucket */
+    struct mg_list age;  /* in the pool */
     struct mg_pool *pool;
     struct bucket *bucket;
-    struct mg_stream *stream;          /* owned */
+    struct mg_stream *stream; /* owned */
     uint64_t since_us;
 };
 
 static size_t bucket_key(const struct mg_endpoint *endpoint, char out[KEY_BYTES]);
-static struct bucket *bucket_for(struct mg_pool *pool, const struct mg_endpoint *endpoint, bool make);
+static struct bucket *bucket_for(struct mg_pool *pool, const struct mg_endpoint *endpoint,
+                                 bool make);
 static struct mg_stream *take_newest(struct mg_pool *pool, const struct mg_endpoint *endpoint);
 static struct mg_stream *unlink_idle(struct idle *idle);
 static void drop(struct idle *idle);
@@ -72,8 +73,8 @@ void mg_pool_fini(struct mg_pool *pool)
     mg_map_fini(&pool->buckets);
 }
 
-void mg_pool_get(struct mg_pool *pool, const struct mg_endpoint *endpoint, struct mg_pool_op *op, uint32_t timeout_ms,
-                 mg_pool_cb cb)
+void mg_pool_get(struct mg_pool *pool, const struct mg_endpoint *endpoint, struct mg_pool_op *op,
+                 uint32_t timeout_ms, mg_pool_cb cb)
 {
     struct mg_stream *stream = take_newest(pool, endpoint);
     if (!stream) {
@@ -92,8 +93,8 @@ void mg_pool_get(struct mg_pool *pool, const struct mg_endpoint *endpoint, struc
     mg_loop_defer(pool->loop, &op->answer, on_answer);
 }
 
-void mg_pool_get_fresh(struct mg_pool *pool, const struct mg_endpoint *endpoint, struct mg_pool_op *op,
-                       uint32_t timeout_ms, mg_pool_cb cb)
+void mg_pool_get_fresh(struct mg_pool *pool, const struct mg_endpoint *endpoint,
+                       struct mg_pool_op *op, uint32_t timeout_ms, mg_pool_cb cb)
 {
     memset(op, 0, sizeof(*op));
     op->pool = pool;
@@ -126,7 +127,8 @@ void mg_pool_put(struct mg_pool *pool, const struct mg_endpoint *endpoint, struc
     if (spare)
         pool->spares--;
     struct idle *idle = spare ? mg_container_of(spare, struct idle, link) : mg_new(struct idle);
-    *idle = (struct idle){.pool = pool, .bucket = bucket, .stream = stream, .since_us = mg_loop_now_us(pool->loop)};
+    *idle = (struct idle){
+        .pool = pool, .bucket = bucket, .stream = stream, .since_us = mg_loop_now_us(pool->loop)};
     mg_list_push_front(&bucket->idle, &idle->link);
     mg_list_push_back(&pool->by_age, &idle->age);
     bucket->count++;
@@ -156,7 +158,8 @@ static size_t bucket_key(const struct mg_endpoint *endpoint, char out[KEY_BYTES]
 }
 
 /* NULL when there is none and none is to be made, or when the key is too long to pool. */
-static struct bucket *bucket_for(struct mg_pool *pool, const struct mg_endpoint *endpoint, bool make)
+static struct bucket *bucket_for(struct mg_pool *pool, const struct mg_endpoint *endpoint,
+                                 bool make)
 {
     char key[KEY_BYTES];
     size_t key_len = bucket_key(endpoint, key);
@@ -253,7 +256,8 @@ static void set_sweep(struct mg_pool *pool)
         return;
     struct idle *oldest = mg_container_of(pool->by_age.next, struct idle, age);
     uint64_t age_us = mg_loop_now_us(pool->loop) - oldest->since_us;
-    uint64_t left_us = MG_MAX_POOL_IDLE_MS * 1000 - MG_MIN(age_us, (uint64_t)MG_MAX_POOL_IDLE_MS * 1000);
+    uint64_t left_us =
+        MG_MAX_POOL_IDLE_MS * 1000 - MG_MIN(age_us, (uint64_t)MG_MAX_POOL_IDLE_MS * 1000);
     mg_timer_start(pool->loop, &pool->sweep, left_us / 1000 + 1, on_sweep);
 }
 

@@ -12,23 +12,27 @@ static bool percent_decode(mg_view in, char *out, size_t size);
 static bool excluded(const char *list, const char *host, int port);
 static bool entry_matches(mg_view entry, const char *host, int port);
 
-size_t mg_proxy_request(const struct mg_proxy *proxy, const char *host, int port, char out[MG_PROXY_REQUEST_BYTES])
+size_t mg_proxy_request(const struct mg_proxy *proxy, const char *host, int port,
+                        char out[MG_PROXY_REQUEST_BYTES])
 {
     bool v6 = strchr(host, ':') != NULL;
     char origin[300];
     snprintf(origin, sizeof(origin), v6 ? "[%.255s]:%d" : "%.255s:%d", host, port);
-    int length = snprintf(out, MG_PROXY_REQUEST_BYTES, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", origin, origin);
+    int length = snprintf(out, MG_PROXY_REQUEST_BYTES, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n",
+                          origin, origin);
     if (proxy->auth[0]) {
         char token[(sizeof(proxy->auth) + 2) / 3 * 4 + 1];
         base64(mg_view_cstr(proxy->auth), token);
-        length += snprintf(out + length, MG_PROXY_REQUEST_BYTES - (size_t)length, "Proxy-Authorization: Basic %s\r\n", token);
+        length += snprintf(out + length, MG_PROXY_REQUEST_BYTES - (size_t)length,
+                           "Proxy-Authorization: Basic %s\r\n", token);
         mg_wipe(token, sizeof(token));
     }
     length += snprintf(out + length, MG_PROXY_REQUEST_BYTES - (size_t)length, "\r\n");
     return (size_t)length;
 }
 
-/* The origin waits for us to speak, so bytes behind the head come from something that is not a tunnel. */
+/* The origin waits for us to speak, so bytes behind the head come from something that is not a
+ * tunnel. */
 int mg_proxy_answer(mg_view answer)
 {
     size_t head = mg_view_search(answer, MG_VIEW("\r\n\r\n"));
@@ -73,7 +77,8 @@ bool mg_proxy_parse(mg_view url, struct mg_proxy *out_proxy)
         host = mg_view_head(host, end);
     }
     if (rest.len > 0) {
-        if (rest.ptr[0] != ':' || !mg_view_u64(mg_view_skip(rest, 1), &port) || port == 0 || port > 65535)
+        if (rest.ptr[0] != ':' || !mg_view_u64(mg_view_skip(rest, 1), &port) || port == 0 ||
+            port > 65535)
             return false;
         proxy.port = (int)port;
     }
@@ -96,7 +101,8 @@ static const char *first_env(const char *const *names)
 
 bool mg_proxy_from_env(bool https, const char *host, int port, struct mg_proxy *out_proxy)
 {
-    static const char *const for_https[] = {"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", NULL};
+    static const char *const for_https[] = {"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy",
+                                            NULL};
     static const char *const for_http[] = {"http_proxy", "ALL_PROXY", "all_proxy", NULL};
     static const char *const for_none[] = {"NO_PROXY", "no_proxy", NULL};
     const char *url = first_env(https ? for_https : for_http);
@@ -120,8 +126,10 @@ static bool entry_matches(mg_view entry, const char *host, int port)
     uint64_t wanted;
     if (mg_view_eq(entry, MG_VIEW("*")))
         return true;
-    size_t end = mg_view_starts(entry, MG_VIEW("[")) ? mg_view_find(entry, "]") + 1 : mg_view_find(entry, ":");
-    bool has_port = end < entry.len && entry.ptr[end] == ':' && mg_view_u64(mg_view_skip(entry, end + 1), &wanted);
+    size_t end = mg_view_starts(entry, MG_VIEW("[")) ? mg_view_find(entry, "]") + 1
+                                                     : mg_view_find(entry, ":");
+    bool has_port = end < entry.len && entry.ptr[end] == ':' &&
+                    mg_view_u64(mg_view_skip(entry, end + 1), &wanted);
     if (has_port && wanted != (uint64_t)port)
         return false;
     if (has_port)
@@ -135,7 +143,8 @@ static bool entry_matches(mg_view entry, const char *host, int port)
     if (entry.len == 0 || entry.len > name.len)
         return false;
     mg_view tail = mg_view_skip(name, name.len - entry.len);
-    return mg_view_ieq(tail, entry) && (tail.len == name.len || name.ptr[name.len - entry.len - 1] == '.');
+    return mg_view_ieq(tail, entry) &&
+           (tail.len == name.len || name.ptr[name.len - entry.len - 1] == '.');
 }
 
 static size_t base64(mg_view in, char *out)

@@ -1,5 +1,5 @@
-/* A start is answered by, in this order: the fault point, a literal, an override, the cache, a lookup that runs
- * already on this loop, a new lookup. */
+/* A start is answered by, in this order: the fault point, a literal, an override, the cache, a
+ * lookup that runs already on this loop, a new lookup. */
 #include "io/resolve.h"
 
 #include <arpa/inet.h>
@@ -15,7 +15,7 @@
 #include "io/loop_parts.h"
 
 enum {
-    NAME_BYTES = 254,        /* DNS names are at most 253 characters */
+    NAME_BYTES = 254, /* DNS names are at most 253 characters */
     SHARDS = 16,
     PER_SHARD = MG_MAX_DNS_ENTRIES / SHARDS,
     FRESH_US = 30 * 1000000,
@@ -25,7 +25,7 @@ enum {
 
 /* What is remembered of a name. Failures have no addresses. */
 struct name {
-    struct mg_list age;      /* in its shard, the oldest answer first */
+    struct mg_list age; /* in its shard, the oldest answer first */
     uint64_t fresh_until_us;
     uint64_t stale_until_us; /* its addresses are better than nothing until then */
     struct mg_addresses addresses;
@@ -34,16 +34,16 @@ struct name {
 
 static struct shard {
     pthread_mutex_t lock;
-    struct mg_map map;       /* host → struct name */
+    struct mg_map map; /* host → struct name */
     struct mg_list by_age;
 } shards[SHARDS];
 
 /* One getaddrinfo() that runs in libuv's pool. Owns itself: nobody needs to wait for it. */
 struct lookup {
     uv_getaddrinfo_t request;
-    struct mg_loop *loop;    /* borrowed; its fini waits for us */
-    struct mg_list link;     /* in the loop's running ones */
-    struct mg_list waiters;  /* struct mg_resolve */
+    struct mg_loop *loop;   /* borrowed; its fini waits for us */
+    struct mg_list link;    /* in the loop's running ones */
+    struct mg_list waiters; /* struct mg_resolve */
     char host[NAME_BYTES];
 };
 
@@ -58,7 +58,7 @@ struct override {
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static _Atomic(struct override *) overrides;     /* changed by tests only, while nothing runs */
+static _Atomic(struct override *) overrides; /* changed by tests only, while nothing runs */
 
 enum found { NOTHING, FRESH, STALE };
 
@@ -66,7 +66,8 @@ static void answer_later(struct mg_resolve *op, struct mg_loop *loop, mg_err res
 static void on_answer(struct mg_defer *answer);
 static void finish(struct mg_resolve *op, mg_err result);
 static bool find_override(const char *host, struct mg_addresses *out_addresses);
-static enum found find_cached(const char *host, uint64_t now_us, struct mg_addresses *out_addresses);
+static enum found find_cached(const char *host, uint64_t now_us,
+                              struct mg_addresses *out_addresses);
 static void remember(const char *host, uint64_t now_us, const struct mg_addresses *addresses);
 static void forget(struct shard *shard, struct name *name);
 static void forget_all(void);
@@ -77,7 +78,8 @@ static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo 
 static void interleave(const struct addrinfo *found, struct mg_addresses *out_addresses);
 static bool lower(const char *host, char *out_host);
 
-void mg_resolve_start(struct mg_resolve *op, struct mg_loop *loop, const char *host, int port, mg_resolve_cb cb)
+void mg_resolve_start(struct mg_resolve *op, struct mg_loop *loop, const char *host, int port,
+                      mg_resolve_cb cb)
 {
     char name[NAME_BYTES];
     op->cb = cb;
@@ -112,6 +114,18 @@ void mg_resolve_cancel(struct mg_resolve *op)
     if (op->waiter.next)
         mg_list_remove(&op->waiter);
     mg_loop_defer_cancel(&op->answer);
+}
+
+size_t mg_resolve_cached(void)
+{
+    size_t count = 0;
+    pthread_once(&once, init_shards);
+    for (int i = 0; i < SHARDS; i++) {
+        pthread_mutex_lock(&shards[i].lock);
+        count += shards[i].map.count;
+        pthread_mutex_unlock(&shards[i].lock);
+    }
+    return count;
 }
 
 void mg_resolve_override(const char *host, const char *const *addresses, int count)
@@ -150,7 +164,7 @@ void mg_resolve_loop_fini(struct mg_loop *loop)
     if (!loop->resolve)
         return;
     MG_LIST_EACH(item, next, &loop->resolve->running)
-        (void)uv_cancel((uv_req_t *)&mg_container_of(item, struct lookup, link)->request);
+    (void)uv_cancel((uv_req_t *)&mg_container_of(item, struct lookup, link)->request);
     while (!mg_list_empty(&loop->resolve->running))
         uv_run(&loop->uv, UV_RUN_ONCE);
     mg_free(loop->resolve);
@@ -184,7 +198,8 @@ static void finish(struct mg_resolve *op, mg_err result)
 
 static bool find_override(const char *host, struct mg_addresses *out_addresses)
 {
-    for (struct override *one = atomic_load_explicit(&overrides, memory_order_acquire); one; one = one->next) {
+    for (struct override *one = atomic_load_explicit(&overrides, memory_order_acquire); one;
+         one = one->next) {
         if (strcmp(one->host, host) == 0) {
             *out_addresses = one->addresses;
             return true;
@@ -281,7 +296,8 @@ static struct lookup *look_up(struct mg_loop *loop, const char *host)
         loop->resolve = mg_new(struct mg_resolve_loop);
         mg_list_init(&loop->resolve->running);
     }
-    MG_LIST_EACH(item, next, &loop->resolve->running) {
+    MG_LIST_EACH(item, next, &loop->resolve->running)
+    {
         struct lookup *running = mg_container_of(item, struct lookup, link);
         if (strcmp(running->host, host) == 0)
             return running;
@@ -291,7 +307,8 @@ static struct lookup *look_up(struct mg_loop *loop, const char *host)
     lookup->loop = loop;
     mg_list_init(&lookup->waiters);
     memcpy(lookup->host, host, strlen(host) + 1);
-    if (uv_getaddrinfo(&loop->uv, &lookup->request, on_looked_up, lookup->host, NULL, &hints) != 0) {
+    if (uv_getaddrinfo(&loop->uv, &lookup->request, on_looked_up, lookup->host, NULL, &hints) !=
+        0) {
         mg_free(lookup);
         return NULL;
     }
@@ -318,7 +335,8 @@ static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo 
     mg_free(lookup);
 }
 
-/* Families take turns, beginning with the system's first choice; within a family its order is kept. */
+/* Families take turns, beginning with the system's first choice; within a family its order is kept.
+ */
 static void interleave(const struct addrinfo *found, struct mg_addresses *out_addresses)
 {
     int family = found ? found->ai_family : AF_UNSPEC;

@@ -23,7 +23,8 @@
 
 enum { LINGER_MS = 1000, FLUSH_STALL_MS = 10000 };
 
-static struct mg_stream *stream_new(struct mg_loop *loop, int family, const struct mg_stream_ops *ops, void *arg);
+static struct mg_stream *stream_new(struct mg_loop *loop, int family,
+                                    const struct mg_stream_ops *ops, void *arg);
 static int open_fd(struct mg_stream *stream, int fd);
 static int connect_to(struct mg_stream *stream, const struct sockaddr *address);
 static void on_connect(uv_connect_t *request, int status);
@@ -67,7 +68,8 @@ struct mg_stream *mg_stream_connect(struct mg_loop *loop, const struct sockaddr 
     return stream;
 }
 
-void mg_stream_secure(struct mg_stream *stream, struct mg_tls_context *tls, const char *name, mg_view session_key)
+void mg_stream_secure(struct mg_stream *stream, struct mg_tls_context *tls, const char *name,
+                      mg_view session_key)
 {
     if (stream->state == MG_STREAM_CLOSING)
         return;
@@ -81,8 +83,8 @@ void mg_stream_set_ops(struct mg_stream *stream, const struct mg_stream_ops *ops
     stream->arg = arg;
 }
 
-/* Turning it off is lazy: libuv goes on watching, and only when something comes is it told to stop. A pause in which
- * nothing comes costs no system call. */
+/* Turning it off is lazy: libuv goes on watching, and only when something comes is it told to stop.
+ * A pause in which nothing comes costs no system call. */
 void mg_stream_read(struct mg_stream *stream, bool on)
 {
     stream->reading = on;
@@ -152,7 +154,8 @@ const char *mg_stream_peer(struct mg_stream *stream)
     uv_os_fd_t fd;
     if (stream->peer)
         return stream->peer;
-    if (uv_fileno(&stream->uv.handle, &fd) != 0 || getpeername(fd, (struct sockaddr *)&address, &size) != 0)
+    if (uv_fileno(&stream->uv.handle, &fd) != 0 ||
+        getpeername(fd, (struct sockaddr *)&address, &size) != 0)
         return "";
     char text[64];
     mg_address_text((struct sockaddr *)&address, text, sizeof(text));
@@ -278,7 +281,8 @@ void mg_stream_on_timer(struct mg_timer *timer)
     }
 }
 
-/* A close() with unread bytes would be a reset, which can overtake our last bytes: so FIN first, then wait. */
+/* A close() with unread bytes would be a reset, which can overtake our last bytes: so FIN first,
+ * then wait. */
 void mg_stream_flushed(struct mg_stream *stream)
 {
     mg_timer_cancel(stream->loop, &stream->timer);
@@ -293,7 +297,8 @@ void mg_stream_flushed(struct mg_stream *stream)
         mg_timer_start(stream->loop, &stream->timer, LINGER_MS, mg_stream_on_timer);
 }
 
-static struct mg_stream *stream_new(struct mg_loop *loop, int family, const struct mg_stream_ops *ops, void *arg)
+static struct mg_stream *stream_new(struct mg_loop *loop, int family,
+                                    const struct mg_stream_ops *ops, void *arg)
 {
     struct mg_stream *stream = mg_new(struct mg_stream);
     stream->loop = loop;
@@ -302,7 +307,8 @@ static struct mg_stream *stream_new(struct mg_loop *loop, int family, const stru
     mg_list_init(&stream->hand);
     mg_stream_set_ops(stream, ops, arg);
 
-    int status = family == AF_UNIX ? uv_pipe_init(&loop->uv, &stream->uv.pipe, 0) : uv_tcp_init(&loop->uv, &stream->uv.tcp);
+    int status = family == AF_UNIX ? uv_pipe_init(&loop->uv, &stream->uv.pipe, 0)
+                                   : uv_tcp_init(&loop->uv, &stream->uv.tcp);
     assert(status == 0);
     (void)status;
     return stream;
@@ -332,7 +338,7 @@ static void on_connect(uv_connect_t *request, int status)
 {
     struct mg_stream *stream = mg_container_of(request, struct mg_stream, request.connect);
     if (stream->state != MG_STREAM_CONNECTING)
-        return;                                  /* closed meanwhile */
+        return; /* closed meanwhile */
     if (status != 0) {
         mg_stream_fail(stream, MG_E_CONNECT, uv_strerror(status));
         return;
@@ -377,7 +383,7 @@ static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buf)
 static void take(struct mg_stream *stream, mg_view bytes)
 {
     if (stream->state == MG_STREAM_FLUSHING || stream->state == MG_STREAM_LINGERING)
-        return;                                  /* the owner is done; only the end still matters */
+        return; /* the owner is done; only the end still matters */
     if (stream->tls)
         mg_stream_tls_take(stream, bytes);
     else
@@ -395,7 +401,8 @@ static void look_while_paused(struct mg_stream *stream)
         count = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (count < 0) {
         if (errno != EAGAIN && errno != EINTR)
-            mg_stream_fail(stream, errno == ECONNRESET ? MG_E_CLOSED : MG_E_IO, uv_strerror(-errno));
+            mg_stream_fail(stream, errno == ECONNRESET ? MG_E_CLOSED : MG_E_IO,
+                           uv_strerror(-errno));
         return;
     }
     uv_read_stop(&stream->uv.stream);
@@ -423,7 +430,8 @@ static void on_shutdown(uv_shutdown_t *request, int status)
         end_at_once(stream);
 }
 
-/* The only way out. on_uv_closed() never runs inside a call of ours: libuv closes at the end of the turn. */
+/* The only way out. on_uv_closed() never runs inside a call of ours: libuv closes at the end of the
+ * turn. */
 static void end_at_once(struct mg_stream *stream)
 {
     if (stream->state == MG_STREAM_CLOSING)

@@ -1,10 +1,11 @@
 /* TLS on a stream. Buffers belong to the loop, because only one stream works at a time:
  *
- *   socket ─▶ loop's read buffer ─▶ [cipher: what was held back] ─▶ mg_tls_read ─▶ loop's `plain` ─▶ on_data
- *   mg_stream_write ─▶ loop's `gather` ─▶ mg_tls_write ─▶ loop's `records` ─▶ mg_stream_send
+ *   socket ─▶ loop's read buffer ─▶ [cipher: what was held back] ─▶ mg_tls_read ─▶ loop's `plain`
+ * ─▶ on_data mg_stream_write ─▶ loop's `gather` ─▶ mg_tls_write ─▶ loop's `records` ─▶
+ * mg_stream_send
  *
- * `records` is flushed after every call into the library, so a write of many records is one system call.
- * Handshakes wait in one queue per loop and at most two expensive steps are made per turn. */
+ * `records` is flushed after every call into the library, so a write of many records is one system
+ * call. Handshakes wait in one queue per loop and at most two expensive steps are made per turn. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -17,12 +18,12 @@ enum {
     RECORD_BYTES = 16384,
     HANDSHAKE_MS = 10000,
     HANDSHAKES_PER_TURN = 2,
-    CHEAP_STEP_US = 300,     /* steps below it (resumed handshakes, waiting for more) are not counted */
+    CHEAP_STEP_US = 300, /* steps below it (resumed handshakes, waiting for more) are not counted */
     HELD_CIPHER_BYTES = 65536,
 };
 
 struct mg_tls_loop {
-    struct mg_list hands;    /* streams whose handshake can go on */
+    struct mg_list hands; /* streams whose handshake can go on */
     struct mg_defer work;
     struct mg_loop *loop;
     size_t records_len;
@@ -45,7 +46,8 @@ static void on_resume(struct mg_defer *resume);
 
 static const struct mg_tls_io tls_io = {io_recv, io_send};
 
-void mg_stream_tls_start(struct mg_stream *stream, struct mg_tls_context *context, const char *name, mg_view session_key)
+void mg_stream_tls_start(struct mg_stream *stream, struct mg_tls_context *context, const char *name,
+                         mg_view session_key)
 {
     shared_of(stream->loop);
     mg_buf_init(&stream->cipher, HELD_CIPHER_BYTES + MG_LOOP_READ_BYTES);
@@ -78,7 +80,7 @@ void mg_stream_tls_take(struct mg_stream *stream, mg_view bytes)
 void mg_stream_tls_raw_end(struct mg_stream *stream)
 {
     if (stream->ended || stream->state == MG_STREAM_CLOSING || stream->cipher.len > 0)
-        return;                                  /* with bytes held back, pump() or shake() ask again */
+        return; /* with bytes held back, pump() or shake() ask again */
     if (stream->state == MG_STREAM_SECURING)
         mg_stream_fail(stream, MG_E_TLS, "peer closed during the handshake");
     else if (stream->state == MG_STREAM_OPEN)
@@ -192,7 +194,8 @@ static void shake_later(struct mg_stream *stream)
     mg_loop_defer(stream->loop, &shared->work, run_hands);
 }
 
-/* A full handshake is milliseconds of arithmetic: bounded here, it cannot starve the streams that flow. */
+/* A full handshake is milliseconds of arithmetic: bounded here, it cannot starve the streams that
+ * flow. */
 static void run_hands(struct mg_defer *work)
 {
     struct mg_tls_loop *shared = mg_container_of(work, struct mg_tls_loop, work);
@@ -213,7 +216,7 @@ static void shake(struct mg_stream *stream)
 {
     mg_err err = mg_tls_handshake(stream->tls);
     if (flush(stream) != MG_OK)
-        return;                                  /* it is closing */
+        return; /* it is closing */
     if (err == MG_OK)
         secured(stream);
     else if (err == MG_E_AGAIN && stream->raw_ended)

@@ -1,4 +1,5 @@
-/* Writing: the socket first, then a queue of two buffers, one that libuv sends and one that fills meanwhile. */
+/* Writing: the socket first, then a queue of two buffers, one that libuv sends and one that fills
+ * meanwhile. */
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
@@ -9,7 +10,8 @@
 
 enum { IOVECS = 64, LOW_MARK = MG_MAX_WRITE_QUEUE_BYTES / 4 };
 
-static mg_err try_socket(struct mg_stream *stream, const mg_view *parts, size_t count, size_t *out_sent);
+static mg_err try_socket(struct mg_stream *stream, const mg_view *parts, size_t count,
+                         size_t *out_sent);
 static mg_err enqueue(struct mg_stream *stream, const mg_view *parts, size_t count, size_t skip);
 static mg_err fly(struct mg_stream *stream);
 static void on_written(uv_write_t *request, int status);
@@ -24,10 +26,12 @@ mg_err mg_stream_write(struct mg_stream *stream, const mg_view *parts, size_t co
         total += parts[i].len;
     if (stream->state != MG_STREAM_OPEN)
         return MG_E_CLOSED;
-    if (mg_stream_queued(stream) > 2 * MG_MAX_WRITE_QUEUE_BYTES || total > MG_MAX_RESPONSE_BODY_BYTES)
+    if (mg_stream_queued(stream) > 2 * MG_MAX_WRITE_QUEUE_BYTES ||
+        total > MG_MAX_RESPONSE_BODY_BYTES)
         return MG_E_TOO_LARGE;
     if (total > 0)
-        MG_TRY(stream->tls ? mg_stream_tls_write(stream, parts, count) : mg_stream_send(stream, parts, count));
+        MG_TRY(stream->tls ? mg_stream_tls_write(stream, parts, count)
+                           : mg_stream_send(stream, parts, count));
     if (mg_stream_queued(stream) <= MG_MAX_WRITE_QUEUE_BYTES)
         return MG_OK;
     stream->told_full = true;
@@ -51,7 +55,8 @@ size_t mg_stream_queued(const struct mg_stream *stream)
     const struct mg_stream_queue *queue = stream->queue;
     if (!queue)
         return 0;
-    return queue->waiting.len + (queue->flown ? uv_stream_get_write_queue_size(&stream->uv.stream) : 0);
+    return queue->waiting.len +
+           (queue->flown ? uv_stream_get_write_queue_size(&stream->uv.stream) : 0);
 }
 
 void mg_stream_write_timeout(struct mg_stream *stream, uint32_t timeout_ms)
@@ -83,7 +88,8 @@ void mg_stream_queue_free(struct mg_stream *stream)
 }
 
 /* A run of at most IOVECS parts from the first unsent byte on; returns its bytes. */
-static size_t gather(const mg_view *parts, size_t count, size_t skip, uv_buf_t *bufs, unsigned *out_used)
+static size_t gather(const mg_view *parts, size_t count, size_t skip, uv_buf_t *bufs,
+                     unsigned *out_used)
 {
     unsigned used = 0;
     size_t bytes = 0;
@@ -99,7 +105,8 @@ static size_t gather(const mg_view *parts, size_t count, size_t skip, uv_buf_t *
     return bytes;
 }
 
-static mg_err try_socket(struct mg_stream *stream, const mg_view *parts, size_t count, size_t *out_sent)
+static mg_err try_socket(struct mg_stream *stream, const mg_view *parts, size_t count,
+                         size_t *out_sent)
 {
     size_t sent = 0;
     for (;;) {
@@ -108,7 +115,8 @@ static mg_err try_socket(struct mg_stream *stream, const mg_view *parts, size_t 
         size_t want = gather(parts, count, sent, bufs, &used);
         if (want == 0)
             break;
-        int took = mg_fault(MG_FAULT_WRITE) ? UV_ECONNRESET : uv_try_write(&stream->uv.stream, bufs, used);
+        int took =
+            mg_fault(MG_FAULT_WRITE) ? UV_ECONNRESET : uv_try_write(&stream->uv.stream, bufs, used);
         if (took == UV_EAGAIN)
             break;
         if (took < 0)
@@ -165,7 +173,7 @@ static void on_written(uv_write_t *request, int status)
     struct mg_stream_queue *queue = stream->queue;
     queue->flown = false;
     if (stream->state == MG_STREAM_CLOSING)
-        return;                                  /* freed with the stream */
+        return; /* freed with the stream */
     if (status != 0) {
         (void)broken(stream, status);
         return;
@@ -183,7 +191,8 @@ static void on_written(uv_write_t *request, int status)
         if (stream->state == MG_STREAM_OPEN)
             mg_timer_cancel(stream->loop, &stream->timer);
     }
-    if (stream->told_full && stream->state == MG_STREAM_OPEN && mg_stream_queued(stream) < LOW_MARK) {
+    if (stream->told_full && stream->state == MG_STREAM_OPEN &&
+        mg_stream_queued(stream) < LOW_MARK) {
         stream->told_full = false;
         if (stream->ops && stream->ops->on_drain)
             stream->ops->on_drain(stream->arg);
@@ -209,7 +218,8 @@ static void start_stall_timer(struct mg_stream *stream)
     mg_timer_start(stream->loop, &stream->timer, stream->write_timeout_ms, mg_stream_on_timer);
 }
 
-/* The kernel's own queue counts as not taken: it can be megabytes, and the socket turns writable only now and then. */
+/* The kernel's own queue counts as not taken: it can be megabytes, and the socket turns writable
+ * only now and then. */
 static uint64_t taken_by_peer(struct mg_stream *stream)
 {
     const struct mg_stream_queue *queue = stream->queue;

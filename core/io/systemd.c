@@ -23,13 +23,14 @@ mg_err mg_sd_notify(const char *state)
         return MG_E_SYSTEM;
     memcpy(address.sun_path, path, len);
     if (path[0] == '@')
-        address.sun_path[0] = '\0';              /* the abstract name space */
+        address.sun_path[0] = '\0'; /* the abstract name space */
 
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return MG_E_SYSTEM;
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-    ssize_t sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    ssize_t sent =
+        sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
     close(fd);
     return sent == (ssize_t)strlen(state) ? MG_OK : MG_E_SYSTEM;
 }
@@ -41,7 +42,7 @@ int mg_sd_listen_count(void)
     if (!pid_text || !count_text)
         return 0;
     if (!mg_view_u64(mg_view_cstr(pid_text), &pid) || pid != (uint64_t)getpid())
-        return 0;                                /* meant for our parent */
+        return 0; /* meant for our parent */
     if (!mg_view_u64(mg_view_cstr(count_text), &count) || count > 64)
         return 0;
     return (int)count;
@@ -53,7 +54,8 @@ int mg_sd_listen_fd(int index)
         return -1;
     int fd = FIRST_FD + index;
     int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return -1;
     return fd;
 }

@@ -10,16 +10,16 @@
 enum { SHARDS = 16, PER_SHARD = MG_MAX_TLS_SESSIONS / SHARDS };
 
 struct saved {
-    struct mg_list age;      /* in its shard, the oldest first */
-    char *key;               /* owned */
+    struct mg_list age; /* in its shard, the oldest first */
+    char *key;          /* owned */
     size_t key_len;
-    char *bytes;             /* owned; a secret, wiped */
+    char *bytes; /* owned; a secret, wiped */
     size_t len;
 };
 
 static struct shard {
     pthread_mutex_t lock;
-    struct mg_map map;       /* key → struct saved */
+    struct mg_map map; /* key → struct saved */
     struct mg_list by_age;
 } shards[SHARDS];
 

@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <mbedtls/error.h>
-#include <pthread.h>
 #include <psa/crypto.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -16,14 +16,16 @@ enum { TICKET_LIFETIME_S = 4 * 3600 };
 #define SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 
 static struct mg_tls_context *context_new(bool is_server, enum mg_tls_version only);
-static mg_err load_own(struct mg_tls_context *context, const char *cert_file, const char *key_file, struct mg_diag *diag);
+static mg_err load_own(struct mg_tls_context *context, const char *cert_file, const char *key_file,
+                       struct mg_diag *diag);
 static mg_err load_trust(struct mg_tls_context *context, const char *path, struct mg_diag *diag);
 static void trust_unref(struct mg_tls_trust *trust);
 static mg_err setup_tickets(struct mg_tls_context *context, struct mg_diag *diag);
 static mg_err complain(struct mg_diag *diag, const char *path, int code);
 
-/* ChaCha20-Poly1305 first: without AES instructions in the library's default build it is the fastest, and it needs
- * no constant-time tables. Everything here is forward secret and authenticated. */
+/* ChaCha20-Poly1305 first: without AES instructions in the library's default build it is the
+ * fastest, and it needs no constant-time tables. Everything here is forward secret and
+ * authenticated. */
 static const int ciphersuites[] = {
     MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
     MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
@@ -40,10 +42,10 @@ static const int ciphersuites[] = {
 static const char *alpn[] = {"http/1.1", NULL};
 
 static pthread_mutex_t trust_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct mg_tls_trust *trusts;    /* under trust_lock */
+static struct mg_tls_trust *trusts; /* under trust_lock */
 
-mg_err mg_tls_server_new(const struct mg_tls_server_options *options, struct mg_tls_context **out_context,
-                         struct mg_diag *diag)
+mg_err mg_tls_server_new(const struct mg_tls_server_options *options,
+                         struct mg_tls_context **out_context, struct mg_diag *diag)
 {
     struct mg_tls_context *context = context_new(true, options->only);
     mg_err err = load_own(context, options->cert_file, options->key_file, diag);
@@ -56,14 +58,16 @@ mg_err mg_tls_server_new(const struct mg_tls_server_options *options, struct mg_
         return err;
     }
     bool mutual = options->client_ca_file != NULL;
-    mbedtls_ssl_conf_authmode(&context->config, mutual ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
+    mbedtls_ssl_conf_authmode(&context->config,
+                              mutual ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
     *out_context = context;
     return MG_OK;
 }
 
-/* `insecure` is OPTIONAL and not NONE: the chain is looked at either way, which tells a full handshake from a resumed one. */
-mg_err mg_tls_client_new(const struct mg_tls_client_options *options, struct mg_tls_context **out_context,
-                         struct mg_diag *diag)
+/* `insecure` is OPTIONAL and not NONE: the chain is looked at either way, which tells a full
+ * handshake from a resumed one. */
+mg_err mg_tls_client_new(const struct mg_tls_client_options *options,
+                         struct mg_tls_context **out_context, struct mg_diag *diag)
 {
     struct mg_tls_context *context = context_new(false, options->only);
     mg_err err = MG_OK;
@@ -76,10 +80,10 @@ mg_err mg_tls_client_new(const struct mg_tls_client_options *options, struct mg_
         mg_tls_unref(context);
         return err;
     }
-    mbedtls_ssl_conf_authmode(&context->config,
-                              options->insecure ? MBEDTLS_SSL_VERIFY_OPTIONAL : MBEDTLS_SSL_VERIFY_REQUIRED);
-    mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(&context->config,
-                                                             MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED);
+    mbedtls_ssl_conf_authmode(&context->config, options->insecure ? MBEDTLS_SSL_VERIFY_OPTIONAL
+                                                                  : MBEDTLS_SSL_VERIFY_REQUIRED);
+    mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(
+        &context->config, MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED);
     *out_context = context;
     return MG_OK;
 }
@@ -160,19 +164,23 @@ static struct mg_tls_context *context_new(bool is_server, enum mg_tls_version on
     mbedtls_ssl_ticket_init(&context->tickets);
 
     mbedtls_ssl_config *config = &context->config;
-    if (mbedtls_ssl_config_defaults(config, is_server ? MBEDTLS_SSL_IS_SERVER : MBEDTLS_SSL_IS_CLIENT,
+    if (mbedtls_ssl_config_defaults(config,
+                                    is_server ? MBEDTLS_SSL_IS_SERVER : MBEDTLS_SSL_IS_CLIENT,
                                     MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT) != 0)
         abort();
     mbedtls_ssl_conf_rng(config, mg_tls_random, NULL);
     mbedtls_ssl_conf_ciphersuites(config, ciphersuites);
-    mbedtls_ssl_conf_min_tls_version(config, only == MG_TLS_1_3 ? MBEDTLS_SSL_VERSION_TLS1_3 : MBEDTLS_SSL_VERSION_TLS1_2);
-    mbedtls_ssl_conf_max_tls_version(config, only == MG_TLS_1_2 ? MBEDTLS_SSL_VERSION_TLS1_2 : MBEDTLS_SSL_VERSION_TLS1_3);
+    mbedtls_ssl_conf_min_tls_version(config, only == MG_TLS_1_3 ? MBEDTLS_SSL_VERSION_TLS1_3
+                                                                : MBEDTLS_SSL_VERSION_TLS1_2);
+    mbedtls_ssl_conf_max_tls_version(config, only == MG_TLS_1_2 ? MBEDTLS_SSL_VERSION_TLS1_2
+                                                                : MBEDTLS_SSL_VERSION_TLS1_3);
     if (mbedtls_ssl_conf_alpn_protocols(config, alpn) != 0)
         abort();
     return context;
 }
 
-static mg_err load_own(struct mg_tls_context *context, const char *cert_file, const char *key_file, struct mg_diag *diag)
+static mg_err load_own(struct mg_tls_context *context, const char *cert_file, const char *key_file,
+                       struct mg_diag *diag)
 {
     int code = mbedtls_x509_crt_parse_file(&context->certs, cert_file);
     if (code != 0)
@@ -183,7 +191,8 @@ static mg_err load_own(struct mg_tls_context *context, const char *cert_file, co
     if (code != 0)
         return complain(diag, key_file, code);
     if (mbedtls_pk_check_pair(&context->certs.pk, &context->key, mg_tls_random, NULL) != 0)
-        return mg_diag_set(diag, MG_E_CONFIG, key_file, 0, "this is not the key of the certificate in %s", cert_file);
+        return mg_diag_set(diag, MG_E_CONFIG, key_file, 0,
+                           "this is not the key of the certificate in %s", cert_file);
     code = mbedtls_ssl_conf_own_cert(&context->config, &context->certs, &context->key);
     if (code != 0)
         return complain(diag, cert_file, code);
@@ -196,7 +205,8 @@ static mg_err load_trust(struct mg_tls_context *context, const char *path, struc
 {
     struct stat file;
     if (stat(path, &file) != 0)
-        return mg_diag_set(diag, MG_E_CONFIG, path, 0, "cannot read the CA certificates: %s", strerror(errno));
+        return mg_diag_set(diag, MG_E_CONFIG, path, 0, "cannot read the CA certificates: %s",
+                           strerror(errno));
     uint64_t stamp = (uint64_t)file.st_mtim.tv_sec * 1000000007u ^ (uint64_t)file.st_mtim.tv_nsec ^
                      (uint64_t)file.st_size << 40 ^ (uint64_t)file.st_ino << 20;
     int code = 0;
@@ -218,7 +228,7 @@ static mg_err load_trust(struct mg_tls_context *context, const char *path, struc
     bool empty = trust->certs.version == 0;
     pthread_mutex_unlock(&trust_lock);
 
-    if (code < 0 || empty)                       /* positive: so many of them are of a kind we do not know */
+    if (code < 0 || empty) /* positive: so many of them are of a kind we do not know */
         return complain(diag, path, code);
     mbedtls_ssl_conf_ca_chain(&context->config, &trust->certs, NULL);
     return MG_OK;
@@ -245,11 +255,12 @@ static void trust_unref(struct mg_tls_trust *trust)
 
 static mg_err setup_tickets(struct mg_tls_context *context, struct mg_diag *diag)
 {
-    int code = mbedtls_ssl_ticket_setup(&context->tickets, mg_tls_random, NULL, MBEDTLS_CIPHER_AES_256_GCM,
-                                        TICKET_LIFETIME_S);
+    int code = mbedtls_ssl_ticket_setup(&context->tickets, mg_tls_random, NULL,
+                                        MBEDTLS_CIPHER_AES_256_GCM, TICKET_LIFETIME_S);
     if (code != 0)
         return complain(diag, "session tickets", code);
-    mbedtls_ssl_conf_session_tickets_cb(&context->config, mg_tls_ticket_write, mg_tls_ticket_parse, &context->tickets);
+    mbedtls_ssl_conf_session_tickets_cb(&context->config, mg_tls_ticket_write, mg_tls_ticket_parse,
+                                        &context->tickets);
     return MG_OK;
 }
 

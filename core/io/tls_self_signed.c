@@ -21,7 +21,8 @@ static int describe(mbedtls_x509write_cert *cert, mbedtls_pk_context *key, const
 static int set_validity(mbedtls_x509write_cert *cert);
 static int set_host(mbedtls_x509write_cert *cert, const char *host);
 
-mg_err mg_tls_self_signed(const char *host, const char *cert_path, const char *key_path, struct mg_diag *diag)
+mg_err mg_tls_self_signed(const char *host, const char *cert_path, const char *key_path,
+                          struct mg_diag *diag)
 {
     unsigned char pem[PEM_BYTES] = {0};
     mbedtls_pk_context key;
@@ -45,7 +46,8 @@ mg_err mg_tls_self_signed(const char *host, const char *cert_path, const char *k
     if (code != 0) {
         char text[160];
         mbedtls_strerror(code, text, sizeof(text));
-        err = mg_diag_set(diag, MG_E_SYSTEM, cert_path, 0, "cannot make a certificate for %s: %s", host, text);
+        err = mg_diag_set(diag, MG_E_SYSTEM, cert_path, 0, "cannot make a certificate for %s: %s",
+                          host, text);
     }
     mg_wipe(pem, sizeof(pem));
     mbedtls_x509write_crt_free(&cert);
@@ -65,7 +67,8 @@ mg_err mg_tls_write_file(const char *path, unsigned mode, mg_view bytes, struct 
     bool written = fchmod(fd, mode) == 0 && write(fd, bytes.ptr, bytes.len) == (ssize_t)bytes.len;
     int saved_errno = errno;
     if (close(fd) != 0 || !written || rename(temporary, path) != 0) {
-        mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot write: %s", strerror(written ? errno : saved_errno));
+        mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot write: %s",
+                    strerror(written ? errno : saved_errno));
         unlink(temporary);
         return MG_E_SYSTEM;
     }
@@ -87,7 +90,7 @@ static int describe(mbedtls_x509write_cert *cert, mbedtls_pk_context *key, const
     int code = mg_tls_random(NULL, serial, sizeof(serial));
     if (code != 0)
         return code;
-    serial[0] = (unsigned char)((serial[0] & 0x7f) | 0x40);     /* positive and of full length */
+    serial[0] = (unsigned char)((serial[0] & 0x7f) | 0x40); /* positive and of full length */
     snprintf(name, sizeof(name), "CN=%.200s,O=Moongate", host);
 
     mbedtls_x509write_crt_set_version(cert, MBEDTLS_X509_CRT_VERSION_3);
@@ -96,7 +99,8 @@ static int describe(mbedtls_x509write_cert *cert, mbedtls_pk_context *key, const
     mbedtls_x509write_crt_set_issuer_key(cert, key);
     if ((code = mbedtls_x509write_crt_set_serial_raw(cert, serial, sizeof(serial))) != 0 ||
         (code = mbedtls_x509write_crt_set_subject_name(cert, name)) != 0 ||
-        (code = mbedtls_x509write_crt_set_issuer_name(cert, name)) != 0 || (code = set_validity(cert)) != 0 ||
+        (code = mbedtls_x509write_crt_set_issuer_name(cert, name)) != 0 ||
+        (code = set_validity(cert)) != 0 ||
         (code = mbedtls_x509write_crt_set_basic_constraints(cert, 1, 0)) != 0 ||
         (code = mbedtls_x509write_crt_set_subject_key_identifier(cert)) != 0 ||
         (code = mbedtls_x509write_crt_set_authority_key_identifier(cert)) != 0 ||
@@ -123,7 +127,9 @@ static int set_host(mbedtls_x509write_cert *cert, const char *host)
     mbedtls_x509_san_list names = {.node.type = MBEDTLS_X509_SAN_DNS_NAME};
     names.node.san.unstructured_name.p = (unsigned char *)(uintptr_t)host;
     names.node.san.unstructured_name.len = strlen(host);
-    size_t len = inet_pton(AF_INET, host, address) == 1 ? 4 : inet_pton(AF_INET6, host, address) == 1 ? 16 : 0;
+    size_t len = inet_pton(AF_INET, host, address) == 1    ? 4
+                 : inet_pton(AF_INET6, host, address) == 1 ? 16
+                                                           : 0;
     if (len > 0) {
         names.node.type = MBEDTLS_X509_SAN_IP_ADDRESS;
         names.node.san.unstructured_name.p = address;

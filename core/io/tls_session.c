@@ -9,16 +9,16 @@ enum { SESSION_BYTES = 16384 };
 
 struct mg_tls {
     mbedtls_ssl_context ssl;
-    struct mg_tls_context *context;    /* ref held */
-    const struct mg_tls_io *io;        /* borrowed, static */
-    void *arg;               /* borrowed; the io's */
-    char *cache_key;         /* owned; NULL for servers */
+    struct mg_tls_context *context; /* ref held */
+    const struct mg_tls_io *io;     /* borrowed, static */
+    void *arg;                      /* borrowed; the io's */
+    char *cache_key;                /* owned; NULL for servers */
     size_t cache_key_len;
-    bool offered;            /* the client has a session to resume */
-    bool full;               /* a certificate was looked at: not resumed */
-    bool resumed;            /* server: a ticket was accepted */
-    bool done;               /* the handshake is */
-    bool starved;            /* the library asked for bytes and there were none */
+    bool offered; /* the client has a session to resume */
+    bool full;    /* a certificate was looked at: not resumed */
+    bool resumed; /* server: a ticket was accepted */
+    bool done;    /* the handshake is */
+    bool starved; /* the library asked for bytes and there were none */
     char reason[128];
 };
 
@@ -31,7 +31,8 @@ static mg_err explain(struct mg_tls *tls, int code);
 static const char *verify_text(uint32_t flags);
 static const char *alert_text(int alert);
 
-static _Thread_local struct mg_tls *shaking;     /* the server session whose handshake this thread drives */
+static _Thread_local struct mg_tls
+    *shaking; /* the server session whose handshake this thread drives */
 
 struct mg_tls *mg_tls_new(struct mg_tls_context *context, const char *name, mg_view session_key,
                           const struct mg_tls_io *io, void *arg)
@@ -45,7 +46,7 @@ struct mg_tls *mg_tls_new(struct mg_tls_context *context, const char *name, mg_v
     if (code == 0 && name)
         code = mbedtls_ssl_set_hostname(&tls->ssl, name);
     if (code != 0) {
-        (void)explain(tls, code);                /* mg_tls_handshake() reports it */
+        (void)explain(tls, code); /* mg_tls_handshake() reports it */
         return tls;
     }
     mbedtls_ssl_set_bio(&tls->ssl, tls, bio_send, bio_recv, NULL);
@@ -56,7 +57,8 @@ struct mg_tls *mg_tls_new(struct mg_tls_context *context, const char *name, mg_v
         memcpy(tls->cache_key, &context->id, sizeof(context->id));
         memcpy(tls->cache_key + sizeof(context->id), name, strlen(name) + 1);
         if (session_key.len)
-            memcpy(tls->cache_key + tls->cache_key_len - session_key.len, session_key.ptr, session_key.len);
+            memcpy(tls->cache_key + tls->cache_key_len - session_key.len, session_key.ptr,
+                   session_key.len);
         offer_session(tls);
     }
     return tls;
@@ -83,11 +85,12 @@ mg_err mg_tls_handshake(struct mg_tls *tls)
         return MG_E_AGAIN;
     if (code == 0) {
         tls->done = true;
-        if (tls->cache_key && mbedtls_ssl_get_version_number(&tls->ssl) == MBEDTLS_SSL_VERSION_TLS1_2)
+        if (tls->cache_key &&
+            mbedtls_ssl_get_version_number(&tls->ssl) == MBEDTLS_SSL_VERSION_TLS1_2)
             keep_session(tls);
         return MG_OK;
     }
-    if (tls->offered)                            /* it may be the session's fault: not twice */
+    if (tls->offered) /* it may be the session's fault: not twice */
         mg_tls_cache_drop(mg_view_of(tls->cache_key, tls->cache_key_len));
     return explain(tls, code);
 }
@@ -108,7 +111,7 @@ mg_err mg_tls_read(struct mg_tls *tls, char *out, size_t size, size_t *out_len)
         if (code == MBEDTLS_ERR_SSL_WANT_READ) {
             if (tls->starved)
                 return MG_E_AGAIN;
-            continue;                            /* it has a message of the handshake to look at first */
+            continue; /* it has a message of the handshake to look at first */
         }
         if (code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY || code == 0)
             return MG_E_CLOSED;
@@ -147,13 +150,14 @@ const char *mg_tls_version_name(const struct mg_tls *tls)
     return tls->done ? mbedtls_ssl_get_version(&tls->ssl) : "";
 }
 
-int mg_tls_ticket_write(void *tickets, const mbedtls_ssl_session *session, unsigned char *start, const unsigned char *end,
-                        size_t *out_len, uint32_t *out_lifetime)
+int mg_tls_ticket_write(void *tickets, const mbedtls_ssl_session *session, unsigned char *start,
+                        const unsigned char *end, size_t *out_len, uint32_t *out_lifetime)
 {
     return mbedtls_ssl_ticket_write(tickets, session, start, end, out_len, out_lifetime);
 }
 
-int mg_tls_ticket_parse(void *tickets, mbedtls_ssl_session *session, unsigned char *bytes, size_t len)
+int mg_tls_ticket_parse(void *tickets, mbedtls_ssl_session *session, unsigned char *bytes,
+                        size_t len)
 {
     int code = mbedtls_ssl_ticket_parse(tickets, session, bytes, len);
     if (code == 0 && shaking)
@@ -169,8 +173,9 @@ static void offer_session(struct mg_tls *tls)
     mbedtls_ssl_session_init(&session);
     if (mg_tls_cache_get(mg_view_of(tls->cache_key, tls->cache_key_len), &saved)) {
         mg_view bytes = mg_buf_view(&saved);
-        tls->offered = mbedtls_ssl_session_load(&session, (const unsigned char *)bytes.ptr, bytes.len) == 0 &&
-                       mbedtls_ssl_set_session(&tls->ssl, &session) == 0;
+        tls->offered =
+            mbedtls_ssl_session_load(&session, (const unsigned char *)bytes.ptr, bytes.len) == 0 &&
+            mbedtls_ssl_set_session(&tls->ssl, &session) == 0;
         mg_wipe(saved.ptr, saved.cap);
     }
     mbedtls_ssl_session_free(&session);
@@ -189,7 +194,8 @@ static void keep_session(struct mg_tls *tls)
         mbedtls_ssl_session_save(&session, NULL, 0, &len) == MBEDTLS_ERR_SSL_BUFFER_TOO_SMALL &&
         mg_buf_reserve(&saved, len) == MG_OK &&
         mbedtls_ssl_session_save(&session, (unsigned char *)saved.ptr, len, &len) == 0) {
-        mg_tls_cache_put(mg_view_of(tls->cache_key, tls->cache_key_len), mg_view_of(saved.ptr, len));
+        mg_tls_cache_put(mg_view_of(tls->cache_key, tls->cache_key_len),
+                         mg_view_of(saved.ptr, len));
         mg_wipe(saved.ptr, len);
     }
     mbedtls_ssl_session_free(&session);

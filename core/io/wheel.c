@@ -20,14 +20,15 @@ void mg_wheel_init(struct mg_wheel *wheel, uint64_t now_us)
     wheel->armed = 0;
 }
 
-void mg_wheel_start(struct mg_wheel *wheel, struct mg_timer *timer, uint64_t now_us, uint64_t due_us, mg_timer_cb cb)
+void mg_wheel_start(struct mg_wheel *wheel, struct mg_timer *timer, uint64_t now_us,
+                    uint64_t due_us, mg_timer_cb cb)
 {
     catch_up(wheel, now_us / MG_WHEEL_SLOT_US);
     bool armed = mg_timer_armed(timer);
     timer->due_us = due_us ? due_us : 1;
     timer->cb = cb;
     if (armed && timer->due_us >= timer->tick * MG_WHEEL_SLOT_US)
-        return;                                  /* its slot comes first and queues it again */
+        return; /* its slot comes first and queues it again */
     if (armed)
         mg_list_remove(&timer->link);
     else
@@ -74,7 +75,8 @@ uint64_t mg_wheel_next_us(const struct mg_wheel *wheel)
     return distance ? (wheel->tick + distance) * MG_WHEEL_SLOT_US : UINT64_MAX;
 }
 
-/* The wheel's time stands still while nothing is due; a timer queued from an old time would not reach far enough. */
+/* The wheel's time stands still while nothing is due; a timer queued from an old time would not
+ * reach far enough. */
 static void catch_up(struct mg_wheel *wheel, uint64_t tick)
 {
     if (tick <= wheel->tick)
@@ -95,7 +97,8 @@ static void queue(struct mg_wheel *wheel, struct mg_timer *timer)
     wheel->busy[slot / 64] |= UINT64_C(1) << (slot % 64);
 }
 
-/* Moves what stands in the slots up to until_tick to out, in their order, and makes it the wheel's time. */
+/* Moves what stands in the slots up to until_tick to out, in their order, and makes it the wheel's
+ * time. */
 static void take_slots(struct mg_wheel *wheel, uint64_t until_tick, struct mg_list *out)
 {
     uint64_t start = wheel->tick;

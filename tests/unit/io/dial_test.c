@@ -56,7 +56,8 @@ struct hole {
 
 static void hole_open(struct hole *hole)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)listener.port)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)listener.port)};
     CHECK_INT(inet_pton(AF_INET, "127.0.0.2", &address.sin_addr), 1);
     hole->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK_INT(bind(hole->fd, (struct sockaddr *)&address, sizeof(address)), 0);
@@ -92,7 +93,8 @@ TEST(a_literal_address_is_connected_and_marked)
     UNTIL(client.got.len == 4);
 
     const struct mg_dial_marks *marks = &dialled.op.marks;
-    CHECK(marks->start_us && marks->start_us <= marks->dns_us && marks->dns_us <= marks->connect_us && !marks->tls_us);
+    CHECK(marks->start_us && marks->start_us <= marks->dns_us &&
+          marks->dns_us <= marks->connect_us && !marks->tls_us);
     CHECK_STR(dialled.op.address, want);
     end_fini(&client);
     end_fini(&server);
@@ -260,7 +262,8 @@ static const struct mg_proxy *proxy(void)
 
 static void dial_proxy(struct dialled *dialled, struct mg_endpoint *endpoint)
 {
-    *endpoint = (struct mg_endpoint){.host = "origin.example", .port = 443, .key = "k", .proxy = proxy()};
+    *endpoint =
+        (struct mg_endpoint){.host = "origin.example", .port = 443, .key = "k", .proxy = proxy()};
     world_accept_into(&server);
     dial(dialled, endpoint, 5000);
     UNTIL(server.stream && mg_view_ends(mg_buf_view(&server.got), MG_VIEW("\r\n\r\n")));
@@ -273,8 +276,9 @@ TEST(a_proxy_is_asked_for_a_tunnel)
     mg_view answer = MG_VIEW("HTTP/1.1 200 Connection established\r\n\r\n");
     world_begin();
     dial_proxy(&dialled, &endpoint);
-    CHECK_VIEW(mg_buf_view(&server.got), MG_VIEW("CONNECT origin.example:443 HTTP/1.1\r\nHost: origin.example:443\r\n"
-                                                 "Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n\r\n"));
+    CHECK_VIEW(mg_buf_view(&server.got),
+               MG_VIEW("CONNECT origin.example:443 HTTP/1.1\r\nHost: origin.example:443\r\n"
+                       "Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n\r\n"));
 
     for (size_t i = 0; i < answer.len; i++) {
         mg_view byte = mg_view_of(answer.ptr + i, 1);
@@ -343,7 +347,8 @@ TEST(a_silent_proxy_ends_at_the_deadline)
 {
     struct dialled dialled;
     world_begin();
-    struct mg_endpoint endpoint = {.host = "origin.example", .port = 443, .key = "k", .proxy = proxy()};
+    struct mg_endpoint endpoint = {
+        .host = "origin.example", .port = 443, .key = "k", .proxy = proxy()};
     world_accept_into(&server);
 
     dial(&dialled, &endpoint, 100);

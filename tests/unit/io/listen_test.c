@@ -132,7 +132,8 @@ TEST(what_waits_in_the_backlog_is_accepted_before_it_stops)
     CHECK(server.stream);
     CHECK(!stopped);
     UNTIL(stopped);
-    CHECK(connect(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&address, sizeof(address)) != 0);
+    CHECK(connect(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&address,
+                  sizeof(address)) != 0);
 
     CHECK_INT(write(fd, "hi", 2), 2);
     UNTIL(server.got.len == 2);

@@ -152,7 +152,7 @@ TEST(a_stream_that_dies_between_the_get_and_its_answer_is_replaced)
     mg_stream_set_ops(server.stream, NULL, NULL);
     mg_stream_reset(server.stream);
     end_closed(&server, MG_OK);
-    mg_loop_defer_cancel(&second.op.answer);     /* the answer is late by a turn */
+    mg_loop_defer_cancel(&second.op.answer); /* the answer is late by a turn */
     UNTIL(second.answers && other.stream);
 
     CHECK_OK(second.result);

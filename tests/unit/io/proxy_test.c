@@ -108,7 +108,8 @@ TEST(no_proxy_excludes_names_below_names_and_ports)
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
         setenv("NO_PROXY", rows[i].list, 1);
         if (mg_proxy_from_env(true, rows[i].host, rows[i].port, &proxy) == rows[i].direct)
-            check_failed(__FILE__, __LINE__, "NO_PROXY=%s for %s:%d", rows[i].list, rows[i].host, rows[i].port);
+            check_failed(__FILE__, __LINE__, "NO_PROXY=%s for %s:%d", rows[i].list, rows[i].host,
+                         rows[i].port);
     }
     clear_env();
 }
@@ -116,13 +117,16 @@ TEST(no_proxy_excludes_names_below_names_and_ports)
 TEST(the_request_names_the_origin_and_carries_the_password)
 {
     char out[MG_PROXY_REQUEST_BYTES];
-    struct mg_proxy plain = {.host = "p", .port = 1}, secret = {.host = "p", .port = 1, .auth = "Aladdin:open sesame"};
+    struct mg_proxy plain = {.host = "p", .port = 1},
+                    secret = {.host = "p", .port = 1, .auth = "Aladdin:open sesame"};
 
     size_t length = mg_proxy_request(&plain, "api.example", 443, out);
-    CHECK_VIEW(mg_view_of(out, length), MG_VIEW("CONNECT api.example:443 HTTP/1.1\r\nHost: api.example:443\r\n\r\n"));
+    CHECK_VIEW(mg_view_of(out, length),
+               MG_VIEW("CONNECT api.example:443 HTTP/1.1\r\nHost: api.example:443\r\n\r\n"));
     length = mg_proxy_request(&secret, "2001:db8::1", 443, out);
-    CHECK_VIEW(mg_view_of(out, length), MG_VIEW("CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n"
-                                                "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"));
+    CHECK_VIEW(mg_view_of(out, length),
+               MG_VIEW("CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n"
+                       "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"));
     memset(secret.auth, 'x', sizeof(secret.auth) - 1);
     char host[256];
     memset(host, 'h', sizeof(host) - 1);
@@ -155,7 +159,8 @@ TEST(answers_are_understood_at_every_cut)
         for (size_t cut = 0; cut < answer.len && cut < head + 3; cut++) {
             int partly = mg_proxy_answer(mg_view_head(answer, cut));
             if (partly != MG_PROXY_MORE && partly != rows[i].want)
-                check_failed(__FILE__, __LINE__, "%s cut at %zu is %d", rows[i].answer, cut, partly);
+                check_failed(__FILE__, __LINE__, "%s cut at %zu is %d", rows[i].answer, cut,
+                             partly);
         }
         CHECK_INT(mg_proxy_answer(answer), rows[i].want);
     }

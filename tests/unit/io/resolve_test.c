@@ -42,7 +42,8 @@ TEST(literal_addresses_answer_without_a_lookup_but_not_inline)
 {
     static const struct {
         const char *host, *want;
-    } rows[] = {{"192.0.2.7", "192.0.2.7:443"}, {"2001:db8::1", "[2001:db8::1]:443"}, {"::1", "[::1]:443"}};
+    } rows[] = {
+        {"192.0.2.7", "192.0.2.7:443"}, {"2001:db8::1", "[2001:db8::1]:443"}, {"::1", "[::1]:443"}};
     begin();
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
         struct asked asked;
@@ -206,6 +207,46 @@ TEST(an_answer_older_than_five_minutes_is_not_given)
 
     CHECK_OK(again.result);
     mg_clock_fake(0);
+    mg_loop_fini(&loop);
+}
+
+TEST(the_cache_is_bounded)
+{
+    enum { ASKED = MG_MAX_DNS_ENTRIES + 300 };
+    static struct asked asked[ASKED];
+    begin();
+    /* The old forms of addresses are no literals to us, but getaddrinfo() answers them without
+     * asking anybody. */
+    for (int i = 0; i < ASKED; i++) {
+        char host[32];
+        snprintf(host, sizeof(host), "127.0.%d", i + 1);
+        ask(&asked[i], host);
+    }
+    for (int i = 0; i < ASKED; i++)
+        UNTIL(asked[i].answers);
+
+    CHECK_OK(asked[ASKED - 1].result);
+    CHECK(mg_resolve_cached() <= MG_MAX_DNS_ENTRIES);
+    CHECK(mg_resolve_cached() > MG_MAX_DNS_ENTRIES / 2);
+    mg_resolve_override(NULL, NULL, 0);
+    CHECK_INT(mg_resolve_cached(), 0);
+    mg_loop_fini(&loop);
+}
+
+TEST(no_more_addresses_are_kept_than_the_limit)
+{
+    const char *addresses[MG_MAX_DNS_ADDRESSES + 4];
+    struct asked asked;
+    begin();
+    for (size_t i = 0; i < MG_COUNT(addresses); i++)
+        addresses[i] = "192.0.2.1";
+    mg_resolve_override("many.example", addresses, (int)MG_COUNT(addresses));
+
+    ask(&asked, "many.example");
+    UNTIL(asked.answers);
+
+    CHECK_INT(asked.op.addresses.count, MG_MAX_DNS_ADDRESSES);
+    mg_resolve_override(NULL, NULL, 0);
     mg_loop_fini(&loop);
 }
 

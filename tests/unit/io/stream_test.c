@@ -388,6 +388,28 @@ TEST(a_failed_write_closes_the_stream_later)
     finish();
 }
 
+TEST(writing_to_a_peer_that_left_does_not_end_the_process)
+{
+    static char block[100000];
+    mg_view part = mg_view_of(block, sizeof(block));
+    world_begin();
+    int fd = world_raw_peer(&server, 0);
+    mg_stream_read(server.stream, false);
+    CHECK_INT(write(fd, "unread", 6), 6);
+    mg_loop_turn(&loop, 100);
+    struct linger linger = {.l_onoff = 1};
+    CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+    close(fd);
+
+    for (int i = 0; i < 10; i++)
+        (void)!mg_stream_write(server.stream, &part, 1);
+    UNTIL(server.closed);
+
+    CHECK_INT(server.why, MG_E_CLOSED);
+    end_fini(&server);
+    world_end();
+}
+
 TEST(a_refused_connection_says_so)
 {
     world_begin();

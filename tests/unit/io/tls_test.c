@@ -11,7 +11,8 @@
 
 static struct end client, server;
 static char dir[] = "/tmp/mg-tls-XXXXXX";
-static char cert_file[64], key_file[64], other_cert[64], other_key[64], expired_cert[64], expired_key[64];
+static char cert_file[64], key_file[64], other_cert[64], other_key[64], expired_cert[64],
+    expired_key[64];
 
 /* One key and certificate for all tests: making them is most of the time they would take. */
 __attribute__((constructor)) static void make_files(void)
@@ -32,7 +33,8 @@ __attribute__((constructor)) static void make_files(void)
 
 __attribute__((destructor)) static void remove_files(void)
 {
-    const char *const files[] = {cert_file, key_file, other_cert, other_key, expired_cert, expired_key};
+    const char *const files[] = {cert_file, key_file,     other_cert,
+                                 other_key, expired_cert, expired_key};
     for (size_t i = 0; i < MG_COUNT(files); i++)
         unlink(files[i]);
     rmdir(dir);
@@ -149,9 +151,11 @@ TEST(certificates_that_prove_nothing_are_refused)
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
         for (int only = MG_TLS_1_2; only <= MG_TLS_1_3; only++) {
             world_begin();
-            server_tls = serve((struct mg_tls_server_options){
-                .cert_file = rows[i].cert, .key_file = rows[i].key, .only = (enum mg_tls_version)only});
-            struct mg_tls_context *tls = trust((struct mg_tls_client_options){.ca_file = rows[i].ca});
+            server_tls = serve((struct mg_tls_server_options){.cert_file = rows[i].cert,
+                                                              .key_file = rows[i].key,
+                                                              .only = (enum mg_tls_version)only});
+            struct mg_tls_context *tls =
+                trust((struct mg_tls_client_options){.ca_file = rows[i].ca});
 
             shake(tls, rows[i].name);
             UNTIL(client.closed && server.closed);
@@ -191,7 +195,8 @@ TEST(an_expired_certificate_is_refused)
 {
     write_expired();
     world_begin();
-    server_tls = serve((struct mg_tls_server_options){.cert_file = expired_cert, .key_file = expired_key});
+    server_tls =
+        serve((struct mg_tls_server_options){.cert_file = expired_cert, .key_file = expired_key});
     struct mg_tls_context *tls = trust((struct mg_tls_client_options){.ca_file = expired_cert});
     CHECK_INT(mg_tls_expires_s(server_tls), 1609459200);
 
@@ -239,7 +244,7 @@ TEST(a_server_that_wants_a_client_certificate_gets_one_or_refuses)
     const struct {
         const char *cert, *key;
         bool ok;
-        const char *reason;          /* of the server */
+        const char *reason; /* of the server */
     } rows[] = {
         {other_cert, other_key, true, ""},
         {cert_file, key_file, false, "certificate of an unknown CA"},
@@ -248,9 +253,10 @@ TEST(a_server_that_wants_a_client_certificate_gets_one_or_refuses)
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
         for (int only = MG_TLS_1_2; only <= MG_TLS_1_3; only++) {
             world_begin();
-            server_tls = serve((struct mg_tls_server_options){.client_ca_file = other_cert, .only = (enum mg_tls_version)only});
-            struct mg_tls_context *tls =
-                trust((struct mg_tls_client_options){.cert_file = rows[i].cert, .key_file = rows[i].key});
+            server_tls = serve((struct mg_tls_server_options){.client_ca_file = other_cert,
+                                                              .only = (enum mg_tls_version)only});
+            struct mg_tls_context *tls = trust(
+                (struct mg_tls_client_options){.cert_file = rows[i].cert, .key_file = rows[i].key});
 
             shake(tls, "server.example");
             UNTIL(rows[i].ok ? client.secured && server.secured : client.closed && server.closed);
@@ -563,7 +569,7 @@ TEST(a_broken_record_ends_the_stream)
 /* --- a wire that cuts the bytes of both directions anywhere --- */
 
 struct wire {
-    struct end near, far;    /* near: accepted from the client; far: towards the TLS server */
+    struct end near, far; /* near: accepted from the client; far: towards the TLS server */
     struct mg_defer work;
     unsigned seed;
     bool running;
@@ -610,7 +616,8 @@ TEST(thousands_of_random_cuts_change_nothing)
         block[i] = (char)(i * 7 % 251);
     for (unsigned seed = 1; seed <= 6; seed++) {
         world_begin();
-        server_tls = serve((struct mg_tls_server_options){.only = seed % 2 ? MG_TLS_1_3 : MG_TLS_1_2});
+        server_tls =
+            serve((struct mg_tls_server_options){.only = seed % 2 ? MG_TLS_1_3 : MG_TLS_1_2});
         struct mg_tls_context *tls = trust((struct mg_tls_client_options){0});
         CHECK_OK(mg_listen_start(&cutter, &loop, &spec, on_wire_fd, NULL, NULL));
         memset(&wire, 0, sizeof(wire));
@@ -649,6 +656,60 @@ TEST(thousands_of_random_cuts_change_nothing)
 
 /* --- contexts --- */
 
+struct crew {
+    pthread_t thread;
+    struct mg_tls_context *server, *client;
+    int shaken;
+};
+
+static void crew_secured(void *arg)
+{
+    ((struct crew *)arg)->shaken++;
+}
+
+/* Both sides on a loop of this thread, with the contexts of all threads. */
+static void *crew_run(void *arg)
+{
+    static const struct mg_stream_ops ops = {.on_secure = crew_secured};
+    struct crew *crew = arg;
+    struct mg_loop mine;
+    mg_loop_init(&mine);
+    for (int i = 0; i < 10; i++) {
+        int pair[2], before = crew->shaken;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
+            break;
+        struct mg_stream *far = mg_stream_accept(&mine, pair[0], crew->server, &ops, crew);
+        struct mg_stream *near = mg_stream_accept(&mine, pair[1], NULL, &ops, crew);
+        mg_stream_secure(near, crew->client, "server.example", MG_VIEW("shared"));
+        while (crew->shaken < before + 2)
+            mg_loop_turn(&mine, 100);
+        mg_stream_discard(near);
+        mg_stream_discard(far);
+    }
+    mg_loop_fini(&mine);
+    return NULL;
+}
+
+TEST(threads_share_contexts_and_sessions)
+{
+    struct crew crews[4] = {0};
+    mg_tls_cache_clear();
+    struct mg_tls_context *for_servers = serve((struct mg_tls_server_options){0});
+    struct mg_tls_context *for_clients = trust((struct mg_tls_client_options){0});
+    for (size_t i = 0; i < MG_COUNT(crews); i++) {
+        crews[i].server = for_servers;
+        crews[i].client = for_clients;
+        CHECK_INT(pthread_create(&crews[i].thread, NULL, crew_run, &crews[i]), 0);
+    }
+    for (size_t i = 0; i < MG_COUNT(crews); i++) {
+        pthread_join(crews[i].thread, NULL);
+        CHECK_INT(crews[i].shaken, 20);
+    }
+    mg_tls_unref(for_servers);
+    mg_tls_unref(for_clients);
+    mg_tls_cache_clear();
+}
+
 TEST(files_that_do_not_serve_are_refused_with_a_sentence)
 {
     const struct {
@@ -663,14 +724,16 @@ TEST(files_that_do_not_serve_are_refused_with_a_sentence)
         {cert_file, key_file, key_file, "not usable"},
     };
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
-        struct mg_tls_server_options options = {
-            .cert_file = rows[i].cert, .key_file = rows[i].key, .client_ca_file = rows[i].client_ca};
+        struct mg_tls_server_options options = {.cert_file = rows[i].cert,
+                                                .key_file = rows[i].key,
+                                                .client_ca_file = rows[i].client_ca};
         struct mg_tls_context *context = NULL;
         struct mg_diag diag = {0};
         CHECK_INT(mg_tls_server_new(&options, &context, &diag), MG_E_CONFIG);
         CHECK(!context);
         CHECK(diag.file[0] == '/');
-        if (mg_view_search(mg_view_cstr(diag.text), mg_view_cstr(rows[i].says)) == strlen(diag.text))
+        if (mg_view_search(mg_view_cstr(diag.text), mg_view_cstr(rows[i].says)) ==
+            strlen(diag.text))
             check_failed(__FILE__, __LINE__, "row %zu says %s", i, diag.text);
     }
 }
@@ -698,7 +761,8 @@ TEST(a_connection_keeps_its_context_over_a_reload)
     shaken(tls);
 
     mg_tls_unref(server_tls);
-    server_tls = serve((struct mg_tls_server_options){.cert_file = other_cert, .key_file = other_key});
+    server_tls =
+        serve((struct mg_tls_server_options){.cert_file = other_cert, .key_file = other_key});
     talk();
 
     struct end late, late_server;
@@ -755,7 +819,8 @@ TEST(a_dial_returns_a_stream_that_has_shaken_hands)
     server_tls = serve((struct mg_tls_server_options){0});
     struct mg_tls_context *tls = trust((struct mg_tls_client_options){0});
     mg_resolve_override("server.example", here, 1);
-    struct mg_endpoint endpoint = {.host = "server.example", .port = listener.port, .tls = tls, .key = "k"};
+    struct mg_endpoint endpoint = {
+        .host = "server.example", .port = listener.port, .tls = tls, .key = "k"};
     world_accept_into(&server);
     end_init(&client);
     answers = 0;
@@ -778,7 +843,11 @@ TEST(a_dial_that_fails_its_handshake_says_why)
     world_begin();
     server_tls = serve((struct mg_tls_server_options){0});
     struct mg_tls_context *tls = trust((struct mg_tls_client_options){0});
-    struct mg_endpoint endpoint = {.host = "127.0.0.1", .port = listener.port, .tls = tls, .key = "k", .name = "wrong.example"};
+    struct mg_endpoint endpoint = {.host = "127.0.0.1",
+                                   .port = listener.port,
+                                   .tls = tls,
+                                   .key = "k",
+                                   .name = "wrong.example"};
     world_accept_into(&server);
     answers = 0;
 
@@ -797,7 +866,11 @@ TEST(a_server_that_never_answers_the_handshake_ends_at_the_deadline)
     struct mg_dial op;
     world_begin();
     struct mg_tls_context *tls = trust((struct mg_tls_client_options){0});
-    struct mg_endpoint endpoint = {.host = "127.0.0.1", .port = listener.port, .tls = tls, .key = "k", .name = "server.example"};
+    struct mg_endpoint endpoint = {.host = "127.0.0.1",
+                                   .port = listener.port,
+                                   .tls = tls,
+                                   .key = "k",
+                                   .name = "server.example"};
     world_accept_into(&server);
     answers = 0;
 
@@ -810,11 +883,69 @@ TEST(a_server_that_never_answers_the_handshake_ends_at_the_deadline)
     world_end();
 }
 
-TEST(a_hundred_handshakes_at_once_all_succeed)
+/* `server` plays the proxy: it answers CONNECT and then passes bytes on to the TLS server. */
+TEST(tls_goes_through_a_proxy)
+{
+    struct mg_dial op;
+    struct mg_listener front;
+    struct mg_listen_spec spec = {.host = "127.0.0.1"};
+    mg_view established = MG_VIEW("HTTP/1.1 200 Connection established\r\n\r\n");
+    world_begin();
+    server_tls = serve((struct mg_tls_server_options){0});
+    struct mg_tls_context *tls = trust((struct mg_tls_client_options){0});
+    CHECK_OK(mg_listen_start(&front, &loop, &spec, on_wire_fd, NULL, NULL));
+    struct mg_proxy proxy = {.host = "127.0.0.1", .port = front.port};
+    struct mg_endpoint endpoint = {
+        .host = "server.example", .port = 443, .tls = tls, .key = "k", .proxy = &proxy};
+    memset(&wire, 0, sizeof(wire));
+    end_init(&wire.near);
+    end_init(&wire.far);
+    wire.seed = 7;
+    wire.running = true;
+    world_accept_into(&server);
+    end_init(&client);
+    answers = 0;
+
+    mg_dial_start(&op, &loop, &endpoint, 5000, on_dialled);
+    UNTIL(mg_view_ends(mg_buf_view(&wire.near.got), MG_VIEW("\r\n\r\n")));
+    CHECK(mg_view_starts(mg_buf_view(&wire.near.got), MG_VIEW("CONNECT server.example:443 ")));
+    mg_buf_clear(&wire.near.got);
+    CHECK_OK(mg_stream_write(wire.near.stream, &established, 1));
+    mg_loop_defer(&loop, &wire.work, on_wire);
+    UNTIL(answers && server.secured);
+
+    CHECK_OK(result);
+    client.stream = op.stream;
+    mg_stream_set_ops(client.stream, &end_ops, &client);
+    talk();
+    wire.running = false;
+    hang_up();
+    UNTIL(mg_list_empty(&wire.work.link));
+    end_fini(&wire.near);
+    end_fini(&wire.far);
+    mg_listen_stop(&front, world_stopped);
+    UNTIL(stopped);
+    stopped = false;
+    mg_tls_unref(tls);
+    world_end();
+    mg_tls_cache_clear();
+}
+
+static int turns;
+
+static void count_turn(struct mg_defer *defer)
+{
+    turns++;
+    mg_loop_defer(&loop, defer, count_turn);
+}
+
+TEST(a_hundred_handshakes_at_once_all_succeed_and_leave_turns_for_others)
 {
     enum { N = 100 };
     static struct end clients[N], servers[N];
+    struct mg_defer counter = {0};
     int pair[2];
+    turns = 0;
     world_begin();
     mg_tls_cache_clear();
     server_tls = serve((struct mg_tls_server_options){0});
@@ -828,9 +959,13 @@ TEST(a_hundred_handshakes_at_once_all_succeed)
         mg_stream_secure(clients[i].stream, tls, "server.example", MG_VIEW("k"));
     }
 
+    mg_loop_defer(&loop, &counter, count_turn);
     for (int i = 0; i < N; i++)
         UNTIL(clients[i].secured && servers[i].secured);
+    mg_loop_defer_cancel(&counter);
 
+    /* Each side makes at least one expensive step and a turn has room for two. */
+    CHECK(turns >= N);
     for (int i = 0; i < N; i++) {
         end_fini(&clients[i]);
         end_fini(&servers[i]);

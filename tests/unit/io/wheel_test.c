@@ -41,7 +41,8 @@ static void begin(void)
 
 TEST(fires_once_never_early_and_at_most_one_slot_late)
 {
-    static const uint64_t delays_us[] = {0, 1, 4999, 5000, 5001, 250000, 5115000, 5120000, 5125000, 30000000, 75000000};
+    static const uint64_t delays_us[] = {0,       1,       4999,    5000,     5001,    250000,
+                                         5115000, 5120000, 5125000, 30000000, 75000000};
     for (size_t i = 0; i < MG_COUNT(delays_us); i++) {
         struct alarm alarm = {0};
         begin();
@@ -181,7 +182,8 @@ TEST(random_starts_and_cancels_agree_with_a_plain_list)
                 alarms[i].count = mg_timer_armed(&alarms[i].timer) ? 0 : -1;
             advance_to(now_us + (seed >> 7) % 20000);
             for (int i = 0; i < N; i++) {
-                bool must = alarms[i].count >= 0 && alarms[i].wanted_us + MG_WHEEL_SLOT_US <= now_us;
+                bool must =
+                    alarms[i].count >= 0 && alarms[i].wanted_us + MG_WHEEL_SLOT_US <= now_us;
                 CHECK(alarms[i].count < 1 || alarms[i].wanted_us <= now_us);
                 CHECK(!must || alarms[i].count == 1);
             }

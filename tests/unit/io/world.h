@@ -1,7 +1,8 @@
-/* world.h - what the tests of io/ share: a loop, a listener on port 0, and ends of streams that remember what happened.
+/* world.h - what the tests of io/ share: a loop, a listener on port 0, and ends of streams that
+ * remember what happened.
  *
- * Waiting is for an event: UNTIL(condition) turns the loop. Every test ends with world_end(), which asserts that
- * uv_loop_close() finds nothing left open. */
+ * Waiting is for an event: UNTIL(condition) turns the loop. Every test ends with world_end(), which
+ * asserts that uv_loop_close() finds nothing left open. */
 #ifndef MG_TESTS_IO_WORLD_H
 #define MG_TESTS_IO_WORLD_H
 
@@ -23,11 +24,11 @@
 #include "io/tls.h"
 
 struct end {
-    struct mg_stream *stream;          /* NULL once closed */
+    struct mg_stream *stream; /* NULL once closed */
     struct mg_buf got;
     int opened, secured, ended, drained, closed;
-    bool echo;               /* writes back what it gets */
-    bool count_only;         /* counts bytes instead of keeping them */
+    bool echo;       /* writes back what it gets */
+    bool count_only; /* counts bytes instead of keeping them */
     size_t counted;
     mg_err why;
     char reason[128];
@@ -35,8 +36,8 @@ struct end {
 
 static struct mg_loop loop;
 static struct mg_listener listener;
-static struct mg_tls_context *server_tls;        /* of streams the listener accepts; NULL for plain */
-static struct end *accept_into[16];              /* who gets the next accepted streams */
+static struct mg_tls_context *server_tls; /* of streams the listener accepts; NULL for plain */
+static struct end *accept_into[16];       /* who gets the next accepted streams */
 static int accept_next, accept_count;
 static bool stopped;
 
@@ -89,7 +90,8 @@ static inline void end_closed(void *arg, mg_err why)
     end->stream = NULL;
 }
 
-static const struct mg_stream_ops end_ops = {end_opened, end_secured, end_data, end_ended, end_drained, end_closed};
+static const struct mg_stream_ops end_ops = {end_opened, end_secured, end_data,
+                                             end_ended,  end_drained, end_closed};
 
 static inline void end_init(struct end *end)
 {
@@ -159,7 +161,8 @@ static inline void world_end(void)
 
 static inline struct sockaddr_in world_address(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)listener.port)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)listener.port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return address;
 }
