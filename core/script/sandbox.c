@@ -12,6 +12,7 @@
 #include "script/co_run.h"
 #include "script/matcher.h"
 #include "script/safe_lua.h"
+#include "script/views.h"
 #include "script/watchdog.h"
 
 static int open_libraries(lua_State *L);
@@ -23,6 +24,7 @@ static int host_raise(lua_State *L);
 static int host_load(lua_State *L);
 static int host_library(lua_State *L);
 static int host_prints_itself(lua_State *L);
+static int host_view_iterator(lua_State *L);
 static int host_format(lua_State *L);
 
 mg_err mg_sandbox_open(struct mg_lua *lua, const char *project, struct mg_diag *diag)
@@ -111,7 +113,8 @@ static void push_host(lua_State *L)
         {"fatal", host_fatal},   {"raise", host_raise},     {"load", host_load},
         {"library", host_library}, {"prints_itself", host_prints_itself}, {"format", host_format},
         {"find", mg_lua_find},   {"match", mg_lua_match},   {"gmatch", mg_lua_gmatch},
-        {"gsub", mg_lua_gsub},   {"sort", mg_lua_sort},     {NULL, NULL},
+        {"gsub", mg_lua_gsub},   {"sort", mg_lua_sort},     {"view_iterator", host_view_iterator},
+        {NULL, NULL},
     };
     lua_newtable(L);
     for (const luaL_Reg *f = functions; f->name; f++) {
@@ -188,6 +191,13 @@ static int host_prints_itself(lua_State *L)
     bool prints = luaL_getmetafield(L, 1, "__tostring");
     lua_pushboolean(L, prints);
     return 1;
+}
+
+static int host_view_iterator(lua_State *L)
+{
+    if (mg_lua_push_view_iterator(L, 1))
+        return 3;
+    return luaL_error(L, "bad argument #1 to 'ipairs' (table expected, got %s)", luaL_typename(L, 1));
 }
 
 /* format(stock function, tostring): the safe one */

@@ -14,7 +14,7 @@ local raw_getmetatable, raw_pcall, raw_setmetatable, raw_tostring, setfenv =
 local raw_create, raw_resume, raw_running, raw_status, raw_yield = globals.coroutine.create, globals.coroutine.resume,
   globals.coroutine.running, globals.coroutine.status, globals.coroutine.yield
 local raw_insert, concat, floor = globals.table.insert, globals.table.concat, globals.math.floor
-local fatal, raise, load = host.fatal, host.raise, host.load
+local fatal, raise, load, view_iterator, raw_ipairs = host.fatal, host.raise, host.load, host.view_iterator, globals.ipairs
 local TAG, MAX_COROUTINES = host.tag, host.max_coroutines
 local trusted = host.trusted
 
@@ -187,6 +187,14 @@ function base.setmetatable(value, meta)
     error("bad argument #1 to 'setmetatable' (table expected)", 2)
   end
   return raw_setmetatable(value, meta)
+end
+
+--- Lists that the host keeps, such as req.messages, are walked like tables.
+function base.ipairs(list)
+  if type(list) == "userdata" then
+    return view_iterator(list)
+  end
+  return raw_ipairs(list)
 end
 
 local function clone(from)
