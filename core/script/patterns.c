@@ -214,38 +214,85 @@ static mg_err clean_text(struct mg_patterns_scratch *scratch, mg_view *text)
 }
 
 struct scan {
+    const struct mg_vectorscan *hs;
+    const hs_database_t *db;
+    hs_scratch_t *scratch;
     struct mg_buf *regions;
     enum mg_region_rule rule;
     const volatile sig_atomic_t *stop;
+    size_t base;                       /* where in the text the piece begins */
+    size_t from, to;                   /* matches that begin from … to-1 are the piece's */
     uint32_t matches;
+    bool ended;                        /* MG_REGION_ANY has its match */
     mg_err err;
 };
 
 static int on_match(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *arg)
 {
     struct scan *scan = arg;
-    struct mg_region region = {(uint32_t)from, (uint32_t)to, id};
+    struct mg_region region = {(uint32_t)(scan->base + from), (uint32_t)(scan->base + to), id};
+    if (region.from < scan->from || region.from >= scan->to)
+        return 0;
     if (scan->stop && ++scan->matches % 1024 == 0 && *scan->stop)
         scan->err = MG_E_TIMEOUT;
     if (scan->err == MG_OK)
         scan->err = mg_regions_add(scan->regions, region, scan->rule == MG_REGION_UNION);
-    return scan->err != MG_OK || scan->rule == MG_REGION_ANY;
+    scan->ended = scan->rule == MG_REGION_ANY;
+    return scan->err != MG_OK || scan->ended;
+}
+
+static mg_err scan_piece(struct scan *scan, mg_view piece)
+{
+    hs_error_t result = scan->hs->scan(scan->db, piece.ptr ? piece.ptr : "", (unsigned)piece.len, 0, scan->scratch,
+                                       on_match, scan);
+    if (scan->err == MG_OK && result != HS_SUCCESS && result != HS_SCAN_TERMINATED)
+        scan->err = MG_E_SYSTEM;
+    return scan->err;
+}
+
+static size_t boundary_before(mg_view text, size_t at)
+{
+    while (at > 0 && at < text.len && ((unsigned char)text.ptr[at] & 0xc0) == 0x80)
+        at--;
+    return at;
+}
+
+/* Pieces overlap: on the left by a few bytes, so that their first one is not taken for the text's start or a word's
+ * edge; on the right by the greatest length of a match and a few bytes, for the same reason.
+ *
+ *       …│lead│ matches that begin here are the piece's │ they may end here   │tail│…
+ */
+static mg_err scan_pieces(struct scan *scan, mg_view text, size_t width)
+{
+    enum { EDGE = 8 };
+    for (size_t at = 0; at < text.len && !scan->ended; at += MG_PATTERN_PIECE_BYTES) {
+        size_t begin = boundary_before(text, at > EDGE ? at - EDGE : 0);
+        size_t end = MG_MIN(at + MG_PATTERN_PIECE_BYTES + width + EDGE, text.len);
+        end = boundary_before(text, end);
+        scan->base = begin;
+        scan->from = at;
+        scan->to = at + MG_PATTERN_PIECE_BYTES;
+        MG_TRY(scan_piece(scan, mg_view_of(text.ptr + begin, end - begin)));
+        if (scan->stop && *scan->stop)
+            return MG_E_TIMEOUT;
+    }
+    return MG_OK;
 }
 
 mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch, mg_view text,
                         enum mg_region_rule rule, const volatile sig_atomic_t *stop, struct mg_buf *out)
 {
     const struct mg_vectorscan *hs;
-    struct scan scan = {out, rule, stop, 0, MG_OK};
+    bool bounded = patterns->max_width <= MG_PATTERN_PIECE_WIDTH;
     mg_buf_clear(out);
-    if (text.len > MG_PATTERN_TEXT_BYTES)
+    if (text.len > (bounded ? MG_PATTERN_TEXT_BYTES : MG_PATTERN_OPEN_TEXT_BYTES))
         return MG_E_TOO_LARGE;
     MG_TRY(mg_vectorscan(&hs, NULL));
     MG_TRY(clean_text(scratch, &text));
     if (hs->alloc_scratch(patterns->db, &scratch->hs) != HS_SUCCESS)
         return MG_E_MEMORY;
-    hs_error_t result = hs->scan(patterns->db, text.ptr ? text.ptr : "", (unsigned)text.len, 0, scratch->hs, on_match, &scan);
-    if (scan.err != MG_OK)
-        return scan.err;
-    return result == HS_SUCCESS || result == HS_SCAN_TERMINATED ? MG_OK : MG_E_SYSTEM;
+    struct scan scan = {hs, patterns->db, scratch->hs, out, rule, stop, 0, 0, SIZE_MAX, 0, false, MG_OK};
+    if (!bounded || text.len <= MG_PATTERN_PIECE_BYTES)
+        return scan_piece(&scan, text);
+    return scan_pieces(&scan, text, patterns->max_width);
 }

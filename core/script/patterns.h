@@ -20,6 +20,9 @@ enum {
     MG_PATTERN_SET = 10000,            /* patterns and words of a set */
     MG_PATTERN_COST = 4096,            /* positions of one pattern, repetitions multiplied out: bounds compile time */
     MG_PATTERN_TEXT_BYTES = 8388608,   /* one text */
+    MG_PATTERN_OPEN_TEXT_BYTES = 1048576,   /* one text, for a set whose matches have no greatest length */
+    MG_PATTERN_PIECE_BYTES = 131072,   /* scanned between two looks at the deadline, where matches are bounded */
+    MG_PATTERN_PIECE_WIDTH = 16384,    /* greatest length that counts as bounded there */
     MG_PATTERN_REGIONS = 262144        /* regions found in one text */
 };
 
@@ -57,7 +60,8 @@ enum mg_region_rule {
 };
 
 /* Replaces the contents of `out` by an array of struct mg_region. E_TOO_LARGE: text or regions over their limit;
- * E_TIMEOUT: *stop (may be NULL) became true meanwhile. */
+ * E_TIMEOUT: *stop (may be NULL) became true meanwhile. It is looked at every 1,024 matches and every piece, a fraction
+ * of a millisecond; for an unbounded set without matches only at the end, milliseconds for the largest text. */
 MG_MUST_USE mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch, mg_view text,
                                     enum mg_region_rule rule, const volatile sig_atomic_t *stop, struct mg_buf *out);
 

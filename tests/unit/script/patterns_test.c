@@ -209,6 +209,33 @@ TEST(stops_when_told_to)
     mg_patterns_unref(patterns);
 }
 
+/* Where a piece ends, in the middle of everything a match can be in the middle of. */
+TEST(a_long_text_is_scanned_in_pieces_and_nobody_sees_it)
+{
+    static const char needle[] = "\xc3\xa9key-123";
+    static const char *const texts[] = {"key-[0-9]{3}", "^a", "z$", "\\bkey"};
+    size_t len = 3 * MG_PATTERN_PIECE_BYTES + 100;
+    char *text = mg_alloc(len);
+    char want[64];
+    struct mg_patterns *patterns = compile(texts, 3, false, false), *edge = one(texts[3]);
+
+    for (size_t off = 0; off < 24; off++) {
+        memset(text, 'a', len);
+        size_t at = MG_PATTERN_PIECE_BYTES - 12 + off;
+        memcpy(text + at, needle, sizeof needle - 1);
+        snprintf(want, sizeof want, "0-1:1 %zu-%zu:0", at + 2, at + sizeof needle - 1);
+        CHECK_STR(scan(patterns, mg_view_of(text, len), MG_REGION_LONGEST), want);
+        CHECK_STR(scan(patterns, mg_view_of(text, len), MG_REGION_UNION), want);
+        memcpy(text + at, "aaaaa", 2);
+        CHECK_STR(scan(edge, mg_view_of(text, len), MG_REGION_ANY), "");
+    }
+    text[len - 1] = 'z';
+    CHECK(strstr(scan(patterns, mg_view_of(text, len), MG_REGION_LONGEST), ":2"));
+    mg_free(text);
+    mg_patterns_unref(patterns);
+    mg_patterns_unref(edge);
+}
+
 TEST(too_many_regions_are_refused)
 {
     size_t len = 2 * MG_PATTERN_REGIONS + 2;

@@ -1,0 +1,64 @@
+#include "script/text.h"
+
+/* Length of the code point at the start of text: 1 for what is not UTF-8. */
+static size_t step(mg_view text)
+{
+    unsigned char c = (unsigned char)text.ptr[0];
+    size_t want = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+    if (want == 1)
+        return 1;
+    return want <= text.len && mg_view_utf8(mg_view_head(text, want), NULL) ? want : 1;
+}
+
+uint64_t mg_text_tokens(mg_view text)
+{
+    uint64_t quarters = 0;
+    while (text.len > 0) {
+        size_t n = step(text);
+        bool wide = n > 3 || (n == 3 && (unsigned char)text.ptr[0] >= 0xe2);
+        quarters += n == 1 ? 1 : wide ? 4 : 2;
+        text = mg_view_skip(text, n);
+    }
+    return (quarters + 3) / 4;
+}
+
+size_t mg_text_length(mg_view text)
+{
+    size_t count = 0;
+    for (; text.len > 0; count++)
+        text = mg_view_skip(text, step(text));
+    return count;
+}
+
+static mg_view skip_points(mg_view text, uint64_t n)
+{
+    while (n-- > 0 && text.len > 0)
+        text = mg_view_skip(text, step(text));
+    return text;
+}
+
+mg_view mg_text_sub(mg_view text, int64_t i, int64_t j)
+{
+    if (i < 0 || j < 0) {
+        int64_t length = (int64_t)mg_text_length(text);
+        i = i < 0 ? length + i + 1 : i;
+        j = j < 0 ? length + j + 1 : j;
+    }
+    i = i < 1 ? 1 : i;
+    if (j < i)
+        return mg_view_head(text, 0);
+    mg_view rest = skip_points(text, (uint64_t)i - 1);
+    mg_view behind = skip_points(rest, (uint64_t)(j - i) + 1);
+    return mg_view_head(rest, rest.len - behind.len);
+}
+
+mg_view mg_text_truncate(mg_view text, size_t n)
+{
+    if (text.len <= n)
+        return text;
+    size_t at = n;
+    while (at > 0 && n - at < 3 && ((unsigned char)text.ptr[at] & 0xc0) == 0x80)
+        at--;
+    /* Continuation bytes that belong to nothing are cut where asked. */
+    return mg_view_head(text, ((unsigned char)text.ptr[at] & 0xc0) == 0x80 || at + step(mg_view_skip(text, at)) <= n ? n : at);
+}
