@@ -2,7 +2,10 @@
 
 #include <sys/stat.h>
 
+#include "admin/admin.h"
+#include "base/clock.h"
 #include "base/mem.h"
+#include "cli/operate.h"
 #include "sim/sim.h"
 
 /* One simulator per provider that is simulated. Only the builder asks, one thread at a time. */
@@ -74,11 +77,20 @@ static mg_err run(const struct mg_serve_options *options, const char *path, stru
         .config = config, .config_path = path, .sim_url = sim_url, .sim_arg = simulators};
     struct mg_gateway *gateway;
     MG_TRY(mg_gateway_start(&gateway_options, &gateway, diag));
-    if (options->on_ready)
-        options->on_ready(options->arg, gateway, config);
-    mg_gateway_run(gateway);
+    struct mg_operate operate = {.gateway = gateway, .config = config, .start_wall_us = mg_wall_us()};
+    const struct mg_admin_options admin_options = {.listen = &config->admin, .token = config->admin_token,
+                                                   .data_dir = config->data_dir, .ops = &mg_operate_ops, .arg = &operate};
+    struct mg_admin *admin;
+    mg_err err = mg_admin_start(&admin_options, &admin, diag);
+    if (err == MG_OK) {
+        struct mg_serving serving = {gateway, config, mg_admin_port(admin)};
+        if (options->on_ready)
+            options->on_ready(options->arg, &serving);
+        mg_gateway_run(gateway);
+        mg_admin_stop(admin);
+    }
     mg_gateway_stop(gateway);
-    return MG_OK;
+    return err;
 }
 
 mg_err mg_serve_run(const struct mg_serve_options *options, struct mg_diag *diag)

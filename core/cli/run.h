@@ -5,6 +5,13 @@
 
 #include "gateway/gateway.h"
 
+/* What serves, for on_ready; valid until mg_serve_run() returns. */
+struct mg_serving {
+    struct mg_gateway *gateway;
+    const struct mg_config_gateway *config;
+    int admin_port;                    /* 0: no admin plane over TCP */
+};
+
 struct mg_serve_options {
     const char *config_path;           /* gateway.lua, or the folder that holds one; NULL: ./gateway.lua when it is there,
                                           else no file at all */
@@ -13,7 +20,7 @@ struct mg_serve_options {
     int admin_port;                    /* the same for the admin plane; -1: that one */
     /* Everything serves; called on the thread that runs, before it waits. The gateway may be asked from any thread
      * until mg_serve_run() returns; mg_gateway_quit() ends it. NULL: not interested. */
-    void (*on_ready)(void *arg, struct mg_gateway *gateway, const struct mg_config_gateway *config);
+    void (*on_ready)(void *arg, const struct mg_serving *serving);
     void *arg;
 };
 

@@ -1,8 +1,11 @@
 /* Configured models: copies of them, which one a name means, and when their faults are due. */
+#include <string.h>
+
 #include "base/mem.h"
 #include "sim/sim_parts.h"
 #include "sim/text.h"
 
+static bool same_model(const struct mg_config_sim_model *a, const struct mg_config_sim_model *b);
 static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t fired, uint64_t *random);
 static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from, struct mg_sim_model *to);
 
@@ -23,6 +26,31 @@ void mg_sim_models_free(struct mg_sim_models *models)
         return;
     mg_arena_fini(&models->arena);
     mg_free(models);
+}
+
+bool mg_sim_models_equal(const struct mg_sim_models *a, const struct mg_sim_models *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (int i = 0; i < a->count; i++) {
+        if (!same_model(a->list[i].config, b->list[i].config))
+            return false;
+    }
+    return true;
+}
+
+static bool same_model(const struct mg_config_sim_model *a, const struct mg_config_sim_model *b)
+{
+    if (strcmp(a->model, b->model) != 0 || a->ttft_ms != b->ttft_ms || a->tokens_per_s != b->tokens_per_s ||
+        a->output_tokens != b->output_tokens || a->fault_count != b->fault_count)
+        return false;
+    for (int i = 0; i < a->fault_count; i++) {
+        const struct mg_config_fault *x = &a->faults[i], *y = &b->faults[i];
+        if (strcmp(x->name, y->name) != 0 || x->every != y->every || x->after != y->after || x->count != y->count ||
+            x->probability != y->probability || x->value != y->value)
+            return false;
+    }
+    return true;
 }
 
 struct mg_sim_model *mg_sim_models_find(struct mg_sim_models *models, mg_view name)

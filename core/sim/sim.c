@@ -190,9 +190,12 @@ static void on_configure(struct mg_post *post)
 {
     struct configure *message = mg_container_of(post, struct configure, post);
     struct mg_sim *sim = message->sim;
-    mg_sim_models_free(sim->models);
-    sim->models = message->models;
-    forget(sim);
+    bool same = mg_sim_models_equal(sim->models, message->models);
+    mg_sim_models_free(same ? message->models : sim->models);
+    if (!same) {
+        sim->models = message->models;
+        forget(sim);
+    }
     mg_free(message);
 }
 

@@ -34,8 +34,8 @@ enum { MG_SIM_OUTPUT_TOKENS = 48 };              /* of a model whose output_toke
 /* It listens when this returns. */
 MG_MUST_USE mg_err mg_sim_start(const struct mg_sim_options *options, struct mg_sim **out_sim, struct mg_diag *diag);
 
-/* Other models from now on, answers in flight go on as they began. Any thread. Schedules and statistics of models
- * start again. */
+/* Other models from now on; answers in flight go on as they began. Any thread. Schedules and statistics start again,
+ * unless the models are what they were. */
 void mg_sim_configure(struct mg_sim *sim, const struct mg_config_sim_model *models, int model_count);
 
 /* Drops all connections, ends the thread and frees. NULL is a no-op. Not from the sim's own thread. */

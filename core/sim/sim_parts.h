@@ -37,6 +37,7 @@ struct mg_sim_models {
 
 struct mg_sim_models *mg_sim_models_new(const struct mg_config_sim_model *models, int count);
 void mg_sim_models_free(struct mg_sim_models *models);     /* NULL is a no-op */
+bool mg_sim_models_equal(const struct mg_sim_models *a, const struct mg_sim_models *b);    /* as configured */
 
 /* The first whose name or glob matches; NULL: none. */
 struct mg_sim_model *mg_sim_models_find(struct mg_sim_models *models, mg_view name);

@@ -467,7 +467,7 @@ TEST(every_body_fault_does_what_it_says)
     stop();
 }
 
-TEST(a_schedule_says_which_calls_fail)
+TEST(a_schedule_says_which_calls_fail_and_survives_a_reload_that_does_not_concern_it)
 {
     static const struct mg_config_fault third[] = {{.name = "server_error", .every = 3}};
     static const struct mg_config_fault late[] = {{.name = "overloaded", .every = 1, .after = 2, .count = 2}};
@@ -499,7 +499,14 @@ TEST(a_schedule_says_which_calls_fail)
     CHECK_STR(at("data[0].id"), "third");
     CHECK_STR(at("data[1].id"), "never");
 
-    mg_sim_configure(sim, models, 1);
+    chat("third", false, "");
+    chat("third", false, "");
+    mg_sim_configure(sim, models, 3);          /* the same again: its schedule goes on */
+    chat("third", false, "");
+    CHECK_INT(a.status, 500);
+    chat("third", false, "");
+    chat("third", false, "");
+    mg_sim_configure(sim, models, 1);          /* others: it starts again */
     chat("third", false, "");
     CHECK_INT(a.status, 200);
     chat("late-x", false, "");

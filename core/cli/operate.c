@@ -1,0 +1,122 @@
+#include "cli/operate.h"
+
+#include <unistd.h>
+
+#include "base/mem.h"
+
+static mg_err put_text(struct mg_buf *out, const char *name, const char *text);
+static mg_err put_project(struct mg_buf *out, const struct mg_builder_status *row, bool first);
+
+static bool ready(void *arg)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_ready(operate->gateway);
+}
+
+static mg_err metrics(void *arg, struct mg_buf *out)
+{
+    struct mg_operate *operate = arg;
+    return mg_metrics_render(mg_gateway_metrics(operate->gateway), out);
+}
+
+static mg_err put_projects(struct mg_operate *operate, struct mg_buf *out)
+{
+    struct mg_builder_status *rows = mg_new_array(struct mg_builder_status, MG_MAX_PROJECTS);
+    size_t count = mg_builder_list(mg_gateway_builder(operate->gateway), rows, MG_MAX_PROJECTS);
+    mg_err err = MG_OK;
+    for (size_t i = 0; i < MG_MIN(count, (size_t)MG_MAX_PROJECTS) && err == MG_OK; i++)
+        err = put_project(out, &rows[i], i == 0);
+    mg_free(rows);
+    return err;
+}
+
+static mg_err status(void *arg, struct mg_buf *out)
+{
+    struct mg_operate *operate = arg;
+    MG_TRY(mg_buf_putf(out, "{\"version\":\"%s\",\"pid\":%d,\"start_us\":%llu,\"ready\":%s,\"workers\":%d,\"in_flight\":%llu",
+                       MG_VERSION, (int)getpid(), (unsigned long long)operate->start_wall_us,
+                       ready(operate) ? "true" : "false", operate->config->workers,
+                       (unsigned long long)mg_metrics_in_flight(mg_gateway_metrics(operate->gateway))));
+    MG_TRY(put_text(out, "data_dir", operate->config->data_dir));
+    MG_TRY(mg_buf_put(out, MG_VIEW(",\"listen\":[")));
+    for (int i = 0; i < operate->config->listen_count; i++) {
+        MG_TRY(mg_buf_put(out, i ? MG_VIEW(",\"") : MG_VIEW("\"")));
+        MG_TRY(mg_buf_put_json(out, mg_view_cstr(mg_gateway_address(operate->gateway, i))));
+        MG_TRY(mg_buf_putc(out, '"'));
+    }
+    MG_TRY(mg_buf_put(out, MG_VIEW("],\"projects\":[")));
+    MG_TRY(put_projects(operate, out));
+    return mg_buf_put(out, MG_VIEW("]}"));
+}
+
+static mg_err put_project(struct mg_buf *out, const struct mg_builder_status *row, bool first)
+{
+    MG_TRY(mg_buf_putf(out, "%s{\"generation\":%u,\"built_us\":%llu", first ? "" : ",", row->number,
+                       (unsigned long long)row->built_wall_us));
+    MG_TRY(put_text(out, "name", row->project));
+    MG_TRY(put_text(out, "path", row->path));
+    if (*row->error) {
+        MG_TRY(put_text(out, "error", row->error));
+        MG_TRY(mg_buf_putf(out, ",\"error_us\":%llu", (unsigned long long)row->error_wall_us));
+    }
+    return mg_buf_putc(out, '}');
+}
+
+/* `,"name":"text"` */
+static mg_err put_text(struct mg_buf *out, const char *name, const char *text)
+{
+    MG_TRY(mg_buf_putf(out, ",\"%s\":\"", name));
+    MG_TRY(mg_buf_put_json(out, mg_view_cstr(text)));
+    return mg_buf_putc(out, '"');
+}
+
+static void reload(void *arg)
+{
+    struct mg_operate *operate = arg;
+    mg_builder_reload(mg_gateway_builder(operate->gateway));
+}
+
+static void flush(void *arg)
+{
+    struct mg_operate *operate = arg;
+    mg_recorder_flush(mg_gateway_recorder(operate->gateway));
+}
+
+static mg_err key_create(void *arg, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
+                         struct mg_key *out_key, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_key_create(operate->gateway, spec, out_text, out_key, diag);
+}
+
+static mg_err key_revoke(void *arg, const char *id, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_key_revoke(operate->gateway, id, diag);
+}
+
+static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, char out_text[MG_KEY_TEXT_BYTES],
+                         struct mg_key *out_key, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_key_rotate(operate->gateway, id, overlap_s, out_text, out_key, diag);
+}
+
+static mg_err key_list(void *arg, void (*each)(void *arg, const struct mg_key *key), void *each_arg,
+                       struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_key_list(operate->gateway, each, each_arg, diag);
+}
+
+const struct mg_admin_ops mg_operate_ops = {
+    .ready = ready,
+    .metrics = metrics,
+    .status = status,
+    .reload = reload,
+    .flush = flush,
+    .key_create = key_create,
+    .key_revoke = key_revoke,
+    .key_rotate = key_rotate,
+    .key_list = key_list,
+};
