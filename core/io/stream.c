@@ -277,7 +277,7 @@ void mg_stream_on_timer(struct mg_timer *timer)
         break;
     case MG_STREAM_CONNECTING:
     case MG_STREAM_CLOSING:
-        assert(!"no timer runs in this state");
+        assert(false); /* no timer runs in these states */
     }
 }
 

@@ -93,11 +93,13 @@ void mg_stream_discard(
 bool mg_stream_usable(const struct mg_stream *stream);
 
 struct mg_loop *mg_stream_loop(const struct mg_stream *stream);
-const char *
-mg_stream_peer(struct mg_stream *stream); /* "192.0.2.1:443", "[2001:db8::1]:443" or "unix" */
-uint64_t
-mg_stream_bytes_in(const struct mg_stream *stream); /* from the socket, TLS framing included */
-uint64_t mg_stream_bytes_out(const struct mg_stream *stream); /* given to the socket */
+
+/* "192.0.2.1:443", "[2001:db8::1]:443" or "unix"; "" when first asked after the end. */
+const char *mg_stream_peer(struct mg_stream *stream);
+
+/* From the socket and given to the socket: TLS's own bytes included. */
+uint64_t mg_stream_bytes_in(const struct mg_stream *stream);
+uint64_t mg_stream_bytes_out(const struct mg_stream *stream);
 
 bool mg_stream_is_tls(const struct mg_stream *stream);
 bool mg_stream_resumed(const struct mg_stream *stream); /* the handshake reused a session */
