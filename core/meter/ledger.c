@@ -464,25 +464,6 @@ mg_err mg_ledger_decode(mg_view detail, struct mg_timeline *out_timeline)
 
 /* ---- a timeline to a row */
 
-/* The attempt that answered, or the last one tried; NULL when there was none. */
-static const struct mg_attempt_record *answering(const struct mg_timeline *timeline)
-{
-    for (unsigned i = timeline->attempt_count; i-- > 0;)
-        if (timeline->attempts[i].class_ == MG_CLASS_none && timeline->attempts[i].status > 0)
-            return &timeline->attempts[i];
-    return timeline->attempt_count > 0 ? &timeline->attempts[timeline->attempt_count - 1] : NULL;
-}
-
-static uint64_t duration_of(const struct mg_timeline *timeline)
-{
-    uint64_t last = 0;
-    for (unsigned i = 0; i < MG_PHASE_COUNT; i++)
-        last = MG_MAX(last, timeline->phase_us[i]);
-    for (unsigned i = 0; i < timeline->attempt_count; i++)
-        last = MG_MAX(last, timeline->attempts[i].start_us + timeline->attempts[i].end_us);
-    return last;
-}
-
 /* "\n provider \t model \n …": what a filter on any attempt looks into. */
 static mg_view list_tried(const struct mg_timeline *timeline, char *room, size_t size)
 {
@@ -513,7 +494,7 @@ static int flags_of(const struct mg_timeline *timeline, bool interrupted)
 
 static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timeline, const struct mg_attempt_record *answer)
 {
-    uint64_t input = 0, output = 0, duration = duration_of(timeline);
+    uint64_t input = 0, output = 0, duration = mg_timeline_duration_us(timeline);
     for (unsigned i = 0; i < timeline->attempt_count; i++) {
         input += timeline->attempts[i].usage.input_tokens;
         output += timeline->attempts[i].usage.output_tokens;
@@ -532,8 +513,8 @@ static mg_err insert_row(struct mg_ledger *ledger, const struct mg_timeline *tim
 {
     char tried[MG_MAX_ATTEMPTS * (MG_RECORD_PROVIDER + MG_RECORD_MODEL + 2) + 2];
     struct mg_stmt *stmt = ledger->insert;
-    const struct mg_attempt_record *answer = answering(timeline);
-    uint64_t ended_us = timeline->start_wall_us + duration_of(timeline);
+    const struct mg_attempt_record *answer = mg_timeline_answer(timeline);
+    uint64_t ended_us = timeline->start_wall_us + mg_timeline_duration_us(timeline);
     ledger->last_at_us = MG_MAX(ended_us, ledger->last_at_us + 1);
 
     mg_stmt_bind_int(stmt, 1, (int64_t)ledger->last_at_us);

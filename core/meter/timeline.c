@@ -78,6 +78,24 @@ void mg_timeline_note(struct mg_timeline *timeline, uint64_t now_us, const char 
     timeline->note_bytes = (uint16_t)(timeline->note_bytes + text.len);
 }
 
+uint64_t mg_timeline_duration_us(const struct mg_timeline *timeline)
+{
+    uint64_t last = 0;
+    for (unsigned i = 0; i < MG_PHASE_COUNT; i++)
+        last = MG_MAX(last, timeline->phase_us[i]);
+    for (unsigned i = 0; i < timeline->attempt_count; i++)
+        last = MG_MAX(last, timeline->attempts[i].start_us + timeline->attempts[i].end_us);
+    return last;
+}
+
+const struct mg_attempt_record *mg_timeline_answer(const struct mg_timeline *timeline)
+{
+    for (unsigned i = timeline->attempt_count; i-- > 0;)
+        if (timeline->attempts[i].class_ == MG_CLASS_none && timeline->attempts[i].status > 0)
+            return &timeline->attempts[i];
+    return timeline->attempt_count > 0 ? &timeline->attempts[timeline->attempt_count - 1] : NULL;
+}
+
 /* ---- ids: Crockford's alphabet in lower case, 48 bits of milliseconds and 80 bits of chance */
 
 void mg_exchange_id(char out_id[40], uint64_t wall_us, const unsigned char random[10])

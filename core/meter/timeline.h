@@ -128,6 +128,12 @@ static inline void mg_timeline_phase(struct mg_timeline *timeline, enum mg_phase
 void mg_timeline_note(struct mg_timeline *timeline, uint64_t now_us, const char *kind, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* When the last thing happened, since the exchange began. */
+uint64_t mg_timeline_duration_us(const struct mg_timeline *timeline);
+
+/* The attempt that answered, or else the last one; NULL when there was none. */
+const struct mg_attempt_record *mg_timeline_answer(const struct mg_timeline *timeline);
+
 const char *mg_phase_name(enum mg_phase phase);
 const char *mg_mark_name(enum mg_mark mark);
 const char *mg_reason_name(enum mg_reason reason);

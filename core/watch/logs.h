@@ -1,4 +1,4 @@
-/* logs.h - questions about what happened: the request log and one request's timeline.
+/* logs.h - questions about what happened: the request log. One request's timeline is watch/trace.h.
  *
  * Used by the admin API and, when no gateway runs, by the CLI. Reads through a connection of the
  * caller's (MG_DB_READ); never on a worker. Field names in JSON are stable: snake_case, times in
@@ -7,13 +7,14 @@
 #define MG_WATCH_LOGS_H
 
 #include "base/buf.h"
+#include "http/json.h"
 #include "meter/timeline.h"
 #include "store/db.h"
 
 enum {
     MG_LOGS_DEFAULT = 50,
     MG_LOGS_MAX = 1000,                /* rows of one answer */
-    MG_LOGS_JSON_BYTES = 4 << 20,      /* what an answer's buffer should be allowed */
+    MG_LOGS_JSON_BYTES = 8 << 20,      /* what an answer's buffer should be allowed */
 };
 
 /* What to select; a zeroed filter selects everything. Texts are copied in by mg_logs_set(). */
@@ -66,19 +67,13 @@ typedef mg_err (*mg_logs_cb)(void *arg, const struct mg_logs_row *row);
 /* Newest first; with `after`, oldest first from there. */
 MG_MUST_USE mg_err mg_logs_query(struct mg_db *db, const struct mg_logs_filter *filter, mg_logs_cb cb, void *arg);
 
-/* {"requests":[…],"next":"<cursor or null>"}: `next` goes into before= (or after=) for more. */
+/* {"requests":[…],"next":<cursor>}: `next` goes into before= (or after=) for more. It is null when
+ * a page going back was the last one; going forward it is where to ask again, rows or not. */
 MG_MUST_USE mg_err mg_logs_query_json(struct mg_db *db, const struct mg_logs_filter *filter, struct mg_buf *out);
 
-/* One row as a JSON object. */
+/* One row as a JSON object, and the row of such an object; its views borrow from the tree.
+ * MG_E_PROTOCOL: it is no row. */
 MG_MUST_USE mg_err mg_logs_row_json(const struct mg_logs_row *row, struct mg_buf *out);
-
-/* The whole timeline of one request. `bytes` holds what its views borrow and lives as long.
- * MG_E_NOT_FOUND: no such request (or it has not settled yet). */
-MG_MUST_USE mg_err mg_watch_trace(struct mg_db *db, mg_view id, struct mg_buf *bytes, struct mg_timeline *out_timeline,
-                                  bool *out_interrupted);
-MG_MUST_USE mg_err mg_watch_trace_json(struct mg_db *db, mg_view id, struct mg_buf *out);
-
-/* A timeline as a JSON object. */
-MG_MUST_USE mg_err mg_watch_timeline_json(const struct mg_timeline *timeline, bool interrupted, struct mg_buf *out);
+MG_MUST_USE mg_err mg_logs_row_parse(const struct mg_json *object, struct mg_logs_row *out_row);
 
 #endif
