@@ -35,10 +35,12 @@ struct mg_builder_options {
 };
 
 /* Builds every project, then starts watching. Fails only when nothing could be built at all: the diag is the first
- * project's. All ops are called on the builder's thread (during this call: on the caller's). */
+ * project's. All ops are called on the builder's thread. */
 MG_MUST_USE mg_err mg_builder_start(const struct mg_builder_options *options, struct mg_builder **out_builder,
                                     struct mg_diag *diag);
 void mg_builder_reload(struct mg_builder *builder);           /* all projects; any thread; returns at once */
+/* One project, whose Lua state a fault has tainted; any thread; returns at once, and many orders are one build. */
+void mg_builder_rebuild(struct mg_builder *builder, uint32_t project);
 void mg_builder_stop(struct mg_builder *builder);             /* NULL is a no-op; frees retired generations */
 
 /* One row a project, for `status` and the console. Any thread. */

@@ -1,6 +1,7 @@
 #include "gateway/watch.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -39,7 +40,8 @@ static void drop(struct folder *folder)
     uv_close((uv_handle_t *)&folder->handle, on_closed);
 }
 
-static void add(struct mg_watch *watch, const char *path, const struct stat *st)
+/* 1 when it is watched from now on. */
+static int add(struct mg_watch *watch, const char *path, const struct stat *st)
 {
     struct folder *folder = mg_new(struct folder);
     folder->watch = watch;
@@ -49,8 +51,10 @@ static void add(struct mg_watch *watch, const char *path, const struct stat *st)
     folder->wanted = true;
     (void)uv_fs_event_init(&watch->loop->uv, &folder->handle);
     mg_list_push_back(&watch->folders, &folder->link);
-    if (uv_fs_event_start(&folder->handle, on_event, path, 0) != 0)
-        watch->blind = true;
+    if (uv_fs_event_start(&folder->handle, on_event, path, 0) == 0)
+        return 1;
+    watch->blind = true;
+    return 0;
 }
 
 /* The folder itself or its nearest parent that exists. */
@@ -66,22 +70,23 @@ static bool nearest(const char *path, char out[PATH_MAX], struct stat *out_st)
     return true;
 }
 
-static void want(struct mg_watch *watch, const char *path)
+/* 1 when it is a new one. */
+static int want(struct mg_watch *watch, const char *path)
 {
     char here[PATH_MAX];
     struct stat st;
     if (!nearest(path, here, &st)) {
         watch->blind = true;
-        return;
+        return 0;
     }
     MG_LIST_EACH(link, next, &watch->folders) {
         struct folder *folder = mg_container_of(link, struct folder, link);
         if (folder->device == st.st_dev && folder->inode == st.st_ino && strcmp(folder->path, here) == 0) {
             folder->wanted = true;
-            return;
+            return 0;
         }
     }
-    add(watch, here, &st);
+    return add(watch, here, &st);
 }
 
 void mg_watch_init(struct mg_watch *watch, struct mg_loop *loop, mg_watch_cb cb, void *arg)
@@ -90,8 +95,9 @@ void mg_watch_init(struct mg_watch *watch, struct mg_loop *loop, mg_watch_cb cb,
     mg_list_init(&watch->folders);
 }
 
-void mg_watch_set(struct mg_watch *watch, const char *const *paths, int count)
+int mg_watch_set(struct mg_watch *watch, const char *const *paths, int count)
 {
+    int added = 0;
     watch->blind = false;
     MG_LIST_EACH(link, next, &watch->folders) {
         struct folder *folder = mg_container_of(link, struct folder, link);
@@ -100,12 +106,13 @@ void mg_watch_set(struct mg_watch *watch, const char *const *paths, int count)
             drop(folder);              /* had no watch; it is tried again */
     }
     for (int i = 0; i < count; i++)
-        want(watch, paths[i]);
+        added += want(watch, paths[i]);
     MG_LIST_EACH(link, next, &watch->folders) {
         struct folder *folder = mg_container_of(link, struct folder, link);
         if (!folder->wanted)
             drop(folder);
     }
+    return added;
 }
 
 bool mg_watch_blind(const struct mg_watch *watch)

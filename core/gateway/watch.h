@@ -21,8 +21,8 @@ struct mg_watch {
 
 void mg_watch_init(struct mg_watch *watch, struct mg_loop *loop, mg_watch_cb cb, void *arg);
 
-/* Watches these folders (copied) and no others; of a missing one its nearest parent. */
-void mg_watch_set(struct mg_watch *watch, const char *const *paths, int count);
+/* Watches these folders (copied) and no others; of a missing one its nearest parent. How many were not watched before. */
+int mg_watch_set(struct mg_watch *watch, const char *const *paths, int count);
 bool mg_watch_blind(const struct mg_watch *watch);
 
 /* Closes all; the loop must turn once more before it ends. */
