@@ -8,6 +8,7 @@
 
 /*    name        fn         arguments                            summary */
 #define MG_COMMAND_LIST(X)                                                                                             \
+    X("key",      key,       "create|list|revoke ID|rotate ID",   "make, list, revoke and rotate the keys of clients")  \
     X("sim",      sim,       "[OPTIONS]",                         "run a simulated provider on its own")               \
     X("version",  version,   "",                                  "print the version")
 

@@ -1,11 +1,10 @@
 #include "cli/run.h"
 
-#include <sys/stat.h>
-
 #include "admin/admin.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/operate.h"
+#include "cli/place.h"
 #include "sim/sim.h"
 
 /* One simulator per provider that is simulated. Only the builder asks, one thread at a time. */
@@ -37,27 +36,6 @@ static void stop_simulators(struct simulators *simulators)
     for (size_t at = 0; mg_map_next(&simulators->by_name, &at, &name, &sim);)
         mg_sim_stop(sim);
     mg_map_fini(&simulators->by_name);
-}
-
-static bool exists(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0;
-}
-
-static bool is_folder(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
-/* A folder stands for the gateway.lua in it. */
-static const char *config_file(const struct mg_serve_options *options, struct mg_arena *arena)
-{
-    const char *path = options->config_path;
-    if (!path)
-        return exists("gateway.lua") ? "gateway.lua" : NULL;
-    return is_folder(path) ? mg_arena_printf(arena, "%s/gateway.lua", path).ptr : path;
 }
 
 static void override(struct mg_config_gateway *config, const struct mg_serve_options *options)
@@ -100,7 +78,7 @@ mg_err mg_serve_run(const struct mg_serve_options *options, struct mg_diag *diag
     struct mg_config_gateway *config = NULL;
     mg_arena_init(&arena, 1024);
     mg_map_init(&simulators.by_name);
-    const char *path = config_file(options, &arena);
+    const char *path = mg_place_config(options->config_path, &arena);
     mg_err err = mg_config_load_gateway(path, &config, diag);
     if (err == MG_OK) {
         override(config, options);
