@@ -326,12 +326,14 @@ static void find_projects(struct mg_builder *builder)
 
 static void remove_row(struct mg_builder *builder, struct row *row)
 {
+    bool installed = row->installed;
+    uint32_t project = row->project;
     mg_log_info("project.removed", "project=%s", row->status.project);
-    if (row->installed)
-        builder->options.ops->remove(builder->options.arg, row->project);
     uv_mutex_lock(&builder->lock);
     row_free(row);
     uv_mutex_unlock(&builder->lock);
+    if (installed)
+        builder->options.ops->remove(builder->options.arg, project);
 }
 
 static void look_at_gateway_file(struct mg_builder *builder)

@@ -137,7 +137,7 @@ static void on_recycle(struct mg_defer *defer)
     x->upstream_headers = (struct mg_headers){0};
     x->whole = MG_VIEW_NONE;
     x->skipped_events = 0;
-    x->relay_us = 0;
+    x->admitted_us = x->overhead_us = 0;
     x->refusal = 0;
     x->recorded = x->counted = false;
     if (worker->idle_exchange_count < KEEP_EXCHANGES) {
@@ -298,6 +298,7 @@ static bool step_admit(struct mg_exchange *x)
     x->counted = true;
     atomic_fetch_add_explicit(&x->worker->in_flight, 1, memory_order_relaxed);
     mg_metrics_begin(x->worker->metrics);
+    x->admitted_us = mg_mono_us();
     mark(x, MG_PHASE_admit);
     return true;
 }
@@ -564,7 +565,6 @@ static void step_relay(struct mg_exchange *x)
     if (!mg_filtering_begin(x))
         return;
     mg_exchange_set_state(x, MG_EXCHANGE_RELAYING);
-    x->relay_us = mg_exchange_now(x);
     struct mg_relay_call call = {
         .call = &x->call,
         .pool = &x->worker->pool,
@@ -580,6 +580,7 @@ static void step_relay(struct mg_exchange *x)
         .arg = x,
     };
     mg_relay_start(&x->relay, &call);
+    x->overhead_us = mg_mono_us() - x->admitted_us;
 }
 
 /* ---- header lines of every answer ------------------------------------------------------------ */
@@ -622,15 +623,20 @@ static mg_err put_ours(struct mg_exchange *x)
     return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-generation"), x->live->generation->number);
 }
 
+/* Time inside the gateway so far: before the first attempt, and in this turn of the loop, which began when the last
+ * bytes of the upstream arrived. */
+static uint64_t overhead_us(const struct mg_exchange *x)
+{
+    return x->overhead_us + (mg_mono_us() - mg_exchange_now(x));
+}
+
 static mg_err put_attempt(struct mg_exchange *x)
 {
     const struct mg_attempt_record *last = &x->timeline.attempts[x->timeline.attempt_count - 1];
-    uint64_t admitted = x->timeline.start_mono_us + x->timeline.phase_us[MG_PHASE_admit];
     MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-provider"), last->provider));
     MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-model"), last->model));
     MG_TRY(mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-attempts"), x->timeline.attempt_count));
-    return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-overhead-us"),
-                                  x->relay_us > admitted ? x->relay_us - admitted : 0);
+    return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-overhead-us"), overhead_us(x));
 }
 
 static mg_err put_upstream(struct mg_exchange *x)

@@ -53,7 +53,8 @@ struct mg_exchange {
     struct mg_hook_run *hook;          /* the hook that waits */
     struct mg_defer recycle;
     size_t reserved_bytes;             /* of the journal */
-    uint64_t relay_us;                 /* when the first attempt started */
+    uint64_t admitted_us;              /* monotonic, not the loop's cached time: overhead is less than a turn */
+    uint64_t overhead_us;              /* from there until the first attempt was under way */
     uint32_t skipped_events;
     int refusal;                       /* status of an answer that waits for the end of the body; 0: none */
     bool recorded;                     /* there is a project to record it for */
