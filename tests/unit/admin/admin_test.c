@@ -1,0 +1,324 @@
+#include "admin/admin.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "check.h"
+#include "cli/call.h"
+#include "cli/control.h"
+#include "store/folder.h"
+
+/* The process behind the plane: what it was asked, and what it shall answer. */
+static struct world {
+    char dir[64];
+    struct mg_admin *admin;
+    bool ready;
+    int reloads, flushes;
+    char project[64], name[64], metadata[128], id[64];
+    uint64_t expires_us, overlap_s;
+    mg_err key_error;
+    struct mg_buf body;
+    int status;
+} w;
+
+static bool ready(void *arg)
+{
+    CHECK(arg == &w);
+    return w.ready;
+}
+
+static mg_err metrics(void *arg, struct mg_buf *out)
+{
+    return mg_buf_put(out, MG_VIEW("moongate_up 1\n"));
+}
+
+static mg_err status(void *arg, struct mg_buf *out)
+{
+    return mg_buf_put(out, MG_VIEW("{\"projects\":[]}"));
+}
+
+static void reload(void *arg)
+{
+    w.reloads++;
+}
+
+static void flush(void *arg)
+{
+    w.flushes++;
+}
+
+static void fill(struct mg_key *key, char *text)
+{
+    *key = (struct mg_key){.created_us = 5, .metadata = "{\"a\":1}"};
+    snprintf(key->id, sizeof(key->id), "key_1");
+    snprintf(key->project, sizeof(key->project), "p");
+    snprintf(key->name, sizeof(key->name), "a \"name\"");
+    if (text)
+        snprintf(text, MG_KEY_TEXT_BYTES, "mg-p-secret");
+}
+
+static mg_err key_create(void *arg, const struct mg_keys_spec *spec, char *out_text, struct mg_key *out_key,
+                         struct mg_diag *diag)
+{
+    snprintf(w.project, sizeof(w.project), "%s", spec->project);
+    snprintf(w.name, sizeof(w.name), "%s", spec->name);
+    snprintf(w.metadata, sizeof(w.metadata), "%s", spec->metadata ? spec->metadata : "(none)");
+    w.expires_us = spec->expires_us;
+    if (w.key_error)
+        return mg_diag_set(diag, w.key_error, NULL, 0, "there is no project \"%s\"", spec->project);
+    fill(out_key, out_text);
+    return MG_OK;
+}
+
+static mg_err key_revoke(void *arg, const char *id, struct mg_diag *diag)
+{
+    snprintf(w.id, sizeof(w.id), "%s", id);
+    return w.key_error;
+}
+
+static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, char *out_text, struct mg_key *out_key,
+                         struct mg_diag *diag)
+{
+    snprintf(w.id, sizeof(w.id), "%s", id);
+    w.overlap_s = overlap_s;
+    fill(out_key, out_text);
+    return MG_OK;
+}
+
+static mg_err key_list(void *arg, void (*each)(void *arg, const struct mg_key *key), void *each_arg,
+                       struct mg_diag *diag)
+{
+    struct mg_key key;
+    fill(&key, NULL);
+    each(each_arg, &key);
+    each(each_arg, &key);
+    return MG_OK;
+}
+
+static const struct mg_admin_ops ops = {ready, metrics, status, reload, flush, key_create, key_revoke, key_rotate, key_list};
+
+static void start(const char *token)
+{
+    static const struct mg_config_listen listen = {.host = "127.0.0.1"};
+    struct mg_diag diag = {.line = 0};
+    w = (struct world){.ready = true};
+    snprintf(w.dir, sizeof(w.dir), "/tmp/mg-admin-XXXXXX");
+    CHECK(mkdtemp(w.dir) != NULL);
+    mg_buf_init(&w.body, 1 << 20);
+    const struct mg_admin_options options = {
+        .listen = &listen, .token = token, .data_dir = w.dir, .ops = &ops, .arg = &w};
+    CHECK_OK(mg_admin_start(&options, &w.admin, &diag));
+}
+
+static void stop(void)
+{
+    char path[MG_FOLDER_PATH_BYTES];
+    mg_admin_stop(w.admin);
+    mg_buf_fini(&w.body);
+    CHECK_OK(mg_folder_path(w.dir, "control.sock", path));
+    CHECK(access(path, F_OK) != 0);
+    rmdir(w.dir);
+}
+
+/* Over the unix socket. */
+static const char *local(const char *method, const char *path, const char *body)
+{
+    struct mg_diag diag = {.line = 0};
+    mg_buf_clear(&w.body);
+    CHECK_OK(mg_control_request(w.dir, method, path, mg_view_cstr(body), &w.status, &w.body, &diag));
+    return mg_buf_cstr(&w.body);
+}
+
+static mg_err put_body(void *arg, mg_view bytes)
+{
+    return mg_buf_put(&w.body, bytes);
+}
+
+/* Over TCP. */
+static int remote(const char *method, const char *path, const char *headers)
+{
+    struct mg_diag diag = {.line = 0};
+    const struct mg_call_spec spec = {.host = "127.0.0.1", .port = mg_admin_port(w.admin), .method = method, .path = path,
+                                      .headers = headers, .timeout_s = 5, .on_body = put_body};
+    mg_buf_clear(&w.body);
+    CHECK_OK(mg_call(&spec, &w.status, &diag));
+    return w.status;
+}
+
+TEST(health_readiness_and_metrics_need_no_token)
+{
+    start(NULL);
+    CHECK_INT(remote("GET", "/healthz", ""), 200);
+    CHECK_STR(mg_buf_cstr(&w.body), "ok\n");
+    CHECK_INT(remote("GET", "/metrics", ""), 200);
+    CHECK_STR(mg_buf_cstr(&w.body), "moongate_up 1\n");
+    CHECK_INT(remote("GET", "/readyz", ""), 200);
+    w.ready = false;
+    CHECK_INT(remote("GET", "/readyz", ""), 503);
+    stop();
+}
+
+TEST(the_api_is_off_over_tcp_without_a_token_and_open_on_the_socket)
+{
+    start(NULL);
+    CHECK_INT(remote("GET", "/admin/v1/status", ""), 401);
+    CHECK_INT(remote("GET", "/admin/v1/status", "authorization: Bearer \r\n"), 401);
+    CHECK_STR(local("GET", "/admin/v1/status", ""), "{\"projects\":[]}");
+    CHECK_INT(w.status, 200);
+    stop();
+}
+
+TEST(over_tcp_only_the_right_token_is_let_in)
+{
+    static const struct {
+        const char *headers;
+        int status;
+    } rows[] = {
+        {"", 401},
+        {"authorization: Bearer wrong\r\n", 401},
+        {"authorization: Bearer s3cret-\r\n", 401},
+        {"authorization: Bearer s3cre\r\n", 401},
+        {"authorization: Basic s3cret\r\n", 401},
+        {"authorization: s3cret\r\n", 401},
+        {"authorization: Bearer s3cret\r\n", 200},
+        {"Authorization: bearer s3cret\r\n", 200},
+    };
+    start("s3cret");
+    for (size_t i = 0; i < MG_COUNT(rows); i++)
+        CHECK_INT(remote("GET", "/admin/v1/status", rows[i].headers), rows[i].status);
+    stop();
+}
+
+TEST(the_socket_is_for_its_owner_alone)
+{
+    char path[MG_FOLDER_PATH_BYTES];
+    struct stat info;
+    start(NULL);
+    CHECK_OK(mg_folder_path(w.dir, "control.sock", path));
+    CHECK_INT(stat(path, &info), 0);
+    CHECK_INT(info.st_mode & 0777, 0600);
+    stop();
+}
+
+TEST(a_key_is_made_with_what_was_asked_and_its_text_is_answered)
+{
+    start(NULL);
+    CHECK_STR(local("POST", "/admin/v1/keys",
+                    "{\"project\":\"p\",\"name\":\"caf\\u00e9\",\"expires_us\":99,\"metadata\":{\"x\":[1]}}"),
+              "{\"key\":{\"id\":\"key_1\",\"project\":\"p\",\"name\":\"a \\\"name\\\"\",\"created_us\":5,\"expires_us\":0,"
+              "\"revoked_us\":0,\"last_used_us\":0,\"metadata\":{\"a\":1}},\"text\":\"mg-p-secret\"}");
+    CHECK_INT(w.status, 201);
+    CHECK_STR(w.project, "p");
+    CHECK_STR(w.name, "caf\xc3\xa9");
+    CHECK_INT(w.expires_us, 99);
+    CHECK_STR(w.metadata, "{\"x\":[1]}");
+    stop();
+}
+
+TEST(keys_are_listed_without_their_text)
+{
+    start(NULL);
+    const char *answer = local("GET", "/admin/v1/keys", "");
+    CHECK_INT(w.status, 200);
+    CHECK(strstr(answer, "{\"keys\":[{\"id\":\"key_1\"") == answer);
+    CHECK(strstr(answer, "},{") != NULL);
+    CHECK(strstr(answer, "secret") == NULL);
+    stop();
+}
+
+TEST(a_key_is_revoked_and_rotated_by_its_id)
+{
+    start(NULL);
+    local("DELETE", "/admin/v1/keys/key_77", "");
+    CHECK_INT(w.status, 200);
+    CHECK_STR(w.id, "key_77");
+    local("POST", "/admin/v1/keys/key_78/rotate", "{\"overlap_s\":60}");
+    CHECK_INT(w.status, 201);
+    CHECK_STR(w.id, "key_78");
+    CHECK_INT(w.overlap_s, 60);
+    local("POST", "/admin/v1/keys/key_78/rotate", "");
+    CHECK_INT(w.status, 201);
+    CHECK_INT(w.overlap_s, 0);
+    stop();
+}
+
+TEST(a_refusal_says_why)
+{
+    static const struct {
+        const char *method, *path, *body;
+        int status;
+        const char *code;
+    } rows[] = {
+        {"POST", "/admin/v1/keys", "", 400, "bad_request"},
+        {"POST", "/admin/v1/keys", "[]", 400, "bad_request"},
+        {"POST", "/admin/v1/keys", "{\"project\":1}", 400, "bad_request"},
+        {"POST", "/admin/v1/keys", "{\"project\":\"p\",\"name\":1}", 400, "bad_request"},
+        {"POST", "/admin/v1/keys", "{\"project\":\"p\",\"metadata\":[]}", 400, "bad_request"},
+        {"POST", "/admin/v1/keys", "{\"project\":\"p\",\"expires_us\":-1}", 400, "bad_request"},
+        {"POST", "/admin/v1/keys/k/rotate", "{\"overlap_s\":\"x\"}", 400, "bad_request"},
+        {"GET", "/admin/v1/requests?nonsense=1", "", 400, "bad_request"},
+        {"PUT", "/admin/v1/keys", "", 405, "method_not_allowed"},
+        {"GET", "/admin/v1/keys/", "", 404, "not_found"},
+        {"GET", "/nothing", "", 404, "not_found"},
+        {"GET", "/", "", 404, "not_found"},
+    };
+    start(NULL);
+    for (size_t i = 0; i < MG_COUNT(rows); i++) {
+        char want[64];
+        snprintf(want, sizeof(want), "{\"error\":{\"code\":\"%s\",\"message\":\"", rows[i].code);
+        const char *answer = local(rows[i].method, rows[i].path, rows[i].body);
+        if (w.status != rows[i].status || strstr(answer, want) != answer)
+            check_failed(__FILE__, __LINE__, "%s %s: %d %s", rows[i].method, rows[i].path, w.status, answer);
+    }
+    w.key_error = MG_E_NOT_FOUND;
+    CHECK_STR(local("POST", "/admin/v1/keys", "{\"project\":\"x\"}"),
+              "{\"error\":{\"code\":\"not_found\",\"message\":\"there is no project \\\"x\\\"\"}}");
+    CHECK_INT(w.status, 404);
+    stop();
+}
+
+TEST(requests_are_read_from_the_store_after_a_flush)
+{
+    struct mg_db *db;
+    struct mg_diag diag;
+    char path[MG_FOLDER_PATH_BYTES];
+    start(NULL);
+    CHECK_OK(mg_folder_path(w.dir, "moongate.db", path));
+    CHECK_OK(mg_db_open(path, MG_DB_WRITE, &db, &diag));
+
+    CHECK_STR(local("GET", "/admin/v1/requests?limit=5", ""), "{\"requests\":[],\"next\":null}");
+    CHECK_INT(w.flushes, 1);
+    local("GET", "/admin/v1/requests/req_none", "");
+    CHECK_INT(w.status, 404);
+
+    mg_db_close(db);
+    char command[128];
+    snprintf(command, sizeof(command), "rm -f %s/moongate.db*", w.dir);
+    CHECK_INT(system(command), 0);
+    stop();
+}
+
+TEST(a_reload_is_started_and_not_waited_for)
+{
+    start(NULL);
+    CHECK_STR(local("POST", "/admin/v1/reload", ""), "{\"reloading\":true}");
+    CHECK_INT(w.status, 202);
+    CHECK_INT(w.reloads, 1);
+    stop();
+}
+
+TEST(without_a_gateway_the_socket_says_so)
+{
+    struct mg_diag diag = {.line = 0};
+    struct mg_buf body;
+    int answered = 0;
+    mg_buf_init(&body, 100);
+    CHECK_INT(mg_control_request("/tmp/mg-admin-nowhere", "GET", "/healthz", MG_VIEW_NONE, &answered, &body, &diag),
+              MG_E_NOT_FOUND);
+    CHECK(*diag.text);
+    mg_buf_fini(&body);
+}
+
+MG_TEST_MAIN()
