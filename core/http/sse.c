@@ -43,7 +43,7 @@ struct mg_sse *mg_sse_new(size_t max_event_bytes, mg_sse_cb cb, void *arg)
     sse->cb = cb;
     sse->arg = arg;
     sse->max_event_bytes = max_event_bytes;
-    mg_buf_init(&sse->tail, max_event_bytes);
+    mg_buf_init(&sse->tail, max_event_bytes + 1);        /* the LF behind a last CR does not count */
     mg_buf_init(&sse->joined, max_event_bytes);
     return sse;
 }
@@ -197,8 +197,8 @@ static bool field(mg_view line, mg_view name, struct span *out_value)
 
 static mg_err deliver(struct mg_sse *sse, mg_view raw)
 {
-    if (raw.len > sse->max_event_bytes)
-        return MG_E_TOO_LARGE;
+    if (raw.len - mg_view_ends(raw, MG_VIEW("\r\n")) > sse->max_event_bytes)
+        return MG_E_TOO_LARGE;         /* had it been cut before the LF, the LF would come alone */
     struct mg_sse_event event = {
         .name = mg_view_of(raw.ptr + sse->name.offset, sse->name.len),
         .raw = raw,

@@ -4,7 +4,7 @@
  * without data included, so that the `raw` bytes of all events in a row are exactly the bytes fed.
  * A block inside one chunk is never copied: its views point into the chunk, and the raws of one
  * feed follow each other in memory, so that a caller may forward them as one range. Only a block
- * that is cut is kept, at most `max_event_bytes` of it.
+ * that is cut is kept, at most `max_event_bytes` of it (the LF of a last CRLF not counted).
  *
  * LF, CRLF and CR end lines; a byte order mark before the first is skipped; `id` and `retry` are
  * ignored. A block that ends in CR is delivered at once; when the LF of that CRLF comes in a later

@@ -97,8 +97,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         mg_buf_init(&logs[i], 8 * size + 4096);
         errs[i] = parse(in, cuts[i], steps[i], &logs[i]);
     }
+    /* Which of two faults is met first may depend on the cut: not whether there is one. */
     for (size_t i = 1; i < 3; i++)
-        must(errs[i] == errs[0] && mg_view_eq(mg_buf_view(&logs[i]), mg_buf_view(&logs[0])), "a cut changed what was read\n");
+        must(!errs[i] == !errs[0] && mg_view_eq(mg_buf_view(&logs[i]), mg_buf_view(&logs[0])), "a cut changed what was read\n");
     for (size_t i = 0; i < 3; i++)
         mg_buf_fini(&logs[i]);
     return 0;

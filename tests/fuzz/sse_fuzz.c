@@ -28,7 +28,7 @@ static void must(bool true_, const char *what)
 static mg_err on_event(void *arg, const struct mg_sse_event *event)
 {
     struct run *run = arg;
-    must(event->raw.len > 0 && event->raw.len <= MAX_EVENT, "an odd block\n");
+    must(event->raw.len > 0 && event->raw.len <= MAX_EVENT + 1, "an odd block\n");
     must(event->data.len <= event->raw.len && event->name.len <= event->raw.len, "more came out than went in\n");
     must(mg_buf_put(&run->raw, event->raw) == MG_OK, "log is full\n");
     must(!event->data_in_raw || (event->data.ptr >= event->raw.ptr &&

@@ -192,6 +192,22 @@ TEST(bounds_an_event_at_every_cut)
         }
 }
 
+TEST(bounds_an_event_that_ends_in_crlf_alike_at_every_cut)
+{
+    static const struct {
+        mg_view wire;
+        mg_err want;
+    } rows[] = {{MG_VIEW("data: 1\r\n\r\n"), MG_OK}, {MG_VIEW("data: 12\r\n\r\n"), MG_E_TOO_LARGE}, {MG_VIEW("data: 123\n\n"), MG_E_TOO_LARGE}};
+    for (size_t i = 0; i < MG_COUNT(rows); i++)
+        for (size_t cut = 0; cut <= rows[i].wire.len; cut++) {
+            struct trace t = {0};
+            size_t left;
+            CHECK_INT(decode(10, rows[i].wire, cut, 100, &t, &left), rows[i].want);
+            mg_buf_fini(&t.text);
+            mg_buf_fini(&t.raw);
+        }
+}
+
 TEST(refuses_an_endless_line_and_an_event_without_end)
 {
     static const char *const lines[] = {"x", "data: x\n", ":\n", "\xf0\x9f\x98\x80"};
