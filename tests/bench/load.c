@@ -6,7 +6,6 @@
  *   --hold N                   opens N streams, says so, and keeps them until stdin ends
  *
  * CPU time of the --pid processes is read at both ends of the measured window. The result is one JSON object. */
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -98,7 +97,6 @@ static void turn(uint64_t until_ns);
 static void run(void);
 static void hold(void);
 static uint64_t cpu_ns(void);
-static void print_threads(void);
 
 int main(int argc, char **argv)
 {
@@ -450,7 +448,6 @@ static void run(void)
     print_histogram("latency", &got.latency);
     print_histogram("ttft", &got.ttft);
     print_histogram("gap", &got.gap);
-    print_threads();
     printf("}\n");
 }
 
@@ -495,36 +492,6 @@ static uint64_t cpu_ns(void)
         sum += (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
     }
     return sum;
-}
-
-/* What each thread has used in its whole life. */
-static void print_threads(void)
-{
-    printf(", \"threads\": [");
-    const char *separator = "";
-    for (int i = 0; i < want.pid_count; i++) {
-        char path[512], name[32], used[64];
-        snprintf(path, sizeof(path), "/proc/%ld/task", want.pids[i]);
-        DIR *tasks = opendir(path);
-        for (struct dirent *task; tasks && (task = readdir(tasks));) {
-            const char *files[] = {"comm", "schedstat"};
-            char *texts[] = {name, used};
-            bool both = task->d_name[0] != '.';
-            for (int f = 0; f < 2 && both; f++) {
-                snprintf(path, sizeof(path), "/proc/%ld/task/%.20s/%s", want.pids[i], task->d_name, files[f]);
-                FILE *file = fopen(path, "r");
-                both = file && fgets(texts[f], f ? sizeof(used) : sizeof(name), file);
-                if (file)
-                    fclose(file);
-            }
-            if (both)
-                printf("%s[\"%.*s\", %.1f]", separator, (int)strcspn(name, "\n"), name, strtod(used, NULL) / 1e3);
-            separator = both ? ", " : separator;
-        }
-        if (tasks)
-            closedir(tasks);
-    }
-    printf("]");
 }
 
 static void record(struct histogram *histogram, uint64_t ns)
