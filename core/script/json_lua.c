@@ -369,9 +369,10 @@ static int depth_of(mg_view text)
         if (text.ptr[i] == '"')
             i += string_span(mg_view_skip(text, i)).len - 1;
         else if (text.ptr[i] == '{' || text.ptr[i] == '[')
-            most = MG_MAX(most, ++depth);
+            depth++;
         else if (text.ptr[i] == '}' || text.ptr[i] == ']')
             depth--;
+        most = MG_MAX(most, depth);
     }
     return most;
 }
@@ -426,7 +427,13 @@ static int json_is_array(lua_State *L)
     return 1;
 }
 
-/* Values are rendered into one scratch buffer; views into it are made when it no longer moves. */
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct mg_json_edit *)a)->path, ((const struct mg_json_edit *)b)->path);
+}
+
+/* Values are rendered into one scratch buffer; views into it are made when it no longer moves. In the order of their
+ * paths, so that what is added comes out the same every time. */
 static size_t read_sets(lua_State *L, int index, struct mg_buf *values, struct mg_json_edit *edits)
 {
     size_t count = 0, from = 0;
@@ -445,6 +452,7 @@ static size_t read_sets(lua_State *L, int index, struct mg_buf *values, struct m
         edits[i].value.ptr = mg_buf_view(values).ptr + at;
         at += edits[i].value.len;
     }
+    qsort(edits, count, sizeof *edits, by_path);
     return count;
 }
 

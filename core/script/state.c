@@ -100,13 +100,15 @@ void mg_lua_need(lua_State *L, const char *what, const char *kind, const char *v
 int mg_lua_fail(lua_State *L, const char *code, bool retryable, const char *fmt, ...)
 {
     va_list args;
+    char message[512];                 /* Lua's own formatting knows but a few conversions */
+    va_start(args, fmt);
+    vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
     lua_pushnil(L);
     lua_createtable(L, 0, 3);
     lua_pushstring(L, code);
     lua_setfield(L, -2, "code");
-    va_start(args, fmt);
-    lua_pushvfstring(L, fmt, args);
-    va_end(args);
+    lua_pushstring(L, message);
     lua_setfield(L, -2, "message");
     lua_pushboolean(L, retryable);
     lua_setfield(L, -2, "retryable");
