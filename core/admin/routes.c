@@ -76,7 +76,7 @@ void mg_admin_fail_with(struct mg_admin_job *job, int http_status, const char *c
         mg_buf_clear(&job->out);
 }
 
-mg_err mg_admin_put_key(const struct mg_key *key, struct mg_buf *out)
+mg_err mg_admin_put_key(const struct mg_key *key, const char *text, struct mg_buf *out)
 {
     MG_TRY(mg_buf_putc(out, '{'));
     MG_TRY(put_member(out, "id", key->id));
@@ -85,7 +85,10 @@ mg_err mg_admin_put_key(const struct mg_key *key, struct mg_buf *out)
     MG_TRY(mg_buf_putf(out, ",\"created_us\":%llu,\"expires_us\":%llu,\"revoked_us\":%llu,\"last_used_us\":%llu",
                        (unsigned long long)key->created_us, (unsigned long long)key->expires_us,
                        (unsigned long long)key->revoked_us, (unsigned long long)key->last_used_us));
-    return mg_buf_putf(out, ",\"metadata\":%s}", key->metadata ? key->metadata : "null");
+    MG_TRY(mg_buf_putf(out, ",\"metadata\":%s", key->metadata ? key->metadata : "null"));
+    if (text)
+        MG_TRY(put_member(out, ",key", text));
+    return mg_buf_putc(out, '}');
 }
 
 /* A name that begins with a comma gets it in front of its quote. */
@@ -140,7 +143,7 @@ static void put_listed(void *arg, const struct mg_key *key)
     if (listing->err == MG_OK && listing->count++)
         listing->err = mg_buf_putc(listing->out, ',');
     if (listing->err == MG_OK)
-        listing->err = mg_admin_put_key(key, listing->out);
+        listing->err = mg_admin_put_key(key, NULL, listing->out);
 }
 
 static void list_keys(struct mg_admin_job *job)
@@ -302,13 +305,7 @@ static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key, c
     job->status = 201;
     mg_err err = mg_buf_reserve(&job->out, 4 * MG_MAX_METADATA_BYTES);   /* growing later would leave a copy behind */
     if (err == MG_OK)
-        err = mg_buf_put(&job->out, MG_VIEW("{\"key\":"));
-    if (err == MG_OK)
-        err = mg_admin_put_key(key, &job->out);
-    if (err == MG_OK)
-        err = put_member(&job->out, ",text", text);
-    if (err == MG_OK)
-        err = mg_buf_putc(&job->out, '}');
+        err = mg_admin_put_key(key, text, &job->out);
     mg_wipe(text, MG_KEY_TEXT_BYTES);
     put_failed(job, err);
 }

@@ -45,7 +45,7 @@ static mg_err revoke_offline(struct arguments *a, struct mg_db *db, const struct
                              struct mg_buf *out, struct mg_diag *diag);
 static mg_err rotate_offline(struct arguments *a, struct mg_db *db, const struct mg_key_secret *secret,
                              struct mg_buf *out, struct mg_diag *diag);
-static void print_new(const struct arguments *a, const struct mg_json *answer);
+static void print_new(const struct arguments *a, const struct mg_json *key);
 static void print_list(const struct arguments *a, const struct mg_json *answer);
 static void print_revoked(const struct arguments *a, const struct mg_json *answer);
 static int run(const struct verb *verb, struct arguments *a);
@@ -229,7 +229,7 @@ static mg_err list_offline(struct arguments *a, struct mg_db *db, const struct m
     for (size_t i = 0; i < count && err == MG_OK; i++) {
         err = i ? mg_buf_putc(out, ',') : MG_OK;
         if (err == MG_OK)
-            err = mg_admin_put_key(&keys[i], out);
+            err = mg_admin_put_key(&keys[i], NULL, out);
     }
     mg_arena_fini(&arena);
     return err == MG_OK ? mg_buf_put(out, MG_VIEW("]}")) : err;
@@ -277,11 +277,9 @@ static mg_err rotate_offline(struct arguments *a, struct mg_db *db, const struct
 static mg_err put_new(struct mg_buf *out, const struct mg_key *key, char text[MG_KEY_TEXT_BYTES])
 {
     MG_TRY(mg_buf_reserve(out, 4 * MG_MAX_METADATA_BYTES));
-    MG_TRY(mg_buf_put(out, MG_VIEW("{\"key\":")));
-    MG_TRY(mg_admin_put_key(key, out));
-    MG_TRY(mg_buf_putf(out, ",\"text\":\"%s\"}", text));
+    mg_err err = mg_admin_put_key(key, text, out);
     mg_wipe(text, MG_KEY_TEXT_BYTES);
-    return MG_OK;
+    return err;
 }
 
 static mg_err put_quoted(struct mg_buf *out, const char *text)
@@ -292,14 +290,13 @@ static mg_err put_quoted(struct mg_buf *out, const char *text)
 }
 
 /* The key alone on stdout, so that KEY=$(moongate key create) works; what there is to say about it on stderr. */
-static void print_new(const struct arguments *a, const struct mg_json *answer)
+static void print_new(const struct arguments *a, const struct mg_json *key)
 {
     char expires[32];
-    const struct mg_json *key = mg_json_get(answer, "key");
     mg_view id = mg_json_string(mg_json_get(key, "id")), project = mg_json_string(mg_json_get(key, "project"));
     fprintf(stderr, "key %.*s of project %.*s, expires %s. It is shown this once:\n", MG_FMT(id), MG_FMT(project),
             when(expires, mg_json_get(key, "expires_us"), "never"));
-    mg_view text = mg_json_string(mg_json_get(answer, "text"));
+    mg_view text = mg_json_string(mg_json_get(key, "key"));
     printf("%.*s\n", MG_FMT(text));
 }
 

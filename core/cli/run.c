@@ -2,6 +2,7 @@
 
 #include "admin/admin.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/operate.h"
 #include "cli/place.h"
@@ -62,10 +63,13 @@ static mg_err run(const struct mg_serve_options *options, const char *path, stru
     mg_err err = mg_admin_start(&admin_options, &admin, diag);
     if (err == MG_OK) {
         struct mg_serving serving = {gateway, config, mg_admin_port(admin)};
+        mg_log_info("ready", "admin=%d data=%s", serving.admin_port, config->data_dir);
         if (options->on_ready)
             options->on_ready(options->arg, &serving);
         mg_gateway_run(gateway);
         mg_admin_stop(admin);
+        if (options->on_stopping)
+            options->on_stopping(options->arg);
     }
     mg_gateway_stop(gateway);
     return err;

@@ -5,7 +5,7 @@
 
 #include "gateway/gateway.h"
 
-/* What serves, for on_ready; valid until mg_serve_run() returns. */
+/* What serves. The struct is valid during on_ready; the gateway may be asked from any thread until on_stopping returns. */
 struct mg_serving {
     struct mg_gateway *gateway;
     const struct mg_config_gateway *config;
@@ -18,9 +18,10 @@ struct mg_serve_options {
     const char *data_dir;              /* instead of the configuration's; NULL: that one */
     int port;                          /* of the first listener instead of the configuration's; -1: that one */
     int admin_port;                    /* the same for the admin plane; -1: that one */
-    /* Everything serves; called on the thread that runs, before it waits. The gateway may be asked from any thread
-     * until mg_serve_run() returns; mg_gateway_quit() ends it. NULL: not interested. */
+    /* Everything serves; called on the thread that runs, before it waits. mg_gateway_quit() ends it. NULL: not interested. */
     void (*on_ready)(void *arg, const struct mg_serving *serving);
+    /* Nothing serves any more; what `serving` points to lives until this returns. NULL: not interested. */
+    void (*on_stopping)(void *arg);
     void *arg;
 };
 

@@ -207,8 +207,8 @@ TEST(a_key_is_made_with_what_was_asked_and_its_text_is_answered)
     start(NULL);
     CHECK_STR(local("POST", "/admin/v1/keys",
                     "{\"project\":\"p\",\"name\":\"caf\\u00e9\",\"expires_us\":99,\"metadata\":{\"x\":[1]}}"),
-              "{\"key\":{\"id\":\"key_1\",\"project\":\"p\",\"name\":\"a \\\"name\\\"\",\"created_us\":5,\"expires_us\":0,"
-              "\"revoked_us\":0,\"last_used_us\":0,\"metadata\":{\"a\":1}},\"text\":\"mg-p-secret\"}");
+              "{\"id\":\"key_1\",\"project\":\"p\",\"name\":\"a \\\"name\\\"\",\"created_us\":5,\"expires_us\":0,"
+              "\"revoked_us\":0,\"last_used_us\":0,\"metadata\":{\"a\":1},\"key\":\"mg-p-secret\"}");
     CHECK_INT(w.status, 201);
     CHECK_STR(w.project, "p");
     CHECK_STR(w.name, "caf\xc3\xa9");
