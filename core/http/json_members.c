@@ -1,5 +1,8 @@
 #include "http/json_members.h"
 
+#include "http/json_bytes.h"
+#include "http/json_scan.h"
+
 static size_t skip_blanks(mg_view v, size_t at)
 {
     while (at < v.len && (v.ptr[at] == ' ' || v.ptr[at] == '\t' || v.ptr[at] == '\n' || v.ptr[at] == '\r'))
@@ -10,11 +13,15 @@ static size_t skip_blanks(mg_view v, size_t at)
 /* `at` is on the opening quote; the result is behind the closing one. */
 static size_t skip_string(mg_view v, size_t at)
 {
-    for (at++; at < v.len; at++) {
-        if (v.ptr[at] == '\\')
-            at++;
-        else if (v.ptr[at] == '"')
-            return at + 1;
+    mg_bytes begin = (mg_bytes)v.ptr, end = begin + v.len, c = begin + at + 1;
+    while ((c = mg_skip_plain(c, end)) < end) {
+        if (*c == '"')
+            return (size_t)(c - begin) + 1;
+        if (*c == '\\' && end - c < 2)
+            break;
+        c += *c == '\\' ? 2 : 1;
+        while (c < end && *c >= 0x80)
+            c++;
     }
     return v.len;
 }
@@ -82,11 +89,26 @@ bool mg_json_next_member(mg_view container, size_t *at, struct mg_json_member *o
     return m.value.len > 0;
 }
 
+/* `spelt` stands between quotes; it may spell the key with escapes. */
+static bool is_key(mg_view spelt, mg_view key)
+{
+    if (spelt.len == 0 || !memchr(spelt.ptr, '\\', spelt.len))
+        return mg_view_eq(spelt, key);
+    struct mg_buf text;
+    mg_buf_init(&text, spelt.len);
+    bool same = mg_json_unescape(mg_view_of(spelt.ptr - 1, spelt.len + 2), &text) == MG_OK &&
+                mg_view_eq(mg_buf_view(&text), key);
+    mg_buf_fini(&text);
+    return same;
+}
+
 mg_view mg_json_member(mg_view object, mg_view key)
 {
     struct mg_json_member m;
+    if (object.len == 0 || object.ptr[0] != '{')
+        return MG_VIEW_NONE;
     for (size_t at = 0; mg_json_next_member(object, &at, &m);)
-        if (mg_view_eq(m.key, key) && object.ptr[0] == '{')
+        if (is_key(m.key, key))
             return m.value;
     return MG_VIEW_NONE;
 }
