@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/cors.h"
 #include "gateway/filtering.h"
 #include "gateway/surface.h"
 #include "meter/record.h"
@@ -210,6 +211,8 @@ static bool step_parse(struct mg_exchange *x)
     x->timeline.path = x->request.path;
     x->timeline.user_agent = mg_headers_get(x->request.headers, MG_VIEW("user-agent"));
     mark(x, MG_PHASE_parse);
+    if (x->request.method == MG_HTTP_OPTIONS && mg_cors_preflight(x))
+        return false;
     if (x->surface) {
         x->call.surface = x->surface->name;
         return true;
@@ -597,27 +600,12 @@ static void put_date(struct mg_worker *worker)
     strftime(worker->date, sizeof worker->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
 }
 
-static mg_err put_cors(struct mg_exchange *x)
-{
-    const struct mg_config_gateway *config = x->worker->config;
-    mg_view origin = config->cors_count ? mg_headers_get(x->request.headers, MG_VIEW("origin")) : MG_VIEW_NONE;
-    for (int i = 0; origin.len && i < config->cors_count; i++) {
-        mg_view allowed = mg_view_cstr(config->cors_origins[i]);
-        if (!mg_view_eq(allowed, MG_VIEW("*")) && !mg_view_ieq(allowed, origin))
-            continue;
-        MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("access-control-allow-origin"), allowed));
-        MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("access-control-expose-headers"), MG_VIEW("*")));
-        return mg_http_put_header(&x->lines, MG_VIEW("vary"), MG_VIEW("origin"));
-    }
-    return MG_OK;
-}
-
 static mg_err put_ours(struct mg_exchange *x)
 {
     put_date(x->worker);
     MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("date"), mg_view_cstr(x->worker->date)));
     MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-request-id"), mg_view_cstr(x->timeline.id)));
-    MG_TRY(put_cors(x));
+    MG_TRY(mg_cors_put(x, &x->lines));
     if (!x->live)
         return MG_OK;
     return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-generation"), x->live->generation->number);
