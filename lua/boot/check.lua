@@ -363,7 +363,7 @@ function readers.map(ctx, node, value, place, origin)
       fail(ctx, place_of_key, "expected named entries, found one with the key %s", tostring(key))
     elseif not formats[node.key].read(key, ctx) then
       local known = formats[node.key].names
-      fail(ctx, place_of_key, "expected %s as key%s", formats[node.key].expected, known and check.suggest(key, known) or "")
+      fail(ctx, place_of_key, "this key should be %s%s", formats[node.key].expected, known and check.suggest(key, known) or "")
     else
       keys[#keys + 1] = key
       order[key] = select(2, ctx.where(check.keys(place_of_key)))

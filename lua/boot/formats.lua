@@ -56,7 +56,7 @@ formats.fault = one_of("the name of a fault", {
 --- Framing and the connection belong to the gateway.
 local OWN_HEADERS = { host = true, connection = true, ["content-length"] = true, ["transfer-encoding"] = true, upgrade = true, te = true, trailer = true, expect = true }
 formats.header_name = {
-  expected = "a header name that is not about framing or the connection",
+  expected = "the name of a header that the gateway does not set itself",
   read = function(value)
     return find(value, "^[%w!#$&'*+.^_`|~-]+$") and #value <= 128 and not OWN_HEADERS[lower(value)] and lower(value) or nil
   end,

@@ -1,0 +1,37 @@
+-- gateway.lua - the process: where it listens, where it keeps its data, what one client may ask for.
+--
+-- Every key of the file stands here with its default, so that this file does the same as an empty one. Keys without a
+-- default are commented out with an example. docs/reference/configuration.md says the same in tables.
+return {
+  -- Where clients connect: "host:port", ":port" for all addresses, "unix:/path", or a list of them. The variable
+  -- MOONGATE_LISTEN takes the place of this default. With TLS a listener is a table:
+  --   listen = { { address = ":8443", cert = "tls/cert.pem", key = "tls/key.pem", client_ca = "tls/clients.pem" } },
+  -- cert and key are PEM files that are read again when they change; client_ca asks clients for a certificate.
+  listen = { { address = env("MOONGATE_LISTEN", "127.0.0.1:8080") } },
+
+  -- Health, metrics and the admin API; `admin = false` switches it off. It takes cert, key and client_ca as above.
+  admin = {
+    address = env("MOONGATE_ADMIN", "127.0.0.1:8081"), -- keep it on loopback
+    token = env("MOONGATE_ADMIN_TOKEN", false),        -- bearer token of the admin API; without one: health and metrics only
+  },
+
+  data_dir = env("MOONGATE_DATA", "data"), -- journal, store and key secret; relative to this file
+  -- workers = 4,                          -- threads; by default one a core (MOONGATE_WORKERS)
+  drain_ms = 30000,                        -- after SIGTERM: time for exchanges in flight
+  -- proxy = "http://proxy.internal:3128", -- towards providers; by default HTTPS_PROXY and NO_PROXY decide, "" is none
+
+  log = { level = env("MOONGATE_LOG", "info") }, -- "debug", "info", "warn", "error" or "off"
+  journal = { bytes = 67108864 },                -- each worker's usage journal, allocated at start
+  cors = { origins = {} },                       -- exact origins, or "*"; empty: browsers may not call
+
+  -- What one client may ask for.
+  limits = {
+    body_bytes = 33554432, -- request body; above it the answer is 413
+    header_bytes = 65536,  -- request header; above it the answer is 431
+    connections = 16384,   -- open connections of one worker
+    header_ms = 10000,     -- to send the header
+    body_ms = 30000,       -- between two pieces of the body
+    idle_ms = 75000,       -- of an idle connection
+    write_ms = 60000,      -- without taking a byte of the answer
+  },
+}

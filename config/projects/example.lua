@@ -1,0 +1,130 @@
+-- projects/example.lua - one project: its providers, its model names, its rules. The file's name is the project's name.
+--
+-- Every key stands here. What is optional has its default or an example; a real file is a tenth of this one:
+--
+--   return {
+--     providers = { openai = { api_key = env "OPENAI_API_KEY" }, local_llm = { base_url = "http://127.0.0.1:8000/v1" } },
+--     workflows = { chat = { "openai/gpt-5-mini", "local_llm/qwen3" } },
+--   }
+
+-- How on_chunk treats a stream.
+local stream = {
+  mode = "filter",                       -- "observe" changes nothing, "buffer" holds all, "reject" refuses stream = true
+  hold = "auto",                         -- characters held back so that a match may span chunks, or a number
+  max_hold_ms = 400,                     -- then a transform lets go of what it holds
+  channels = { "content", "reasoning" }, -- which outputs are seen
+}
+
+return {
+  -- Who answers, by names of your choice.
+  providers = {
+    openai = {
+      adapter = "openai",                         -- the dialect: a file of lua/adapters
+      kind = "http",                              -- or "simulated", below
+      api_key = env("OPENAI_API_KEY", false),     -- or secret "openai": the file secrets/example/openai
+      organization = env("OPENAI_ORG_ID", false), -- OpenAI's organization header
+      project = env("OPENAI_PROJECT_ID", false),  -- OpenAI's project header
+    },
+    local_llm = {
+      base_url = "http://127.0.0.1:8000/v1",      -- by default where the adapter says
+      headers = { ["x-team"] = "support" },       -- sent with each attempt
+      proxy = "",                                 -- none; by default the gateway's
+      tls = {
+        verify = true,                            -- leave it on
+        -- ca = "tls/private-ca.pem",             -- trusted in place of the system's bundle
+        -- cert = "tls/me.pem", key = "tls/me.key", -- client certificate (mTLS)
+      },
+    },
+    sim = {
+      kind = "simulated",                         -- answers from inside the gateway: for demos and tests
+      models = {                                  -- by name or glob
+        ["fast-*"] = {
+          ttft_ms = 200,                          -- time to the first token
+          tokens_per_s = 50,                      -- pace of the stream
+          output_tokens = 60,                     -- length of an answer
+          faults = {                              -- what goes wrong, and when
+            -- each third call, from the tenth on, five times; value is the fault's own number, 0 its default
+            { "rate_limited", every = 3, after = 9, count = 5, value = 0 },
+            { fault = "stall", probability = 0.01 }, -- or by chance, when `every` is 0
+          },
+        },
+      },
+    },
+  },
+
+  -- What clients put into `model`.
+  workflows = {
+    chat = {
+      targets = {                                 -- `arms` is another name for it; the first is tried first
+        "openai/gpt-5-mini",
+        {
+          target = "local_llm/qwen3",             -- or just the text in first place
+          weight = 1,                             -- share, for policies that draw
+          name = "house",                         -- in records and experiments; by default the target
+          params = { temperature = 0 },           -- fields of the request that are set for this target
+          timeouts_ms = { first_token = 20000 },  -- what is missing comes from the workflow
+          context_window = 32768,                 -- tokens it can read, for policies
+          max_output = 8192,                      -- tokens it can write, for policies
+          region = "eu",                          -- for policies
+        },
+      },
+      deadline_ms = 600000,                       -- wall clock over all attempts; lower it where people wait
+      max_attempts = 4,                           -- upstream calls over all targets
+      timeouts_ms = {},                           -- what is missing comes from the project
+      -- Functions for this workflow alone; each asks before the project's.
+      on_request = function() end,
+      route = function() end,
+      classify = function() end,
+      on_chunk = function() end,
+      stream = stream,
+      on_response = function() end,
+    },
+    quick = "sim/fast-1",                         -- one target needs no table
+    ["gpt-*"] = "openai/*",                       -- a glob; the model `*` is whatever the client asked for
+  },
+
+  allow_direct = false,                           -- may clients ask for "provider/model"?
+  max_deadline_ms = 600000,                       -- the most that x-moongate-deadline-ms can ask for
+
+  -- Timers of each attempt. The reference says why they are what they are.
+  timeouts_ms = {
+    connect = 2000,      -- until TCP and TLS are ready
+    first_token = 30000, -- until the first content, reasoning included; without streaming `total` holds instead
+    idle = 45000,        -- between any two bytes
+    total = 600000,      -- of the whole attempt
+  },
+
+  -- In the order in which they run.
+  plugins = {
+    {
+      -- use = "moongate/pii",                    -- a plugin by name; without it the hooks below, which take `self`
+      as = "shorten",                             -- name of this instance
+      config = { keep = 40 },                     -- the plugin's own settings
+      grant = {},                                 -- permissions
+      fail = { on_request = "open" },             -- per hook: go on without it, or "closed": end the request
+      when = { workflows = { "*" }, stream = true }, -- which requests it sees
+      stream = stream,
+      on_request = function() end,
+      route = function() end,
+      on_attempt = function() end,
+      classify = function() end,
+      on_chunk = function() end,
+      on_response = function() end,
+      on_log = function() end,
+    },
+  },
+
+  -- Functions of the whole project; file "policies/route.lua" takes the one that another file returns.
+  on_request = function() end,  -- (req): edit, answer or deny before routing; may wait
+  route = function() end,       -- (req, candidates): the plan of attempts; nil asks the next
+  on_attempt = function() end,  -- (req, att): model, parameters, headers of one attempt
+  classify = function() end,    -- (att): what a failure means; nil asks the next
+  on_chunk = function() end,    -- (c): streamed text
+  stream = stream,
+  on_response = function() end, -- (res): replace, deny or retry a complete answer; may wait
+  on_log = function() end,      -- (rec): what is recorded
+  inline = {                    -- what these functions may do
+    grant = { "net:https://quota.example" },
+    fail = { on_request = "closed" },
+  },
+}

@@ -1,0 +1,147 @@
+#include "cli/check.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/place.h"
+#include "config/config.h"
+
+static void complain(FILE *out, const char *file, int line, const char *text)
+{
+    const struct mg_paint *paint = mg_cli_paint(out);
+    if (*file)
+        fprintf(out, "%s%s%s:", paint->bold, file, paint->off);
+    if (line > 0)
+        fprintf(out, "%s%d%s:", paint->cyan, line, paint->off);
+    fprintf(out, "%s%s\n", *file || line > 0 ? " " : "", text);
+}
+
+static void print_report(FILE *out, const struct mg_config_report *report, struct mg_check_totals *totals)
+{
+    for (int i = 0; i < report->count; i++)
+        complain(out, report->diags[i].file, report->diags[i].line, report->diags[i].text);
+    if (report->total > report->count)
+        fprintf(out, "… and %d more in that file\n", report->total - report->count);
+    totals->mistakes += report->total;
+}
+
+static void count_project(const struct mg_config_project *config, struct mg_check_totals *totals)
+{
+    totals->projects++;
+    totals->workflows += config->workflow_count;
+    totals->providers += config->provider_count;
+}
+
+static void check_project(const char *path, FILE *out, struct mg_check_totals *totals)
+{
+    struct mg_config_report *report = mg_new(struct mg_config_report);
+    struct mg_config_project *config = NULL;
+    mg_config_report_init(report);
+    if (mg_config_check_project(path, &config, report) == MG_OK)
+        count_project(config, totals);
+    print_report(out, report, totals);
+    mg_config_project_free(config);
+    mg_config_report_fini(report);
+    mg_free(report);
+}
+
+static bool is_project(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 4 && name[0] != '.' && strcmp(name + len - 4, ".lua") == 0;
+}
+
+static int only_projects(const struct dirent *entry)
+{
+    return is_project(entry->d_name);
+}
+
+static void check_projects(const char *folder, FILE *out, struct mg_check_totals *totals)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, only_projects, alphasort);
+    if (count <= 0) {
+        complain(out, folder, 0, "there is no project here; write one as NAME.lua");
+        totals->mistakes++;
+    }
+    for (int i = 0; i < count; i++) {
+        char path[PATH_MAX];
+        if (snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name) < (int)sizeof path)
+            check_project(path, out, totals);
+        mg_free(entries[i]);
+    }
+    mg_free(entries);
+}
+
+static void check_environment(FILE *out, struct mg_check_totals *totals)
+{
+    struct mg_config_project *config = NULL;
+    struct mg_diag diag = {"", 0, ""};
+    mg_err err = mg_config_project_from_env(&config, &diag);
+    if (err == MG_OK) {
+        count_project(config, totals);
+    } else {
+        complain(out, "", 0, err == MG_E_NOT_FOUND ? "there is no gateway.lua here and no provider's key in the environment" : diag.text);
+        totals->mistakes++;
+    }
+    mg_config_project_free(config);
+}
+
+void mg_check(const char *path, FILE *out, struct mg_check_totals *out_totals)
+{
+    struct mg_config_report *report = mg_new(struct mg_config_report);
+    struct mg_config_gateway *config = NULL;
+    *out_totals = (struct mg_check_totals){0};
+    mg_config_report_init(report);
+    mg_err err = mg_config_check_gateway(path, &config, report);
+    (void)err;                         /* every mistake stands in the report */
+    print_report(out, report, out_totals);
+    if (path) {
+        char folder[PATH_MAX];
+        const char *slash = strrchr(path, '/');
+        int len = slash ? (int)(slash - path) + 1 : 0;
+        if (snprintf(folder, sizeof folder, "%.*sprojects", len, path) < (int)sizeof folder)
+            check_projects(folder, out, out_totals);
+    } else {
+        check_environment(out, out_totals);
+    }
+    mg_config_gateway_free(config);
+    mg_config_report_fini(report);
+    mg_free(report);
+}
+
+static void put_count(int count, const char *word, const char *behind)
+{
+    printf("%d %s%s%s", count, word, count == 1 ? "" : "s", behind);
+}
+
+int mg_cli_check(int argc, char **argv)
+{
+    const char *option = NULL;
+    const struct mg_option options[] = {
+        {"--config", "-c", "FILE", MG_OPTION_TEXT, &option, "gateway.lua or its folder; without it ./gateway.lua, or the environment"},
+    };
+    int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 1);
+    if (end != MG_CLI_GO)
+        return end;
+
+    struct mg_arena arena;
+    struct mg_check_totals totals;
+    mg_arena_init(&arena, 1024);
+    mg_check(mg_place_config(argc > 1 ? argv[1] : option, &arena), stderr, &totals);
+    mg_arena_fini(&arena);
+    if (totals.mistakes > 0) {
+        fprintf(stderr, "%d mistake%s\n", totals.mistakes, totals.mistakes == 1 ? "" : "s");
+        return MG_EXIT_FAILED;
+    }
+    printf("ok: ");
+    put_count(totals.projects, "project", ", ");
+    put_count(totals.workflows, "workflow", ", ");
+    put_count(totals.providers, "provider", "\n");
+    return MG_EXIT_OK;
+}
