@@ -1,4 +1,4 @@
--- The gateway that bench.py measures, @NAMES@ filled in: one worker, a plain listener and one with TLS.
+-- The gateway that bench.py measures, with ports and folders filled in: one worker, a plain listener and one with TLS.
 return {
   listen = {
     "127.0.0.1:@PLAIN@",
