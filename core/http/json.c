@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "http/json_bytes.h"
 
 /* A value is a cJSON node. A number whose digits a double would not print again is a cJSON_Raw
  * node that holds them as text; valuedouble is filled in for both.
@@ -346,10 +347,8 @@ static cJSON *read_children(struct reader *r)
 
 static char *read_string(struct reader *r)
 {
-    const char *begin = r->at++;
-    while (*r->at != '"')
-        r->at += *r->at == '\\' ? 2 : 1;
-    r->at++;
+    const char *begin = r->at;
+    r->at = (const char *)mg_skip_to_quote((mg_bytes)begin + 1, (mg_bytes)r->end) + 1;
     mg_view text = MG_VIEW_NONE;
     mg_err err = mg_json_span_text(mg_view_of(begin, (size_t)(r->at - begin)), &r->scratch, &text);
     assert(!err);

@@ -88,26 +88,64 @@ static inline mg_bytes mg_skip_line(mg_bytes at, mg_bytes end)
 
 #endif
 
+/* The quote that closes a valid string whose inside begins at `at`, or end. */
+static inline mg_bytes mg_skip_to_quote(mg_bytes at, mg_bytes end)
+{
+    for (;;) {
+#ifdef __SSE2__
+        const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
+        for (; end - at >= 16; at += 16) {
+            __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
+            if (_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(block, quote), _mm_cmpeq_epi8(block, backslash))))
+                break;
+        }
+#endif
+        while (at < end && *at != '"' && *at != '\\')
+            at++;
+        if (end - at < 2)
+            return at < end && *at == '"' ? at : end;
+        if (*at == '"')
+            return at;
+        at += 2;
+    }
+}
+
 /* Length of the valid UTF-8 sequence of two to four bytes at `at`, 0 when there is none. */
-static inline size_t mg_utf8_sequence(mg_bytes at, mg_bytes end)
+static inline size_t mg_utf8_sequence_portable(mg_bytes at, mg_bytes end)
 {
     size_t left = (size_t)(end - at);
     unsigned char lead = at[0], low = 0x80, high = 0xbf;
-    if (left < 2 || lead < 0xc2)
+    if (left < 2 || lead < 0xc2 || lead > 0xf4)
         return 0;
     if (lead < 0xe0)
         return (at[1] & 0xc0) == 0x80 ? 2 : 0;
     if (lead < 0xf0) {       /* shuts out overlong forms and surrogates */
         low = lead == 0xe0 ? 0xa0 : low;
         high = lead == 0xed ? 0x9f : high;
-        return left >= 3 && at[1] >= low && at[1] <= high && (at[2] & 0xc0) == 0x80 ? 3 : 0;
+    } else {                 /* overlong forms and what is above U+10FFFF */
+        low = lead == 0xf0 ? 0x90 : low;
+        high = lead == 0xf4 ? 0x8f : high;
     }
-    low = lead == 0xf0 ? 0x90 : low;     /* overlong forms and what is above U+10FFFF */
-    high = lead == 0xf4 ? 0x8f : high;
-    return lead <= 0xf4 && left >= 4 && at[1] >= low && at[1] <= high && (at[2] & 0xc0) == 0x80 &&
-                   (at[3] & 0xc0) == 0x80
-               ? 4
-               : 0;
+    size_t len = lead < 0xf0 ? 3 : 4;
+    if (left < len || at[1] < low || at[1] > high || (at[2] & 0xc0) != 0x80)
+        return 0;
+    return len == 3 || (at[3] & 0xc0) == 0x80 ? len : 0;
+}
+
+/* The same, by masks over a word where bytes stand in it in their order. */
+static inline size_t mg_utf8_sequence(mg_bytes at, mg_bytes end)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint32_t word;
+    if (end - at >= 4) {
+        memcpy(&word, at, sizeof word);
+        if ((word & 0x00c0c0f0) == 0x008080e0)   /* neither E0 80..9F nor ED A0..BF */
+            return (word & 0x200f) != 0 && (word & 0x200f) != 0x200d ? 3 : 0;
+        if ((word & 0x0000c0e0) == 0x000080c0)   /* neither C0 nor C1 */
+            return (word & 0x1e) != 0 ? 2 : 0;
+    }
+#endif
+    return mg_utf8_sequence_portable(at, end);
 }
 
 #endif

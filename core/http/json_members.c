@@ -13,17 +13,9 @@ static size_t skip_blanks(mg_view v, size_t at)
 /* `at` is on the opening quote; the result is behind the closing one. */
 static size_t skip_string(mg_view v, size_t at)
 {
-    mg_bytes begin = (mg_bytes)v.ptr, end = begin + v.len, c = begin + at + 1;
-    while ((c = mg_skip_plain(c, end)) < end) {
-        if (*c == '"')
-            return (size_t)(c - begin) + 1;
-        if (*c == '\\' && end - c < 2)
-            break;
-        c += *c == '\\' ? 2 : 1;
-        while (c < end && *c >= 0x80)
-            c++;
-    }
-    return v.len;
+    mg_bytes begin = (mg_bytes)v.ptr, end = begin + v.len;
+    mg_bytes quote = mg_skip_to_quote(begin + at + 1, end);
+    return quote < end ? (size_t)(quote - begin) + 1 : v.len;
 }
 
 static size_t skip_container(mg_view v, size_t at)

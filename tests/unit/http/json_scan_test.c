@@ -428,4 +428,20 @@ TEST(skips_plain_text_and_lines_alike_with_and_without_sse2)
             }
 }
 
+TEST(knows_utf8_sequences_alike_by_words_and_by_bytes)
+{
+    static const unsigned char later[] = {0x00, 0x22, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff};
+    for (unsigned lead = 0x80; lead <= 0xff; lead++)
+        for (unsigned second = 0; second <= 0xff; second++)
+            for (size_t i = 0; i < sizeof later * sizeof later; i++) {
+                const unsigned char text[6] = {(unsigned char)lead, (unsigned char)second, later[i / sizeof later], later[i % sizeof later], 0x80, 0x80};
+                for (size_t len = 1; len <= sizeof text; len++) {
+                    size_t got = mg_utf8_sequence(text, text + len), bad = 0;
+                    CHECK_INT(got, mg_utf8_sequence_portable(text, text + len));
+                    bool valid = mg_view_utf8(mg_view_of((const char *)text, len), &bad);
+                    CHECK(got ? mg_view_utf8(mg_view_of((const char *)text, got), NULL) : !valid && bad == 0);
+                }
+            }
+}
+
 MG_TEST_MAIN()
