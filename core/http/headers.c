@@ -29,6 +29,7 @@ static const mg_view hop_names[] = {
     MG_VIEW("trailer"),    MG_VIEW("upgrade"),    MG_VIEW("transfer-encoding"),
 };
 
+static bool same_name(mg_view a, mg_view b);
 static bool all_of(mg_view text, unsigned char class);
 static bool list_has(mg_view list, mg_view token);
 static bool among(mg_view name, const mg_view *names, size_t count);
@@ -38,7 +39,7 @@ static char *put(char *at, mg_view bytes);
 const mg_view *mg_headers_find(struct mg_headers headers, mg_view name)
 {
     for (size_t i = 0; i < headers.count; i++)
-        if (mg_view_ieq(headers.items[i].name, name))
+        if (same_name(headers.items[i].name, name))
             return &headers.items[i].value;
     return NULL;
 }
@@ -53,14 +54,14 @@ size_t mg_headers_count(struct mg_headers headers, mg_view name)
 {
     size_t count = 0;
     for (size_t i = 0; i < headers.count; i++)
-        count += mg_view_ieq(headers.items[i].name, name);
+        count += same_name(headers.items[i].name, name);
     return count;
 }
 
 bool mg_headers_has_token(struct mg_headers headers, mg_view name, mg_view token)
 {
     for (size_t i = 0; i < headers.count; i++)
-        if (mg_view_ieq(headers.items[i].name, name) && list_has(headers.items[i].value, token))
+        if (same_name(headers.items[i].name, name) && list_has(headers.items[i].value, token))
             return true;
     return false;
 }
@@ -216,21 +217,21 @@ static bool all_of(mg_view text, unsigned char class)
 static bool list_has(mg_view list, mg_view token)
 {
     while (list.len > 0)
-        if (mg_view_ieq(mg_view_trim(mg_view_cut(&list, ',')), token))
+        if (same_name(mg_view_trim(mg_view_cut(&list, ',')), token))
             return true;
     return false;
 }
 
-/* The first letter sorts out nearly every pair before a call is made. The names are lower case. */
-static bool may_begin(mg_view name, mg_view with)
+/* Length and first letter sort out nearly every pair before a call is made. */
+static bool same_name(mg_view a, mg_view b)
 {
-    return name.len >= with.len && (name.ptr[0] | 0x20) == with.ptr[0];
+    return a.len == b.len && (a.len == 0 || ((a.ptr[0] ^ b.ptr[0]) & 0xdf) == 0) && mg_view_ieq(a, b);
 }
 
 static bool among(mg_view name, const mg_view *names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (may_begin(name, names[i]) && mg_view_ieq(name, names[i]))
+        if (same_name(name, names[i]))
             return true;
     return false;
 }
@@ -238,7 +239,7 @@ static bool among(mg_view name, const mg_view *names, size_t count)
 static bool begins_among(mg_view name, const mg_view *prefixes, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (may_begin(name, prefixes[i]) && mg_view_ieq(mg_view_head(name, prefixes[i].len), prefixes[i]))
+        if (same_name(mg_view_head(name, prefixes[i].len), prefixes[i]))
             return true;
     return false;
 }
