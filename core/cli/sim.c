@@ -33,7 +33,7 @@ int mg_cli_sim(int argc, char **argv)
         {"--output-tokens", NULL, "N", MG_OPTION_INT, &a.output_tokens, "length of an answer (48)"},
         {"--fault", NULL, "NAME[:VALUE]", MG_OPTION_TEXT, &a.fault, "what goes wrong; --faults lists the names"},
         {"--every", NULL, "N", MG_OPTION_INT, &a.every, "with --fault: each Nth call (1)"},
-        {"--after", NULL, "N", MG_OPTION_INT, &a.after, "with --fault: from call N on"},
+        {"--after", NULL, "N", MG_OPTION_INT, &a.after, "with --fault: N calls pass before the first"},
         {"--count", NULL, "N", MG_OPTION_INT, &a.count, "with --fault: N times; 0, the default, for ever"},
         {"--tls-cert", NULL, "FILE", MG_OPTION_TEXT, &a.cert, "PEM certificate; with --tls-key it speaks TLS"},
         {"--tls-key", NULL, "FILE", MG_OPTION_TEXT, &a.key, "PEM key"},

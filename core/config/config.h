@@ -58,7 +58,7 @@ struct mg_timeouts {
 
 struct mg_config_fault {               /* simulated providers: what goes wrong, and when */
     const char *name;                  /* a row of sim/faults.h */
-    int every, after, count;           /* each `every`th call, from call `after` on, `count` times (0: no end) */
+    int every, after, count;           /* each `every`th call once `after` have passed, `count` times (0: no end) */
     double probability;                /* 0..1; used when every is 0 */
     int value;                         /* the fault's own number (status, ms, bytes); 0: its default */
 };

@@ -78,15 +78,15 @@ enum mg_sim_fault mg_sim_model_fault(struct mg_sim_model *model, uint64_t *rando
     return MG_SIM_FAULT_NONE;
 }
 
-/* Calls count from 1. With every = 3 and after = 0 calls 3, 6, 9 … fail; with after = 5 and every = 1 call 5 and all
+/* Calls count from 1. With every = 3 and after = 0 calls 3, 6, 9 … fail; with every = 1 and after = 5 call 6 and all
  * later ones. */
 static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t fired, uint64_t *random)
 {
-    uint64_t from = (uint64_t)MG_MAX(fault->after, 1);
-    if (call < from || (fault->count > 0 && fired >= (uint64_t)fault->count))
+    uint64_t passed = (uint64_t)MG_MAX(fault->after, 0);
+    if (call <= passed || (fault->count > 0 && fired >= (uint64_t)fault->count))
         return false;
     if (fault->every > 0)
-        return (call - from + 1) % (uint64_t)fault->every == 0;
+        return (call - passed) % (uint64_t)fault->every == 0;
     return (double)(mg_sim_random(random) % 1000000) < fault->probability * 1000000;
 }
 

@@ -482,7 +482,7 @@ TEST(a_schedule_says_which_calls_fail_and_survives_a_reload_that_does_not_concer
         int status[6];
     } rows[] = {
         {"third", {200, 200, 500, 200, 200, 500}},
-        {"late-x", {200, 503, 503, 200, 200, 200}},
+        {"late-x", {200, 200, 503, 503, 200, 200}},
         {"never", {200, 200, 200, 200, 200, 200}},
         {"unknown", {404, 404, 404, 404, 404, 404}},
     };
