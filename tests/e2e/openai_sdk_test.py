@@ -1,0 +1,102 @@
+"""The official OpenAI SDK for Python, unmodified, against the real binary."""
+
+import threading
+import unittest
+
+import openai
+
+from moongate import *
+
+
+class Chat(unittest.TestCase):
+    def test_a_whole_answer_arrives(self):
+        with Upstream(json_answer("Hello there")) as up, Gateway(project(up)) as gw:
+            answer = gw.client().chat.completions.create(model="chat", messages=[{"role": "user", "content": "hi"}])
+
+            self.assertEqual(answer.choices[0].message.content, "Hello there")
+            self.assertEqual(answer.usage.total_tokens, 12)
+            sent = up.next_request()
+            self.assertEqual(sent.path, "/v1/chat/completions")
+            self.assertEqual(sent.headers["authorization"], "Bearer secret-0")
+            self.assertEqual(sent.json["model"], "model-0")
+
+    def test_a_stream_arrives_word_by_word(self):
+        gate = threading.Event()
+        events = good_events("Hel", "lo ", "you")
+        with Upstream(stream(*events[:2], gate, *events[2:])) as up, Gateway(project(up)) as gw:
+            words = []
+            for event in gw.client().chat.completions.create(model="chat", stream=True, messages=[{"role": "user", "content": "hi"}]):
+                self.assertTrue(event.choices, "the usage chunk was not asked for")
+                if event.choices[0].delta.content:
+                    words.append(event.choices[0].delta.content)
+                    gate.set()  # the first word must be here before the second is sent
+
+            self.assertEqual(words, ["Hel", "lo ", "you"])
+            self.assertEqual(up.next_request().json["stream_options"], {"include_usage": True})
+
+    def test_the_usage_chunk_arrives_when_it_was_asked_for(self):
+        with Upstream(stream(*good_events("a"))) as up, Gateway(project(up)) as gw:
+            events = list(gw.client().chat.completions.create(
+                model="chat", stream=True, stream_options={"include_usage": True}, messages=[{"role": "user", "content": "hi"}]))
+
+            self.assertEqual(events[-1].usage.total_tokens, 12)
+
+    def test_the_next_provider_answers_when_the_first_fails(self):
+        with Upstream(error_answer(503, "server_is_overloaded")) as bad, Upstream(stream(*good_events("fine"))) as good, \
+                Gateway(project(bad, good)) as gw:
+            with gw.client().chat.completions.with_streaming_response.create(
+                    model="chat", stream=True, messages=[{"role": "user", "content": "hi"}]) as response:
+                text = "".join(response.iter_text())
+
+            self.assertIn("fine", text)
+            self.assertEqual(response.headers["x-moongate-provider"], "p1")
+            self.assertEqual(response.headers["x-moongate-attempts"], "2")
+
+    def test_errors_raise_the_class_the_sdk_has_for_them(self):
+        with Upstream(error_answer(400, "invalid_value", message="temperature is off")) as up, Gateway(project(up)) as gw:
+            messages = [{"role": "user", "content": "hi"}]
+            with self.assertRaisesRegex(openai.BadRequestError, "temperature is off"):
+                gw.client().chat.completions.create(model="chat", messages=messages)
+            with self.assertRaises(openai.NotFoundError):
+                gw.client().chat.completions.create(model="nope", messages=messages)
+            with self.assertRaises(openai.AuthenticationError):
+                gw.client(api_key="mg-main-wrong").chat.completions.create(model="chat", messages=messages)
+            up.answer(error_answer(429, "rate_limit_exceeded", headers={"retry-after": "1"}))
+            with self.assertRaises(openai.RateLimitError):
+                gw.client().chat.completions.create(model="chat", messages=messages)
+            up.answer(error_answer(500))
+            with self.assertRaises(openai.InternalServerError):
+                gw.client().chat.completions.create(model="chat", messages=messages)
+
+    def test_cancelling_closes_the_upstream_at_once(self):
+        never = threading.Event()
+        with Upstream(stream(*good_events("a")[:2], never)) as up, Gateway(project(up)) as gw:
+            answer = gw.client().chat.completions.create(model="chat", stream=True, messages=[{"role": "user", "content": "hi"}])
+            next(iter(answer))
+            answer.close()
+
+            up.next_request()
+            never.set()
+            self.assertTrue(up.closed.get(timeout=PATIENCE_S))
+
+
+class Others(unittest.TestCase):
+    def test_models_are_the_projects_workflows(self):
+        with Upstream() as up, Gateway(project(up)) as gw:
+            ids = [model.id for model in gw.client().models.list()]
+
+            self.assertEqual(ids, ["chat", "p0/model-0"])
+            self.assertEqual(gw.client().models.retrieve("chat").id, "chat")
+
+    def test_embeddings_pass(self):
+        answer = {"object": "list", "model": "e", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -0.25]}],
+                  "usage": {"prompt_tokens": 2, "total_tokens": 2}}
+        with Upstream(respond(200, answer)) as up, Gateway(project(up)) as gw:
+            result = gw.client().embeddings.create(model="chat", input="hi", encoding_format="float")
+
+            self.assertEqual(result.data[0].embedding, [0.5, -0.25])
+            self.assertEqual(up.next_request().path, "/v1/embeddings")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Edits go live while traffic flows: one project at a time, nothing lost, a broken edit changes nothing."""
+
+import re
+import threading
+import unittest
+
+from moongate import *
+
+
+class Reload(unittest.TestCase):
+    def test_the_next_request_obeys_an_edit(self):
+        with Upstream(json_answer("a")) as a, Upstream(json_answer("b")) as b, Gateway(project(a)) as gw:
+            self.assertEqual(gw.chat().headers["x-moongate-generation"], "1")
+            seen = len(gw.lines)
+            gw.write("projects/main.lua", project(b))
+            gw.wait_line(r"generation.swapped project=main number=2", seen)
+            answer = gw.chat()
+
+            self.assertEqual((answer.headers["x-moongate-generation"], answer.json["choices"][0]["message"]["content"]), ("2", "b"))
+
+    def test_a_broken_edit_keeps_the_old_one_and_is_visible(self):
+        with Upstream(json_answer("a")) as a, Gateway(project(a)) as gw:
+            seen = len(gw.lines)
+            gw.write("projects/main.lua", "return {\n  providrs = {},\n}")
+            line = gw.wait_line(r"generation.refused project=main", seen)
+
+            self.assertIn("main.lua:2", line)
+            self.assertIn("providers", line)
+            self.assertEqual(gw.chat().headers["x-moongate-generation"], "1")
+
+    def test_other_projects_keep_their_generation(self):
+        with Upstream(json_answer("a")) as a, Gateway({"main": project(a), "other": project(a)}) as gw:
+            seen = len(gw.lines)
+            gw.write("projects/other.lua", project(a, workflow="max_attempts = 1"))
+            gw.wait_line(r"generation.swapped project=other number=2", seen)
+
+            self.assertEqual(gw.chat().headers["x-moongate-generation"], "1")
+
+    def test_projects_appear_and_disappear(self):
+        with Upstream(json_answer("a")) as a, Gateway(project(a)) as gw:
+            seen = len(gw.lines)
+            gw.write("projects/late.lua", project(a))
+            gw.wait_line(r"generation.swapped project=late number=1", seen)
+            use = {"authorization": f"Bearer {gw.create_key('late')}"}
+            self.assertEqual(gw.request("GET", "/v1/models", headers=use, key=False).status, 200)
+            os.remove(os.path.join(gw.path, "projects/late.lua"))
+            gw.wait_line(r"generation.removed project=late|project.removed project=late", seen)
+
+            self.assertEqual(gw.request("GET", "/v1/models", headers=use, key=False).status, 403)
+
+    def test_a_stream_in_flight_finishes_on_its_generation(self):
+        gate = threading.Event()
+        events = good_events("one ", "two")
+        with Upstream(stream(*events[:2], gate, *events[2:])) as a, Upstream(json_answer("b")) as b, Gateway(project(a)) as gw:
+            with gw.connect() as sock:
+                body = b'{"model":"chat","stream":true,"messages":[]}'
+                sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-length: %d\r\n\r\n%s"
+                             % (gw.keys["main"].encode(), len(body), body))
+                a.next_request()
+                seen = len(gw.lines)
+                gw.write("projects/main.lua", project(b))
+                gw.wait_line(r"generation.swapped project=main number=2", seen)
+                gate.set()
+                answer = read_response(sock.makefile("rb"))
+
+            self.assertEqual((answer.text, answer.clean, answer.headers["x-moongate-generation"]), ("one two", True, "1"))
+
+    def test_sigterm_lets_a_stream_finish(self):
+        gate = threading.Event()
+        events = good_events("one ", "two")
+        with Upstream(stream(*events[:2], gate, *events[2:])) as a, Gateway(project(a)) as gw:
+            with gw.connect() as sock:
+                body = b'{"model":"chat","stream":true,"messages":[]}'
+                sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-length: %d\r\n\r\n%s"
+                             % (gw.keys["main"].encode(), len(body), body))
+                a.next_request()
+                gw.process.send_signal(signal.SIGTERM)
+                gw.wait_line(r"drain.begun in_flight=1")
+                gate.set()
+                answer = read_response(sock.makefile("rb"))
+
+            self.assertEqual((answer.text, answer.clean), ("one two", True))
+            self.assertEqual(gw.stop(), 0)
+
+
+class Soak(unittest.TestCase):
+    def test_a_thousand_reloads_under_load_fail_no_request_and_keep_memory_flat(self):
+        reloads = int(os.environ.get("MOONGATE_TEST_RELOADS", "1000"))
+        texts = ["route = function(req, candidates) return { attempts = { { target = candidates[1].id } } } end,",
+                 "classify = function(att) return nil end,"]
+        with Upstream(json_answer("a")) as a, Gateway(project(a, extra=texts[0])) as gw:
+            stop, failed, served = threading.Event(), [], [0]
+
+            def load():
+                client = gw.client()
+                while not stop.is_set():
+                    try:
+                        client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "x"}])
+                        served[0] += 1
+                    except Exception as error:  # any failure at all is what this test looks for
+                        failed.append(repr(error))
+
+            threads = [threading.Thread(target=load) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            sizes = []
+            for n in range(reloads):
+                seen = len(gw.lines)
+                gw.write("projects/main.lua", project(a, extra=texts[n % 2] + f" -- {n}"))
+                gw.process.send_signal(signal.SIGHUP)
+                gw.wait_line(r"generation.swapped project=main", seen)
+                if n % 50 == 49:
+                    sizes.append(resident_kib(gw.process.pid))
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+            self.assertEqual(failed[:3], [])
+            self.assertGreater(served[0], 100)
+            if len(sizes) >= 10:
+                early, late = sizes[len(sizes) // 4], sizes[-1]
+                self.assertLess(late, early * 1.25 + 4096, f"resident KiB over time: {sizes}")
+
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
+
+
+if __name__ == "__main__":
+    main()
