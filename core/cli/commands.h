@@ -11,8 +11,8 @@
     X("check",    check,     "[DIR]",                             "say what is wrong with the configuration")          \
     X("key",      key,       "create|list|revoke ID|rotate ID",   "make, list, revoke and rotate the keys of clients")  \
     X("logs",     logs,      "[FILTERS]",                         "show recent requests, or follow them")              \
-    X("trace",    trace,     "ID",                                "draw what happened to one request")                 \
     X("sim",      sim,       "[OPTIONS]",                         "run a simulated provider on its own")               \
+    X("trace",    trace,     "ID",                                "draw what happened to one request")                 \
     X("version",  version,   "",                                  "print the version")
 
 #endif

@@ -1,0 +1,504 @@
+/* moongate trace: one request as a waterfall, a hundred columns wide.
+ *
+ *     label (26)                │ bar (48)                                       │ time and outcome
+ *
+ * A bar is time: what was waited for is shaded, what was received is solid. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/history.h"
+#include "cli/place.h"
+#include "watch/trace.h"
+
+enum { LABEL = 24, BAR = 48, WIDTH = 100, INDENT = 4 };
+
+enum shade { NOTHING, CONNECTING, WAITING, RECEIVING, WORKING, FAILED };
+
+struct glyphs {
+    const char *shades[FAILED + 1];
+    const char *edge, *dot, *arrow, *tick, *rule;
+};
+
+static const struct glyphs unicode = {{" ", "░", "▒", "█", "█", "✗"}, "│", "·", "→", "┬", "─"};
+static const struct glyphs ascii = {{" ", ".", "=", "#", "#", "x"}, "|", ",", "->", "+", "-"};
+
+struct canvas {
+    const struct glyphs *glyphs;
+    const struct mg_paint *paint;
+    uint64_t total_us;       /* what the width of a bar stands for; not 0 */
+    enum shade cells[BAR];
+};
+
+static void draw(const struct mg_timeline *timeline, bool interrupted);
+
+/* ---- asking */
+
+static mg_err from_store(const void *arg, struct mg_db *db, struct mg_buf *out)
+{
+    return mg_watch_trace_json(db, mg_view_cstr(arg), out);
+}
+
+/* The id in a path, or the help that nothing else can be one. */
+static mg_err put_path(char *out, size_t size, const char *id, struct mg_diag *diag)
+{
+    for (const char *c = id; *c; c++)
+        if (!((*c >= '0' && *c <= '9') || ((*c | 0x20) >= 'a' && (*c | 0x20) <= 'z') || strchr("-_.:", *c)))
+            return mg_diag_set(diag, MG_E_BAD_REQUEST, "", 0, "\"%s\" is no request id; x-request-id and `moongate logs` have them", id);
+    if ((size_t)snprintf(out, size, "/admin/v1/requests/%s", id) >= size)
+        return mg_diag_set(diag, MG_E_BAD_REQUEST, "", 0, "that is too long for a request id");
+    return MG_OK;
+}
+
+static int show(const struct mg_json *answer, bool json)
+{
+    bool interrupted;
+    struct mg_timeline *timeline = mg_new(struct mg_timeline);
+    struct mg_buf line;
+    int end = MG_EXIT_OK;
+    mg_buf_init(&line, MG_TRACE_JSON_BYTES);
+    if (json && mg_json_print(answer, &line) == MG_OK)
+        printf("%.*s\n", MG_FMT(mg_buf_view(&line)));
+    else if (!json && mg_watch_timeline_parse(answer, timeline, &interrupted) == MG_OK)
+        draw(timeline, interrupted);
+    else
+        end = mg_cli_complain(MG_EXIT_FAILED, "trace", "the answer is no timeline");
+    mg_buf_fini(&line);
+    mg_free(timeline);
+    return end;
+}
+
+int mg_cli_trace(int argc, char **argv)
+{
+    char path[256];
+    bool json = false;
+    const char *data = NULL, *config = NULL;
+    struct mg_json *answer;
+    struct mg_diag diag = {.line = 0};
+    const struct mg_option options[] = {
+        {"--json", NULL, NULL, MG_OPTION_FLAG, &json, "print JSON"},
+        {"--data", NULL, "DIR", MG_OPTION_TEXT, &data, "the data folder instead of the configuration's"},
+        {"--config", "-c", "FILE", MG_OPTION_TEXT, &config, "the configuration that names the data folder"},
+    };
+    int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 1);
+    if (end != MG_CLI_GO)
+        return end;
+    if (argc < 2)
+        return mg_cli_complain(MG_EXIT_USAGE, "trace", "which request? (its id is in x-request-id and in `moongate logs`)");
+
+    struct mg_history history = {.path = path, .offline = from_store, .arg = argv[1]};
+    if (put_path(path, sizeof path, argv[1], &diag) != MG_OK)
+        return mg_cli_complain(MG_EXIT_USAGE, "trace", "%s", diag.text);
+    if (mg_place_data(data, config, history.data_dir, &diag) != MG_OK ||
+        mg_history_ask(&history, &answer, &diag) != MG_OK)
+        return mg_cli_failed("trace", &diag);
+    end = show(answer, json);
+    mg_json_free(answer);
+    return end;
+}
+
+/* ---- bars */
+
+static void clear_bar(struct canvas *canvas)
+{
+    memset(canvas->cells, 0, sizeof canvas->cells);
+}
+
+/* Whatever took time at all is seen. */
+static void shade(struct canvas *canvas, uint64_t from_us, uint64_t to_us, enum shade with)
+{
+    if (to_us <= from_us)
+        return;
+    uint64_t from = MG_MIN(from_us * BAR / canvas->total_us, (uint64_t)BAR - 1);
+    uint64_t to = MG_MIN((to_us * BAR + canvas->total_us - 1) / canvas->total_us, (uint64_t)BAR);
+    for (uint64_t i = from; i < MG_MAX(to, from + 1); i++)
+        canvas->cells[i] = with;
+}
+
+static const char *colour(const struct canvas *canvas, enum shade with)
+{
+    switch (with) {
+    case CONNECTING:
+        return canvas->paint->cyan;
+    case WAITING:
+        return canvas->paint->yellow;
+    case RECEIVING:
+        return canvas->paint->green;
+    case FAILED:
+        return canvas->paint->red;
+    default:
+        return "";
+    }
+}
+
+static void put_bar(const struct canvas *canvas)
+{
+    const struct glyphs *glyphs = canvas->glyphs;
+    const struct mg_paint *paint = canvas->paint;
+    enum shade now = NOTHING;
+    printf("%s%s%s", paint->dim, glyphs->edge, paint->off);
+    for (unsigned i = 0; i < BAR; i++) {
+        if (canvas->cells[i] != now)
+            printf("%s%s", paint->off, colour(canvas, canvas->cells[i]));
+        now = canvas->cells[i];
+        fputs(glyphs->shades[now], stdout);
+    }
+    printf("%s%s%s%s", paint->off, paint->dim, glyphs->edge, paint->off);
+}
+
+static void put_label(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void put_label(const char *fmt, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, fmt);
+    int len = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    mg_history_pad(stdout, mg_view_of(text, MG_MIN((size_t)len, sizeof text - 1)), LABEL);
+}
+
+static void put_duration(uint64_t us)
+{
+    char text[MG_TIME_TEXT];
+    mg_view view = mg_view_cstr(mg_history_time(text, us, false));
+    size_t columns = us < 1000 && mg_history_utf8() ? view.len - 1 : view.len;
+    printf(" %*s%s", (int)(columns < 7 ? 7 - columns : 0), "", text);
+}
+
+/* ---- the axis: ticks at round times */
+
+static uint64_t round_step(uint64_t total_us)
+{
+    static const unsigned steps[] = {1, 2, 5};
+    for (uint64_t power = 1;; power *= 10)
+        for (size_t i = 0; i < MG_COUNT(steps); i++)
+            if (power * steps[i] * 5 >= total_us)
+                return power * steps[i];
+}
+
+static void put_axis(const struct canvas *canvas)
+{
+    char marks[BAR + 16], text[MG_TIME_TEXT];
+    uint64_t step = round_step(canvas->total_us);
+    memset(marks, ' ', sizeof marks);
+    size_t free_from = 0, end = 0;
+    for (uint64_t at = 0; at < canvas->total_us; at += step) {
+        size_t column = (size_t)(at * BAR / canvas->total_us);
+        const char *label = at ? mg_history_time(text, at, true) : "0";
+        bool micro = at > 0 && at < 1000;
+        size_t len = strlen(label);
+        if (micro || column < free_from || column + len > BAR)
+            continue;
+        memcpy(marks + column, label, len);
+        free_from = column + len + 2;
+        end = column + len;
+    }
+    printf("%*s%s %.*s%s\n", LABEL, "", canvas->paint->dim, (int)end, marks, canvas->paint->off);
+}
+
+/* ---- words below the bars: pieces with dots between them, on as many lines as it takes */
+
+struct words {
+    const struct canvas *canvas;
+    char line[WIDTH * 4];
+    size_t len;              /* bytes */
+    unsigned columns;
+    const char *colour;
+};
+
+static void flush_words(struct words *words)
+{
+    if (words->len == 0)
+        return;
+    printf("%*s%s", INDENT, "", words->colour);
+    mg_history_put(stdout, mg_view_of(words->line, words->len), 0);
+    printf("%s\n", words->canvas->paint->off);
+    words->len = words->columns = 0;
+}
+
+static unsigned columns_of(mg_view text)
+{
+    unsigned columns = 0;
+    for (size_t i = 0; i < text.len; i++)
+        columns += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
+    return columns;
+}
+
+static void word(struct words *words, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void word(struct words *words, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    mg_view view = mg_view_of(text, MG_MIN((size_t)n, sizeof text - 1));
+    view.len = MG_MIN(view.len, sizeof words->line - 16);
+    unsigned columns = columns_of(view);
+    if (words->columns > 0 && words->columns + 3 + columns > WIDTH - INDENT)
+        flush_words(words);
+    if (words->len > 0) {
+        words->len += (size_t)snprintf(words->line + words->len, 8, " %s ", words->canvas->glyphs->dot);
+        words->columns += 3;
+    }
+    memcpy(words->line + words->len, view.ptr, view.len);
+    words->len += view.len;
+    words->columns += columns;
+}
+
+/* ---- the front: who asked for what, and how it ended */
+
+static const char *end_colour(const struct mg_paint *paint, const struct mg_timeline *timeline, bool interrupted)
+{
+    if (interrupted || !timeline->clean || timeline->status >= 500)
+        return paint->red;
+    return timeline->status >= 400 ? paint->yellow : paint->green;
+}
+
+static void put_outcome(const struct canvas *canvas, const struct mg_timeline *timeline, bool interrupted)
+{
+    const struct mg_paint *paint = canvas->paint;
+    char total[MG_TIME_TEXT];
+    printf("%s%s%s  %s", paint->bold, timeline->id, paint->off, end_colour(paint, timeline, interrupted));
+    if (interrupted)
+        printf("interrupted: the gateway died before it ended%s\n", paint->off);
+    else
+        printf("%u%s%s%s  %s in all%s\n", timeline->status, timeline->class_ != MG_CLASS_none ? " " : "",
+               timeline->class_ != MG_CLASS_none ? mg_class_name(timeline->class_) : "",
+               timeline->clean ? "" : timeline->status < 400 ? ", cut short" : "",
+               mg_history_time(total, mg_timeline_duration_us(timeline), false), paint->off);
+}
+
+static void put_front(const struct canvas *canvas, const struct mg_timeline *timeline, bool interrupted)
+{
+    struct words words = {.canvas = canvas, .colour = ""};
+    char when[64], one[MG_TIME_TEXT], two[MG_TIME_TEXT];
+    time_t seconds = (time_t)(timeline->start_wall_us / 1000000u);
+    struct tm tm;
+    const struct mg_attempt_record *answer = mg_timeline_answer(timeline);
+    uint64_t total = mg_timeline_duration_us(timeline);
+
+    put_outcome(canvas, timeline, interrupted);
+    strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S %Z", localtime_r(&seconds, &tm));
+    word(&words, "%s", when);
+    if (timeline->path.len > 0)
+        word(&words, "%.*s%s", MG_FMT(timeline->path), timeline->stream ? ", streamed" : "");
+    word(&words, "project %.*s", MG_FMT(timeline->project));
+    if (timeline->workflow.len > 0)
+        word(&words, "workflow %.*s", MG_FMT(timeline->workflow));
+    word(&words, "generation %u", timeline->generation);
+    if (timeline->key_id.len > 0)
+        word(&words, "key %.*s", MG_FMT(timeline->key_id));
+    if (timeline->session.len > 0)
+        word(&words, "session %.*s", MG_FMT(timeline->session));
+    if (timeline->client.len > 0)
+        word(&words, "from %.*s", MG_FMT(timeline->client));
+    if (timeline->user_agent.len > 0)
+        word(&words, "%.*s", MG_FMT(timeline->user_agent));
+    if (timeline->bytes_in + timeline->bytes_out > 0)
+        word(&words, "%sB in, %sB out", mg_history_count(one, timeline->bytes_in), mg_history_count(two, timeline->bytes_out));
+    if (!interrupted)
+        word(&words, "overhead %s", mg_history_time(one, total - MG_MIN(total, timeline->upstream_us), false));
+    if (timeline->plugin_us > 0)
+        word(&words, "plugins %s", mg_history_time(one, timeline->plugin_us, false));
+    if (answer && answer->mark_us[MG_MARK_first_token] > 0)
+        word(&words, "first token %s", mg_history_time(one, answer->start_us + answer->mark_us[MG_MARK_first_token], false));
+    flush_words(&words);
+
+    words.colour = canvas->paint->cyan;
+    if (timeline->explain.len > 0)
+        word(&words, "plan: %.*s", MG_FMT(timeline->explain));
+    flush_words(&words);
+    words.colour = canvas->paint->red;
+    if (timeline->error_code.len > 0 && !interrupted)
+        word(&words, "the client was told: %.*s", MG_FMT(timeline->error_code));
+    flush_words(&words);
+}
+
+/* ---- the gateway's own phases */
+
+static void put_phase_bar(struct canvas *canvas, const char *label, uint64_t from_us, uint64_t to_us, enum shade with)
+{
+    if (to_us == 0)
+        return;
+    clear_bar(canvas);
+    shade(canvas, from_us, to_us, with);
+    put_label("  %s", label);
+    put_bar(canvas);
+    put_duration(to_us - MG_MIN(from_us, to_us));
+    putchar('\n');
+}
+
+/* The last mark that was reached among the phases up to `last`. */
+static uint64_t reached(const struct mg_timeline *timeline, enum mg_phase last)
+{
+    uint64_t at = 0;
+    for (unsigned i = 0; i <= (unsigned)last; i++)
+        at = MG_MAX(at, timeline->phase_us[i]);
+    return at;
+}
+
+static void put_phases(struct canvas *canvas, const struct mg_timeline *timeline)
+{
+    struct words words = {.canvas = canvas, .colour = canvas->paint->dim};
+    char text[MG_TIME_TEXT];
+    uint64_t before = timeline->phase_us[MG_PHASE_parse];
+    put_phase_bar(canvas, "read the request", 0, before, WORKING);
+    put_phase_bar(canvas, "prepare", before, reached(timeline, MG_PHASE_route), WORKING);
+    for (unsigned i = MG_PHASE_authenticate; i <= MG_PHASE_route; i++) {
+        if (timeline->phase_us[i] == 0)
+            continue;
+        word(&words, "%s %s", mg_phase_name((enum mg_phase)i), mg_history_time(text, timeline->phase_us[i] - MG_MIN(before, timeline->phase_us[i]), false));
+        before = timeline->phase_us[i];
+    }
+    flush_words(&words);
+}
+
+/* ---- attempts */
+
+static void put_attempt_bar(struct canvas *canvas, const struct mg_attempt_record *attempt)
+{
+    const uint64_t *mark = attempt->mark_us;
+    uint64_t start = attempt->start_us, end = start + attempt->end_us;
+    uint64_t connected = MG_MAX(mark[MG_MARK_dns], MG_MAX(mark[MG_MARK_connect], mark[MG_MARK_tls]));
+    uint64_t token = mark[MG_MARK_first_token] ? mark[MG_MARK_first_token] : 0;
+    clear_bar(canvas);
+    shade(canvas, start, end, WAITING);
+    shade(canvas, start, start + connected, CONNECTING);
+    if (token > 0)
+        shade(canvas, start + token, end, RECEIVING);
+    if (attempt->class_ != MG_CLASS_none && end > 0)
+        canvas->cells[MG_MIN((end - 1) * BAR / canvas->total_us, (uint64_t)BAR - 1)] = FAILED;
+}
+
+static void put_verdict(const struct canvas *canvas, const struct mg_attempt_record *attempt)
+{
+    const struct mg_paint *paint = canvas->paint;
+    bool failed = attempt->class_ != MG_CLASS_none;
+    printf("  %s", failed ? paint->red : paint->green);
+    if (attempt->status > 0)
+        printf("%u ", attempt->status);
+    printf("%s%s", failed ? mg_class_name(attempt->class_) : attempt->status ? "ok" : "", paint->off);
+}
+
+static void put_marks(struct words *words, const struct mg_attempt_record *attempt)
+{
+    static const char *const labels[] = {"dns", "connect", "tls", "sent", "first byte", "first token", "end"};
+    char text[MG_TIME_TEXT];
+    if (attempt->reused)
+        word(words, attempt->redialed ? "warm connection was dead, dialled again" : "warm connection");
+    for (unsigned i = 0; i < MG_MARK_COUNT; i++)
+        if (attempt->mark_us[i] > 0)
+            word(words, "%s %s", labels[i], mg_history_time(text, attempt->mark_us[i], false));
+}
+
+static void put_traffic(struct words *words, const struct mg_attempt_record *attempt)
+{
+    const struct mg_usage *usage = &attempt->usage;
+    char one[MG_TIME_TEXT], two[MG_TIME_TEXT];
+    if (attempt->address.len > 0)
+        word(words, "%.*s", MG_FMT(attempt->address));
+    word(words, "%sB sent, %sB received", mg_history_count(one, attempt->bytes_sent), mg_history_count(two, attempt->bytes_received));
+    if (usage->input_tokens + usage->output_tokens == 0)
+        return;
+    word(words, "%s tokens in, %s out%s", mg_history_count(one, usage->input_tokens), mg_history_count(two, usage->output_tokens),
+         usage->reported ? "" : " (estimated)");
+    if (usage->cached_read_tokens > 0)
+        word(words, "%s of them cached", mg_history_count(one, usage->cached_read_tokens));
+    if (usage->cached_write_tokens > 0)
+        word(words, "%s written to the cache", mg_history_count(one, usage->cached_write_tokens));
+    if (usage->reasoning_tokens > 0)
+        word(words, "%s for reasoning", mg_history_count(one, usage->reasoning_tokens));
+}
+
+static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *attempt)
+{
+    const struct mg_paint *paint = canvas->paint;
+    struct words words = {.canvas = canvas, .colour = ""};
+    put_label("%u %.*s", attempt->number, MG_FMT(attempt->target));
+    put_attempt_bar(canvas, attempt);
+    put_bar(canvas);
+    put_duration(attempt->end_us);
+    put_verdict(canvas, attempt);
+    putchar('\n');
+
+    word(&words, attempt->reason == MG_REASON_first ? "first choice" : "%s", mg_reason_name(attempt->reason));
+    if (attempt->why.len > 0)
+        word(&words, "%.*s", MG_FMT(attempt->why));
+    flush_words(&words);
+    words.colour = paint->red;
+    if (attempt->error.len > 0)
+        word(&words, "\"%.*s\"", MG_FMT(attempt->error));
+    flush_words(&words);
+    words.colour = paint->dim;
+    put_marks(&words, attempt);
+    flush_words(&words);
+    put_traffic(&words, attempt);
+    flush_words(&words);
+    words.colour = paint->yellow;
+    if (attempt->class_ != MG_CLASS_none)
+        word(&words, "%s %s", canvas->glyphs->arrow, mg_action_name(attempt->action));
+    flush_words(&words);
+}
+
+/* ---- plugin notes */
+
+static void put_notes(const struct canvas *canvas, const struct mg_timeline *timeline)
+{
+    mg_view rest = mg_view_of(timeline->note, timeline->note_bytes);
+    if (rest.len > 0)
+        printf("\nnotes\n");
+    while (rest.len > 0) {
+        uint64_t at = 0;
+        char text[MG_TIME_TEXT];
+        mg_view line = mg_view_cut(&rest, '\n');
+        mg_view_u64(mg_view_cut(&line, ' '), &at);
+        mg_view kind = mg_view_cut(&line, ' ');
+        printf("%s", canvas->paint->dim);
+        put_duration(at);
+        printf("%s  %s", canvas->paint->off, canvas->paint->cyan);
+        mg_history_pad(stdout, kind, 9);
+        printf("%s ", canvas->paint->off);
+        mg_history_put(stdout, line, 0);
+        putchar('\n');
+        (void)text;
+    }
+}
+
+static void put_legend(const struct canvas *canvas)
+{
+    static const struct {
+        enum shade shade;
+        const char *text;
+    } rows[] = {{CONNECTING, "connecting"}, {WAITING, "waiting for the first token"}, {RECEIVING, "receiving"}, {FAILED, "failed"}};
+    printf("%*s ", LABEL, "");
+    for (size_t i = 0; i < MG_COUNT(rows); i++)
+        printf(" %s%s%s %s%s%s ", colour(canvas, rows[i].shade), canvas->glyphs->shades[rows[i].shade], canvas->paint->off,
+               canvas->paint->dim, rows[i].text, canvas->paint->off);
+    putchar('\n');
+}
+
+static void draw(const struct mg_timeline *timeline, bool interrupted)
+{
+    struct canvas canvas = {
+        .glyphs = mg_history_utf8() ? &unicode : &ascii,
+        .paint = mg_cli_paint(stdout),
+        .total_us = MG_MAX(mg_timeline_duration_us(timeline), (uint64_t)1),
+    };
+    put_front(&canvas, timeline, interrupted);
+    putchar('\n');
+    put_axis(&canvas);
+    put_phases(&canvas, timeline);
+    for (unsigned i = 0; i < timeline->attempt_count; i++)
+        put_attempt(&canvas, &timeline->attempts[i]);
+    put_phase_bar(&canvas, "answer the client", timeline->phase_us[MG_PHASE_commit],
+                  timeline->phase_us[MG_PHASE_commit] ? reached(timeline, MG_PHASE_relay) : 0, RECEIVING);
+    if (timeline->attempt_count > 0)
+        put_legend(&canvas);
+    put_notes(&canvas, timeline);
+}
