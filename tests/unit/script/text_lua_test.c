@@ -1,0 +1,121 @@
+#include "script/pattern_lua.h"
+
+#include "api.h"
+#include "check.h"
+
+static struct api api;
+
+TEST(patterns_are_compiled_while_a_generation_is_built_and_used_in_hooks)
+{
+    static const struct api_row build[] = {
+        {"keep.re = moongate.re.compile 'sk-[a-z0-9]+'", ""},
+        {"keep.any = moongate.re.compile('HELLO', { caseless = true })", ""},
+        {"moongate.re.compile '['", "error: snippet:1: moongate.re.compile: pattern 1: Unterminated character class starting at index 0."},
+        {"moongate.re.compile 'a*'", "error: snippet:1: moongate.re.compile: pattern 1: Pattern matches empty buffer; use "
+                                     "HS_FLAG_ALLOWEMPTY to enable support."},
+    };
+    static const struct api_row hook[] = {
+        {"return keep.re:find 'use sk-abc1'", "5,11"},
+        {"return keep.re:find('sk-a sk-b', 2)", "6,9"},
+        {"return keep.re:find('sk-a sk-b', -4)", "6,9"},
+        {"return keep.re:find 'nothing'", ""},
+        {"return keep.re:match 'x sk-abc1.'", "sk-abc1"},
+        {"return table.concat(keep.re:matches 'sk-a, sk-b', ' ')", "sk-a sk-b"},
+        {"return keep.re:test 'sk-a', keep.re:test 'sk'", "true,false"},
+        {"return keep.re:gsub('sk-a sk-b', '%1')", "%1 %1,2"},
+        {"return keep.re:gsub('sk-a sk-b', 'x', 1)", "x sk-b,1"},
+        {"return keep.re:gsub('sk-a sk-b', { ['sk-a'] = 'A' })", "A sk-b,2"},
+        {"return keep.re:gsub('sk-a sk-b', function(m) if m == 'sk-b' then return '<' .. m .. '>' end end)", "sk-a <sk-b>,2"},
+        {"return keep.any:match 'say hello'", "hello"},
+        {"return keep.re:max_length(), keep.any:max_length()", "nil,5"},
+        {"moongate.re.compile 'a'", "error: snippet:1: compile cannot be called in on_request"},
+        {"keep.re.find('x', 'y')", "error: snippet:1: regex:find: call it with ':' on a moongate.Regex"},
+        {"keep.re:find(5)", "error: snippet:1: regex:find: text must be a string, got number"},
+        {"keep.re:gsub('sk-a', function() return {} end)",
+         "error: snippet:1: regex:gsub: the replacement must be a string, nil or false, got table"},
+        {"keep.re:gsub('sk-a', function() moongate.time.sleep(1) end)",
+         "error: snippet:1: cannot wait inside a callback of gsub, sort or format"},
+        {"local v, e = keep.re:find(('x'):rep(1048577)) return v, e.code", "nil,too_large"},
+    };
+    api_open(&api);
+    API_CHECK(&api, new, build);
+    API_CHECK(&api, on_request, hook);
+    api_close(&api);
+}
+
+TEST(redactors_mask_every_match_with_the_mask_of_its_pattern)
+{
+    static const struct api_row build[] = {
+        {"keep.plain = moongate.text.redactor { patterns = { 'sk-[a-z0-9]+', '[0-9]{4}' }, mask = '***' }", ""},
+        {"keep.named = moongate.text.redactor { patterns = { email = '[a-z]+@[a-z.]+[a-z]', key = 'sk-[a-z0-9]+' } }", ""},
+        {"keep.masks = moongate.text.redactor { patterns = { email = '[a-z]+@[a-z.]+[a-z]', key = 'sk-[a-z0-9]+' }, "
+         "mask = { email = '<mail>' } }", ""},
+        {"keep.words = moongate.text.redactor { words = { 'Alice', 'B.O.B' }, caseless = true }", ""},
+        {"moongate.text.redactor {}", "error: snippet:1: moongate.text.redactor: a set has from 1 to 10000 patterns and words"},
+        {"moongate.text.redactor { pattern = 'x' }",
+         "error: snippet:1: moongate.text.redactor: unknown field 'pattern' (known: patterns, words, mask, caseless)"},
+        {"moongate.text.redactor { patterns = { 'a', '[' } }",
+         "error: snippet:1: moongate.text.redactor: pattern 2: Unterminated character class starting at index 0."},
+        {"moongate.text.redactor { patterns = { 5 } }",
+         "error: snippet:1: moongate.text.redactor: a pattern must be a string, got number"},
+    };
+    static const struct api_row hook[] = {
+        {"return keep.plain:redact 'key sk-a1 pin 1234 end'", "key *** pin *** end,2"},
+        {"return keep.plain:redact 'sk-1234'", "***,1"},
+        {"return keep.plain:redact 'nothing here'", "nothing here,0"},
+        {"return keep.plain:redact ''", ",0"},
+        {"return keep.named:redact 'bob@example.com has sk-1'", "[email] has [key],2"},
+        {"return keep.masks:redact 'bob@example.com has sk-1'", "<mail> has [key],2"},
+        {"return keep.words:redact 'ALICE and b.o.b and malice'", "[redacted] and [redacted] and malice,2"},
+        {"return keep.words:max_length(), keep.plain:max_length()", "5,nil"},
+        {"keep.plain:redact(nil)", "error: snippet:1: redactor:redact: text must be a string, got nil"},
+    };
+    api_open(&api);
+    API_CHECK(&api, load, build);
+    API_CHECK(&api, on_chunk, hook);
+    api_close(&api);
+}
+
+TEST(matchers_find_whole_words)
+{
+    static const struct api_row build[] = {
+        {"keep.m = moongate.text.matcher { 'bomb', 'how to hack' }", ""},
+        {"keep.exact = moongate.text.matcher({ 'Bomb' }, { caseless = false })", ""},
+    };
+    static const struct api_row hook[] = {
+        {"return keep.m:find 'a BOMB here'", "bomb,3,6"},
+        {"return keep.m:find 'bombastic'", ""},
+        {"return keep.m:test 'How To Hack this', keep.m:count 'bomb bomb', keep.exact:test 'bomb'", "true,2,false"},
+    };
+    api_open(&api);
+    API_CHECK(&api, new, build);
+    API_CHECK(&api, on_request, hook);
+    api_close(&api);
+}
+
+TEST(text_is_counted_and_cut_by_characters)
+{
+    static const struct api_row rows[] = {
+        {"return moongate.text.count_tokens('gpt-5', 'eight by')", "2"},
+        {"return moongate.text.truncate('h\xc3\xa9llo', 2)", "h"},
+        {"return moongate.text.utf8.len 'h\xc3\xa9', moongate.text.utf8.sub('h\xc3\xa9llo', 2, 3)", "2,\xc3\xa9l"},
+        {"return moongate.text.utf8.valid 'ok', moongate.text.utf8.valid 'a\\255'", "true,false,2"},
+        {"return moongate.text.utf8_len, require 'moongate.text' == moongate.text", "nil,true"},
+    };
+    api_open(&api);
+    API_CHECK(&api, route, rows);
+    api_close(&api);
+}
+
+TEST(no_plugin_can_change_the_library_of_another)
+{
+    static const struct api_row rows[] = {
+        {"moongate.text.utf8.len, moongate.json.encode = nil, nil", ""},
+        {"return moongate.text.utf8.len 'ab', moongate.json.encode(1)", "2,1"},
+    };
+    api_open(&api);
+    API_CHECK(&api, route, rows);
+    api_close(&api);
+}
+
+MG_TEST_MAIN()
