@@ -128,6 +128,33 @@ TEST(the_reference_project_loads_and_its_values_are_the_defaults)
     mg_config_project_free(config);
 }
 
+/* Each ```lua block of the guide is a whole file whose first line says which. */
+TEST(every_lua_example_of_the_guide_loads)
+{
+    char root[64] = "/tmp/mg_guide_XXXXXX", path[128], command[256];
+    int blocks = 0;
+    CHECK(mkdtemp(root) != NULL);
+    const char *at = read_file("docs/guide/configuration-and-reload.md", text[0], sizeof text[0]);
+    while ((at = strstr(at, "```lua\n"))) {
+        const char *from = at + 7, *to = strstr(from, "```\n");
+        struct mg_config_project *config = NULL;
+        struct mg_diag diag = {"", 0, ""};
+        CHECK(to != NULL && strncmp(from, "-- projects/support.lua\n", 24) == 0);
+        snprintf(path, sizeof path, "%.30s/support.lua", root);
+        FILE *file = fopen(path, "w");
+        fwrite(from, 1, (size_t)(to - from), file);
+        fclose(file);
+        if (mg_config_load_project(path, &config, &diag) != MG_OK)
+            check_failed(__FILE__, __LINE__, "block %d, line %d: %s", blocks + 1, diag.line, diag.text);
+        mg_config_project_free(config);
+        blocks++;
+        at = to;
+    }
+    CHECK(blocks >= 4);
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    CHECK(system(command) == 0);
+}
+
 TEST(check_says_what_stands_in_a_folder)
 {
     struct mg_check_totals totals;
