@@ -1,5 +1,7 @@
 #include "cli/run.h"
 
+#include <string.h>
+
 #include "admin/admin.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -49,6 +51,16 @@ static void override(struct mg_config_gateway *config, const struct mg_serve_opt
         config->admin.port = options->admin_port;
 }
 
+/* The names are checked by the schema. */
+static void set_log_level(const char *name)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error", "off"};
+    for (size_t i = 0; i < MG_COUNT(names); i++) {
+        if (!strcmp(names[i], name))
+            mg_log_level((enum mg_log_level)i);
+    }
+}
+
 static mg_err run(const struct mg_serve_options *options, const char *path, struct mg_config_gateway *config,
                   struct simulators *simulators, struct mg_diag *diag)
 {
@@ -63,7 +75,8 @@ static mg_err run(const struct mg_serve_options *options, const char *path, stru
     mg_err err = mg_admin_start(&admin_options, &admin, diag);
     if (err == MG_OK) {
         struct mg_serving serving = {gateway, config, mg_admin_port(admin)};
-        mg_log_info("ready", "admin=%d data=%s", serving.admin_port, config->data_dir);
+        if (serving.admin_port)
+            mg_log_info("admin", "address=%s:%d", config->admin.host, serving.admin_port);
         if (options->on_ready)
             options->on_ready(options->arg, &serving);
         mg_gateway_run(gateway);
@@ -86,6 +99,7 @@ mg_err mg_serve_run(const struct mg_serve_options *options, struct mg_diag *diag
     mg_err err = mg_config_load_gateway(path, &config, diag);
     if (err == MG_OK) {
         override(config, options);
+        set_log_level(config->log_level);
         err = run(options, path, config, &simulators, diag);
     }
     stop_simulators(&simulators);

@@ -34,6 +34,11 @@ static const char *const sentences[] = {
     "So the useful question is not whether, but when.",
 };
 
+/* Of 1, 2, 3 … tokens: what fills the end, so that no sentence is cut. */
+static const char *const closers[] = {
+    "Quite.", "Try it.", "That is all.", "The rest is practice.", "Begin with the first step.", "It is simpler than it sounds.",
+};
+
 /* Words that say nothing about a prompt's subject. */
 static const char *const dull[] = {
     "about", "after", "again", "also", "answer", "because", "been", "could", "does", "explain", "from", "give", "have",
@@ -64,6 +69,8 @@ mg_view mg_sim_text(struct mg_arena *arena, mg_view prompt, uint64_t seed, uint3
     const char *sentence = openers[mg_sim_random(&random) % MG_COUNT(openers)];
     size_t last = 0;
     for (uint32_t left = MG_MAX(tokens, 1u); left > 0;) {
+        if (mg_sim_token_count(mg_view_cstr(sentence)) > left)
+            sentence = closers[MG_MIN(left, (uint32_t)MG_COUNT(closers)) - 1];
         left -= put_sentence(&text, sentence, &topics, &random, left);
         last = (last + 1 + mg_sim_random(&random) % (MG_COUNT(sentences) - 1)) % MG_COUNT(sentences);
         sentence = sentences[last];    /* never the same twice in a row */
