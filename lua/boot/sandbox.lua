@@ -117,10 +117,24 @@ end
 
 local KNOWN_LATER = { "moongate", "log", "json", "kv", "http", "time", "re", "text", "crypto", "stats", "coroutine" }
 local ABSENT = {
-  io = "files", os = "the clock and the system", debug = "the debugger", package = "packages", ffi = "the FFI", jit = "the compiler",
+  io = "files", debug = "the debugger", package = "packages", ffi = "the FFI", jit = "the compiler",
   load = "loading code", loadstring = "loading code", loadfile = "loading code", dofile = "loading code", getfenv = "environments",
   setfenv = "environments", newproxy = "proxies", collectgarbage = "the collector", module = "modules", print = "printing",
 }
+
+--- The clock is for functions: it may be kept, and has no value yet. Nothing else of `os` is ever there.
+local CLOCK = { time = true, clock = true, date = true, difftime = true }
+local function os_library()
+  return setmetatable({}, {
+    __metatable = false,
+    __index = function(_, name)
+      if CLOCK[name] then
+        return placeholder()
+      end
+      error(format("os.%s is not here%s", tostring(name), name == "getenv" and '; take a variable\'s value with env "X"' or ""), 2)
+    end,
+  })
+end
 
 local function base_library()
   local out = copy(_G, "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawset", "select", "tonumber",
@@ -150,6 +164,7 @@ function sandbox.environment()
   local env = base_library()
   env.string, env.table, env.bit = string_library(), table_library(), copy(bit, "band", "bor", "bxor", "bnot", "lshift", "rshift", "tobit", "tohex")
   env.math = copy(math, "abs", "ceil", "floor", "fmod", "huge", "log", "max", "min", "modf", "pi", "pow", "sqrt", "exp")
+  env.os = os_library()
   env.env, env.secret, env.file, env.require = refs.env, refs.secret, refs.file, require_name
   for _, name in ipairs(KNOWN_LATER) do
     env[name] = placeholder()
