@@ -143,13 +143,22 @@ static mg_err ask(struct request *request, struct mg_json **out_answer, struct m
 
 /* ---- printing */
 
-static bool on_this_day(uint64_t us, struct tm *out_tm)
+/* A line of its own where a day begins, but not for today when nothing older was shown. */
+static void print_day(const struct tm *tm)
 {
+    static int last = -1;
+    char text[32];
     struct tm today;
-    time_t then = (time_t)(us / 1000000u), now = time(NULL);
-    localtime_r(&then, out_tm);
+    time_t now = time(NULL);
+    int day = tm->tm_year * 366 + tm->tm_yday;
     localtime_r(&now, &today);
-    return today.tm_yday == out_tm->tm_yday && today.tm_year == out_tm->tm_year;
+    bool first_is_today = last < 0 && day == today.tm_year * 366 + today.tm_yday;
+    if (day != last && !first_is_today) {
+        const struct mg_paint *paint = mg_cli_paint(stdout);
+        strftime(text, sizeof text, "%A, %Y-%m-%d", tm);
+        printf("%s%s%s\n", paint->dim, text, paint->off);
+    }
+    last = day;
 }
 
 static const char *status_colour(const struct mg_paint *paint, const struct mg_logs_row *row)
@@ -203,7 +212,10 @@ static void print_row(const struct mg_logs_row *row)
     unsigned columns = mg_history_columns(stdout, WIDE);
     bool utf8 = mg_history_utf8();
 
-    strftime(when, sizeof when, on_this_day(row->start_us + row->duration_us, &tm) ? "%H:%M:%S" : "%m-%d %H:%M", &tm);
+    time_t then = (time_t)((row->start_us + row->duration_us) / 1000000u);
+    localtime_r(&then, &tm);
+    print_day(&tm);
+    strftime(when, sizeof when, "%H:%M:%S", &tm);
     snprintf(status, sizeof status, row->interrupted ? "int" : "%d", row->status);
     snprintf(tokens, sizeof tokens, "%s%s%s%s", row->estimated ? "~" : "", mg_history_count(in, row->input_tokens),
              utf8 ? "→" : ">", mg_history_count(out, row->output_tokens));

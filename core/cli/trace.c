@@ -20,11 +20,11 @@ enum shade { NOTHING, CONNECTING, WAITING, RECEIVING, WORKING, FAILED };
 
 struct glyphs {
     const char *shades[FAILED + 1];
-    const char *edge, *dot, *arrow, *tick, *rule;
+    const char *edge, *separator, *arrow;
 };
 
-static const struct glyphs unicode = {{" ", "░", "▒", "█", "█", "✗"}, "│", "·", "→", "┬", "─"};
-static const struct glyphs ascii = {{" ", ".", "=", "#", "#", "x"}, "|", ",", "->", "+", "-"};
+static const struct glyphs unicode = {{" ", "░", "▒", "█", "█", "✗"}, "│", " · ", "→"};
+static const struct glyphs ascii = {{" ", ".", "=", "#", "#", "x"}, "|", ", ", "->"};
 
 struct canvas {
     const struct glyphs *glyphs;
@@ -180,46 +180,6 @@ static uint64_t round_step(uint64_t total_us)
                 return power * steps[i];
 }
 
-static void put_axis(const struct canvas *canvas)
-{
-    char marks[BAR + 16], text[MG_TIME_TEXT];
-    uint64_t step = round_step(canvas->total_us);
-    memset(marks, ' ', sizeof marks);
-    size_t free_from = 0, end = 0;
-    for (uint64_t at = 0; at < canvas->total_us; at += step) {
-        size_t column = (size_t)(at * BAR / canvas->total_us);
-        const char *label = at ? mg_history_time(text, at, true) : "0";
-        bool micro = at > 0 && at < 1000;
-        size_t len = strlen(label);
-        if (micro || column < free_from || column + len > BAR)
-            continue;
-        memcpy(marks + column, label, len);
-        free_from = column + len + 2;
-        end = column + len;
-    }
-    printf("%*s%s %.*s%s\n", LABEL, "", canvas->paint->dim, (int)end, marks, canvas->paint->off);
-}
-
-/* ---- words below the bars: pieces with dots between them, on as many lines as it takes */
-
-struct words {
-    const struct canvas *canvas;
-    char line[WIDTH * 4];
-    size_t len;              /* bytes */
-    unsigned columns;
-    const char *colour;
-};
-
-static void flush_words(struct words *words)
-{
-    if (words->len == 0)
-        return;
-    printf("%*s%s", INDENT, "", words->colour);
-    mg_history_put(stdout, mg_view_of(words->line, words->len), 0);
-    printf("%s\n", words->canvas->paint->off);
-    words->len = words->columns = 0;
-}
-
 static unsigned columns_of(mg_view text)
 {
     unsigned columns = 0;
@@ -228,23 +188,81 @@ static unsigned columns_of(mg_view text)
     return columns;
 }
 
+static void put_axis(const struct canvas *canvas)
+{
+    char text[MG_TIME_TEXT];
+    uint64_t step = round_step(canvas->total_us);
+    unsigned at = 0;         /* columns printed */
+    printf("%*s %s", LABEL, "", canvas->paint->dim);
+    for (uint64_t us = 0; us < canvas->total_us; us += step) {
+        unsigned column = (unsigned)(us * BAR / canvas->total_us);
+        mg_view label = us ? mg_view_cstr(mg_history_time(text, us, true)) : MG_VIEW("0");
+        if ((us > 0 && column < at + 2) || column + columns_of(label) > BAR)
+            continue;
+        printf("%*s%.*s", (int)(column - at), "", MG_FMT(label));
+        at = column + columns_of(label);
+    }
+    printf("%s\n", canvas->paint->off);
+}
+
+/* ---- words below the bars: pieces with dots between them, on as many lines as it takes */
+
+struct words {
+    const struct canvas *canvas;
+    char line[WIDTH * 6];
+    size_t len;              /* bytes */
+    unsigned columns;
+    const char *colour;
+};
+
+/* The first bytes of text that fit a line, cut at a blank when there is one. */
+static size_t fitting(mg_view text)
+{
+    unsigned columns = 0;
+    size_t blank = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        bool begins = ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
+        if (begins && columns++ == WIDTH - INDENT)
+            return blank ? blank : i;
+        if (text.ptr[i] == ' ')
+            blank = i;
+    }
+    return text.len;
+}
+
+static void flush_words(struct words *words)
+{
+    mg_view text = mg_view_of(words->line, words->len);
+    while (text.len > 0) {
+        mg_view line = mg_view_head(text, fitting(text));
+        printf("%*s%s", INDENT, "", words->colour);
+        mg_history_put(stdout, line, 0);
+        printf("%s\n", words->canvas->paint->off);
+        text = mg_view_skip(text, line.len);
+        if (text.len > 0 && text.ptr[0] == ' ')
+            text = mg_view_skip(text, 1);
+    }
+    words->len = words->columns = 0;
+}
+
 static void word(struct words *words, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static void word(struct words *words, const char *fmt, ...)
 {
-    char text[512];
+    char text[WIDTH * 5];
+    mg_view separator = mg_view_cstr(words->canvas->glyphs->separator);
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     mg_view view = mg_view_of(text, MG_MIN((size_t)n, sizeof text - 1));
-    view.len = MG_MIN(view.len, sizeof words->line - 16);
     unsigned columns = columns_of(view);
     if (words->columns > 0 && words->columns + 3 + columns > WIDTH - INDENT)
         flush_words(words);
     if (words->len > 0) {
-        words->len += (size_t)snprintf(words->line + words->len, 8, " %s ", words->canvas->glyphs->dot);
-        words->columns += 3;
+        memcpy(words->line + words->len, separator.ptr, separator.len);
+        words->len += separator.len;
+        words->columns += columns_of(separator);
     }
     memcpy(words->line + words->len, view.ptr, view.len);
     words->len += view.len;
@@ -366,7 +384,9 @@ static void put_attempt_bar(struct canvas *canvas, const struct mg_attempt_recor
     const uint64_t *mark = attempt->mark_us;
     uint64_t start = attempt->start_us, end = start + attempt->end_us;
     uint64_t connected = MG_MAX(mark[MG_MARK_dns], MG_MAX(mark[MG_MARK_connect], mark[MG_MARK_tls]));
-    uint64_t token = mark[MG_MARK_first_token] ? mark[MG_MARK_first_token] : 0;
+    uint64_t token = mark[MG_MARK_first_token];
+    if (token == 0 && attempt->class_ == MG_CLASS_none)
+        token = mark[MG_MARK_first_byte];
     clear_bar(canvas);
     shade(canvas, start, end, WAITING);
     shade(canvas, start, start + connected, CONNECTING);
@@ -427,7 +447,7 @@ static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *a
     put_verdict(canvas, attempt);
     putchar('\n');
 
-    word(&words, attempt->reason == MG_REASON_first ? "first choice" : "%s", mg_reason_name(attempt->reason));
+    word(&words, "%s", attempt->reason == MG_REASON_first ? "first choice" : mg_reason_name(attempt->reason));
     if (attempt->why.len > 0)
         word(&words, "%.*s", MG_FMT(attempt->why));
     flush_words(&words);
@@ -455,7 +475,6 @@ static void put_notes(const struct canvas *canvas, const struct mg_timeline *tim
         printf("\nnotes\n");
     while (rest.len > 0) {
         uint64_t at = 0;
-        char text[MG_TIME_TEXT];
         mg_view line = mg_view_cut(&rest, '\n');
         mg_view_u64(mg_view_cut(&line, ' '), &at);
         mg_view kind = mg_view_cut(&line, ' ');
@@ -466,7 +485,6 @@ static void put_notes(const struct canvas *canvas, const struct mg_timeline *tim
         printf("%s ", canvas->paint->off);
         mg_history_put(stdout, line, 0);
         putchar('\n');
-        (void)text;
     }
 }
 
@@ -475,7 +493,7 @@ static void put_legend(const struct canvas *canvas)
     static const struct {
         enum shade shade;
         const char *text;
-    } rows[] = {{CONNECTING, "connecting"}, {WAITING, "waiting for the first token"}, {RECEIVING, "receiving"}, {FAILED, "failed"}};
+    } rows[] = {{CONNECTING, "connecting"}, {WAITING, "waiting for the answer"}, {RECEIVING, "receiving"}, {FAILED, "failed"}};
     printf("%*s ", LABEL, "");
     for (size_t i = 0; i < MG_COUNT(rows); i++)
         printf(" %s%s%s %s%s%s ", colour(canvas, rows[i].shade), canvas->glyphs->shades[rows[i].shade], canvas->paint->off,
