@@ -17,8 +17,7 @@
 struct mg_proxy {
     char host[256];
     int port;
-    char auth[512]; /* "user:password" for Proxy-Authorization: Basic; "" for none. A secret: wipe
-                       after use */
+    char auth[512]; /* "user:password" for Basic, a secret; "" for none */
 };
 
 /* Where to connect. Borrowed during a call to mg_dial_start() or mg_pool_get() and until its
@@ -29,8 +28,7 @@ struct mg_endpoint {
     struct mg_tls_context *tls;   /* client context; NULL for plain http */
     const char *name;             /* SNI and the name to verify; NULL is host */
     const struct mg_proxy *proxy; /* NULL connects directly */
-    const char
-        *key; /* text identity for pooling and TLS sessions: equal keys are interchangeable */
+    const char *key;              /* identity: endpoints of equal key are interchangeable */
 };
 
 struct mg_dial_marks { /* monotonic loop time at which the step was done; 0 when it was not */
@@ -47,12 +45,12 @@ struct mg_dial;
  * E_TIMEOUT or E_TLS, with op->reason. */
 typedef void (*mg_dial_cb)(struct mg_dial *op, mg_err result);
 
-struct mg_dial { /* caller-owned memory. In the callback read stream, marks, reason and address; the
-                  * rest belongs to dial.c */
+/* Caller-owned memory. In the callback read stream, marks, reason and address; the rest belongs to
+ * dial.c. */
+struct mg_dial {
     struct mg_stream *stream;
     struct mg_dial_marks marks;
-    char reason[128]; /* for people: "connection refused", "certificate expired", "proxy answered
-                         407" */
+    char reason[128]; /* for people: "connection refused", "certificate expired" */
     char address[64]; /* the peer's address when one was reached */
 
     struct mg_loop *loop;

@@ -12,11 +12,9 @@
 #include "io/loop.h"
 
 struct mg_listen_spec {
-    const char
-        *host; /* address or name; NULL or "*" is every address. With `unix_path` or `fd` unused */
-    int port;  /* 0 lets the system choose */
-    const char *unix_path; /* a unix socket with mode 0600 instead; a stale file is replaced; NULL
-                              for TCP */
+    const char *host; /* address or name; NULL or "*" is every address; unused with the others */
+    int port;         /* 0 lets the system choose */
+    const char *unix_path; /* a unix socket of mode 0600; replaces a stale file; NULL for TCP */
     int fd;                /* a socket that listens already (mg_sd_listen_fd()); 0 for none */
     int backlog;           /* 0 is 1024 */
 };

@@ -34,8 +34,9 @@ struct mg_pool_op;
  * the caller's. */
 typedef void (*mg_pool_cb)(struct mg_pool_op *op, mg_err result);
 
-struct mg_pool_op { /* caller-owned memory; in the callback read stream, reused and
-                       dial.{marks,reason,address} */
+/* Caller-owned memory. In the callback read stream, reused and dial.{marks,reason,address}; the
+ * rest belongs to pool.c. */
+struct mg_pool_op {
     struct mg_stream *stream;
     bool reused; /* it has served before */
     struct mg_dial dial;

@@ -82,11 +82,14 @@ void mg_stream_write_timeout(struct mg_stream *stream, uint32_t timeout_ms);
  * mg_stream_write_timeout(), or after 10 s of no progress. */
 void mg_stream_shutdown(struct mg_stream *stream);
 
-void mg_stream_close(struct mg_stream *stream); /* at once; what is queued is lost */
-void mg_stream_reset(
-    struct mg_stream *stream); /* at once, with a TCP reset: the peer cannot take it for an end */
-void mg_stream_discard(
-    struct mg_stream *stream); /* mg_stream_close() and no callback any more; NULL is a no-op */
+/* At once; what is queued is lost. */
+void mg_stream_close(struct mg_stream *stream);
+
+/* At once and with a TCP reset, which the peer cannot take for an end. */
+void mg_stream_reset(struct mg_stream *stream);
+
+/* mg_stream_close() and no callback any more; NULL is a no-op. */
+void mg_stream_discard(struct mg_stream *stream);
 
 /* True while the stream can be written: open, handshake done, not ending, and the peer has not
  * ended. */

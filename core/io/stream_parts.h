@@ -51,14 +51,13 @@ struct mg_stream {
     bool raw_ended;     /* the socket's end was seen */
     bool told_full;     /* the owner got MG_E_AGAIN and waits for on_drain */
     uint32_t write_timeout_ms;
-    struct mg_timer
-        timer; /* SECURING: handshake · OPEN, FLUSHING: write stall · LINGERING: patience */
+    /* SECURING: handshake · OPEN, FLUSHING: write stall · LINGERING: patience */
+    struct mg_timer timer;
     struct mg_stream_queue *queue; /* owned; NULL while nothing is queued */
     struct mg_tls *tls;            /* owned; NULL when plain */
     struct mg_buf cipher; /* ciphertext not decrypted yet; empty without memory most of the time */
-    mg_view
-        at_hand; /* ciphertext in the loop's read buffer, behind `cipher`; only during one read */
-    struct mg_list hand;    /* in the loop's queue of handshakes */
+    mg_view at_hand;      /* behind `cipher`, in the loop's read buffer; during one read only */
+    struct mg_list hand;  /* in the loop's queue of handshakes */
     struct mg_defer resume; /* decrypt what was held back */
     uint64_t bytes_in;
     uint64_t bytes_out;
@@ -67,8 +66,8 @@ struct mg_stream {
 
 /* stream.c */
 void mg_stream_set_state(struct mg_stream *stream, enum mg_stream_state state);
-void mg_stream_fail(struct mg_stream *stream, mg_err why,
-                    const char *reason);      /* harmless when closing */
+/* Harmless when it is closing already; reason lives as long as the stream. */
+void mg_stream_fail(struct mg_stream *stream, mg_err why, const char *reason);
 void mg_stream_arm(struct mg_stream *stream); /* libuv reads, unless at the end */
 void mg_stream_deliver(struct mg_stream *stream, mg_view bytes);
 void mg_stream_peer_ended(struct mg_stream *stream);
@@ -76,8 +75,8 @@ void mg_stream_on_timer(struct mg_timer *timer);
 void mg_stream_flushed(struct mg_stream *stream); /* the queue is empty while FLUSHING */
 
 /* stream_write.c */
-mg_err mg_stream_send(struct mg_stream *stream, const mg_view *parts,
-                      size_t count);                 /* to the socket; takes all */
+/* To the socket, or the queue; takes all. */
+mg_err mg_stream_send(struct mg_stream *stream, const mg_view *parts, size_t count);
 void mg_stream_stall_look(struct mg_stream *stream); /* the write stall timer fired */
 void mg_stream_queue_free(struct mg_stream *stream);
 

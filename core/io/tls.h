@@ -24,8 +24,7 @@ enum mg_tls_version { MG_TLS_ANY, MG_TLS_1_2, MG_TLS_1_3 };
 struct mg_tls_server_options {
     const char *cert_file;      /* PEM, the leaf first, then its chain */
     const char *key_file;       /* PEM, not encrypted */
-    const char *client_ca_file; /* PEM; clients must show a certificate it vouches for; NULL asks
-                                   for none */
+    const char *client_ca_file; /* PEM; vouches for clients' certificates; NULL asks for none */
     enum mg_tls_version only;   /* MG_TLS_ANY: both */
 };
 
@@ -55,16 +54,16 @@ uint64_t mg_tls_expires_s(const struct mg_tls_context *context);
 MG_MUST_USE mg_err mg_tls_self_signed(const char *host, const char *cert_path, const char *key_path,
                                       struct mg_diag *diag);
 
-/* --- one connection's session; for io/stream.c
- * --------------------------------------------------------------- */
+/* --- one connection's session; for io/stream_tls.c --- */
 
 struct mg_tls;
 
 /* How a session reaches the socket. Never called outside the mg_tls_ calls below. */
 struct mg_tls_io {
-    size_t (*recv)(void *arg, char *out,
-                   size_t size);              /* ciphertext at hand; 0 when there is none */
-    mg_err (*send)(void *arg, mg_view bytes); /* takes all or fails */
+    /* Ciphertext at hand; 0 when there is none. */
+    size_t (*recv)(void *arg, char *out, size_t size);
+    /* Takes all or fails. */
+    mg_err (*send)(void *arg, mg_view bytes);
 };
 
 /* Client when name is given (SNI and verification), else server. Names are copied. */

@@ -187,6 +187,20 @@ TEST(an_old_answer_is_given_at_once_while_one_lookup_refreshes_it)
     CHECK_INT(later.answers, 1);
     CHECK_OK(again.result);
 
+    mg_loop_fini(&loop);
+    mg_loop_init(&loop);
+    mg_clock_fake(120000000);
+    ask(&old, "localhost");
+    struct mg_loop elsewhere;
+    struct asked there = {0};
+    mg_loop_init(&elsewhere);
+    mg_resolve_start(&there.op, &elsewhere, "localhost", 443, on_answer);
+    CHECK_INT(loop.uv.active_reqs.count, 1);
+    CHECK_INT(elsewhere.uv.active_reqs.count, 0);
+    mg_resolve_cancel(&there.op);
+    mg_loop_fini(&elsewhere);
+    mg_resolve_cancel(&old.op);
+
     mg_clock_fake(0);
     mg_loop_fini(&loop);
 }

@@ -1,12 +1,19 @@
 #include "io/stream.h"
 
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include "world.h"
 
 static struct end client, server;
+
+/* Whoever started us may have had it ignored. */
+__attribute__((constructor)) static void restore_sigpipe(void)
+{
+    (void)signal(SIGPIPE, SIG_DFL);
+}
 
 static void pair(void)
 {
@@ -390,19 +397,13 @@ TEST(a_failed_write_closes_the_stream_later)
 
 TEST(writing_to_a_peer_that_left_does_not_end_the_process)
 {
-    static char block[100000];
-    mg_view part = mg_view_of(block, sizeof(block));
     world_begin();
     int fd = world_raw_peer(&server, 0);
-    mg_stream_read(server.stream, false);
-    CHECK_INT(write(fd, "unread", 6), 6);
-    mg_loop_turn(&loop, 100);
-    struct linger linger = {.l_onoff = 1};
-    CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
     close(fd);
+    UNTIL(server.ended);
 
-    for (int i = 0; i < 10; i++)
-        (void)!mg_stream_write(server.stream, &part, 1);
+    CHECK_OK(end_write(&server, "answered with a reset"));
+    CHECK_INT(end_write(&server, "a broken pipe"), MG_E_CLOSED);
     UNTIL(server.closed);
 
     CHECK_INT(server.why, MG_E_CLOSED);

@@ -58,6 +58,21 @@ TEST(fires_once_never_early_and_at_most_one_slot_late)
     }
 }
 
+TEST(a_time_in_the_past_fires_in_the_next_slot)
+{
+    static const uint64_t delays_us[] = {0, 1, 1000000};
+    for (size_t i = 0; i < MG_COUNT(delays_us); i++) {
+        struct alarm alarm = {0};
+        begin();
+        advance_to(80000000);
+        mg_wheel_start(&wheel, &alarm.timer, now_us, now_us - delays_us[i], on_alarm);
+
+        advance_to(now_us + MG_WHEEL_SLOT_US);
+
+        CHECK_INT(alarm.count, 1);
+    }
+}
+
 TEST(cancelled_timers_stay_silent_and_leave_nothing_to_wake_for)
 {
     struct alarm alarm = {0};
