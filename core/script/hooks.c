@@ -154,9 +154,9 @@ void mg_hook_failed(struct mg_script *script, struct mg_plugged *plugged, enum m
 
     plugged->calls++;
     plugged->faults++;
-    uint64_t oldest_us = plugged->fault_us[plugged->fault_next];
     plugged->fault_us[plugged->fault_next] = now_us;
     plugged->fault_next = (plugged->fault_next + 1) % MG_FAULTS_TO_QUARANTINE;
+    uint64_t oldest_us = plugged->fault_us[plugged->fault_next];
     bool trial = plugged->quarantined_until_us != 0;
     if (trial || (oldest_us && now_us - oldest_us <= FAULT_WINDOW_US))
         quarantine(plugged, now_us);

@@ -207,7 +207,7 @@ static void read_budget(lua_State *L, int plan, struct mg_plan *out_plan)
         mg_lua_table(L, table, "plan: field 'budget'");
         mg_lua_only(L, table, "plan: budget", names);
         int64_t deadline_ms = mg_lua_field_integer(L, table, "deadline_ms", "plan: budget", 1, MAX_MS, MAX_MS);
-        int64_t attempts = mg_lua_field_integer(L, table, "max_attempts", "plan: budget", 1, MG_MAX_ATTEMPTS, MG_MAX_ATTEMPTS);
+        int64_t attempts = mg_lua_field_integer(L, table, "max_attempts", "plan: budget", 1, 1000, MG_MAX_ATTEMPTS);
         if (deadline_ms < out_plan->deadline_ms)
             out_plan->deadline_ms = (uint32_t)deadline_ms;
         if (attempts < out_plan->max_attempts)
