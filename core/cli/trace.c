@@ -494,9 +494,9 @@ static void put_legend(const struct canvas *canvas)
         enum shade shade;
         const char *text;
     } rows[] = {{CONNECTING, "connecting"}, {WAITING, "waiting for the answer"}, {RECEIVING, "receiving"}, {FAILED, "failed"}};
-    printf("%*s ", LABEL, "");
+    printf("%*s", LABEL, "");
     for (size_t i = 0; i < MG_COUNT(rows); i++)
-        printf(" %s%s%s %s%s%s ", colour(canvas, rows[i].shade), canvas->glyphs->shades[rows[i].shade], canvas->paint->off,
+        printf("  %s%s%s %s%s%s", colour(canvas, rows[i].shade), canvas->glyphs->shades[rows[i].shade], canvas->paint->off,
                canvas->paint->dim, rows[i].text, canvas->paint->off);
     putchar('\n');
 }

@@ -1,0 +1,331 @@
+/* `moongate logs` and `moongate trace` on a store without a gateway: what a person reads, to the letter. */
+#include "cli/history.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "check.h"
+#include "cli/cli.h"
+#include "folder.h"
+#include "meter/ledger.h"
+#include "meter/record.h"
+
+static struct mg_timeline timeline;
+static char out[65536], err[4096];
+
+static void settle_environment(bool utf8)
+{
+    setenv("TZ", "UTC", 1);
+    setenv("LC_ALL", utf8 ? "C.UTF-8" : "C", 1);
+    tzset();
+}
+
+/* Runs a command in a child, so that its output can be read and nothing of it stays. */
+static int run(int (*command)(int, char **), const char *const *words)
+{
+    char *argv[16];
+    int argc = 0;
+    const char *out_path = check_fresh_path("out"), *err_path = check_fresh_path("err");
+    while (words[argc] && argc < 15) {
+        argv[argc] = mg_strdup(words[argc]);
+        argc++;
+    }
+    argv[argc] = NULL;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        if (!freopen(out_path, "w", stdout) || !freopen(err_path, "w", stderr))
+            _exit(99);
+        int end = command(argc, argv);
+        fflush(NULL);
+        _exit(end);
+    }
+    for (int i = 0; i < argc; i++)
+        mg_free(argv[i]);
+    int status;
+    waitpid(child, &status, 0);
+    FILE *file = fopen(out_path, "r");
+    out[fread(out, 1, sizeof out - 1, file)] = '\0';
+    fclose(file);
+    file = fopen(err_path, "r");
+    err[fread(err, 1, sizeof err - 1, file)] = '\0';
+    fclose(file);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+#define RUN(command, ...) run((command), (const char *const[]){__VA_ARGS__, NULL})
+
+struct world {
+    const char *data;
+    struct mg_ledger *ledger;
+    struct mg_recorder *recorder;
+    struct mg_journal *journal;
+};
+
+static void start(struct world *world, const char *data)
+{
+    world->data = data;
+    world->ledger = mg_ledger_new();
+    struct mg_recorder_options options = {data, 1, 1 << 20, mg_ledger_sink(world->ledger)};
+    CHECK_OK(mg_folder_create(data, NULL));
+    CHECK_OK(mg_recorder_start(&options, &world->recorder, NULL));
+    world->journal = mg_recorder_journal(world->recorder, 0);
+}
+
+static void stop(struct world *world)
+{
+    mg_recorder_stop(world->recorder);
+    mg_ledger_free(world->ledger);
+}
+
+/* 2025-11-24 16:00:00 UTC and `second` seconds. */
+static void begin_exchange(unsigned second)
+{
+    timeline = (struct mg_timeline){
+        .start_wall_us = (1764000000ull + second) * 1000000u,
+        .phase_us = {4, 22, 25, 29, 33, 61, 62, 78, 1714700, 2409960, 2410000},
+        .upstream_us = 2409810,
+        .plugin_us = 22,
+        .project = MG_VIEW("acme"),
+        .workflow = MG_VIEW("fast"),
+        .key_id = MG_VIEW("key_7"),
+        .path = MG_VIEW("/v1/chat/completions"),
+        .client = MG_VIEW("127.0.0.1"),
+        .user_agent = MG_VIEW("OpenAI/Python 2.8.1"),
+        .explain = MG_VIEW("weights 3:1"),
+        .status = 200,
+        .stream = true,
+        .clean = true,
+        .generation = 3,
+        .bytes_in = 1843,
+        .bytes_out = 9120,
+    };
+    snprintf(timeline.id, sizeof timeline.id, "req_%026u", second);
+}
+
+static void add_attempts(void)
+{
+    timeline.attempt_count = 2;
+    timeline.attempts[0] = (struct mg_attempt_record){
+        .start_us = 95, .end_us = 402000, .mark_us = {1800, 14500, 39000, 39400, 401000, 0, 402000}, .target = MG_VIEW("alpha/big"),
+        .provider = MG_VIEW("alpha"), .model = MG_VIEW("big"), .why = MG_VIEW("weight 3 of 4"),
+        .error = MG_VIEW("Over\x1b[31mloaded"), .address = MG_VIEW("192.0.2.7:443"), .class_ = MG_CLASS_overloaded,
+        .action = MG_ACTION_fallback, .status = 529, .number = 1, .bytes_sent = 1843, .bytes_received = 144,
+    };
+    timeline.attempts[1] = (struct mg_attempt_record){
+        .start_us = 402100, .end_us = 2007000, .mark_us = {0, 0, 0, 70, 1280000, 1312500, 2007000}, .target = MG_VIEW("beta/small"),
+        .provider = MG_VIEW("beta"), .model = MG_VIEW("small"), .reason = MG_REASON_fallback, .status = 200, .number = 2,
+        .reused = true, .bytes_sent = 1843, .bytes_received = 9011, .usage = {450, 388, 128, 0, 64, true},
+    };
+    mg_timeline_note(&timeline, timeline.start_mono_us + 66, "plugin", "redact: 2 hits");
+}
+
+static void record(struct world *world)
+{
+    for (unsigned i = 0; i < timeline.attempt_count; i++) {
+        CHECK_OK(mg_record_started(world->journal, &timeline, &timeline.attempts[i], 450));
+        CHECK_OK(mg_record_settled(world->journal, &timeline, &timeline.attempts[i]));
+    }
+    CHECK_OK(mg_record_exchange(world->journal, &timeline));
+}
+
+static const char *two_requests(void)
+{
+    struct world world;
+    start(&world, check_fresh_path("data"));
+    begin_exchange(1);
+    add_attempts();
+    record(&world);
+    begin_exchange(90);
+    timeline.workflow = MG_VIEW("deep");
+    timeline.status = 400;
+    timeline.class_ = MG_CLASS_invalid_request;
+    timeline.error_code = MG_VIEW("invalid_body");
+    timeline.phase_us[MG_PHASE_commit] = timeline.phase_us[MG_PHASE_relay] = 0;
+    timeline.phase_us[MG_PHASE_settle] = 180;
+    timeline.upstream_us = 0;
+    record(&world);
+    stop(&world);
+    return world.data;
+}
+
+TEST(logs_are_a_line_a_request_with_the_newest_at_the_bottom)
+{
+    settle_environment(true);
+    const char *data = two_requests();
+
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data), 0);
+
+    CHECK_STR(out, "TIME         REQUEST                        TRY   TTFT  TOTAL    TOKENS  ROUTE\n"
+                   "Monday, 2025-11-24\n"
+                   "16:00:03 200 req_00000000000000000000000001   2  1.71s  2.41s   450→388  acme/fast → beta/small\n"
+                   "16:01:30 400 req_00000000000000000000000090   0      -  180µs       0→0  acme/deep invalid_request\n");
+}
+
+TEST(logs_without_utf8_are_ascii)
+{
+    settle_environment(false);
+    const char *data = two_requests();
+
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data), 0);
+
+    for (const char *c = out; *c; c++)
+        CHECK((unsigned char)*c < 0x80);
+    CHECK(strstr(out, "  180us       0>0  acme/deep invalid_request\n") != NULL);
+}
+
+TEST(logs_as_json_are_an_object_a_line)
+{
+    settle_environment(true);
+    const char *data = two_requests();
+    struct mg_json *tree;
+
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--json", "--data", data, "--status", "200"), 0);
+
+    mg_view rest = mg_view_cstr(out), line = mg_view_cut(&rest, '\n');
+    CHECK_INT(rest.len, 0);
+    CHECK_OK(mg_json_parse(line, 65536, &tree, NULL));
+    CHECK_VIEW(mg_json_string(mg_json_get(tree, "id")), MG_VIEW("req_00000000000000000000000001"));
+    mg_json_free(tree);
+}
+
+TEST(logs_obey_their_filters_and_their_number)
+{
+    settle_environment(true);
+    const char *data = two_requests();
+
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--provider", "alpha"), 0);
+    CHECK(strstr(out, "001") && !strstr(out, "090"));
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "-n", "1"), 0);
+    CHECK(!strstr(out, "001") && strstr(out, "090"));
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--retried"), 0);
+    CHECK(strstr(out, "001") && !strstr(out, "090"));
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--project", "nobody"), 0);
+    CHECK_STR(out, "");
+    CHECK(strstr(err, "no such requests in ") != NULL);
+}
+
+TEST(wrong_words_are_told_what_was_expected)
+{
+    settle_environment(true);
+    const char *data = check_fresh_path("none");
+
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--since", "yesterday", "--data", data), 2);
+    CHECK(strstr(err, "moongate logs: since: \"yesterday\" is not a time") != NULL);
+    CHECK_INT(RUN(mg_cli_logs, "logs", "-n", "5000", "--data", data), 2);
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data), 1);
+    CHECK(strstr(err, "no gateway runs and there is no store in ") != NULL);
+    CHECK_INT(RUN(mg_cli_trace, "trace", "--data", data), 2);
+    CHECK(strstr(err, "which request?") != NULL);
+    CHECK_INT(RUN(mg_cli_trace, "trace", "../../keys", "--data", data), 2);
+    CHECK_INT(RUN(mg_cli_trace, "trace", "req_1", "--data", two_requests()), 1);
+    CHECK(strstr(err, "there is no such request") != NULL);
+}
+
+TEST(a_trace_is_a_waterfall)
+{
+    settle_environment(true);
+    const char *data = two_requests();
+
+    CHECK_INT(RUN(mg_cli_trace, "trace", "req_00000000000000000000000001", "--data", data), 0);
+
+    CHECK_STR(out, "req_00000000000000000000000001  200  2.41 s in all\n"
+                   "    2025-11-24 16:00:01 UTC · /v1/chat/completions, streamed · project acme · workflow fast\n"
+                   "    generation 3 · key key_7 · from 127.0.0.1 · OpenAI/Python 2.8.1 · 1.8kB in, 9.1kB out\n"
+                   "    overhead 190 µs · plugins 22 µs · first token 1.71 s\n"
+                   "    plan: weights 3:1\n"
+                   "\n"
+                   "                         0        500ms     1.00s     1.50s     2.00s\n"
+                   "  read the request      │█                                               │   22 µs\n"
+                   "  prepare               │█                                               │   56 µs\n"
+                   "    authenticate 3 µs · admit 4 µs · resolve 4 µs · transform 28 µs · mark 1 µs · route 16 µs\n"
+                   "1 alpha/big             │░▒▒▒▒▒▒▒✗                                       │  402 ms  529 overloaded\n"
+                   "    first choice · weight 3 of 4\n"
+                   "    \"Over?[31mloaded\"\n"
+                   "    dns 1.80 ms · connect 14.5 ms · tls 39.0 ms · sent 39.4 ms · first byte 401 ms · end 402 ms\n"
+                   "    192.0.2.7:443 · 1.8kB sent, 144B received\n"
+                   "    → fallback\n"
+                   "2 beta/small            │        ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒██████████████│  2.01 s  200 ok\n"
+                   "    fallback\n"
+                   "    warm connection · sent 70 µs · first byte 1.28 s · first token 1.31 s · end 2.01 s\n"
+                   "    1.8kB sent, 9.0kB received · 450 tokens in, 388 out · 128 of them cached · 64 for reasoning\n"
+                   "  answer the client     │                                  ██████████████│  695 ms\n"
+                   "                          ░ connecting  ▒ waiting for the answer  █ receiving  ✗ failed\n"
+                   "\n"
+                   "notes\n"
+                   "   66 µs  plugin    redact: 2 hits\n");
+}
+
+TEST(a_trace_fits_a_hundred_columns_whatever_it_says)
+{
+    struct world world;
+    char words[300];
+    settle_environment(true);
+    start(&world, check_fresh_path("data"));
+    begin_exchange(1);
+    add_attempts();
+    for (size_t i = 0; i < sizeof words; i++)
+        words[i] = i % 40 == 39 ? ' ' : 'w';
+    timeline.explain = timeline.attempts[0].error = timeline.attempts[0].why = mg_view_of(words, sizeof words);
+    timeline.attempts[0].target = timeline.user_agent = timeline.session = mg_view_of(words, 128);
+    record(&world);
+    stop(&world);
+
+    CHECK_INT(RUN(mg_cli_trace, "trace", timeline.id, "--data", world.data), 0);
+
+    mg_view rest = mg_view_cstr(out);
+    while (rest.len > 0) {
+        mg_view line = mg_view_cut(&rest, '\n');
+        unsigned columns = 0;
+        for (size_t i = 0; i < line.len; i++)
+            columns += ((unsigned char)line.ptr[i] & 0xc0) != 0x80;
+        CHECK(columns <= 100);
+    }
+}
+
+TEST(what_a_killed_gateway_left_is_recovered_before_it_is_shown)
+{
+    const char *data = check_fresh_path("data");
+    settle_environment(true);
+    pid_t child = fork();
+    if (child == 0) {
+        struct world world;
+        start(&world, data);
+        begin_exchange(1);
+        add_attempts();
+        if (mg_record_started(world.journal, &timeline, &timeline.attempts[0], 450) != MG_OK)
+            _exit(1);
+        kill(getpid(), SIGKILL);
+    }
+    waitpid(child, NULL, 0);
+
+    CHECK_INT(RUN(mg_cli_trace, "trace", "req_00000000000000000000000001", "--data", data), 0);
+    CHECK(strstr(out, "req_00000000000000000000000001  interrupted: the gateway died before it ended\n") != NULL);
+    CHECK(strstr(out, "450 tokens in, 0 out (estimated)") != NULL);
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data), 0);
+    CHECK(strstr(out, " int req_00000000000000000000000001 ") != NULL);
+}
+
+TEST(times_and_counts_are_short)
+{
+    static const struct {
+        uint64_t us;
+        const char *text;
+    } times[] = {{0, "0 µs"},           {999, "999 µs"},        {1000, "1.00 ms"},     {9994, "9.99 ms"},
+                 {9995, "10.0 ms"},     {99949, "99.9 ms"},     {99950, "100 ms"},     {999499, "999 ms"},
+                 {999500, "1.00 s"},    {9994999, "9.99 s"},    {59949999, "59.9 s"},  {59950000, "0m59s"},
+                 {125000000, "2m05s"}};
+    char text[MG_TIME_TEXT];
+    settle_environment(true);
+    for (size_t i = 0; i < MG_COUNT(times); i++)
+        CHECK_STR(mg_history_time(text, times[i].us, false), times[i].text);
+    CHECK_STR(mg_history_count(text, 999), "999");
+    CHECK_STR(mg_history_count(text, 1843), "1.8k");
+    CHECK_STR(mg_history_count(text, 999499), "999k");
+    CHECK_STR(mg_history_count(text, 1500000), "1.5M");
+}
+
+MG_TEST_MAIN()
