@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "watch/world.h"
+#include "unit/watch/world.h"
 
 /* Ten exchanges, a second apart; which ones a filter lets through is written as their digits. */
 static void fill(struct world *world)

@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include "base/mem.h"
-#include "watch/world.h"
+#include "unit/watch/world.h"
 
 static struct mg_timeline an_exchange(void)
 {

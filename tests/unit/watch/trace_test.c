@@ -1,7 +1,7 @@
 #include "watch/trace.h"
 
 #include "base/mem.h"
-#include "watch/world.h"
+#include "unit/watch/world.h"
 
 static struct mg_timeline timeline;
 
