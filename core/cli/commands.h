@@ -8,11 +8,14 @@
 
 /*    name        fn         arguments                            summary */
 #define MG_COMMAND_LIST(X)                                                                                             \
-    X("check",    check,     "[DIR]",                             "say what is wrong with the configuration")          \
-    X("key",      key,       "create|list|revoke ID|rotate ID",   "make, list, revoke and rotate the keys of clients")  \
-    X("logs",     logs,      "[FILTERS]",                         "show recent requests, or follow them")              \
-    X("sim",      sim,       "[OPTIONS]",                         "run a simulated provider on its own")               \
-    X("trace",    trace,     "ID",                                "draw what happened to one request")                 \
-    X("version",  version,   "",                                  "print the version")
+    X("demo",    demo,      "[OPTIONS]",                         "start a gateway with simulated providers, and look round") \
+    X("serve",   serve,     "[-c gateway.lua] [OPTIONS]",        "run the gateway")                                    \
+    X("check",   check,     "[DIR]",                             "say what is wrong with the configuration")           \
+    X("key",     key,       "create|list|revoke ID|rotate ID",   "make, list, revoke and rotate the keys of clients")  \
+    X("logs",    logs,      "[FILTERS]",                         "show recent requests, or follow them")               \
+    X("trace",   trace,     "ID",                                "draw what happened to one request")                  \
+    X("sim",     sim,       "[OPTIONS]",                         "run a simulated provider on its own")                \
+    X("cert",    cert,      "[HOST] [--dir DIR]",                "make a certificate to try TLS with")                 \
+    X("version", version,   "",                                  "print the version")
 
 #endif
