@@ -4,12 +4,21 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <uv.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/place.h"
 #include "config/config.h"
+#include "script/script.h"
+
+/* What the checking thread is told and gives back. */
+struct check {
+    const char *path;
+    FILE *out;
+    struct mg_check_totals *totals;
+};
 
 static void complain(FILE *out, const char *file, int line, const char *text)
 {
@@ -37,13 +46,27 @@ static void count_project(const struct mg_config_project *config, struct mg_chec
     totals->providers += config->provider_count;
 }
 
+/* Builds what a worker would run, and throws it away. */
+static void check_scripts(const struct mg_config_project *config, const char *path, FILE *out, struct mg_check_totals *totals)
+{
+    struct mg_script *script = NULL;
+    struct mg_diag diag = {"", 0, ""};
+    if (mg_script_needed(config) && mg_script_build(config, &script, &diag) != MG_OK) {
+        complain(out, *diag.file ? diag.file : path, diag.line, diag.text);
+        totals->mistakes++;
+    }
+    mg_script_free(script);
+}
+
 static void check_project(const char *path, FILE *out, struct mg_check_totals *totals)
 {
     struct mg_config_report *report = mg_new(struct mg_config_report);
     struct mg_config_project *config = NULL;
     mg_config_report_init(report);
-    if (mg_config_check_project(path, &config, report) == MG_OK)
+    if (mg_config_check_project(path, &config, report) == MG_OK) {
         count_project(config, totals);
+        check_scripts(config, path, out, totals);
+    }
     print_report(out, report, totals);
     mg_config_project_free(config);
     mg_config_report_fini(report);
@@ -92,27 +115,58 @@ static void check_environment(FILE *out, struct mg_check_totals *totals)
     mg_config_project_free(config);
 }
 
-void mg_check(const char *path, FILE *out, struct mg_check_totals *out_totals)
+static void check_folder(const char *path, FILE *out, struct mg_check_totals *totals)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    int len = slash ? (int)(slash - path) + 1 : 0;
+    if (snprintf(folder, sizeof folder, "%.*sprojects", len, path) < (int)sizeof folder)
+        check_projects(folder, out, totals);
+}
+
+static void check_gateway(const char *path, FILE *out, struct mg_check_totals *totals)
 {
     struct mg_config_report *report = mg_new(struct mg_config_report);
     struct mg_config_gateway *config = NULL;
-    *out_totals = (struct mg_check_totals){0};
     mg_config_report_init(report);
     mg_err err = mg_config_check_gateway(path, &config, report);
     (void)err;                         /* every mistake stands in the report */
-    print_report(out, report, out_totals);
-    if (path) {
-        char folder[PATH_MAX];
-        const char *slash = strrchr(path, '/');
-        int len = slash ? (int)(slash - path) + 1 : 0;
-        if (snprintf(folder, sizeof folder, "%.*sprojects", len, path) < (int)sizeof folder)
-            check_projects(folder, out, out_totals);
-    } else {
-        check_environment(out, out_totals);
-    }
+    print_report(out, report, totals);
     mg_config_gateway_free(config);
     mg_config_report_fini(report);
     mg_free(report);
+}
+
+static void run(void *arg)
+{
+    struct check *check = arg;
+    struct mg_diag diag = {"", 0, ""};
+    bool scripts = mg_script_init(&diag) == MG_OK;
+    if (!scripts)
+        complain(check->out, diag.file, diag.line, diag.text);
+    check->totals->mistakes += !scripts;
+    check_gateway(check->path, check->out, check->totals);
+    if (check->path)
+        check_folder(check->path, check->out, check->totals);
+    else
+        check_environment(check->out, check->totals);
+    if (scripts)
+        mg_script_fini();
+}
+
+/* On a thread of its own: functions of projects need more C stack than the main thread may have. */
+void mg_check(const char *path, FILE *out, struct mg_check_totals *out_totals)
+{
+    struct check check = {path, out, out_totals};
+    uv_thread_t thread;
+    uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = MG_MAX_LUA_STACK_BYTES};
+    *out_totals = (struct mg_check_totals){0};
+    if (uv_thread_create_ex(&thread, &options, run, &check) != 0) {
+        complain(out, "", 0, "no thread could be started");
+        out_totals->mistakes = 1;
+        return;
+    }
+    uv_thread_join(&thread);
 }
 
 static void put_count(int count, const char *word, const char *behind)

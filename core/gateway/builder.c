@@ -473,6 +473,8 @@ static void stayed(struct build *build)
     struct mg_builder *builder = build->builder;
     struct mg_builder_status *status = &build->row->status;
     char text[sizeof status->error];
+    if (!build->diag.file[0])
+        (void)snprintf(build->diag.file, sizeof build->diag.file, "%s", status->path);
     mg_diag_print(&build->diag, text, sizeof text);
     uv_mutex_lock(&builder->lock);
     memcpy(status->error, text, sizeof text);

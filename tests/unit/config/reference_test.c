@@ -168,6 +168,32 @@ TEST(check_says_what_stands_in_a_folder)
     CHECK_INT(totals.providers, 3);
 }
 
+TEST(check_builds_the_functions_of_a_project_too)
+{
+    char root[64] = "/tmp/mg_check_XXXXXX", path[128], command[256];
+    struct mg_check_totals totals;
+    CHECK(mkdtemp(root) != NULL);
+    snprintf(command, sizeof command, "mkdir %s/projects && echo 'return {}' >%s/gateway.lua", root, root);
+    CHECK(system(command) == 0);
+    snprintf(path, sizeof path, "%s/projects/p.lua", root);
+    FILE *file = fopen(path, "w");
+    fputs("return { providers = { a = { kind = 'simulated' } }, allow_direct = true,\n  plugins = { { use = 'moongate/no-such' } } }\n", file);
+    fclose(file);
+    FILE *out = tmpfile();
+    snprintf(path, sizeof path, "%s/gateway.lua", root);
+
+    mg_check(path, out, &totals);
+
+    CHECK_INT(totals.mistakes, 1);
+    rewind(out);
+    size_t n = fread(text[0], 1, sizeof text[0] - 1, out);
+    text[0][n] = '\0';
+    fclose(out);
+    CHECK(strstr(text[0], "projects/p.lua:2: there is no plugin \"moongate/no-such\"") != NULL);
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    CHECK(system(command) == 0);
+}
+
 TEST(check_tells_every_mistake_of_every_file)
 {
     char root[64] = "/tmp/mg_check_XXXXXX", path[128], command[256];

@@ -273,6 +273,20 @@ TEST(a_broken_edit_keeps_the_old_one_and_says_why_until_it_is_mended)
     end();
 }
 
+TEST(functions_that_do_not_load_refuse_the_generation)
+{
+    struct mg_diag diag;
+    begin();
+    put("projects/one.lua", PROJECT("m"));
+    CHECK_OK(start(&diag));
+
+    put("projects/one.lua", "return { providers = { a = { kind = 'simulated' } }, allow_direct = true,\n plugins = { { use = 'moongate/no-such' } } }");
+    wait_for("refused one 1 line 2: there is no plugin \"moongate/no-such\"");
+    put("projects/one.lua", "return { providers = { a = { kind = 'simulated' } }, allow_direct = true, route = function(req, candidates) return nil end }");
+    wait_for("live one 2\n");
+    end();
+}
+
 TEST(projects_appear_and_disappear_with_their_files)
 {
     struct mg_diag diag;
