@@ -333,6 +333,11 @@ static void on_stream_closed(void *arg, mg_err why)
         cut_off(attempt, "reset");
 }
 
+static bool stands_in_feed(const struct mg_attempt *attempt, mg_view raw)
+{
+    return raw.ptr >= attempt->feeding.ptr && raw.ptr < attempt->feeding.ptr + attempt->feeding.len;
+}
+
 static mg_err on_event(void *arg, const struct mg_sse_event *event)
 {
     struct mg_attempt *attempt = arg;
@@ -347,6 +352,8 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
     }
     attempt->watch_flush = true;
     attempt->call.ops->on_event(attempt->call.arg, event, &seen);
+    if (!stands_in_feed(attempt, event->raw))
+        flush_events(attempt);         /* an event that was cut lives in the decoder and only until we return */
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
 
@@ -401,6 +408,7 @@ static mg_err on_body(void *arg, mg_view bytes)
     attempt->call.record->bytes_received += bytes.len;
     if (!attempt->event_stream)
         return hold(attempt, bytes);
+    attempt->feeding = bytes;
     mg_err err = mg_sse_feed(attempt->sse, bytes);
     if (attempt->tap.failed && attempt->state == MG_ATTEMPT_READING) {
         attempt->facts.in_stream = true;

@@ -23,7 +23,7 @@ struct mg_attempt;
 struct mg_attempt_ops {
     void (*on_head)(void *arg, int status, struct mg_headers headers);       /* of a 2xx answer; borrowed until on_end */
     void (*on_event)(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen);
-    void (*on_flush)(void *arg);       /* after the events of one read: write them together */
+    void (*on_flush)(void *arg);       /* after the events of one read (views into them end here): write them together */
     void (*on_body)(void *arg, mg_view bytes);   /* of a whole answer: all at once when it fits HELD_BYTES, else as it comes */
     void (*on_end)(void *arg);         /* once, last touch; read facts, tap, body and ok */
 };
@@ -68,6 +68,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     bool paused;                       /* the client is slow: no idle timer */
     bool streaming_body;               /* a whole answer outgrew HELD_BYTES and is passed on */
     bool event_stream;                 /* the answer is framed as events */
+    mg_view feeding;                   /* bytes the event decoder is reading */
     bool watch_flush;                  /* events were handed on since the last on_flush */
 
     /* For the owner, valid in on_end. */
