@@ -392,7 +392,8 @@ static struct mg_attempt_record *attempt_of(struct mg_timeline *timeline, uint16
 {
     if (number == 0 || number > MG_MAX_ATTEMPTS)
         return NULL;
-    timeline->attempt_count = MG_MAX(timeline->attempt_count, number);
+    while (timeline->attempt_count < number)
+        timeline->attempts[timeline->attempt_count++] = (struct mg_attempt_record){0};
     return &timeline->attempts[number - 1];
 }
 
@@ -446,11 +447,15 @@ mg_err mg_ledger_decode(mg_view detail, struct mg_timeline *out_timeline)
 {
     enum mg_journal_type type;
     mg_view rest = detail, payload;
-    bool bad = false;
-    memset(out_timeline, 0, sizeof *out_timeline);
-    while (next_frame(&rest, &type, &payload, &bad))
-        if (type == MG_JOURNAL_EXCHANGE)
-            MG_TRY(mg_record_decode_exchange(payload, out_timeline));
+    bool bad = false, whole = false;
+    while (next_frame(&rest, &type, &payload, &bad)) {
+        if (type != MG_JOURNAL_EXCHANGE)
+            continue;
+        MG_TRY(mg_record_decode_exchange(payload, out_timeline));
+        whole = true;
+    }
+    if (!whole)
+        memset(out_timeline, 0, sizeof *out_timeline);
 
     rest = detail;
     while (next_frame(&rest, &type, &payload, &bad)) {

@@ -1,6 +1,7 @@
 #include "meter/record.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -85,6 +86,15 @@ static char *put_usage(char *at, const struct mg_usage *usage)
     return put_numbers(at, tokens, MG_COUNT(tokens));
 }
 
+/* Who did not say when it ended ended with its last mark. */
+static uint64_t end_of(const struct mg_attempt_record *attempt)
+{
+    uint64_t end = attempt->end_us;
+    for (unsigned i = 0; end == 0 && i < MG_MARK_COUNT; i++)
+        end = MG_MAX(end, attempt->mark_us[MG_MARK_COUNT - 1 - i]);
+    return end;
+}
+
 size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline, const struct mg_attempt_record *attempt,
                                 bool with_text)
 {
@@ -95,7 +105,7 @@ size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline, c
     at = put_number(at, attempt->status);
     at = put_u8(at, (attempt->reused ? REUSED : 0u) | (attempt->redialed ? REDIALED : 0u) |
                         (attempt->usage.reported ? REPORTED : 0u));
-    at = put_number(at, attempt->end_us);
+    at = put_number(at, end_of(attempt));
     at = put_numbers(at, attempt->mark_us, MG_MARK_COUNT);
     at = put_number(at, attempt->bytes_sent);
     at = put_number(at, attempt->bytes_received);
@@ -376,7 +386,9 @@ mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeli
 {
     struct in in = {payload, false};
     struct mg_timeline *timeline = out_timeline;
-    memset(timeline, 0, sizeof *timeline);
+    /* the notes and most attempts are not used most of the time, and are most of the struct */
+    memset(timeline, 0, offsetof(struct mg_timeline, note));
+    memset(&timeline->note_bytes, 0, offsetof(struct mg_timeline, attempts) - offsetof(struct mg_timeline, note_bytes));
     get_id(&in, timeline->id);
     timeline->generation = (uint32_t)get_number(&in);
     timeline->status = (uint16_t)get_below(&in, UINT16_MAX + 1);
@@ -393,5 +405,6 @@ mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeli
     timeline->bytes_in = get_number(&in);
     timeline->bytes_out = get_number(&in);
     get_exchange_texts(&in, timeline);
+    memset(timeline->attempts, 0, timeline->attempt_count * sizeof timeline->attempts[0]);
     return finish(&in);
 }

@@ -82,8 +82,8 @@ MG_MUST_USE mg_err mg_record_decode_started(mg_view payload, struct mg_started *
  * the started record and stay empty here. */
 MG_MUST_USE mg_err mg_record_decode_settled(mg_view payload, char out_id[40], struct mg_attempt_record *out_attempt);
 
-/* Everything but the attempts; attempt_count is set. Views borrow the payload, notes are copied.
- * On an error *out_timeline holds rubbish. */
+/* Everything but the attempts: attempt_count is set and so many are zeroed. Views borrow the
+ * payload, notes are copied. On an error *out_timeline holds rubbish. */
 MG_MUST_USE mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeline);
 
 /* The exchange id at the front of any of the three, without decoding the rest. */

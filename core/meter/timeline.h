@@ -72,7 +72,7 @@ struct mg_usage {
 
 struct mg_attempt_record {
     uint64_t start_us;                 /* since the exchange began */
-    uint64_t end_us;                   /* when it settled, since the attempt began */
+    uint64_t end_us;                   /* when it settled, since the attempt began; 0: with its last mark */
     uint64_t mark_us[MG_MARK_COUNT];   /* since the attempt began; dns..tls stay 0 on a warm connection */
     mg_view target;                    /* "provider/model"; at most 128 bytes are recorded */
     mg_view provider;

@@ -12,7 +12,7 @@
  * the records of the exchange and its attempts as the journal had them (meter/record.h). */
 #define MG_SQL_EXCHANGES                                                                           \
     "CREATE TABLE exchanges ("                                                                     \
-    " at_us INTEGER PRIMARY KEY,"      /* when it was recorded, ≤ 0.1 s after it settled; unique */ \
+    " at_us INTEGER PRIMARY KEY,"      /* when it settled; unique, so perhaps a little later */ \
     " start_us INTEGER NOT NULL,"      /* wall clock */                                            \
     " id TEXT NOT NULL,"                                                                           \
     " project TEXT, workflow TEXT, key_id TEXT, path TEXT, session TEXT,"                          \

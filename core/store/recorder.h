@@ -18,8 +18,8 @@
 
 enum {
     MG_RECORDER_SYNC_MS = 1000,        /* a power cut loses at most the records of so long */
-    MG_RECORDER_MIN_MS = 20,           /* pause between batches while there is much to do */
-    MG_RECORDER_MAX_MS = 100,          /* and while there is little */
+    MG_RECORDER_MIN_MS = 20,           /* pause between batches while rings fill */
+    MG_RECORDER_MAX_MS = 250,          /* and otherwise: larger batches cost less; who cannot wait kicks */
     MG_RECORDER_BATCH = 4096,          /* records of one journal in one transaction */
 };
 
