@@ -77,7 +77,7 @@ def recorder(cells):
         threads = {name[len("threads."):]: us for name, us in lowest.items() if name.startswith("threads.")}
         if len(threads) < 2:
             continue
-        share = threads.get("recorder", 0) / sum(threads.values())
+        share = threads.get("mg-recorder", 0) / sum(threads.values())
         per_request = share * lowest["cpu_us_per_request"]
         rows += row(f"saturated {size}", "of it recorder µs", None, per_request, per_request, 5, kind="value")
     return rows
