@@ -4,7 +4,7 @@
 
 #include "script/state.h"
 
-extern const struct mg_lua_module mg_lua_crypto, mg_lua_json, mg_lua_kv, mg_lua_log_module, mg_lua_re, mg_lua_stats,
-    mg_lua_text_module, mg_lua_time;
+extern const struct mg_lua_module mg_lua_crypto, mg_lua_http, mg_lua_json, mg_lua_kv, mg_lua_log_module, mg_lua_re,
+    mg_lua_stats, mg_lua_text_module, mg_lua_time;
 
 #endif
