@@ -266,6 +266,43 @@ TEST(mistakes_raise_and_leak_nothing)
     end();
 }
 
+/* The server's own certificate is the only one this process trusts. */
+TEST(speaks_tls_and_verifies_the_name)
+{
+    static const char *const loopback[] = {"127.0.0.1"};
+    static const struct api_row rows[] = {
+        {"return moongate.http.request { url = 'https://local.example:$P/x' }.body", "GET /x team= auth= type= body="},
+        {CODE("moongate.http.request { url = 'https://other.example:$P/x' }"), "nil,tls,false"},
+    };
+    char folder[] = "/tmp/http_lua_testXXXXXX", cert[64], key[64], good[64], bad[64];
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(cert, sizeof cert, "%s/cert.pem", folder);
+    snprintf(key, sizeof key, "%s/key.pem", folder);
+    CHECK_OK(mg_tls_self_signed("local.example", cert, key, NULL));
+    struct mg_tls_server_options tls = {.cert_file = cert, .key_file = key};
+    struct mg_service_options options = {.listen = {.host = "127.0.0.1"}, .body_bytes = 65536, .connections = 64, .fn = serve};
+    CHECK_OK(mg_tls_server_new(&tls, &options.tls, NULL));
+    CHECK(setenv("SSL_CERT_FILE", cert, 1) == 0);
+    mg_fetch_release();
+    api_open(&api);
+    CHECK_OK(mg_service_start(&service, &api.loop, &options, NULL));
+    mg_resolve_override("local.example", loopback, 1);
+    mg_resolve_override("other.example", loopback, 1);
+    snprintf(good, sizeof good, "net:https://local.example:%d", mg_listen_port(&service.listener));
+    snprintf(bad, sizeof bad, "net:https://other.example:%d", mg_listen_port(&service.listener));
+    api.instance.grants = (const char *[]){good, bad, NULL};
+
+    CHECK_ROWS(rows);
+
+    end();
+    mg_tls_unref(options.tls);
+    mg_fetch_release();
+    unsetenv("SSL_CERT_FILE");
+    unlink(cert);
+    unlink(key);
+    rmdir(folder);
+}
+
 TEST(a_call_that_is_given_up_closes_its_connection)
 {
     struct mg_fetch fetch;
