@@ -70,10 +70,11 @@ static void nap_over(struct mg_timer *timer)
 void mg_loop_turn(struct mg_loop *loop, uint64_t max_wait_ms)
 {
     struct mg_timer nap = {0};
+    bool wait = max_wait_ms > 0 && mg_list_empty(&loop->deferred);
     loop->now_us = 0;
-    if (max_wait_ms)
+    if (wait)
         mg_timer_start(loop, &nap, max_wait_ms, nap_over);
-    uv_run(&loop->uv, max_wait_ms ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    uv_run(&loop->uv, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     mg_timer_cancel(loop, &nap);
 }
 

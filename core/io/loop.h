@@ -55,7 +55,8 @@ void mg_loop_init(struct mg_loop *loop);
 void mg_loop_run(struct mg_loop *loop);
 void mg_loop_stop(struct mg_loop *loop); /* any thread; ends the current or the next run */
 
-/* One turn: waits for an event at most max_wait_ms. For tests and for draining at the end. */
+/* One turn: waits for an event at most max_wait_ms, and not at all when work was deferred. For
+ * tests and for draining at the end. */
 void mg_loop_turn(struct mg_loop *loop, uint64_t max_wait_ms);
 
 /* Everything opened on the loop must be closed (it may still be closing); posted messages are run.

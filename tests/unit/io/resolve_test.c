@@ -97,7 +97,7 @@ TEST(a_name_that_does_not_exist_fails)
 {
     struct asked asked;
     begin();
-    ask(&asked, "no-such-host.invalid");
+    ask(&asked, "no such host");
     UNTIL(asked.answers);
 
     CHECK_INT(asked.result, MG_E_RESOLVE);
@@ -272,7 +272,7 @@ static void *ask_much(void *arg)
     for (int round = 0; round < 200; round++) {
         struct asked asked = {0};
         char host[64];
-        snprintf(host, sizeof(host), "name-%d.invalid", round % 150);
+        snprintf(host, sizeof(host), "no host %d", round % 150); /* fails without asking anybody */
         mg_resolve_start(&asked.op, &mine, round % 3 ? "localhost" : host, 80, on_answer);
         if (round % 7 == 0) {
             mg_resolve_cancel(&asked.op);
