@@ -12,7 +12,7 @@ return {
   -- Health, metrics and the admin API; `admin = false` switches it off. It takes cert, key and client_ca as above.
   admin = {
     address = env("MOONGATE_ADMIN", "127.0.0.1:8081"), -- keep it on loopback
-    token = env("MOONGATE_ADMIN_TOKEN", false),        -- bearer token of the admin API; without one: health and metrics only
+    token = env("MOONGATE_ADMIN_TOKEN", false),        -- of the admin API; without one: health and metrics only
   },
 
   data_dir = env("MOONGATE_DATA", "data"), -- journal, store and key secret; relative to this file

@@ -3,13 +3,16 @@
 -- Every key stands here. What is optional has its default or an example; a real file is a tenth of this one:
 --
 --   return {
---     providers = { openai = { api_key = env "OPENAI_API_KEY" }, local_llm = { base_url = "http://127.0.0.1:8000/v1" } },
+--     providers = {
+--       openai = { api_key = env "OPENAI_API_KEY" },
+--       local_llm = { base_url = "http://127.0.0.1:8000/v1" },
+--     },
 --     workflows = { chat = { "openai/gpt-5-mini", "local_llm/qwen3" } },
 --   }
 
 -- How on_chunk treats a stream.
 local stream = {
-  mode = "filter",                       -- "observe" changes nothing, "buffer" holds all, "reject" refuses stream = true
+  mode = "filter",                       -- "observe" changes nothing, "buffer" holds all, "reject" refuses
   hold = "auto",                         -- characters held back so that a match may span chunks, or a number
   max_hold_ms = 400,                     -- then a transform lets go of what it holds
   channels = { "content", "reasoning" }, -- which outputs are seen

@@ -17,8 +17,10 @@ struct place {
     const char *dir, *path, *name;
 };
 
-static mg_err find_place(const char *path, struct mg_config_report *report, struct place *out_place);
-static mg_err read_text(const char *shown, const char *path, struct mg_buf *text, struct mg_config_report *report);
+static mg_err find_place(const char *path, struct mg_config_report *report,
+                         struct place *out_place);
+static mg_err read_text(const char *shown, const char *path, struct mg_buf *text,
+                        struct mg_config_report *report);
 static mg_err refuse(struct mg_config_report *report, const char *file, const char *text);
 static mg_err first_of(struct mg_config_report *report, mg_err err, struct mg_diag *diag);
 static const char *default_dir(struct mg_arena *arena);
@@ -40,8 +42,14 @@ mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_
     if (!err) {
         const char *dir = path ? place.dir : default_dir(&config->arena);
         config->dir = path ? mg_arena_strdup(&config->arena, dir) : NULL;
-        struct mg_eval eval = {.function = "gateway", .file = path ? path : "the built-in configuration", .dir = dir, .text = path ? mg_buf_cstr(&text) : NULL, .arena = &config->arena,
-                               .report = report, .fill = mg_config_fill_gateway, .out = config};
+        struct mg_eval eval = {.function = "gateway",
+                               .file = path ? path : "the built-in configuration",
+                               .dir = dir,
+                               .text = path ? mg_buf_cstr(&text) : NULL,
+                               .arena = &config->arena,
+                               .report = report,
+                               .fill = mg_config_fill_gateway,
+                               .out = config};
         err = mg_eval_run(&eval);
         if (!path)
             config->data_dir = dir;
@@ -54,7 +62,8 @@ mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_
     return err;
 }
 
-mg_err mg_config_load_gateway(const char *path, struct mg_config_gateway **out_config, struct mg_diag *diag)
+mg_err mg_config_load_gateway(const char *path, struct mg_config_gateway **out_config,
+                              struct mg_diag *diag)
 {
     struct mg_config_report *report = mg_new(struct mg_config_report);
     mg_config_report_init(report);
@@ -88,7 +97,8 @@ static struct mg_config_project *project_new(void)
 
 static void keep_files(struct mg_config_project *config, const struct mg_config_report *report)
 {
-    const char **files = mg_arena_array(&config->arena, const char *, (size_t)report->file_count + 1);
+    const char **files =
+        mg_arena_array(&config->arena, const char *, (size_t)report->file_count + 1);
     for (int i = 0; i < report->file_count; i++)
         files[i] = mg_arena_strdup(&config->arena, report->files[i]);
     config->files = files;
@@ -124,15 +134,23 @@ mg_err mg_config_check_project(const char *path, struct mg_config_project **out_
         config->name = mg_arena_strdup(&config->arena, place.name);
         config->path = mg_arena_strdup(&config->arena, place.path);
         config->source = mg_arena_dup(&config->arena, mg_buf_view(&text)).ptr;
-        struct mg_eval eval = {.function = "project", .file = path, .dir = place.dir, .name = place.name, .text = mg_buf_cstr(&text),
-                               .arena = &config->arena, .report = report, .fill = mg_config_fill_project, .out = config};
+        struct mg_eval eval = {.function = "project",
+                               .file = path,
+                               .dir = place.dir,
+                               .name = place.name,
+                               .text = mg_buf_cstr(&text),
+                               .arena = &config->arena,
+                               .report = report,
+                               .fill = mg_config_fill_project,
+                               .out = config};
         err = finish_project(&eval, out_config);
     }
     mg_buf_fini(&text);
     return err;
 }
 
-mg_err mg_config_load_project(const char *path, struct mg_config_project **out_config, struct mg_diag *diag)
+mg_err mg_config_load_project(const char *path, struct mg_config_project **out_config,
+                              struct mg_diag *diag)
 {
     struct mg_config_report *report = mg_new(struct mg_config_report);
     mg_config_report_init(report);
@@ -146,8 +164,14 @@ mg_err mg_config_project_from_env(struct mg_config_project **out_config, struct 
     struct mg_config_project *config = project_new();
     config->name = "default";
     config->path = config->source = "";
-    struct mg_eval eval = {.function = "environment", .file = "environment", .dir = "/", .name = "default", .arena = &config->arena,
-                           .report = report, .fill = mg_config_fill_project, .out = config};
+    struct mg_eval eval = {.function = "environment",
+                           .file = "environment",
+                           .dir = "/",
+                           .name = "default",
+                           .arena = &config->arena,
+                           .report = report,
+                           .fill = mg_config_fill_project,
+                           .out = config};
     return first_of(report, finish_project(&eval, out_config), diag);
 }
 
@@ -189,8 +213,13 @@ mg_err mg_config_reference(struct mg_buf *out)
 {
     struct mg_config_report *report = mg_new(struct mg_config_report);
     mg_config_report_init(report);
-    struct mg_eval eval = {.function = "reference", .file = "reference", .dir = "/", .name = "", .report = report,
-                           .fill = fill_text, .out = out};
+    struct mg_eval eval = {.function = "reference",
+                           .file = "reference",
+                           .dir = "/",
+                           .name = "",
+                           .report = report,
+                           .fill = fill_text,
+                           .out = out};
     mg_err err = mg_eval_run(&eval);
     if (!err && report->total > 0)
         err = MG_E_TOO_LARGE;
@@ -237,10 +266,12 @@ static mg_err find_place(const char *path, struct mg_config_report *report, stru
     char folder[PATH_MAX], real[PATH_MAX];
     const char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
-    int n = slash ? snprintf(folder, sizeof folder, "%.*s/", (int)(slash - path), path) : snprintf(folder, sizeof folder, ".");
+    int n = slash ? snprintf(folder, sizeof folder, "%.*s/", (int)(slash - path), path)
+                  : snprintf(folder, sizeof folder, ".");
     size_t size = strlen(base);
     if (n >= (int)sizeof folder || !realpath(folder, real))
-        return refuse(report, path, n >= (int)sizeof folder ? "the path is too long" : strerror(errno));
+        return refuse(report, path,
+                      n >= (int)sizeof folder ? "the path is too long" : strerror(errno));
     if (size <= 4 || strcmp(base + size - 4, ".lua") != 0)
         return refuse(report, path, "expected a file whose name ends in .lua");
 
@@ -255,7 +286,8 @@ static mg_err find_place(const char *path, struct mg_config_report *report, stru
 }
 
 /* `shown` is the path as the user gave it. */
-static mg_err read_text(const char *shown, const char *path, struct mg_buf *text, struct mg_config_report *report)
+static mg_err read_text(const char *shown, const char *path, struct mg_buf *text,
+                        struct mg_config_report *report)
 {
     const char *why = mg_config_file_read(path, false, text, &report->hash);
     mg_view bytes = mg_buf_view(text);

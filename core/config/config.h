@@ -1,10 +1,9 @@
 /* config.h - what the Lua configuration files say, as plain structs.
  *
- * mg_config_load_gateway() evaluates gateway.lua, mg_config_load_project() one projects/<name>.lua, in a sandbox (no io,
- * no clock), checks them against the one declared schema (lua/boot/schema.lua) and fills these
- * structs. Everything in a struct lives in its arena, is immutable after loading and may be read by
- * any thread. Defaults are filled in: 0 and NULL mean what the field comment says, never "unset".
- * Secrets are resolved here (env "X", secret "x") and wiped when the arena goes. */
+ * mg_config_load_gateway() evaluates gateway.lua, mg_config_load_project() one projects/<name>.lua, in a sandbox (no
+ * io, no clock), checks them against the one declared schema (lua/boot/schema.lua) and fills these structs. Everything
+ * in a struct lives in its arena, is immutable after loading and may be read by any thread. Defaults are filled in: 0
+ * and NULL mean what the field comment says, never "unset". Secrets are resolved here (env "X", secret "x") and wiped when the arena goes. */
 #ifndef MG_CONFIG_CONFIG_H
 #define MG_CONFIG_CONFIG_H
 
@@ -105,7 +104,7 @@ struct mg_config_arm {                 /* one weighted choice of a workflow */
 };
 
 struct mg_config_workflow {
-    const char *name;                  /* what clients put into `model`; with `*` in it a glob over names nothing else has */
+    const char *name;                  /* what clients put into `model`; with `*` in it a glob */
     const struct mg_config_arm *arms;  /* in order: the first is tried first unless a policy says otherwise */
     int arm_count;
     uint32_t deadline_ms;              /* wall clock over all attempts */
@@ -122,7 +121,7 @@ struct mg_config_plugin {              /* an entry of `plugins`; functions stay 
     const char *config;                /* JSON text for M.new; "{}" when absent; secret "x" is {"$secret":"x"} */
     const char *grant;                 /* JSON array text */
     const char *fail;                  /* JSON object text: hook → "open" | "closed" */
-    const char *stream;                /* JSON text of the `stream` entry beside an inline on_chunk; NULL: buffer rule */
+    const char *stream;                /* JSON text of the `stream` beside an inline on_chunk; NULL: buffer rule */
     const char *when_workflows;        /* JSON array of globs; NULL: all */
     int when_stream;                   /* 1, 0, or -1: either */
     int index;                         /* position in `plugins`, from 1: the key path for script/ */
@@ -160,14 +159,14 @@ struct mg_config_report {
     struct mg_diag diags[MG_CONFIG_DIAGS];
     int count;                         /* of diags */
     int total;                         /* of mistakes; those past MG_CONFIG_DIAGS are only counted */
-    const char *files[MG_CONFIG_FILES];/* absolute paths of what was read or is missing, secrets too; also after a failure */
+    const char *files[MG_CONFIG_FILES];/* absolute; what was read or is missing, secrets too; after a failure as well */
     int file_count;
     uint64_t hash;                     /* what mg_config_files_hash() gave when they were read */
 };
 void mg_config_report_init(struct mg_config_report *report);
 void mg_config_report_fini(struct mg_config_report *report);
 
-/* Names, contents and permissions of the files together: another value means that reading again gives something else. */
+/* Names, contents and permissions of the files together: while it stays the same, reading again gives the same. */
 uint64_t mg_config_files_hash(const char *const *files, int count);
 
 /* As the two below, with every mistake instead of the first. */

@@ -13,7 +13,12 @@
 #include "base/mem.h"
 #include "config/file.h"
 
-enum { MAX_BYTES = 32 << 20, SPARE_BYTES = 16 << 20, MAX_CPU_MS = 1000, INSTRUCTIONS_PER_LOOK = 10000 };
+enum {
+    MAX_BYTES = 32 << 20,
+    SPARE_BYTES = 16 << 20,
+    MAX_CPU_MS = 1000,
+    INSTRUCTIONS_PER_LOOK = 10000
+};
 
 static int run(lua_State *L);
 static void take_errors(struct mg_eval *eval, lua_State *L, int index);
@@ -39,7 +44,8 @@ mg_err mg_eval_run(struct mg_eval *eval)
     int failed = lua_cpcall(L, run, eval);
     lua_sethook(L, NULL, 0, 0);
     if (failed)
-        report_crash(eval, lua_isstring(L, -1) ? lua_tostring(L, -1) : "it raised a value that is not a text");
+        report_crash(eval, lua_isstring(L, -1) ? lua_tostring(L, -1)
+                                               : "it raised a value that is not a text");
     lua_close(L);
     mg_buf_fini(&eval->file_text);
     return eval->filled || eval->absent ? MG_OK : MG_E_CONFIG;
@@ -50,14 +56,14 @@ static int run(lua_State *L)
     struct mg_eval *eval = lua_touserdata(L, 1);
     lua_pushlightuserdata(L, eval);
     lua_setfield(L, LUA_REGISTRYINDEX, "eval");
-    open_host(L);                                        /* pushes what lua/boot/config.lua returns */
+    open_host(L); /* pushes what lua/boot/config.lua returns */
     lua_getfield(L, -1, eval->function);
     lua_pushstring(L, eval->file);
     lua_pushstring(L, eval->dir);
     bool gateway = strcmp(eval->function, "gateway") == 0;
     if (!gateway)
         lua_pushstring(L, eval->name);
-    lua_pushstring(L, eval->text);                       /* nil when NULL */
+    lua_pushstring(L, eval->text); /* nil when NULL */
     lua_sethook(L, look, LUA_MASKCOUNT, INSTRUCTIONS_PER_LOOK);
     lua_call(L, gateway ? 3 : 4, 2);
     lua_sethook(L, NULL, 0, 0);
@@ -100,7 +106,8 @@ static void report(struct mg_eval *eval, const char *file, int line, const char 
         return;
     if (out->count < MG_CONFIG_DIAGS)
         out->count++;
-    memmove(&out->diags[at + 1], &out->diags[at], (size_t)(out->count - at - 1) * sizeof out->diags[0]);
+    memmove(&out->diags[at + 1], &out->diags[at],
+            (size_t)(out->count - at - 1) * sizeof out->diags[0]);
     (void)mg_diag_set(&out->diags[at], MG_E_CONFIG, file, line, "%s", text);
 }
 
@@ -110,8 +117,11 @@ static void report_crash(struct mg_eval *eval, const char *message)
         report(eval, eval->file, 0, message);
         return;
     }
-    const char *file = eval->stop_chunk > 0 && eval->stop_chunk <= eval->chunk_count ? eval->chunks[eval->stop_chunk - 1] : eval->file;
-    report(eval, file, eval->stop_line, "reading was stopped after 1 s of work; is there a loop that does not end?");
+    const char *file = eval->stop_chunk > 0 && eval->stop_chunk <= eval->chunk_count
+                           ? eval->chunks[eval->stop_chunk - 1]
+                           : eval->file;
+    report(eval, file, eval->stop_line,
+           "reading was stopped after 1 s of work; is there a loop that does not end?");
 }
 
 /* ---- limits */
@@ -122,7 +132,7 @@ static void *allocate(void *arg, void *ptr, size_t old_size, size_t size)
     struct mg_eval *eval = arg;
     size_t old = ptr ? old_size : 0;
     if (size > old && eval->used_bytes + (size - old) > eval->max_bytes) {
-        eval->max_bytes = MAX_BYTES + SPARE_BYTES;       /* once, so that the report has room */
+        eval->max_bytes = MAX_BYTES + SPARE_BYTES; /* once, so that the report has room */
         return NULL;
     }
     void *fresh = NULL;
@@ -160,7 +170,8 @@ static void find_culprit(struct mg_eval *eval, lua_State *L)
     lua_Debug at;
     for (int level = 0; level < 64 && lua_getstack(L, level, &at); level++) {
         lua_getinfo(L, "Sl", &at);
-        if (at.short_src[0] != 'c' || at.short_src[1] < '1' || at.short_src[1] > '9' || at.currentline <= 0)
+        if (at.short_src[0] != 'c' || at.short_src[1] < '1' || at.short_src[1] > '9' ||
+            at.currentline <= 0)
             continue;
         eval->stop_chunk = (int)strtol(at.short_src + 1, NULL, 10);
         eval->stop_line = at.currentline;
@@ -201,7 +212,8 @@ static int host_load(lua_State *L)
     const char *text = luaL_checklstring(L, 1, &size);
     if (eval->chunk_count == MG_EVAL_CHUNKS)
         return luaL_error(L, "more than %d files", (int)MG_EVAL_CHUNKS);
-    eval->chunks[eval->chunk_count++] = mg_arena_strdup(&eval->report->arena, luaL_checkstring(L, 2));
+    eval->chunks[eval->chunk_count++] =
+        mg_arena_strdup(&eval->report->arena, luaL_checkstring(L, 2));
     const char *chunk = lua_pushfstring(L, "=c%d", eval->chunk_count);
     if (luaL_loadbufferx(L, text, size, chunk, "t") == 0)
         return 1;
@@ -225,7 +237,7 @@ static int push_file(lua_State *L, bool is_private)
         return luaL_error(L, "more than %d files", (int)MG_CONFIG_FILES);
     out->files[out->file_count++] = mg_arena_strdup(&out->arena, path);
 
-    struct mg_buf *text = &eval_of(L)->file_text;        /* a raised error leaves it to mg_eval_run() */
+    struct mg_buf *text = &eval_of(L)->file_text; /* a raised error leaves it to mg_eval_run() */
     mg_buf_clear(text);
     const char *why = mg_config_file_read(path, is_private, text, &out->hash);
     if (why) {
@@ -234,7 +246,8 @@ static int push_file(lua_State *L, bool is_private)
         return 2;
     }
     mg_view bytes = mg_buf_view(text);
-    while (is_private && bytes.len > 0 && (bytes.ptr[bytes.len - 1] == '\n' || bytes.ptr[bytes.len - 1] == '\r'))
+    while (is_private && bytes.len > 0 &&
+           (bytes.ptr[bytes.len - 1] == '\n' || bytes.ptr[bytes.len - 1] == '\r'))
         bytes.len--;
     lua_pushlstring(L, bytes.ptr ? bytes.ptr : "", bytes.len);
     if (text->ptr)
@@ -276,11 +289,15 @@ static int host_cores(lua_State *L)
 
 static void open_host(lua_State *L)
 {
-    static const luaL_Reg libraries[] = {{"", luaopen_base}, {"table", luaopen_table}, {"string", luaopen_string},
-                                         {"math", luaopen_math}, {"bit", luaopen_bit}};
-    static const luaL_Reg functions[] = {{"module", host_module}, {"load", host_load}, {"env", host_env}, {"read", host_read},
-                                         {"secret", host_secret}, {"utf8", host_utf8}, {"adapter", host_adapter},
-                                         {"cores", host_cores}, {NULL, NULL}};
+    static const luaL_Reg libraries[] = {{"", luaopen_base},
+                                         {"table", luaopen_table},
+                                         {"string", luaopen_string},
+                                         {"math", luaopen_math},
+                                         {"bit", luaopen_bit}};
+    static const luaL_Reg functions[] = {
+        {"module", host_module},   {"load", host_load},     {"env", host_env},
+        {"read", host_read},       {"secret", host_secret}, {"utf8", host_utf8},
+        {"adapter", host_adapter}, {"cores", host_cores},   {NULL, NULL}};
     for (size_t i = 0; i < MG_COUNT(libraries); i++) {
         lua_pushcfunction(L, libraries[i].func);
         lua_pushstring(L, libraries[i].name);

@@ -26,7 +26,8 @@ static const char *read_open(int fd, struct mg_buf *text)
     return n < 0 ? strerror(errno) : n > 0 ? "the file is larger than 1 MB" : NULL;
 }
 
-const char *mg_config_file_read(const char *path, bool is_private, struct mg_buf *text, uint64_t *io_hash)
+const char *mg_config_file_read(const char *path, bool is_private, struct mg_buf *text,
+                                uint64_t *io_hash)
 {
     struct stat st = {0};
     const char *why = NULL;
@@ -37,7 +38,7 @@ const char *mg_config_file_read(const char *path, bool is_private, struct mg_buf
         why = "expected a file, found something else";
     else if (is_private && (st.st_mode & 077) != 0)
         why = "others may read it; chmod 600 it";
-    if (fd >= 0 && S_ISREG(st.st_mode)) {                /* read even when refused: the hash needs it */
+    if (fd >= 0 && S_ISREG(st.st_mode)) { /* read even when refused: the hash needs it */
         const char *failed = read_open(fd, text);
         why = why ? why : failed;
     }

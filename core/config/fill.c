@@ -1,6 +1,7 @@
-/* Copies the flat tables of lua/boot/config.lua and lua/boot/project.lua into the structs of config.h. Everything runs
- * under mg_eval_run()'s protected call and allocates in the configuration's arena only, so a raised error leaks
- * nothing. A missing field is NULL, 0 or false; the Lua side has filled in the defaults. */
+/* Copies the flat tables of lua/boot/config.lua and lua/boot/project.lua into the structs of
+ * config.h. Everything runs under mg_eval_run()'s protected call and allocates in the
+ * configuration's arena only, so a raised error leaks nothing. A missing field is NULL, 0 or false;
+ * the Lua side has filled in the defaults. */
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,7 @@ static const char *keep_secret(const struct row *row, const char *value)
     if (!value)
         return NULL;
     struct secret *secret = mg_arena_new(row->arena, struct secret);
-    secret->text = (char *)value;                        /* our own copy */
+    secret->text = (char *)value; /* our own copy */
     secret->size = strlen(value);
     mg_arena_cleanup(row->arena, wipe, secret);
     return value;
@@ -78,7 +79,8 @@ static bool flag(const struct row *row, const char *key)
     return value;
 }
 
-/* Pushes the table at key (an empty one when there is none) and returns its length; pop it with leave(). */
+/* Pushes the table at key (an empty one when there is none) and returns its length; pop it with
+ * leave(). */
 static int enter(const struct row *row, const char *key)
 {
     luaL_checkstack(row->L, 8, "configuration");
@@ -96,7 +98,8 @@ static void leave(const struct row *row)
 }
 
 /* Calls copy(row, index, item) for each table of the list at key, with that table on top. */
-static void each(const struct row *row, const char *key, void (*copy)(const struct row *row, int index, void *items), void *items)
+static void each(const struct row *row, const char *key,
+                 void (*copy)(const struct row *row, int index, void *items), void *items)
 {
     int count = enter(row, key);
     for (int i = 0; i < count; i++) {
@@ -146,10 +149,13 @@ static void copy_listen(const struct row *row, int index, void *items)
 static void copy_limits(const struct row *row, struct mg_config_limits *limits)
 {
     enter(row, "limits");
-    *limits = (struct mg_config_limits){
-        .body_bytes = u64(row, "body_bytes"), .header_bytes = u64(row, "header_bytes"), .connections = u64(row, "connections"),
-        .header_ms = u64(row, "header_ms"), .body_ms = u64(row, "body_ms"), .idle_ms = u64(row, "idle_ms"),
-        .write_ms = u64(row, "write_ms")};
+    *limits = (struct mg_config_limits){.body_bytes = u64(row, "body_bytes"),
+                                        .header_bytes = u64(row, "header_bytes"),
+                                        .connections = u64(row, "connections"),
+                                        .header_ms = u64(row, "header_ms"),
+                                        .body_ms = u64(row, "body_ms"),
+                                        .idle_ms = u64(row, "idle_ms"),
+                                        .write_ms = u64(row, "write_ms")};
     leave(row);
 }
 
@@ -159,7 +165,8 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
     struct row row = {L, eval->arena};
     lua_pushvalue(L, index);
     config->listen_count = length(&row, "listen");
-    config->listen = mg_arena_array(row.arena, struct mg_config_listen, (size_t)config->listen_count);
+    config->listen =
+        mg_arena_array(row.arena, struct mg_config_listen, (size_t)config->listen_count);
     each(&row, "listen", copy_listen, config->listen);
     enter(&row, "admin");
     copy_listen(&row, 0, &config->admin);
@@ -186,18 +193,25 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
 
 static void copy_fault(const struct row *row, int index, void *items)
 {
-    ((struct mg_config_fault *)items)[index] = (struct mg_config_fault){
-        .name = text(row, "fault"), .every = integer(row, "every"), .after = integer(row, "after"), .count = integer(row, "count"),
-        .probability = number(row, "probability"), .value = integer(row, "value")};
+    ((struct mg_config_fault *)items)[index] =
+        (struct mg_config_fault){.name = text(row, "fault"),
+                                 .every = integer(row, "every"),
+                                 .after = integer(row, "after"),
+                                 .count = integer(row, "count"),
+                                 .probability = number(row, "probability"),
+                                 .value = integer(row, "value")};
 }
 
 static void copy_sim_model(const struct row *row, int index, void *items)
 {
     struct mg_config_sim_model *model = (struct mg_config_sim_model *)items + index;
-    *model = (struct mg_config_sim_model){
-        .model = text(row, "model"), .ttft_ms = integer(row, "ttft_ms"), .tokens_per_s = integer(row, "tokens_per_s"),
-        .output_tokens = integer(row, "output_tokens"), .fault_count = length(row, "faults")};
-    struct mg_config_fault *faults = mg_arena_array(row->arena, struct mg_config_fault, (size_t)model->fault_count + 1);
+    *model = (struct mg_config_sim_model){.model = text(row, "model"),
+                                          .ttft_ms = integer(row, "ttft_ms"),
+                                          .tokens_per_s = integer(row, "tokens_per_s"),
+                                          .output_tokens = integer(row, "output_tokens"),
+                                          .fault_count = length(row, "faults")};
+    struct mg_config_fault *faults =
+        mg_arena_array(row->arena, struct mg_config_fault, (size_t)model->fault_count + 1);
     each(row, "faults", copy_fault, faults);
     model->faults = faults;
 }
@@ -205,17 +219,26 @@ static void copy_sim_model(const struct row *row, int index, void *items)
 static void copy_provider(const struct row *row, int index, void *items)
 {
     struct mg_config_provider *provider = (struct mg_config_provider *)items + index;
-    *provider = (struct mg_config_provider){
-        .name = text(row, "name"), .adapter = text(row, "adapter"), .kind = text(row, "kind"), .base_url = text(row, "base_url"),
-        .api_key = keep_secret(row, text(row, "api_key")), .organization = text(row, "organization"),
-        .openai_project = text(row, "openai_project"), .ca = text(row, "ca"), .client_cert = text(row, "client_cert"),
-        .client_key = text(row, "client_key"), .verify = flag(row, "verify"), .proxy = text(row, "proxy"),
-        .sim_model_count = length(row, "sim_models"), .line = integer(row, "line")};
+    *provider = (struct mg_config_provider){.name = text(row, "name"),
+                                            .adapter = text(row, "adapter"),
+                                            .kind = text(row, "kind"),
+                                            .base_url = text(row, "base_url"),
+                                            .api_key = keep_secret(row, text(row, "api_key")),
+                                            .organization = text(row, "organization"),
+                                            .openai_project = text(row, "openai_project"),
+                                            .ca = text(row, "ca"),
+                                            .client_cert = text(row, "client_cert"),
+                                            .client_key = text(row, "client_key"),
+                                            .verify = flag(row, "verify"),
+                                            .proxy = text(row, "proxy"),
+                                            .sim_model_count = length(row, "sim_models"),
+                                            .line = integer(row, "line")};
     provider->header_names = texts(row, "header_names", &provider->header_count);
     provider->header_values = texts(row, "header_values", &provider->header_count);
     for (int i = 0; i < provider->header_count; i++)
         (void)keep_secret(row, provider->header_values[i]);
-    struct mg_config_sim_model *models = mg_arena_array(row->arena, struct mg_config_sim_model, (size_t)provider->sim_model_count + 1);
+    struct mg_config_sim_model *models = mg_arena_array(row->arena, struct mg_config_sim_model,
+                                                        (size_t)provider->sim_model_count + 1);
     each(row, "sim_models", copy_sim_model, models);
     provider->sim_models = models;
 }
@@ -223,45 +246,66 @@ static void copy_provider(const struct row *row, int index, void *items)
 static struct mg_timeouts copy_timeouts(const struct row *row, const char *key)
 {
     enter(row, key);
-    struct mg_timeouts timeouts = {u32(row, "connect_ms"), u32(row, "first_token_ms"), u32(row, "idle_ms"), u32(row, "total_ms")};
+    struct mg_timeouts timeouts = {u32(row, "connect_ms"), u32(row, "first_token_ms"),
+                                   u32(row, "idle_ms"), u32(row, "total_ms")};
     leave(row);
     return timeouts;
 }
 
 static void copy_target(const struct row *row, int index, void *items)
 {
-    ((struct mg_config_target *)items)[index] = (struct mg_config_target){
-        .id = text(row, "id"), .provider = integer(row, "provider"), .model = text(row, "model"), .params = text(row, "params"),
-        .timeouts = copy_timeouts(row, "timeouts"), .context_window = u32(row, "context_window"), .max_output = u32(row, "max_output"),
-        .region = text(row, "region")};
+    ((struct mg_config_target *)items)[index] =
+        (struct mg_config_target){.id = text(row, "id"),
+                                  .provider = integer(row, "provider"),
+                                  .model = text(row, "model"),
+                                  .params = text(row, "params"),
+                                  .timeouts = copy_timeouts(row, "timeouts"),
+                                  .context_window = u32(row, "context_window"),
+                                  .max_output = u32(row, "max_output"),
+                                  .region = text(row, "region")};
 }
 
 static void copy_arm(const struct row *row, int index, void *items)
 {
     ((struct mg_config_arm *)items)[index] =
-        (struct mg_config_arm){.target = integer(row, "target"), .weight = number(row, "weight"), .name = text(row, "name")};
+        (struct mg_config_arm){.target = integer(row, "target"),
+                               .weight = number(row, "weight"),
+                               .name = text(row, "name")};
 }
 
 static void copy_workflow(const struct row *row, int index, void *items)
 {
     struct mg_config_workflow *workflow = (struct mg_config_workflow *)items + index;
-    *workflow = (struct mg_config_workflow){
-        .name = text(row, "name"), .arm_count = length(row, "arms"),
-        .deadline_ms = u32(row, "deadline_ms"), .max_attempts = u32(row, "max_attempts"), .has_route = flag(row, "has_route"),
-        .has_classify = flag(row, "has_classify"), .has_on_request = flag(row, "has_on_request"),
-        .has_on_chunk = flag(row, "has_on_chunk"), .has_on_response = flag(row, "has_on_response"),
-        .chunk_stream = text(row, "chunk_stream"), .line = integer(row, "line")};
-    struct mg_config_arm *arms = mg_arena_array(row->arena, struct mg_config_arm, (size_t)workflow->arm_count + 1);
+    *workflow = (struct mg_config_workflow){.name = text(row, "name"),
+                                            .arm_count = length(row, "arms"),
+                                            .deadline_ms = u32(row, "deadline_ms"),
+                                            .max_attempts = u32(row, "max_attempts"),
+                                            .has_route = flag(row, "has_route"),
+                                            .has_classify = flag(row, "has_classify"),
+                                            .has_on_request = flag(row, "has_on_request"),
+                                            .has_on_chunk = flag(row, "has_on_chunk"),
+                                            .has_on_response = flag(row, "has_on_response"),
+                                            .chunk_stream = text(row, "chunk_stream"),
+                                            .line = integer(row, "line")};
+    struct mg_config_arm *arms =
+        mg_arena_array(row->arena, struct mg_config_arm, (size_t)workflow->arm_count + 1);
     each(row, "arms", copy_arm, arms);
     workflow->arms = arms;
 }
 
 static void copy_plugin(const struct row *row, int index, void *items)
 {
-    ((struct mg_config_plugin *)items)[index] = (struct mg_config_plugin){
-        .use = text(row, "use"), .as = text(row, "as"), .config = text(row, "config"), .grant = text(row, "grant"),
-        .fail = text(row, "fail"), .stream = text(row, "stream"), .when_workflows = text(row, "when_workflows"),
-        .when_stream = integer(row, "when_stream"), .index = integer(row, "index"), .line = integer(row, "line")};
+    ((struct mg_config_plugin *)items)[index] =
+        (struct mg_config_plugin){.use = text(row, "use"),
+                                  .as = text(row, "as"),
+                                  .config = text(row, "config"),
+                                  .grant = text(row, "grant"),
+                                  .fail = text(row, "fail"),
+                                  .stream = text(row, "stream"),
+                                  .when_workflows = text(row, "when_workflows"),
+                                  .when_stream = integer(row, "when_stream"),
+                                  .index = integer(row, "index"),
+                                  .line = integer(row, "line")};
 }
 
 static void copy_hooks(const struct row *row, struct mg_config_project *config)
@@ -282,7 +326,8 @@ static void copy_hooks(const struct row *row, struct mg_config_project *config)
 #define LIST(row, config, field, type, copy)                                                       \
     do {                                                                                           \
         (config)->field##_count = length((row), #field "s");                                       \
-        struct type *items_ = mg_arena_array((row)->arena, struct type, (size_t)(config)->field##_count + 1); \
+        struct type *items_ =                                                                      \
+            mg_arena_array((row)->arena, struct type, (size_t)(config)->field##_count + 1);        \
         each((row), #field "s", (copy), items_);                                                   \
         (config)->field##s = items_;                                                               \
     } while (0)

@@ -27,7 +27,7 @@ struct mg_builder_ops {
 };
 
 struct mg_builder_options {
-    const struct mg_config_gateway *config;      /* borrowed; its `dir` holds projects/; dir NULL: only the project from the environment */
+    const struct mg_config_gateway *config;      /* borrowed; projects/ is in its `dir`; dir NULL: the environment's */
     const char *config_path;           /* gateway.lua; NULL: none. Changes to it are reported as needing a restart */
     unsigned workers;
     const struct mg_builder_ops *ops;  /* borrowed */

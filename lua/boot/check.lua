@@ -99,8 +99,8 @@ local function range(node, unit)
 end
 
 local EXPECTED = {
-  boolean = "true or false", ["function"] = 'a function or file "…"', json = "plain data", list = "a list", map = "a table",
-  record = "a table", hold = 'a number of characters up to 4096 or "auto"',
+  boolean = "true or false", ["function"] = 'a function or file "…"', json = "plain data", list = "a list",
+  map = "a table", record = "a table", hold = 'a number of characters up to 4096 or "auto"',
 }
 
 local function expected(node)
@@ -138,7 +138,8 @@ local function found(ctx, node, value, origin)
 end
 
 local function mismatch(ctx, place, node, value, origin, why)
-  fail(ctx, place, "expected %s, found %s%s", expected(node), found(ctx, node, value, origin), why and " (" .. why .. ")" or "")
+  local note = why and " (" .. why .. ")" or ""
+  fail(ctx, place, "expected %s, found %s%s", expected(node), found(ctx, node, value, origin), note)
 end
 
 ---- values
@@ -178,7 +179,8 @@ function readers.string(ctx, node, value, place, origin)
     end
     return result
   elseif node.secret and (value == "" or find(value, "[%c]") or #value > 8192) then
-    return fail(ctx, place, "expected a secret of printable text, found %s", value == "" and "an empty one" or "one with control characters")
+    local what = value == "" and "an empty one" or "one with control characters"
+    return fail(ctx, place, "expected a secret of printable text, found %s", what)
   end
   return value
 end
@@ -265,11 +267,10 @@ local function json_table(ctx, value, place, depth)
     end
     return "[" .. concat(parts, ",") .. "]"
   end
-  for i, key in ipairs(keys) do
+  for _, key in ipairs(keys) do
     if type(key) == "number" then
       return fail(ctx, place, "expected text keys or a list without gaps, found the key %s among others", tostring(key))
     end
-    keys[i] = key
   end
   sort(keys)
   for i, key in ipairs(keys) do
@@ -344,7 +345,8 @@ function readers.list(ctx, node, value, place, origin)
   end
   for key in next, value do
     if type(key) ~= "number" or key < 1 or key > #value or key ~= floor(key) then
-      fail(ctx, check.at(place, type(key) == "number" and key or tostring(key)), "expected a list, found a name among its entries")
+      local at = check.at(place, type(key) == "number" and key or tostring(key))
+      fail(ctx, at, "expected a list, found a name among its entries")
     end
   end
   check_size(ctx, node, place, #value)
@@ -362,8 +364,9 @@ function readers.map(ctx, node, value, place, origin)
     if type(key) ~= "string" then
       fail(ctx, place_of_key, "expected named entries, found one with the key %s", tostring(key))
     elseif not formats[node.key].read(key, ctx) then
-      local known = formats[node.key].names
-      fail(ctx, place_of_key, "this key should be %s%s", formats[node.key].expected, known and check.suggest(key, known) or "")
+      local row = formats[node.key]
+      local hint = row.names and check.suggest(key, row.names) or ""
+      fail(ctx, place_of_key, "this key should be %s%s", row.expected, hint)
     else
       keys[#keys + 1] = key
       order[key] = select(2, ctx.where(check.keys(place_of_key)))

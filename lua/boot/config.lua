@@ -1,7 +1,7 @@
 --- config.lua - read one configuration file: evaluate it in the sandbox, check it, hand plain tables to C.
 ---
---- The host (core/config/eval.c) gives: module(name, …), load(text, file), env(name), read(path), secret(path), utf8(text),
----, adapter(name), cores(). It stops the whole call when it takes too long or too much memory.
+--- The host (core/config/eval.c) gives: module(name, …), load(text, file), env(name), read(path), secret(path),
+--- utf8(text),, adapter(name), cores(). It stops the whole call when it takes too long or too much memory.
 local host = ...
 
 local lines = host.module("lines")
@@ -75,7 +75,8 @@ local function load_function(ctx, ref, place)
   local name = refs.name(ref)
   local path = not find(name, "^/") and not find(name, "%z") and fold(ctx.dir .. "/" .. name)
   if not path or path:sub(1, #ctx.root + 1) ~= ctx.root .. "/" then
-    return check.fail(ctx, place, "file %q: expected a path relative to this file that stays inside the configuration folder", name)
+    return check.fail(ctx, place,
+      "file %q: expected a path relative to this file that stays inside the configuration folder", name)
   end
   local text, why = host.read(path)
   if not text then
@@ -113,7 +114,8 @@ local function read_file(ctx, node, text)
   end
   ctx.where = where
   if type(value) ~= "table" or refs.kind(value) or sandbox.is_placeholder(value) then
-    return check.fail(ctx, {}, "expected the file to end in `return { … }`, found %s", value == nil and "nothing returned" or "a " .. type(value))
+    local what = value == nil and "nothing returned" or "a " .. type(value)
+    return check.fail(ctx, {}, "expected the file to end in `return { … }`, found %s", what)
   end
   return check.read(ctx, node, value, {})
 end

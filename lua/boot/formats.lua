@@ -16,7 +16,8 @@ local function matching(pattern, max, expected)
 end
 
 formats.name = matching("^%w[%w_.-]*$", 64, "a name of letters, digits, `_`, `-` and `.`")
-formats.model = matching("^[%w*][%w_.:/@*+-]*$", 128, "a model name (letters, digits and `_ . : / @ + -`) or a glob with `*`")
+formats.model = matching("^[%w*][%w_.:/@*+-]*$", 128,
+  "a model name (letters, digits and `_ . : / @ + -`) or a glob with `*`")
 formats.header = matching("^[^%c]*$", 8192, "text without control characters")
 formats.grant = matching("^[a-z][a-z_]*:?[^%s%c]*$", 256, 'a permission such as "net:https://host" or "secret:name"')
 formats.plugin = matching("^%w[%w_./-]*@?[%w^~.<>=*-]*$", 128, 'the name of a plugin, such as "moongate/pii"')
@@ -36,7 +37,9 @@ local function one_of(expected, names)
   }
 end
 
-formats.hook = one_of("the name of a hook", { "on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log" })
+formats.hook = one_of("the name of a hook", {
+  "on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log",
+})
 
 --- The rows of core/sim/faults.h; a test compares them.
 formats.fault = one_of("the name of a fault", {
@@ -54,11 +57,14 @@ formats.fault = one_of("the name of a fault", {
 })
 
 --- Framing and the connection belong to the gateway.
-local OWN_HEADERS = { host = true, connection = true, ["content-length"] = true, ["transfer-encoding"] = true, upgrade = true, te = true, trailer = true, expect = true }
+local OWN_HEADERS = {
+  host = true, connection = true, ["content-length"] = true, ["transfer-encoding"] = true, upgrade = true, te = true,
+  trailer = true, expect = true,
+}
 formats.header_name = {
   expected = "the name of a header that the gateway does not set itself",
   read = function(value)
-    return find(value, "^[%w!#$&'*+.^_`|~-]+$") and #value <= 128 and not OWN_HEADERS[lower(value)] and lower(value) or nil
+    return find(value, "^[%w!#$&'*+.^_`|~-]+$") and #value <= 128 and not OWN_HEADERS[lower(value)] and value or nil
   end,
 }
 
@@ -131,8 +137,11 @@ formats.proxy = {
       return value
     end
     local rest = match(value, "^http://(.-)/?$")
-    local name_and_password, place = match(rest or "", "^([^@/%s]+)@(.+)$")
-    return rest and not find(rest, "[/?#%s%c]") and authority(name_and_password and place or rest) and match(value, "^(.-)/?$") or nil
+    if not rest or find(rest, "[/?#%s%c]") then
+      return nil
+    end
+    local place = match(rest, "^[^@]+@(.+)$") or rest -- a proxy may ask for a name and password
+    return authority(place) and match(value, "^(.-)/?$") or nil
   end,
 }
 

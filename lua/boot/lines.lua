@@ -1,14 +1,16 @@
 --- lines.lua - where in a Lua source each key of its table constructors stands.
 ---
 --- LuaJIT tables do not remember their lines, so messages about a configuration file need this: one pass over the
---- tokens follows `return { … }`, `local name = { … }` and `name.key = { … }` and builds a tree of keys with lines. It
---- is a guess made for people, not an evaluation: what a function computes has the line of its nearest known parent.
+--- tokens follows `return { … }`, `local name = { … }` and `name.key = { … }` and builds a tree of keys with lines.
+--- It is a guess made for people, not an evaluation: what a function computes has the line of its nearest known parent.
 --- The source must have been accepted by the Lua parser before.
 local lines = {}
 
 local byte, find, match, sub = string.byte, string.find, string.match, string.sub
 
-local OPENS = { ["function"] = true, ["if"] = true, ["do"] = true, ["repeat"] = true, ["{"] = true, ["("] = true, ["["] = true }
+local OPENS = {
+  ["function"] = true, ["if"] = true, ["do"] = true, ["repeat"] = true, ["{"] = true, ["("] = true, ["["] = true,
+}
 local CLOSES = { ["end"] = true, ["until"] = true, ["}"] = true, [")"] = true, ["]"] = true }
 local ENDS_FIELD = { [","] = true, [";"] = true, ["}"] = true }
 
@@ -221,7 +223,7 @@ end
 --- A literal that would load the FFI (1LL, 2ULL, 3i): its line and text, or nil.
 local function foreign_number(kinds, texts, at_line)
   for i = 1, #kinds do
-    if kinds[i] == "number" and find(texts[i], "[uU]?[lL][lL]$") or kinds[i] == "number" and find(texts[i], "[iI]$") then
+    if kinds[i] == "number" and (find(texts[i], "[uU]?[lL][lL]$") or find(texts[i], "[iI]$")) then
       return at_line[i], texts[i]
     end
   end

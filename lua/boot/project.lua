@@ -1,5 +1,5 @@
---- project.lua - from the checked tables of a project file to the flat rows that C keeps, and what only the whole can tell:
---- names that must exist, names that must be unique, settings that exclude one another. Indices count from 0.
+--- project.lua - from the checked tables of a project file to the flat rows that C keeps, and what only the whole can
+--- tell: names that must exist, names that must be unique, settings that exclude one another. Indices count from 0.
 local check, schema = ...
 local project = {}
 
@@ -61,9 +61,10 @@ local function provider(ctx, entry)
   tls_pair(ctx, at(place, "tls"), p.tls)
   local names, values = headers(p.headers)
   return {
-    name = entry.key, adapter = p.adapter, kind = p.kind, base_url = p.base_url, api_key = p.api_key, organization = p.organization,
-    openai_project = p.project, header_names = names, header_values = values, ca = p.tls.ca, client_cert = p.tls.cert,
-    client_key = p.tls.key, verify = p.tls.verify, proxy = p.proxy, sim_models = sim_models(p.models), line = line_of(ctx, place),
+    name = entry.key, adapter = p.adapter, kind = p.kind, base_url = p.base_url, api_key = p.api_key,
+    organization = p.organization, openai_project = p.project, header_names = names, header_values = values,
+    ca = p.tls.ca, client_cert = p.tls.cert, client_key = p.tls.key, verify = p.tls.verify, proxy = p.proxy,
+    sim_models = sim_models(p.models), line = line_of(ctx, place),
   }
 end
 
@@ -77,15 +78,16 @@ local function stream_json(stream)
   for i, channel in ipairs(stream.channels or {}) do
     channels[i] = check.json_string(channel)
   end
+  local hold = stream.hold == "auto" and '"auto"' or tostring(stream.hold or 0)
   return ('{"mode":%s,"hold":%s,"max_hold_ms":%d,"channels":[%s]}'):format(check.json_string(stream.mode or "filter"),
-    stream.hold == "auto" and '"auto"' or tostring(stream.hold or 0), stream.max_hold_ms or 0, table.concat(channels, ","))
+    hold, stream.max_hold_ms or 0, table.concat(channels, ","))
 end
 
 local function params_json(ctx, entries, place)
   local parts = {}
   for i, entry in ipairs(entries or {}) do
     if entry.key == "model" or entry.key == "stream" or entry.key == "messages" then
-      fail(ctx, at(at(place, "params"), entry.key), "this field is the client's and the target's own; a policy or hook may change it")
+      fail(ctx, at(at(place, "params"), entry.key), "this field is not a target's to set; a hook may change it")
     end
     parts[i] = check.json_string(entry.key) .. ":" .. (entry.value or "null")
   end
@@ -111,8 +113,8 @@ Flat.__index = Flat
 --- The index of this target; equal ones share a row.
 function Flat:target(row)
   local t = row.timeouts
-  local key = table.concat({ row.id, row.params or "", t.connect_ms, t.first_token_ms, t.idle_ms, t.total_ms, row.context_window or 0,
-    row.max_output or 0, row.region or "" }, "\0")
+  local key = table.concat({ row.id, row.params or "", t.connect_ms, t.first_token_ms, t.idle_ms, t.total_ms,
+    row.context_window or 0, row.max_output or 0, row.region or "" }, "\0")
   if not self.target_index[key] then
     self.targets[#self.targets + 1] = row
     self.target_index[key] = #self.targets - 1
@@ -132,9 +134,10 @@ end
 
 function Flat:arm(flow, arm, position, taken)
   local row = {
-    id = arm_id(arm, taken, position), provider = self.provider_index[arm.target.provider], model = arm.target.model, params = params_json(self.ctx, arm.params, arm.at),
-    timeouts = timeouts(arm.timeouts_ms, flow.timeouts_ms, self.timeouts_ms), context_window = arm.context_window,
+    id = arm_id(arm, taken, position), provider = self.provider_index[arm.target.provider], model = arm.target.model,
+    params = params_json(self.ctx, arm.params, arm.at), context_window = arm.context_window,
     max_output = arm.max_output, region = arm.region,
+    timeouts = timeouts(arm.timeouts_ms, flow.timeouts_ms, self.timeouts_ms),
   }
   return { target = self:target(row), weight = arm.weight, name = arm.name }
 end
@@ -159,8 +162,10 @@ function Flat:workflow(entry)
     arms[position] = self:arm(flow, arm, position, taken)
   end
   check_arms(self.ctx, flow, entry.at)
-  local row = { name = entry.key, arms = arms, deadline_ms = flow.deadline_ms, max_attempts = flow.max_attempts, line = line_of(self.ctx, entry.at) }
-  row.chunk_stream = stream_json(flow.stream)
+  local row = {
+    name = entry.key, arms = arms, deadline_ms = flow.deadline_ms, max_attempts = flow.max_attempts,
+    chunk_stream = stream_json(flow.stream), line = line_of(self.ctx, entry.at),
+  }
   for _, hook in ipairs(HOOKS) do
     row["has_" .. hook] = flow[hook] or false
   end
@@ -252,8 +257,8 @@ function project.flatten(ctx, value)
   if #ctx.errors > 0 then
     return nil -- rows need what failed
   end
-  local flat = setmetatable({ ctx = ctx, providers = {}, provider_index = {}, targets = {}, target_index = {}, workflows = {},
-    plugins = {}, timeouts_ms = value.timeouts_ms }, Flat)
+  local flat = setmetatable({ ctx = ctx, providers = {}, provider_index = {}, targets = {}, target_index = {},
+    workflows = {}, plugins = {}, timeouts_ms = value.timeouts_ms }, Flat)
   for i, entry in ipairs(value.providers) do
     flat.providers[i] = provider(ctx, entry)
     flat.provider_index[entry.key] = i - 1

@@ -40,7 +40,8 @@ local function type_words(node)
   elseif node.type == "hold" then
     return 'integer 0…4096 or `"auto"`'
   end
-  return ({ json = "data", record = "table" })[node.type] or node.format == "header" and "text" or node.format or node.type
+  local words = { json = "data", record = "table" }
+  return words[node.type] or node.format == "header" and "text" or node.format or node.type
 end
 
 local function literal(value)
@@ -62,7 +63,7 @@ local function default_words(field, bare)
   elseif field.default == "cores" then
     return "one per core"
   elseif field.default == nil or field[2].type == "record" then
-    return "none"
+    return field.example and "none; e.g. `" .. field.example .. "`" or "none"
   end
   return "`" .. literal(field.default) .. "`"
 end

@@ -46,7 +46,8 @@ local function resolve_env(ctx, ref, place)
   if value and value ~= "" then
     return value, ref.name
   elseif ref.default == nil then
-    ctx.fail(ctx, place, "the environment variable %s is not set; export it, or give a default: env(%q, …)", ref.name, ref.name)
+    ctx.fail(ctx, place, "the environment variable %s is not set; export it, or give a default: env(%q, …)",
+      ref.name, ref.name)
   elseif ref.default ~= false then
     return ref.default
   end

@@ -48,8 +48,10 @@ end
 
 local function cheap(fn)
   return function(subject, pattern, ...)
-    local s, p = type(subject) == "number" and "" .. subject or subject, type(pattern) == "number" and "" .. pattern or pattern
-    if type(s) == "string" and type(p) == "string" and not (fn == find and select(2, ...)) and pattern_steps(#s, p) > MAX_PATTERN_STEPS then
+    local s = type(subject) == "number" and "" .. subject or subject
+    local p = type(pattern) == "number" and "" .. pattern or pattern
+    local is_plain = fn == find and select(2, ...)
+    if type(s) == "string" and type(p) == "string" and not is_plain and pattern_steps(#s, p) > MAX_PATTERN_STEPS then
       error("this pattern may take too long on so long a text while a configuration file is read", 2)
     end
     return fn(subject, pattern, ...)
@@ -59,7 +61,8 @@ end
 --- Without an address, so that a file reads the same each time.
 local function to_string(value)
   local kind = type(value)
-  return (kind == "function" or kind == "table") and not (getmetatable(value) or {}).__tostring and kind or tostring(value)
+  local is_bare = (kind == "function" or kind == "table") and not (getmetatable(value) or {}).__tostring
+  return is_bare and kind or tostring(value)
 end
 
 local function copy(library, ...)
@@ -93,8 +96,8 @@ end
 
 local placeholder
 local inert_meta = {
-  __metatable = false, __newindex = refuse_use, __concat = refuse_use, __len = refuse_use, __add = refuse_use, __sub = refuse_use,
-  __mul = refuse_use, __div = refuse_use, __unm = refuse_use, __lt = refuse_use, __le = refuse_use,
+  __metatable = false, __newindex = refuse_use, __concat = refuse_use, __len = refuse_use, __add = refuse_use,
+  __sub = refuse_use, __mul = refuse_use, __div = refuse_use, __unm = refuse_use, __lt = refuse_use, __le = refuse_use,
   __index = function()
     return placeholder()
   end,
@@ -118,8 +121,9 @@ end
 local KNOWN_LATER = { "moongate", "log", "json", "kv", "http", "time", "re", "text", "crypto", "stats", "coroutine" }
 local ABSENT = {
   io = "files", debug = "the debugger", package = "packages", ffi = "the FFI", jit = "the compiler",
-  load = "loading code", loadstring = "loading code", loadfile = "loading code", dofile = "loading code", getfenv = "environments",
-  setfenv = "environments", newproxy = "proxies", collectgarbage = "the collector", module = "modules", print = "printing",
+  load = "loading code", loadstring = "loading code", loadfile = "loading code", dofile = "loading code",
+  getfenv = "environments", setfenv = "environments", newproxy = "proxies", collectgarbage = "the collector",
+  module = "modules", print = "printing",
 }
 
 --- The clock is for functions: it may be kept, and has no value yet. Nothing else of `os` is ever there.
@@ -131,14 +135,15 @@ local function os_library()
       if CLOCK[name] then
         return placeholder()
       end
-      error(format("os.%s is not here%s", tostring(name), name == "getenv" and '; take a variable\'s value with env "X"' or ""), 2)
+      local hint = name == "getenv" and '; take a variable\'s value with env "X"' or ""
+      error(format("os.%s is not here%s", tostring(name), hint), 2)
     end,
   })
 end
 
 local function base_library()
-  local out = copy(_G, "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawset", "select", "tonumber",
-    "type", "unpack", "xpcall")
+  local out = copy(_G, "assert", "error", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawset", "select",
+    "tonumber", "type", "unpack", "xpcall")
   out.tostring = shallow(to_string)
   out.setmetatable = function(value, meta)
     if type(value) ~= "table" then
@@ -162,7 +167,8 @@ end
 --- A new environment; reading a name it does not have is an error that says what was meant.
 function sandbox.environment()
   local env = base_library()
-  env.string, env.table, env.bit = string_library(), table_library(), copy(bit, "band", "bor", "bxor", "bnot", "lshift", "rshift", "tobit", "tohex")
+  env.string, env.table = string_library(), table_library()
+  env.bit = copy(bit, "band", "bor", "bxor", "bnot", "lshift", "rshift", "tobit", "tohex")
   env.math = copy(math, "abs", "ceil", "floor", "fmod", "huge", "log", "max", "min", "modf", "pi", "pow", "sqrt", "exp")
   env.os = os_library()
   env.env, env.secret, env.file, env.require = refs.env, refs.secret, refs.file, require_name

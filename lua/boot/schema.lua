@@ -41,7 +41,9 @@ local listener = record {
   fields = {
     { "address", text { format = "address" }, required = true,
       doc = '`"host:port"`, `":port"` for all addresses, or `"unix:/path"`; port 0 takes any free one.' },
-    { "cert", path, doc = "PEM file with the certificate chain; with `key` it makes this a TLS listener. It is read again when it changes." },
+    { "cert", path,
+      doc = "PEM file with the certificate chain; with `key` it makes this a TLS listener. It is read again " ..
+        "when it changes." },
     { "key", path, doc = "PEM file with the private key of `cert`." },
     { "client_ca", path, doc = "PEM file: clients must show a certificate signed by it (mTLS)." },
   },
@@ -49,7 +51,8 @@ local listener = record {
 
 schema.gateway = record {
   fields = {
-    { "listen", list { of = listener, single = true, min = 1, max = 16 }, default = "127.0.0.1:8080", env = "MOONGATE_LISTEN",
+    { "listen", list { of = listener, single = true, min = 1, max = 16 },
+      default = "127.0.0.1:8080", env = "MOONGATE_LISTEN",
       doc = 'Where clients connect: one listener or a list of them. `":8080"` opens it to the network.' },
     { "admin", record { off = true, short = "address", fields = {
         { "address", text { format = "address" }, default = "127.0.0.1:8081", env = "MOONGATE_ADMIN",
@@ -59,7 +62,9 @@ schema.gateway = record {
         { "cert", path, doc = "PEM file with the certificate chain of the admin listener." },
         { "key", path, doc = "PEM file with the private key of `cert`." },
         { "client_ca", path, doc = "PEM file: admin clients must show a certificate signed by it." },
-      } }, default = {}, doc = "The admin plane; `false` switches it off. The command line uses a socket in `data_dir` and needs no token." },
+      } }, default = {},
+        doc = "The admin plane; `false` switches it off. The command line uses a socket in `data_dir` and needs " ..
+          "no token." },
     { "data_dir", path, default = "data", env = "MOONGATE_DATA",
       doc = "Folder of the journal, the store and the key secret, relative to this file." },
     { "workers", integer { min = 1, max = 256 }, default = "cores", env = "MOONGATE_WORKERS",
@@ -77,13 +82,16 @@ schema.gateway = record {
           doc = "Size of each worker's usage journal. It is allocated at start, so that a full disk shows then." },
       } }, default = {}, doc = "The usage journal." },
     { "cors", record { fields = {
-        { "origins", list { of = text { format = "origin" }, single = true, max = 256 }, default = {}, example = '{ "https://app.example.com" }',
+        { "origins", list { of = text { format = "origin" }, single = true, max = 256 },
+          default = {}, example = '{ "https://app.example.com" }',
           doc = 'Exact origins whose browsers may call the data plane, or `"*"`; empty switches CORS off.' },
       } }, default = {}, doc = "Calls from browsers." },
     { "limits", record { fields = {
         { "body_bytes", bytes, default = 33554432, doc = "Largest request body; above it the answer is 413." },
-        { "header_bytes", integer { min = 1024, max = 1048576 }, default = 65536, doc = "Largest request header; above it the answer is 431." },
-        { "connections", integer { min = 1, max = 1000000 }, default = 16384, doc = "Open client connections of one worker." },
+        { "header_bytes", integer { min = 1024, max = 1048576 }, default = 65536,
+          doc = "Largest request header; above it the answer is 431." },
+        { "connections", integer { min = 1, max = 1000000 }, default = 16384,
+          doc = "Open client connections of one worker." },
         { "header_ms", ms, default = 10000, doc = "A client's time to send its header." },
         { "body_ms", ms, default = 30000, doc = "A client's time between two pieces of its body." },
         { "idle_ms", ms, default = 75000, doc = "How long an idle keep-alive connection stays open." },
@@ -96,22 +104,30 @@ schema.gateway = record {
 
 local timeouts = record { fields = {
   { "connect", ms, default = 2000,
-    doc = "Attempt start until TCP and TLS are ready. A lost first packet is sent again after one second, so 2 s survive one loss, and a dead host costs no more." },
+    doc = "Attempt start until TCP and TLS are ready. A lost first packet is sent again after one second, so 2 " ..
+      "s survive one loss, and a dead host costs no more." },
   { "first_token", ms, default = 30000,
-    doc = "Request sent until the first content token; reasoning counts, pings and role-only chunks do not. Models that think before they speak need 10 to 20 s. Without streaming `total` holds instead, since such an answer comes whole." },
+    doc = "Request sent until the first content token; reasoning counts, pings and role-only chunks do not. " ..
+      "Models that think before they speak need 10 to 20 s. Without streaming `total` holds instead, since such " ..
+      "an answer comes whole." },
   { "idle", ms, default = 45000,
-    doc = "Any byte of the answer until the next. Some servers send a keep-alive comment every 30 s; a stream that is silent for longer is dead." },
+    doc = "Any byte of the answer until the next. Some servers send a keep-alive comment every 30 s; a stream " ..
+      "that is silent for longer is dead." },
   { "total", ms, default = 600000,
-    doc = "Attempt start until its end. The vendors' SDKs wait 600 s, so nothing that works without the gateway is cut here." },
+    doc = "Attempt start until its end. The vendors' SDKs wait 600 s, so nothing that works without the gateway " ..
+      "is cut here." },
 } }
 
 local stream = record { fields = {
   { "mode", text { enum = { "observe", "filter", "buffer", "reject" } }, default = "filter",
-    doc = "`observe` changes nothing, `filter` sees a sliding window, `buffer` holds the whole answer, `reject` refuses `stream: true`." },
+    doc = "`observe` changes nothing, `filter` sees a sliding window, `buffer` holds the whole answer, `reject` " ..
+      "refuses `stream: true`." },
   { "hold", { type = "hold" }, default = "auto",
     doc = 'Characters held back so that a match may span chunks, or `"auto"`: as many as could still become a match.' },
-  { "max_hold_ms", integer { min = 1, max = 60000 }, default = 400, doc = "After that long a transform lets go of what it holds." },
-  { "channels", list { of = text { enum = { "content", "reasoning" } }, min = 1, max = 2 }, default = { "content", "reasoning" },
+  { "max_hold_ms", integer { min = 1, max = 60000 }, default = 400,
+    doc = "After that long a transform lets go of what it holds." },
+  { "channels", list { of = text { enum = { "content", "reasoning" } }, min = 1, max = 2 },
+    default = { "content", "reasoning" },
     doc = "Which outputs `on_chunk` sees." },
 } }
 
@@ -120,13 +136,17 @@ local grant = list { of = text { format = "grant" }, max = 64 }
 local fail = map { of = fail_mode, key = "hook", max = 16 }
 
 local hooks = {
-  on_request = { "on_request", func, doc = "`function(req)`: may edit, answer or deny a request before it is routed; may wait." },
+  on_request = { "on_request", func,
+    doc = "`function(req)`: may edit, answer or deny a request before it is routed; may wait." },
   route = { "route", func, doc = "`function(req, candidates)`: returns the plan of attempts; nil asks the next one." },
-  on_attempt = { "on_attempt", func, doc = "`function(req, att)`: may change model, parameters and headers of one attempt." },
+  on_attempt = { "on_attempt", func,
+    doc = "`function(req, att)`: may change model, parameters and headers of one attempt." },
   classify = { "classify", func, doc = "`function(att)`: says what a failed attempt means; nil asks the next one." },
   on_chunk = { "on_chunk", func, doc = "`function(c)`: sees and may replace streamed text." },
-  on_response = { "on_response", func, doc = "`function(res)`: may replace, deny or retry a complete answer; may wait." },
-  on_log = { "on_log", func, doc = "`function(rec)`: may edit what is recorded of an exchange; false drops its content." },
+  on_response = { "on_response", func,
+    doc = "`function(res)`: may replace, deny or retry a complete answer; may wait." },
+  on_log = { "on_log", func,
+    doc = "`function(rec)`: may edit what is recorded of an exchange; false drops its content." },
 }
 
 local function own_fields(fields, ...)
@@ -140,47 +160,61 @@ local fault = record {
   short = "fault",
   fields = {
     { "fault", text { format = "fault" }, required = true, doc = "What goes wrong: a name from the list of faults." },
-    { "every", integer { min = 0, max = 1000000 }, default = 0, doc = "Each how-many-th call is hit; 1 hits all, 0 leaves it to `probability`." },
+    { "every", integer { min = 0, max = 1000000 }, default = 0,
+      doc = "Each how-many-th call is hit; 1 hits all, 0 leaves it to `probability`." },
     { "after", integer { min = 0, max = 1000000 }, default = 0, doc = "Calls that pass before the first is hit." },
     { "count", integer { min = 0, max = 1000000 }, default = 0, doc = "How many calls are hit; 0 has no end." },
-    { "probability", number { min = 0, max = 1 }, default = 0, doc = "The share of calls that are hit when `every` is 0." },
-    { "value", integer { min = 0, max = 86400000 }, default = 0, doc = "The fault's own number (status, milliseconds, bytes); 0 takes its default." },
+    { "probability", number { min = 0, max = 1 }, default = 0,
+      doc = "The share of calls that are hit when `every` is 0." },
+    { "value", integer { min = 0, max = 86400000 }, default = 0,
+      doc = "The fault's own number (status, milliseconds, bytes); 0 takes its default." },
   },
 }
 
 local sim_model = record { fields = {
   { "ttft_ms", integer { min = 0, max = 600000 }, default = 200, doc = "Time to the first token." },
   { "tokens_per_s", integer { min = 1, max = 100000 }, default = 50, doc = "Pace of the stream." },
-  { "output_tokens", integer { min = 1, max = 1000000 }, default = 60, doc = "Length of an answer; the request's own limit shortens it." },
+  { "output_tokens", integer { min = 1, max = 1000000 }, default = 60,
+    doc = "Length of an answer; the request's own limit shortens it." },
   { "faults", list { of = fault, max = 16 }, default = {}, doc = "What goes wrong, and when." },
 } }
 
 local provider = record { fields = {
-  { "adapter", text { format = "adapter" }, default = "openai", doc = "The dialect it speaks: a file of `lua/adapters`." },
-  { "kind", text { enum = { "http", "simulated" } }, default = "http", doc = "`simulated` answers from inside the gateway: for demos and tests." },
-  { "base_url", text { format = "url" }, example = '"http://127.0.0.1:9000/v1"', doc = "Where it is; by default where the adapter says. The operation's path is appended." },
+  { "adapter", text { format = "adapter" }, default = "openai",
+    doc = "The dialect it speaks: a file of `lua/adapters`." },
+  { "kind", text { enum = { "http", "simulated" } }, default = "http",
+    doc = "`simulated` answers from inside the gateway: for demos and tests." },
+  { "base_url", text { format = "url" }, example = '"http://127.0.0.1:9000/v1"',
+    doc = "Where it is; by default where the adapter says. The operation's path is appended." },
   { "api_key", secret, example = 'env "OPENAI_API_KEY"', doc = "The credential; without one none is sent." },
   { "organization", text { format = "header" }, doc = "OpenAI's organization header." },
   { "project", text { format = "header" }, doc = "OpenAI's project header." },
-  { "headers", map { of = text { format = "header", secret = true }, key = "header_name", max = 32 }, default = {}, doc = "Headers sent with each attempt." },
+  { "headers", map { of = text { format = "header", secret = true }, key = "header_name", max = 32 }, default = {},
+    doc = "Headers sent with each attempt." },
   { "tls", record { fields = {
       { "ca", path, doc = "PEM bundle to trust in place of the system's." },
       { "cert", path, doc = "PEM file with a client certificate (mTLS)." },
       { "key", path, doc = "PEM file with the private key of `cert`." },
       { "verify", boolean, default = true, doc = "Whether the provider's certificate is checked. Leave it on." },
     } }, default = {}, doc = "TLS towards this provider." },
-  { "proxy", text { format = "proxy" }, doc = 'HTTP proxy of this provider; by default the gateway\'s, `""` means none.' },
-  { "models", map { of = sim_model, key = "model", max = 64 }, default = {}, doc = "Of a simulated provider: how each model (name or glob) behaves." },
+  { "proxy", text { format = "proxy" },
+    doc = 'HTTP proxy of this provider; by default the gateway\'s, `""` means none.' },
+  { "models", map { of = sim_model, key = "model", max = 64 }, default = {},
+    doc = "Of a simulated provider: how each model (name or glob) behaves." },
 } }
 
 local target = record {
   short = "target",
   fields = {
-    { "target", text { format = "target" }, required = true, doc = '`"provider/model"`; the model `*` means: as the client asked.' },
-    { "weight", number { min = 0, max = 1000000 }, default = 1, doc = "Share of the traffic when a policy draws by weight; the default policy goes in order." },
+    { "target", text { format = "target" }, required = true,
+      doc = '`"provider/model"`; the model `*` means: as the client asked.' },
+    { "weight", number { min = 0, max = 1000000 }, default = 1,
+      doc = "Share of the traffic when a policy draws by weight; the default policy goes in order." },
     { "name", name, doc = "Name of this arm in records and experiments; by default the target." },
-    { "params", map { of = json, key = "any", max = 32 }, doc = "Top-level fields of the request that are set for this target." },
-    { "timeouts_ms", timeouts, inherit = true, doc = "Timers of an attempt here; what is missing comes from the workflow." },
+    { "params", map { of = json, key = "any", max = 32 },
+      doc = "Top-level fields of the request that are set for this target." },
+    { "timeouts_ms", timeouts, inherit = true,
+      doc = "Timers of an attempt here; what is missing comes from the workflow." },
     { "context_window", tokens, doc = "Tokens it can read, for policies." },
     { "max_output", tokens, doc = "Tokens it can write, for policies." },
     { "region", name, doc = "Where it runs, for policies." },
@@ -193,22 +227,28 @@ local workflow = record {
     { "targets", list { of = target, single = true, min = 1, max = 64 }, also = "arms", required = true,
       doc = "The models behind this name: tried in this order by the default policy, drawn by weight by others." },
     { "deadline_ms", ms, default = 600000,
-      doc = "Wall clock over all attempts together; each timer shortens to what is left. The SDKs' own limit, so that a long answer is not cut; lower it where people wait." },
+      doc = "Wall clock over all attempts together; each timer shortens to what is left. The SDKs' own limit, " ..
+        "so that a long answer is not cut; lower it where people wait." },
     { "max_attempts", integer { min = 1, max = 16 }, default = 4,
-      doc = "Upstream calls over all targets together: enough for one retry here and two elsewhere, too few for a storm." },
-    { "timeouts_ms", timeouts, inherit = true, doc = "Timers of each attempt; what is missing comes from the project." },
+      doc = "Upstream calls over all targets together: enough for one retry here and two elsewhere, too few for " ..
+        "a storm." },
+    { "timeouts_ms", timeouts, inherit = true,
+      doc = "Timers of each attempt; what is missing comes from the project." },
     { "stream", stream, doc = "How `on_chunk` beside it treats streams; without it answers are buffered." },
   }, "on_request", "route", "classify", "on_chunk", "on_response"),
 }
 
 local plugin = record { fields = own_fields({
-  { "use", text { format = "plugin" }, doc = "Name of a plugin; an entry without it is an inline plugin, whose hooks take `self` first." },
+  { "use", text { format = "plugin" },
+    doc = "Name of a plugin; an entry without it is an inline plugin, whose hooks take `self` first." },
   { "as", name, doc = "Name of this instance; by default the plugin's last word, or `inline<position>`." },
   { "config", json, default = {}, doc = "The plugin's own settings." },
   { "grant", grant, default = {}, doc = "Permissions it gets." },
-  { "fail", fail, default = {}, doc = 'Per hook: `"open"` goes on without it when it fails, `"closed"` ends the request.' },
+  { "fail", fail, default = {},
+    doc = 'Per hook: `"open"` goes on without it when it fails, `"closed"` ends the request.' },
   { "when", record { fields = {
-      { "workflows", list { of = text { format = "model" }, single = true, min = 1, max = 64 }, doc = "Globs of workflow names." },
+      { "workflows", list { of = text { format = "model" }, single = true, min = 1, max = 64 },
+        doc = "Globs of workflow names." },
       { "stream", boolean, doc = "Only streamed requests, or only others." },
     } }, default = {}, doc = "Which requests it sees; by default all." },
   { "stream", stream, doc = "How an inline `on_chunk` treats streams; without it answers are buffered." },
@@ -216,15 +256,18 @@ local plugin = record { fields = own_fields({
 
 schema.project = record {
   fields = own_fields({
-    { "providers", map { of = provider, key = "name", min = 1, max = 64 }, required = true, doc = "Who answers, by a name of your choice." },
+    { "providers", map { of = provider, key = "name", min = 1, max = 64 }, required = true,
+      doc = "Who answers, by a name of your choice." },
     { "workflows", map { of = workflow, key = "model", max = 256 }, default = {},
-      doc = 'What clients put into `model`. `["*"]` takes any name that nothing else has, `["gpt-*"]` those that match.' },
+      doc = 'What clients put into `model`. `["*"]` takes any name that nothing else has, `["gpt-*"]` those ' ..
+        'that match.' },
     { "allow_direct", boolean, default = false, doc = 'Whether clients may also ask for `"provider/model"`.' },
     { "max_deadline_ms", ms, default = 600000, doc = "The most that a client's `x-moongate-deadline-ms` can ask for." },
     { "timeouts_ms", timeouts, inherit = true, doc = "Timers of each attempt in this project." },
     { "plugins", list { of = plugin, max = 32 }, default = {}, doc = "Plugins, in the order in which they run." },
     { "inline", record { fields = {
-        { "grant", list { of = text { format = "grant" }, max = 64 }, doc = "Network origins and secrets that functions in this file may use." },
+        { "grant", list { of = text { format = "grant" }, max = 64 },
+          doc = "Network origins and secrets that functions in this file may use." },
         { "fail", fail, doc = 'Per hook: `"open"` or `"closed"`, as for a plugin.' },
       } }, default = {}, doc = "Permissions and fail modes of the functions in this file." },
     { "stream", stream, doc = "How `on_chunk` beside it treats streams; without it answers are buffered." },

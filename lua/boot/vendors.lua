@@ -1,10 +1,11 @@
---- vendors.lua - the OpenAI-compatible providers that a default project is made of when the environment holds their key.
+--- vendors.lua - the OpenAI-compatible providers that make the default project when the environment has their key.
 ---
 --- The first whose key is set answers any model name; all of them answer "name/model".
 local vendors = {}
 
 vendors.list = {
-  { name = "openai", key = "OPENAI_API_KEY", base = "OPENAI_BASE_URL", organization = "OPENAI_ORG_ID", project = "OPENAI_PROJECT_ID" },
+  { name = "openai", key = "OPENAI_API_KEY", base = "OPENAI_BASE_URL",
+    organization = "OPENAI_ORG_ID", project = "OPENAI_PROJECT_ID" },
   { name = "openrouter", key = "OPENROUTER_API_KEY", base_url = "https://openrouter.ai/api/v1" },
   { name = "groq", key = "GROQ_API_KEY", base_url = "https://api.groq.com/openai/v1" },
   { name = "mistral", key = "MISTRAL_API_KEY", base_url = "https://api.mistral.ai/v1" },

@@ -75,7 +75,7 @@ static mg_err on_route(void *arg, struct mg_generation *generation, struct mg_di
 {
     (void)arg;
     if (strcmp(generation->config->providers[0].name, "unroutable") == 0)
-        return mg_diag_set(diag, MG_E_CONFIG, generation->config->path, generation->config->providers[0].line, "no route");
+        return mg_diag_set(diag, MG_E_CONFIG, "", generation->config->providers[0].line, "no route");
     uv_mutex_lock(&world.lock);
     world.routings++;
     uv_mutex_unlock(&world.lock);
@@ -186,6 +186,7 @@ static void end(void)
 }
 
 #define PROJECT(model) "return { providers = { a = { kind = 'simulated' } }, workflows = { chat = 'a/" model "' } }\n"
+#define SIMULATED "return { providers = { a = { kind = 'simulated' } }, allow_direct = true, "
 #define BROKEN "return {\n  providers = { a = { kind = 'simulted' } },\n}\n"
 
 TEST(every_project_is_built_before_the_start_returns)
@@ -280,9 +281,9 @@ TEST(functions_that_do_not_load_refuse_the_generation)
     put("projects/one.lua", PROJECT("m"));
     CHECK_OK(start(&diag));
 
-    put("projects/one.lua", "return { providers = { a = { kind = 'simulated' } }, allow_direct = true,\n plugins = { { use = 'moongate/no-such' } } }");
+    put("projects/one.lua", SIMULATED "\n plugins = { { use = 'moongate/no-such' } } }");
     wait_for("refused one 1 line 2: there is no plugin \"moongate/no-such\"");
-    put("projects/one.lua", "return { providers = { a = { kind = 'simulated' } }, allow_direct = true, route = function(req, candidates) return nil end }");
+    put("projects/one.lua", SIMULATED "route = function(req, candidates) return nil end }");
     wait_for("live one 2\n");
     end();
 }
@@ -313,7 +314,7 @@ TEST(files_that_a_project_reads_are_watched_even_before_they_exist)
     char path[256];
     begin();
     put("projects/one.lua", PROJECT("m"));
-    put("projects/two.lua", "return { providers = { a = { kind = 'simulated' } }, allow_direct = true, classify = file '../policies/deep/c.lua' }");
+    put("projects/two.lua", SIMULATED "classify = file '../policies/deep/c.lua' }");
     CHECK_OK(start(&diag));
     wait_for("refused two 0");
 
