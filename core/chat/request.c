@@ -7,7 +7,7 @@
 
 enum path {
     PATH_MODEL, PATH_STREAM, PATH_INCLUDE_USAGE, PATH_METADATA, PATH_MESSAGES, PATH_MESSAGE, PATH_ROLE, PATH_CONTENT,
-    PATH_COUNT
+    PATH_PART_TYPE, PATH_PART_TEXT, PATH_COUNT
 };
 
 static const char *const path_texts[PATH_COUNT] = {
@@ -19,6 +19,9 @@ static const char *const path_texts[PATH_COUNT] = {
     [PATH_MESSAGE] = "messages[*]",
     [PATH_ROLE] = "messages[*].role",
     [PATH_CONTENT] = "messages[*].content",
+    /* Named so that a key given twice is refused: a guard and the provider could each read another one. */
+    [PATH_PART_TYPE] = "messages[*].content[*].type",
+    [PATH_PART_TEXT] = "messages[*].content[*].text",
 };
 
 static struct mg_json_paths *paths;    /* process life */
@@ -123,6 +126,8 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
     case PATH_MESSAGE: return end_message(scan, hit);
     case PATH_ROLE: scan->open.role = decode(request->arena, hit->value); break;
     case PATH_CONTENT: scan->open.content = hit->value; break;
+    case PATH_PART_TYPE:
+    case PATH_PART_TEXT:
     case PATH_COUNT: break;
     }
     return MG_OK;

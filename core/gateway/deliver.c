@@ -151,11 +151,7 @@ static void deliver_error(struct mg_exchange *x)
         return;
     }
     x->timeline.error_code = result->code;
-    mg_exchange_lines(x, false);
-    mg_err err = mg_http_put_header(&x->lines, MG_VIEW("content-type"), MG_VIEW("application/json"));
-    (void)err;                         /* our own short lines fit */
-    mg_answer_whole(&x->answer, result->status, mg_buf_view(&x->lines), result->body);
-    mg_exchange_finish(x, result->status, true);
+    mg_answer_json(x, result->status, result->body);
 }
 
 static void deliver_success(struct mg_exchange *x)

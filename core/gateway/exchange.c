@@ -411,12 +411,7 @@ static void respond_from_hook(struct mg_exchange *x, const struct mg_hook_outcom
         body = err == MG_OK ? mg_arena_dup(&x->arena, mg_buf_view(&out)) : MG_VIEW("{}");
         mg_buf_fini(&out);
     }
-    mg_exchange_lines(x, false);
-    mg_err err = mg_http_put_header(&x->lines, MG_VIEW("content-type"), MG_VIEW("application/json"));
-    (void)err;                         /* our own short lines fit */
-    int status = outcome->status ? outcome->status : 200;
-    mg_answer_whole(&x->answer, status, mg_buf_view(&x->lines), body);
-    mg_exchange_finish(x, status, true);
+    mg_answer_json(x, outcome->status ? outcome->status : 200, body);
 }
 
 static void on_request_done(void *arg, const struct mg_hook_outcome *outcome)

@@ -37,8 +37,7 @@ static mg_err put_models(struct mg_exchange *x, struct mg_buf *out, mg_view only
 
 static void answer(struct mg_exchange *x, struct mg_buf *body)
 {
-    mg_answer_whole(&x->answer, 200, mg_exchange_lines(x, false), mg_buf_view(body));
-    mg_exchange_finish(x, 200, true);
+    mg_answer_json(x, 200, mg_buf_view(body));
 }
 
 void mg_models_list(struct mg_exchange *x)
@@ -58,11 +57,30 @@ void mg_models_list(struct mg_exchange *x)
     mg_buf_fini(&body);
 }
 
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* SDKs write "openai%2Fgpt" for a name with a slash. */
+static mg_view percent_decoded(struct mg_arena *arena, mg_view text)
+{
+    mg_view copy = mg_arena_dup(arena, text);
+    char *out = (char *)copy.ptr;
+    size_t n = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        bool escape = text.ptr[i] == '%' && i + 2 < text.len && hex_digit(text.ptr[i + 1]) >= 0 && hex_digit(text.ptr[i + 2]) >= 0;
+        out[n++] = escape ? (char)(hex_digit(text.ptr[i + 1]) * 16 + hex_digit(text.ptr[i + 2])) : text.ptr[i];
+        i += escape ? 2 : 0;
+    }
+    return mg_view_of(out, n);
+}
+
 void mg_models_get(struct mg_exchange *x)
 {
     mg_view path = x->request.path;
     size_t prefix = mg_view_starts(path, MG_VIEW("/v1/")) ? strlen("/v1/models/") : strlen("/models/");
-    mg_view id = mg_view_skip(path, prefix);
+    mg_view id = percent_decoded(&x->arena, mg_view_skip(path, prefix));
     int count = 0;
     struct mg_buf body;
     mg_buf_init(&body, MG_MAX_HELD_BYTES);

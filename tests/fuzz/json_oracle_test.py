@@ -107,7 +107,7 @@ def write_documents(folder, corpus):
 
 def build_oracle(target):
     environment = dict(os.environ, CARGO_TARGET_DIR=target)
-    command = ["cargo", "build", "--release", "--locked", "--quiet"]
+    command = ["cargo", "build", "--release", "--quiet"]
     if subprocess.run(command + ["--offline"], cwd=ORACLE, env=environment, stderr=subprocess.DEVNULL).returncode != 0:
         subprocess.run(command, cwd=ORACLE, env=environment, check=True)
     return os.path.join(target, "release", "json-oracle")

@@ -21,7 +21,7 @@ import time
 import unittest
 
 BIN = os.environ["MOONGATE_BIN"]
-PATIENCE_S = 60  # only reached when something is broken
+PATIENCE_S = 20  # only reached when something is broken
 
 
 class Gateway:
@@ -149,6 +149,7 @@ class Gateway:
                 self.process.kill()
                 raise
         self.reader.join()
+        self.process.stderr.close()
         return self.process.returncode
 
     def __enter__(self):
