@@ -380,6 +380,8 @@ mg_err mg_gateway_start(const struct mg_gateway_options *options, struct mg_gate
 void mg_gateway_run(struct mg_gateway *gateway)
 {
     (void)mg_sd_notify("READY=1");
+    mg_log_info("ready", "workers=%u projects=%zu data=%s", gateway->worker_count, mg_builder_list(gateway->builder, NULL, 0),
+                gateway->config->data_dir);
     mg_loop_run(&gateway->loop);
     mg_log_info("stopped", "cut_off=%u", in_flight(gateway));
 }
