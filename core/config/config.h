@@ -3,7 +3,8 @@
  * mg_config_load_gateway() evaluates gateway.lua, mg_config_load_project() one projects/<name>.lua, in a sandbox (no
  * io, no clock), checks them against the one declared schema (lua/boot/schema.lua) and fills these structs. Everything
  * in a struct lives in its arena, is immutable after loading and may be read by any thread. Defaults are filled in: 0
- * and NULL mean what the field comment says, never "unset". Secrets are resolved here (env "X", secret "x") and wiped when the arena goes. */
+ * and NULL mean what the field comment says, never "unset". Secrets are resolved here (env "X", secret "x") and wiped
+ * when the arena goes. */
 #ifndef MG_CONFIG_CONFIG_H
 #define MG_CONFIG_CONFIG_H
 
