@@ -103,7 +103,7 @@ class Examples(unittest.TestCase):
             self.assertEqual(status, 200)
             trace = subprocess.run([BIN, "trace", "-c", example.path, headers["x-request-id"], "--json"], check=True,
                                    capture_output=True, text=True).stdout
-            self.assertIn("house-rules messages[1] inserted", trace)
+            self.assertIn("house-rules: messages[1] inserted", trace)
 
     def test_tls_serves_with_a_certificate_of_its_own(self):
         with Example("tls", tls=True) as example:
