@@ -123,6 +123,7 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     attempt->call = *call;
     attempt->start_us = now_us(attempt);
     attempt->head_us = 0;
+    attempt->address[0] = '\0';
     attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->ok = false;
     attempt->facts = (struct mg_attempt_facts){.hint = MG_CLASS_none};
     attempt->headers = (struct mg_headers){0};
@@ -186,6 +187,7 @@ static void on_connected(struct mg_pool_op *op, mg_err result)
         return;
     }
     attempt->stream = op->stream;
+    snprintf(attempt->address, sizeof attempt->address, "%s", mg_stream_peer(attempt->stream));
     attempt->call.record->reused = op->reused;
     if (!op->reused)
         mark_dial(attempt, &op->dial);

@@ -272,11 +272,10 @@ static void settle_attempt(struct mg_relay *relay, enum mg_class class_, enum mg
     attempt->action = action;
     if (relay->attempt.tap.error_message[0])
         attempt->error = mg_arena_dup(arena(relay), mg_view_cstr(relay->attempt.tap.error_message));
-    if (!attempt->mark_us[MG_MARK_last_byte])
-        attempt->mark_us[MG_MARK_last_byte] =
-            mg_loop_now_us(loop(relay)) - timeline(relay)->start_mono_us - attempt->start_us + 1;
-    uint64_t waited = attempt->mark_us[MG_MARK_last_byte];
-    timeline(relay)->upstream_us += waited;
+    if (relay->attempt.address[0])
+        attempt->address = mg_arena_dup(arena(relay), mg_view_cstr(relay->attempt.address));
+    attempt->end_us = mg_loop_now_us(loop(relay)) - timeline(relay)->start_mono_us - attempt->start_us + 1;
+    timeline(relay)->upstream_us += attempt->end_us;
 
     uint64_t sent = attempt->mark_us[MG_MARK_sent], token = attempt->mark_us[MG_MARK_first_token];
     bool blames_target = class_ != MG_CLASS_none && !mg_class_is_client_fault(class_) && class_ != MG_CLASS_cancelled;

@@ -1,0 +1,166 @@
+/* The tap is tried with the declaration that ships, as every provider with the OpenAI dialect uses it. */
+#include "chat/adapter.h"
+
+#include "check.h"
+#include "script/script.h"
+
+static struct mg_arena arena;
+static struct mg_adapter *adapter;
+static struct mg_tap tap;
+
+static void begin(bool stream)
+{
+    struct mg_diag diag = {.line = 0};
+    static struct mg_adapter_decl decl;
+    if (!adapter) {
+        mg_arena_init(&arena, 4096);
+        CHECK_OK(mg_adapter_load("openai", &arena, &decl, &diag));
+        CHECK_OK(mg_adapter_new(&decl, &adapter, &diag));
+    }
+    mg_tap_init(&tap, adapter, stream);
+}
+
+static struct mg_tap_event event(const char *data)
+{
+    struct mg_tap_event seen;
+    mg_tap_event(&tap, MG_VIEW_NONE, mg_view_cstr(data), &seen);
+    return seen;
+}
+
+TEST(tells_content_from_what_only_looks_like_it)
+{
+    static const struct {
+        const char *data;
+        bool content;
+    } rows[] = {
+        {"{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}", false},
+        {"{\"choices\":[{\"index\":0,\"delta\":{\"content\":null}}]}", false},
+        {"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}", true},
+        {"{\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"hm\"}}]}", true},
+        {"{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0}]}}]}", true},
+        {"{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[]}}]}", false},
+        {"{\"choices\":[{\"index\":0,\"delta\":{\"refusal\":\"no\"}}]}", true},
+        {"{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}", false},
+        {"{\"choices\":[],\"prompt_filter_results\":[]}", false},
+        {"{\"choices\":[{\"index\":0,\"text\":\"legacy\"}]}", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        begin(true);
+        struct mg_tap_event seen = event(rows[i].data);
+        if (seen.content != rows[i].content)
+            check_failed(__FILE__, __LINE__, "row %zu", i);
+    }
+}
+
+TEST(cuts_usage_from_a_chunk_and_drops_one_that_is_nothing_else)
+{
+    begin(true);
+    const char *data = "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"usage\":null,\"obfuscation\":\"q\"}";
+    struct mg_tap_event seen = event(data);
+    CHECK(!seen.usage_only);
+    CHECK_VIEW(mg_view_of(data + seen.cut_offset, seen.cut_len), MG_VIEW(",\"usage\":null"));
+
+    seen = event("{\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":7,\"prompt_tokens_details\":{\"cached_tokens\":4}}}");
+    CHECK(seen.usage_only);
+    CHECK_INT(tap.usage.input_tokens, 9);
+    CHECK_INT(tap.usage.output_tokens, 7);
+    CHECK_INT(tap.usage.cached_read_tokens, 4);
+    CHECK(tap.usage.reported);
+}
+
+TEST(keeps_a_usage_chunk_whose_choices_are_not_empty)
+{
+    begin(true);
+    struct mg_tap_event seen = event("{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}");
+
+    CHECK(!seen.usage_only);
+    CHECK(seen.finish);
+    CHECK_INT(tap.usage.output_tokens, 2);
+}
+
+TEST(finds_errors_inside_a_stream)
+{
+    begin(true);
+    struct mg_tap_event seen = event("{\"error\":{\"message\":\"busy\\u0021\",\"type\":\"overloaded_error\",\"code\":503}}");
+
+    CHECK(seen.error);
+    CHECK(tap.failed);
+    CHECK_STR(tap.error_message, "busy!");
+    CHECK_STR(tap.error_code, "503");
+    CHECK_INT(tap.error_class, MG_CLASS_overloaded);
+
+    begin(true);
+    CHECK(!event("{\"choices\":[],\"error\":null}").error);
+}
+
+TEST(malformed_events_are_counted_and_change_nothing)
+{
+    begin(true);
+    struct mg_tap_event seen = event("{\"choices\":[{\"delta\":{\"content\":\"x\"}}");
+
+    CHECK(seen.malformed);
+    CHECK(!tap.content);
+    CHECK_INT(tap.skipped, 1);
+}
+
+TEST(reads_whole_answers_and_replaces_their_text)
+{
+    begin(false);
+    mg_view body = MG_VIEW("{\"id\":\"x\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\\nb\"},"
+                           "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}");
+    mg_tap_body(&tap, body);
+
+    CHECK(tap.content && tap.finished && !tap.failed);
+    CHECK_VIEW(mg_tap_text_of(adapter, &arena, body), MG_VIEW("a\nb"));
+    CHECK_VIEW(mg_tap_replace_text(adapter, &arena, body, MG_VIEW("\"new\"")),
+               MG_VIEW("{\"id\":\"x\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"\\\"new\\\"\"},"
+                       "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}"));
+}
+
+TEST(classifies_errors_by_code_before_status_and_text_last)
+{
+    static const struct {
+        int status;
+        const char *type, *code, *message;
+        enum mg_class expected;
+    } rows[] = {
+        {429, "requests", "rate_limit_exceeded", "", MG_CLASS_rate_limited},
+        {429, "insufficient_quota", "insufficient_quota", "", MG_CLASS_quota_billing},
+        {429, "tokens", "rate_limit_exceeded", "Request too large for gpt-x", MG_CLASS_payload_too_large},
+        {429, "rate_limit_error", "slow_down", "", MG_CLASS_overloaded},
+        {400, "invalid_request_error", "context_length_exceeded", "", MG_CLASS_context_length},
+        {400, "invalid_request_error", "", "This model's maximum context length is 8192 tokens", MG_CLASS_context_length},
+        {400, "invalid_request_error", "", "the user said: rate limit 429", MG_CLASS_invalid_request},
+        {400, "invalid_request_error", "content_policy_violation", "", MG_CLASS_content_filter},
+        {401, "", "invalid_api_key", "", MG_CLASS_auth},
+        {404, "", "model_not_found", "", MG_CLASS_model_not_found},
+        {402, "", "", "", MG_CLASS_quota_billing},
+        {529, "", "", "", MG_CLASS_overloaded},
+        {520, "", "", "", MG_CLASS_server_error},
+        {0, "", "429", "", MG_CLASS_rate_limited},
+        {0, "", "", "", MG_CLASS_server_error},
+    };
+    begin(false);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        enum mg_class got = mg_adapter_hint(adapter, rows[i].status, mg_view_cstr(rows[i].type), mg_view_cstr(rows[i].code),
+                                            mg_view_cstr(rows[i].message));
+        if (got != rows[i].expected)
+            check_failed(__FILE__, __LINE__, "row %zu is %s, want %s", i, mg_class_name(got), mg_class_name(rows[i].expected));
+    }
+}
+
+TEST(a_path_with_two_meanings_is_refused)
+{
+    struct mg_adapter *made;
+    struct mg_diag diag;
+    struct mg_adapter_decl decl = {.name = "x", .chunk = {.content = {"a.b"}, .finish = {"a.b"}}};
+    CHECK(mg_adapter_new(&decl, &made, &diag) == MG_E_CONFIG);
+    decl = (struct mg_adapter_decl){.name = "x", .chunk = {.content = {"a..b"}}};
+    CHECK(mg_adapter_new(&decl, &made, &diag) == MG_E_CONFIG);
+
+    mg_adapter_free(adapter);
+    adapter = NULL;
+    mg_arena_fini(&arena);
+}
+
+MG_TEST_MAIN()
