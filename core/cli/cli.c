@@ -21,7 +21,10 @@ static const struct command commands[] = {
 #undef X
 };
 
+static FILE *help_out;       /* where help goes; NULL: stdout */
+
 static int help(int argc, char **argv);
+static int help_of(const struct command *command);
 static void print_commands(FILE *out);
 static void print_help(const char *name, const struct mg_option *options, size_t count);
 static int unknown(const char *name);
@@ -144,11 +147,28 @@ static int help(int argc, char **argv)
         return MG_EXIT_OK;
     }
     const struct command *command = find(argv[1]);
-    if (!command)
-        return unknown(argv[1]);
-    char ask[] = "--help";
-    char *asked[] = {argv[1], ask, NULL};
+    return command ? help_of(command) : unknown(argv[1]);
+}
+
+static int help_of(const struct command *command)
+{
+    char name[32], ask[] = "--help";
+    snprintf(name, sizeof(name), "%s", command->name);
+    char *asked[] = {name, ask, NULL};
     return command->run(2, asked);
+}
+
+void mg_cli_help_page(FILE *out)
+{
+    help_out = out;
+    for (size_t i = 0; i < MG_COUNT(commands); i++) {
+        if (!*commands[i].summary)
+            continue;
+        fprintf(out, "\n## moongate %s\n\n```text\n", commands[i].name);
+        help_of(&commands[i]);
+        fprintf(out, "```\n");
+    }
+    help_out = NULL;
 }
 
 static void print_commands(FILE *out)
@@ -164,19 +184,21 @@ static void print_commands(FILE *out)
 
 static void print_help(const char *name, const struct mg_option *options, size_t count)
 {
+    FILE *out = help_out ? help_out : stdout;
     const struct command *command = find(name);
-    printf("usage: moongate %s %s\n", name, command ? command->arguments : "");
+    bool has_arguments = command && *command->arguments;
+    fprintf(out, "usage: moongate %s%s%s\n", name, has_arguments ? " " : "", has_arguments ? command->arguments : "");
     if (command && *command->summary)
-        printf("\n%s\n", command->summary);
-    printf("\n");
+        fprintf(out, "\n%s\n", command->summary);
+    fprintf(out, "\n");
     for (size_t i = 0; i < count; i++) {
         char left[64];
         snprintf(left, sizeof(left), "%s%s%s%s%s", options[i].letter ? options[i].letter : "",
                  options[i].letter ? ", " : "", options[i].name, options[i].value ? " " : "",
                  options[i].value ? options[i].value : "");
-        printf("  %-24s %s\n", left, options[i].help);
+        fprintf(out, "  %-24s %s\n", left, options[i].help);
     }
-    printf("  %-24s %s\n", "-h, --help", "print this");
+    fprintf(out, "  %-24s %s\n", "-h, --help", "print this");
 }
 
 static int unknown(const char *name)

@@ -53,6 +53,9 @@ struct mg_paint {
 };
 const struct mg_paint *mg_cli_paint(FILE *out);
 
+/* Writes what `moongate help NAME` says of every listed command, as Markdown. */
+void mg_cli_help_page(FILE *out);
+
 /* How alike two words are: the number of edits from one to the other, at most 64. For suggestions. */
 int mg_cli_distance(const char *a, const char *b);
 

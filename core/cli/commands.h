@@ -16,6 +16,7 @@
     X("trace",   trace,     "ID",                                "draw what happened to one request")                  \
     X("sim",     sim,       "[OPTIONS]",                         "run a simulated provider on its own")                \
     X("cert",    cert,      "[HOST] [--dir DIR]",                "make a certificate to try TLS with")                 \
+    X("docs",    docs,      "[DIR]",                             "write the reference pages")                          \
     X("version", version,   "",                                  "print the version")
 
 #endif
