@@ -153,6 +153,8 @@ static void begin(void)
     CHECK_INT(mkdir(path, 0700), 0);
     memset(&config, 0, sizeof config);
     config.dir = dir;
+    struct mg_diag diag;
+    CHECK_OK(mg_script_init(&diag));
 }
 
 static mg_err start(struct mg_diag *diag)
@@ -178,6 +180,7 @@ static void end(void)
     release_live();
     mg_builder_stop(builder);
     builder = NULL;
+    mg_script_fini();
     CHECK_INT(world.routings, 0);
     uv_mutex_destroy(&world.lock);
     uv_cond_destroy(&world.changed);
