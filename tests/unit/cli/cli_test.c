@@ -39,6 +39,7 @@ static int quietly(int count, char **words)
     CHECK(freopen("/dev/null", "w", stdout) && freopen("/dev/null", "w", stderr));
     int code = mg_cli_main(count, words);
     fflush(stdout);
+    fflush(stderr);
     dup2(out, 1);
     dup2(err, 2);
     close(out);
