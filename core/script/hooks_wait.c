@@ -186,10 +186,10 @@ static void decide(struct mg_hook_run *run, const struct mg_hook_outcome *outcom
         run->next = run->script->count + 1;      /* nobody else is asked */
         return;
     }
-    if (run->response && outcome->text.len)
-        run->response->text = outcome->text;
     if (run->response && outcome->body.len)
         run->response->body = outcome->body;
+    else if (run->response)
+        run->response->text = outcome->text;
 }
 
 /* The fail mode: closed ends the request, open goes on without the instance. */
