@@ -16,7 +16,7 @@ struct mg_history {
     const char *path;        /* of the admin API, with its query */
     mg_err (*offline)(const void *arg, struct mg_db *db, struct mg_buf *out);   /* the same from the store */
     const void *arg;
-    bool recovered;          /* journals were looked at already */
+    bool recovered;          /* journals were looked at already, or are not to be */
 };
 
 /* *out_answer is the caller's to free. MG_E_NOT_FOUND: there is no such request, or no store at

@@ -223,7 +223,7 @@ static void print_row(const struct mg_logs_row *row)
     mg_history_pad(stdout, row->id, 30);
     printf(" %s%3u%s ", row->attempts > 1 ? paint->yellow : "", row->attempts, row->attempts > 1 ? paint->off : "");
     print_time(row->ttft_us);
-    print_time(row->duration_us);
+    print_time(row->interrupted ? 0 : row->duration_us);
     printf("%*s  ", utf8 ? 11 : 9, tokens);
     print_route(row, columns > 75 ? columns - 75 : 25);
     putchar('\n');
@@ -265,10 +265,11 @@ static size_t print_page(const struct request *request, const struct mg_json *an
     return count;
 }
 
-/* A gateway that restarts is waited for. */
+/* A gateway that restarts is waited for; what it left is its own to recover. */
 static int follow(struct request *request, uint64_t last)
 {
     struct mg_diag diag = {.line = 0};
+    request->history.recovered = true;
     for (;;) {
         struct mg_json *answer;
         nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);

@@ -342,13 +342,13 @@ static void put_front(const struct canvas *canvas, const struct mg_timeline *tim
 
 static void put_phase_bar(struct canvas *canvas, const char *label, uint64_t from_us, uint64_t to_us, enum shade with)
 {
-    if (to_us == 0)
+    if (to_us <= from_us)
         return;
     clear_bar(canvas);
     shade(canvas, from_us, to_us, with);
     put_label("  %s", label);
     put_bar(canvas);
-    put_duration(to_us - MG_MIN(from_us, to_us));
+    put_duration(to_us - from_us);
     putchar('\n');
 }
 
@@ -369,9 +369,9 @@ static void put_phases(struct canvas *canvas, const struct mg_timeline *timeline
     put_phase_bar(canvas, "read the request", 0, before, WORKING);
     put_phase_bar(canvas, "prepare", before, reached(timeline, MG_PHASE_route), WORKING);
     for (unsigned i = MG_PHASE_authenticate; i <= MG_PHASE_route; i++) {
-        if (timeline->phase_us[i] == 0)
-            continue;
-        word(&words, "%s %s", mg_phase_name((enum mg_phase)i), mg_history_time(text, timeline->phase_us[i] - MG_MIN(before, timeline->phase_us[i]), false));
+        if (timeline->phase_us[i] <= before)
+            continue;        /* not reached, or within the same turn of the loop */
+        word(&words, "%s %s", mg_phase_name((enum mg_phase)i), mg_history_time(text, timeline->phase_us[i] - before, false));
         before = timeline->phase_us[i];
     }
     flush_words(&words);

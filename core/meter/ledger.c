@@ -1,5 +1,6 @@
 /* An exchange gathers its records here, framed as [type 1][length 2][payload], until its EXCHANGE
- * record makes a row of it. The frames are the row's `detail` and what open_exchanges keeps.
+ * record makes a row of it. The frames are the row's `detail` and what open_exchanges keeps. Rows
+ * are written at the end of a batch, in the order in which the exchanges of all workers ended.
  *
  * Whatever a transaction changed is undone when it fails: an entry remembers how much of it was
  * committed, and every entry a transaction touched is in one list. */
@@ -7,6 +8,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -29,7 +31,9 @@ struct entry {
     char id[40];
     struct mg_buf frames;
     size_t committed;        /* bytes of frames that the ring need not give again; 0: the entry is new */
-    bool finished;           /* has its row; gone when that is committed */
+    uint64_t ended_us;       /* once finished: the wall clock then */
+    bool finished;           /* gone when its row is committed */
+    bool interrupted;        /* its end was made up */
     bool stored;             /* has a row in open_exchanges */
     bool was_stored;         /* when the transaction began */
 };
@@ -40,6 +44,8 @@ struct mg_ledger {
     struct mg_list unstored;
     struct mg_list pool;     /* entries without a use, linked by `touched` */
     unsigned pooled;
+    struct entry **ended;    /* owned array; exchanges of the running transaction that want a row */
+    size_t ended_count, ended_room;
     uint64_t last_at_us, committed_at_us;
     uint64_t orphans;        /* records nobody could place; each is a bug of ours */
     struct mg_timeline *scratch;       /* owned */
@@ -47,7 +53,7 @@ struct mg_ledger {
     struct mg_stmt *insert, *keep, *drop;
 };
 
-static mg_err write_row(struct mg_ledger *ledger, struct entry *entry, bool interrupted);
+static mg_err on_flush(void *arg);
 
 struct mg_ledger *mg_ledger_new(void)
 {
@@ -78,6 +84,7 @@ void mg_ledger_free(struct mg_ledger *ledger)
     for (struct mg_list *item; (item = mg_list_pop_front(&ledger->pool));)
         free_entry(mg_container_of(item, struct entry, touched));
     mg_map_fini(&ledger->open);
+    mg_free(ledger->ended);
     mg_free(ledger->scratch);
     mg_free(ledger);
 }
@@ -100,7 +107,7 @@ static struct entry *new_entry(struct mg_ledger *ledger, mg_view id)
     if (id.len > 0)
         memcpy(entry->id, id.ptr, MG_MIN(id.len, sizeof entry->id - 1));
     entry->committed = 0;
-    entry->finished = entry->stored = entry->was_stored = false;
+    entry->finished = entry->interrupted = entry->stored = entry->was_stored = false;
     mg_map_put(&ledger->open, mg_view_cstr(entry->id), entry);
     return entry;
 }
@@ -144,13 +151,23 @@ static mg_err forget(struct mg_ledger *ledger, const struct mg_journal_record *r
     return MG_OK;
 }
 
-/* What an exchange that has its row still has to say: nothing but that it is not open. */
-static mg_err on_stored_end(struct mg_ledger *ledger, struct entry *entry)
+static void finish_entry(struct mg_ledger *ledger, struct entry *entry)
 {
     touch(ledger, entry);
     entry->finished = true;
     mg_list_remove(&entry->unstored);
-    return MG_OK;
+}
+
+/* Its row is written when the batch has been read. */
+static void want_row(struct mg_ledger *ledger, struct entry *entry, uint64_t ended_us)
+{
+    finish_entry(ledger, entry);
+    entry->ended_us = ended_us;
+    if (ledger->ended_count == ledger->ended_room) {
+        ledger->ended_room = MG_MAX((size_t)256, ledger->ended_room * 2);
+        ledger->ended = mg_realloc(ledger->ended, ledger->ended_room * sizeof ledger->ended[0]);
+    }
+    ledger->ended[ledger->ended_count++] = entry;
 }
 
 static mg_err on_record(void *arg, const struct mg_journal_record *record, bool stored)
@@ -161,8 +178,11 @@ static mg_err on_record(void *arg, const struct mg_journal_record *record, bool 
         return forget(ledger, record, "unreadable");
 
     struct entry *entry = mg_map_get(&ledger->open, id);
-    if (stored && record->type == MG_JOURNAL_EXCHANGE)
-        return entry ? on_stored_end(ledger, entry) : MG_OK;
+    if (stored && record->type == MG_JOURNAL_EXCHANGE) {
+        if (entry)           /* it has its row: it is only not open any more */
+            finish_entry(ledger, entry);
+        return MG_OK;
+    }
     if (!entry && record->type == MG_JOURNAL_SETTLED)
         return stored ? MG_OK : forget(ledger, record, "an attempt that did not start");
     if (entry && entry->finished)
@@ -173,8 +193,8 @@ static mg_err on_record(void *arg, const struct mg_journal_record *record, bool 
     if (add_frame(entry, record->type, record->payload) != MG_OK)
         return forget(ledger, record, "too many attempts");
     if (record->type == MG_JOURNAL_EXCHANGE)
-        return write_row(ledger, entry, false);
-    if (mg_list_empty(&entry->unstored))
+        want_row(ledger, entry, mg_record_ended_us(record->payload));
+    else if (mg_list_empty(&entry->unstored))
         mg_list_push_back(&ledger->unstored, &entry->unstored);
     return MG_OK;
 }
@@ -191,6 +211,7 @@ static void on_commit(void *arg)
             drop_entry(ledger, entry);
     }
     ledger->committed_at_us = ledger->last_at_us;
+    ledger->ended_count = 0;
 }
 
 static void on_rollback(void *arg)
@@ -209,6 +230,7 @@ static void on_rollback(void *arg)
             mg_list_push_back(&ledger->unstored, &entry->unstored);
     }
     ledger->last_at_us = ledger->committed_at_us;
+    ledger->ended_count = 0;
 }
 
 static mg_err on_checkpoint(void *arg)
@@ -328,8 +350,10 @@ static mg_err interrupt_entry(struct mg_ledger *ledger, struct entry *entry)
     if (frames.len > 0)
         memcpy(copy, frames.ptr, frames.len);
     touch(ledger, entry);
+    entry->interrupted = true;
+    want_row(ledger, entry, UINT64_MAX);
     if (mg_ledger_decode(mg_view_of(copy, frames.len), known) != MG_OK)
-        return write_row(ledger, entry, true);
+        return MG_OK;
 
     for (unsigned i = 0; i < known->attempt_count; i++) {
         struct mg_attempt_record *attempt = &known->attempts[i];
@@ -339,8 +363,7 @@ static mg_err interrupt_entry(struct mg_ledger *ledger, struct entry *entry)
         memcpy(started.id, known->id, sizeof started.id);
         MG_TRY(settle_interrupted(entry, &started));
     }
-    MG_TRY(end_interrupted(entry, known));
-    return write_row(ledger, entry, true);
+    return end_interrupted(entry, known);
 }
 
 static mg_err on_interrupt(void *arg)
@@ -362,6 +385,7 @@ struct mg_sink mg_ledger_sink(struct mg_ledger *ledger)
         .open = on_open,
         .record = on_record,
         .interrupt = on_interrupt,
+        .flush = on_flush,
         .checkpoint = on_checkpoint,
         .commit = on_commit,
         .rollback = on_rollback,
@@ -541,13 +565,11 @@ static mg_err insert_row(struct mg_ledger *ledger, const struct mg_timeline *tim
     return mg_stmt_run(stmt);
 }
 
-static mg_err write_row(struct mg_ledger *ledger, struct entry *entry, bool interrupted)
+static mg_err write_row(struct mg_ledger *ledger, struct entry *entry)
 {
     mg_view detail = mg_buf_view(&entry->frames);
-    entry->finished = true;
-    mg_list_remove(&entry->unstored);
     if (mg_ledger_decode(detail, ledger->scratch) == MG_OK)
-        MG_TRY(insert_row(ledger, ledger->scratch, detail, interrupted));
+        MG_TRY(insert_row(ledger, ledger->scratch, detail, entry->interrupted));
     else
         mg_log_error("exchange_unreadable", "id=%s", entry->id);
     if (!entry->stored)
@@ -555,4 +577,20 @@ static mg_err write_row(struct mg_ledger *ledger, struct entry *entry, bool inte
     mg_stmt_bind_text(ledger->drop, 1, mg_view_cstr(entry->id));
     entry->stored = false;
     return mg_stmt_run(ledger->drop);
+}
+
+static int by_end(const void *a, const void *b)
+{
+    const struct entry *first = *(struct entry *const *)a, *second = *(struct entry *const *)b;
+    return first->ended_us < second->ended_us ? -1 : first->ended_us > second->ended_us;
+}
+
+static mg_err on_flush(void *arg)
+{
+    struct mg_ledger *ledger = arg;
+    if (ledger->ended_count > 1)
+        qsort(ledger->ended, ledger->ended_count, sizeof ledger->ended[0], by_end);
+    for (size_t i = 0; i < ledger->ended_count; i++)
+        MG_TRY(write_row(ledger, ledger->ended[i]));
+    return MG_OK;
 }

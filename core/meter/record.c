@@ -382,6 +382,23 @@ static void get_exchange_texts(struct in *in, struct mg_timeline *out_timeline)
     out_timeline->note_bytes = in->bad ? 0 : (uint16_t)note.len;
 }
 
+uint64_t mg_record_ended_us(mg_view payload)
+{
+    struct in in = {payload, false};
+    uint64_t phases[MG_PHASE_COUNT] = {0}, last = 0;
+    get_front(&in);
+    get_number(&in);         /* generation, status, class, flags, attempts */
+    get_number(&in);
+    get_u8(&in);
+    get_u8(&in);
+    get_number(&in);
+    uint64_t began = get_number(&in);
+    get_numbers(&in, phases, MG_PHASE_COUNT);
+    for (unsigned i = 0; i < MG_PHASE_COUNT; i++)
+        last = MG_MAX(last, phases[i]);
+    return in.bad ? 0 : began + last;
+}
+
 mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeline)
 {
     struct in in = {payload, false};

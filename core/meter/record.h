@@ -89,6 +89,10 @@ MG_MUST_USE mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline
 /* The exchange id at the front of any of the three, without decoding the rest. */
 MG_MUST_USE mg_err mg_record_id(mg_view payload, mg_view *out_id);
 
+/* When an exchange record says that it settled (wall clock), without decoding the rest; 0 when it
+ * cannot be read. */
+uint64_t mg_record_ended_us(mg_view payload);
+
 /* Settled and exchange records whose explanations were left out because the ring was nearly full. */
 uint64_t mg_record_cut(void);
 

@@ -7,7 +7,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { LOCK_TRIES = 50, LOCK_PAUSE_MS = 10 };
 
 void mg_folder_default(char out_path[MG_FOLDER_PATH_BYTES])
 {
@@ -49,6 +52,17 @@ mg_err mg_folder_create(const char *data, struct mg_diag *diag)
     return make(path, 0700, diag);
 }
 
+/* A command of the CLI holds the lock for an instant; a gateway that starts meanwhile waits for it. */
+static bool take_lock(int fd)
+{
+    for (unsigned tries = LOCK_TRIES; tries > 0; tries--) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_MS * 1000000L}, NULL);
+    }
+    return false;
+}
+
 mg_err mg_folder_lock(const char *data, int *out_lock, struct mg_diag *diag)
 {
     char path[MG_FOLDER_PATH_BYTES];
@@ -59,7 +73,7 @@ mg_err mg_folder_lock(const char *data, int *out_lock, struct mg_diag *diag)
     if (fd < 0)
         return mg_diag_set(diag, errno == ENOENT ? MG_E_NOT_FOUND : MG_E_SYSTEM, path, 0, "cannot open the lock: %s",
                            strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (!take_lock(fd)) {
         close(fd);
         return mg_diag_set(diag, MG_E_BUSY, path, 0, "another gateway runs with this data folder");
     }

@@ -24,8 +24,9 @@ MG_MUST_USE mg_err mg_folder_create(const char *data, struct mg_diag *diag);
 /* "data/name" into out; MG_E_TOO_LARGE when it does not fit. */
 MG_MUST_USE mg_err mg_folder_path(const char *data, const char *name, char out_path[MG_FOLDER_PATH_BYTES]);
 
-/* MG_E_BUSY: another process holds it (*out_lock is then -1); MG_E_NOT_FOUND: no such folder. The
- * lock goes with the descriptor: a dead process holds none. */
+/* MG_E_BUSY: another process still holds it after half a second, which is longer than a CLI command
+ * needs it (*out_lock is then -1); MG_E_NOT_FOUND: no such folder. The lock goes with the
+ * descriptor: a dead process holds none. */
 MG_MUST_USE mg_err mg_folder_lock(const char *data, int *out_lock, struct mg_diag *diag);
 void mg_folder_unlock(int lock);                             /* -1 is a no-op */
 

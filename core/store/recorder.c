@@ -1,8 +1,8 @@
 /* One beat of the thread:
  *
- *   wait ─▶ begin ─▶ read the rings ─▶ sink.record … ─▶ positions ─▶ commit ─▶ sink.commit
- *             │                                                        └ on an error: rollback, seek back
- *             └ when a sync is due: MG_DB_FULL, sink.checkpoint before the commit, free the rings after it
+ *   wait ─▶ begin ─▶ read the rings, sink.record each ─▶ positions ─▶ sink.flush ─▶ commit ─▶ sink.commit
+ *             │                                                                      └ on an error: rollback, seek back
+ *             └ when a sync is due: MG_DB_FULL, sink.checkpoint before the flush, free the rings after the commit
  *
  * then the writes of others, each in a MG_DB_FULL transaction of its own, then the log's lines.
  * How far each ring was read is committed with the rows, so a record is stored exactly once. */
@@ -152,6 +152,8 @@ static mg_err take_record(void *arg, const struct mg_journal_record *record)
 /* Ends the transaction one way or the other; the sink hears which. */
 static mg_err finish(struct store *store, mg_err err)
 {
+    if (err == MG_OK)
+        err = store->sink.flush(store->sink.arg);
     if (err == MG_OK)
         err = mg_db_commit(store->db);
     if (err == MG_OK) {

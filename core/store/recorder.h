@@ -37,6 +37,7 @@ struct mg_sink {
     mg_err (*open)(void *arg, struct mg_db *db);             /* prepare statements, read what was left open */
     mg_err (*record)(void *arg, const struct mg_journal_record *record, bool stored);
     mg_err (*interrupt)(void *arg);                          /* old rings are read: what is open now never settles */
+    mg_err (*flush)(void *arg);                              /* the records of all rings were read: write their rows */
     mg_err (*checkpoint)(void *arg);                         /* ring room is about to be freed: store what is only in memory */
     void (*commit)(void *arg);
     void (*rollback)(void *arg);

@@ -206,6 +206,28 @@ TEST(rows_are_in_the_order_they_were_recorded_and_no_two_share_a_time)
     stop(&world);
 }
 
+TEST(exchanges_of_several_workers_stand_in_the_order_they_ended)
+{
+    static struct mg_timeline timeline;
+    struct world world = {.data = check_fresh_path("data"), .ledger = mg_ledger_new()};
+    struct mg_recorder_options options = {world.data, 2, 1 << 20, mg_ledger_sink(world.ledger)};
+    CHECK_OK(mg_folder_create(world.data, NULL));
+    CHECK_OK(mg_recorder_start(&options, &world.recorder, NULL));
+
+    for (unsigned i = 0; i < 10; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "%u", i);
+        timeline = an_exchange(id);
+        timeline.start_wall_us += i * 1000u;
+        CHECK_OK(mg_record_exchange(mg_recorder_journal(world.recorder, i * 7 / 2 % 2), &timeline));
+    }
+    mg_recorder_flush(world.recorder);
+
+    CHECK_STR(ask(&world, "SELECT group_concat(id, '') FROM (SELECT id FROM exchanges ORDER BY at_us)"), "0123456789");
+    CHECK_STR(ask(&world, "SELECT count(*) FROM exchanges WHERE at_us = start_us + duration_us"), "10");
+    stop(&world);
+}
+
 TEST(an_open_exchange_survives_the_freeing_of_ring_room)
 {
     static struct mg_timeline timeline;

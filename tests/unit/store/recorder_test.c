@@ -17,7 +17,7 @@
 struct sink {
     struct mg_db *db;
     struct mg_stmt *insert;
-    unsigned interrupts, checkpoints, commits, rollbacks, closes;
+    unsigned interrupts, flushes, checkpoints, commits, rollbacks, closes;
 };
 
 static mg_err sink_open(void *arg, struct mg_db *db)
@@ -46,6 +46,12 @@ static mg_err sink_interrupt(void *arg)
     return MG_OK;
 }
 
+static mg_err sink_flush(void *arg)
+{
+    ((struct sink *)arg)->flushes++;
+    return MG_OK;
+}
+
 static mg_err sink_checkpoint(void *arg)
 {
     ((struct sink *)arg)->checkpoints++;
@@ -71,7 +77,7 @@ static void sink_close(void *arg)
 
 static struct mg_sink sink_of(struct sink *sink)
 {
-    return (struct mg_sink){sink,        sink_open,     sink_record, sink_interrupt, sink_checkpoint,
+    return (struct mg_sink){sink,        sink_open,     sink_record, sink_interrupt, sink_flush, sink_checkpoint,
                             sink_commit, sink_rollback, sink_close};
 }
 
