@@ -30,7 +30,6 @@ struct demo {
     char data_dir[PATH_BYTES];
     uv_thread_t thread;
     bool has_thread;
-    atomic_bool stopping;
     int exit_code;
 };
 
@@ -42,6 +41,7 @@ static mg_err choose_ports(const char *dir, struct mg_serve_options *serve, stru
 static void on_ready(void *arg, const struct mg_serving *serving);
 static void on_stopping(void *arg);
 static mg_err make_key(struct demo *demo, struct mg_diag *diag);
+static bool is_ending(void *arg);
 static void run_tour(void *arg);
 
 int mg_cli_demo(int argc, char **argv)
@@ -150,7 +150,7 @@ static void on_ready(void *arg, const struct mg_serving *serving)
         return;
     }
     snprintf(demo->data_dir, sizeof(demo->data_dir), "%s", serving->config->data_dir);
-    demo->tour = (struct mg_tour){demo->dir, demo->data_dir, demo->key, mg_gateway_port(serving->gateway, 0), &demo->stopping};
+    demo->tour = (struct mg_tour){demo->dir, demo->data_dir, demo->key, mg_gateway_port(serving->gateway, 0), is_ending, demo};
     printf("%sMoongate%s %s\n\n", paint->bold, paint->off, MG_VERSION);
     printf("   gateway    http://127.0.0.1:%d/v1\n", demo->tour.port);
     if (serving->admin_port)
@@ -169,13 +169,20 @@ static mg_err make_key(struct demo *demo, struct mg_diag *diag)
     return mg_gateway_key_create(demo->gateway, &spec, demo->key, &key, diag);
 }
 
+/* The gateway lives until on_stopping() has waited for the tour. */
+static bool is_ending(void *arg)
+{
+    const struct demo *demo = arg;
+    return !mg_gateway_ready(demo->gateway);
+}
+
 static void run_tour(void *arg)
 {
     struct demo *demo = arg;
     demo->exit_code = mg_tour_run(&demo->tour);
     if (demo->once)
         mg_gateway_quit(demo->gateway);
-    else if (!atomic_load(&demo->stopping)) {
+    else if (!is_ending(demo)) {
         printf("The gateway goes on serving. Ctrl-C ends it and leaves nothing but %s/.\n", demo->dir);
         fflush(stdout);
     }
@@ -184,7 +191,6 @@ static void run_tour(void *arg)
 static void on_stopping(void *arg)
 {
     struct demo *demo = arg;
-    atomic_store(&demo->stopping, true);
     if (demo->has_thread)
         uv_thread_join(&demo->thread);
     mg_wipe(demo->key, sizeof(demo->key));

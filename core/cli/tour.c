@@ -44,11 +44,13 @@ int mg_tour_run(const struct mg_tour *tour)
     struct chat first, second;
     title("1", "A chat, streamed through the gateway");
     if (!chat(tour, "Why does a harbour need a lighthouse?", &first))
-        return atomic_load(tour->stopping) ? MG_EXIT_OK : MG_EXIT_FAILED;
+        return tour->ending(tour->arg) ? MG_EXIT_OK : MG_EXIT_FAILED;
+    if (tour->ending(tour->arg))
+        return MG_EXIT_OK;
 
     title("2", "The next one: its first provider fails");
     if (!chat(tour, "And what does a lighthouse need?", &second))
-        return atomic_load(tour->stopping) ? MG_EXIT_OK : MG_EXIT_FAILED;
+        return tour->ending(tour->arg) ? MG_EXIT_OK : MG_EXIT_FAILED;
 
     title("3", "Why it went there");
     print_trace(tour, second.id);
@@ -155,7 +157,7 @@ static bool print_outcome(struct chat *chat, mg_err err, const struct mg_diag *d
                several ? paint->yellow : paint->green, several ? "failed over:" : "ok:", "", chat->provider, chat->model,
                chat->attempts, several ? "s" : "",
                (unsigned long long)((chat->first_us - chat->begin_us) / 1000), paint->off);
-    } else if (!atomic_load(chat->tour->stopping)) {
+    } else if (!chat->tour->ending(chat->tour->arg)) {
         printf("   %snot answered%s: ", paint->red, paint->off);
         if (err != MG_OK)
             printf("%s\n", *diag->text ? diag->text : mg_err_text(err));

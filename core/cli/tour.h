@@ -3,16 +3,15 @@
 #ifndef MG_CLI_TOUR_H
 #define MG_CLI_TOUR_H
 
-#include <stdatomic.h>
-
-#include "base/err.h"
+#include <stdbool.h>
 
 struct mg_tour {
     const char *dir;         /* the folder with the files, as a person would type it */
     const char *data_dir;    /* where the control socket is */
     const char *key;         /* a key of the demo's project */
     int port;                /* of the gateway on 127.0.0.1 */
-    atomic_bool *stopping;   /* set when the gateway ends: the tour breaks off without complaint */
+    bool (*ending)(void *arg);         /* true once the gateway takes no more requests: the tour breaks off quietly */
+    void *arg;
 };
 
 /* The exit code: MG_EXIT_FAILED when a chat was not answered. */
