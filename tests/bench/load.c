@@ -21,7 +21,7 @@
 #include "base/mem.h"
 #include "wire.h"
 
-enum { HEAD_BYTES = 8192, READ_BYTES = 262144, EVENTS = 256, PIDS = 8, HOLD_DIALS = 64 };
+enum { HEAD_BYTES = 8192, READ_BYTES = 262144, EVENTS = 256, PIDS = 8, HOLD_DIALS = 64, OPEN_DIALS = 4 };
 
 /* ---- a histogram of nanoseconds: 128 buckets for each power of two, so within 1 % */
 
@@ -45,6 +45,7 @@ struct call {
     struct mg_list all;      /* in `calls`, closed ones too: epoll may still name them */
     bool busy;               /* a request was sent or waits for the handshake, and its answer is not complete */
     bool sent;
+    bool ready;              /* the handshake is done */
     struct call *next_idle;
     uint64_t due_ns;         /* when the request should have left */
     uint64_t last_ns;        /* of the last event of a stream; 0: none yet */
@@ -77,8 +78,9 @@ static size_t request_len;
 static struct mg_list calls = {&calls, &calls};
 static struct call *idle;
 static int in_flight, held;
+static int dialling;         /* connections whose handshake is not done */
 static uint64_t window_from_ns, window_to_ns, next_due_ns;
-static bool measuring, draining;
+static bool measuring, draining, blocked;    /* blocked: a request is due and no connection is free */
 
 static void read_options(int argc, char **argv);
 static void build_request(void);
@@ -86,6 +88,7 @@ static size_t build_body(char *out, size_t size);
 static void call_new(uint64_t due_ns, bool busy);
 static void call_start(struct call *call, uint64_t due_ns);
 static void call_end(struct call *call);
+static void call_idle(struct call *call);
 static void call_lost(struct call *call, const char *why);
 static void advance(struct call *call, uint32_t events);
 static bool take(struct call *call, mg_view bytes, uint64_t now);
@@ -206,12 +209,12 @@ static void call_new(uint64_t due_ns, bool busy)
     mg_list_push_back(&calls, &call->all);
     got.dials++;
     wire_open(&call->wire, epoll, wire_connect(want.port), tls, "127.0.0.1", call);
-    if (busy) {
+    call->ready = !tls;
+    dialling += !call->ready;
+    if (busy)
         call_start(call, due_ns);
-    } else {
-        call->next_idle = idle;
-        idle = call;
-    }
+    else if (call->ready)
+        call_idle(call);
 }
 
 static void call_start(struct call *call, uint64_t due_ns)
@@ -247,6 +250,11 @@ static void call_end(struct call *call)
         call_start(call, now);
         return;
     }
+    call_idle(call);
+}
+
+static void call_idle(struct call *call)
+{
     call->next_idle = idle;
     idle = call;
 }
@@ -260,6 +268,8 @@ static void call_lost(struct call *call, const char *why)
     if (call->busy)
         in_flight--;
     call->busy = false;
+    dialling -= !call->ready;
+    call->ready = true;
     wire_close(&call->wire);
     for (struct call **link = &idle; *link; link = &(*link)->next_idle)
         if (*link == call) {
@@ -276,6 +286,12 @@ static void advance(struct call *call, uint32_t events)
 {
     static char bytes[READ_BYTES];
     bool fine = wire_woken(&call->wire, events);
+    if (fine && !call->ready && call->wire.secure) {
+        call->ready = true;
+        dialling--;
+        if (!call->busy)
+            call_idle(call);
+    }
     if (fine && call->busy && !call->sent && call->wire.secure) {
         call->sent = true;
         fine = wire_write(&call->wire, mg_view_of(request, request_len));
@@ -386,15 +402,20 @@ static void take_body(struct call *call, mg_view body, uint64_t now)
     call->last_ns = now;
 }
 
+/* Few handshakes at a time: they take longer than the pause between requests, and would never catch up. */
 static void send_due(uint64_t now)
 {
+    blocked = false;
     while (want.rate > 0 && !draining && next_due_ns <= now) {
         struct call *call = idle;
-        if (!call) {
-            call_new(next_due_ns, true);
-        } else {
+        if (call) {
             idle = call->next_idle;
             call_start(call, next_due_ns);
+        } else if (dialling < OPEN_DIALS) {
+            call_new(next_due_ns, true);
+        } else {
+            blocked = true;
+            return;
         }
         next_due_ns += (uint64_t)(1e9 / want.rate);
     }
@@ -405,7 +426,7 @@ static void turn(uint64_t until_ns)
 {
     struct epoll_event events[EVENTS];
     uint64_t now = now_ns();
-    if (want.rate > 0 && !draining)
+    if (want.rate > 0 && !draining && !blocked)
         until_ns = MG_MIN(until_ns, next_due_ns);
     uint64_t wait = until_ns > now ? until_ns - now : 0;
     struct timespec timeout = {.tv_sec = (time_t)(wait / 1000000000u), .tv_nsec = (long)(wait % 1000000000u)};
@@ -420,12 +441,15 @@ static void turn(uint64_t until_ns)
 
 static void run(void)
 {
+    next_due_ns = UINT64_MAX;
+    for (int i = 0; i < want.connections; i++)
+        call_new(now_ns(), want.rate == 0);
+    for (uint64_t patience = now_ns() + 5000000000u; dialling > 0 && now_ns() < patience;)
+        turn(patience);
     uint64_t start = now_ns();
     window_from_ns = start + (uint64_t)(want.warmup_s * 1e9);
     window_to_ns = window_from_ns + (uint64_t)(want.seconds * 1e9);
     next_due_ns = start + 1000000;
-    for (int i = 0; i < want.connections; i++)
-        call_new(start, want.rate == 0);
     while (now_ns() < window_from_ns)
         turn(window_from_ns);
 
