@@ -1,0 +1,116 @@
+---@meta moongate.hooks
+
+--- A plugin is a table of hooks: `init.lua` returns it. Every hook is optional. `M.new` makes the object that the others
+--- get as `self`; without it they get `{ config = … }`. An inline function in a project file is the same hook without
+--- `self`.
+---
+--- A hook that raises, overruns its CPU burst or starves of memory takes its fail mode: a guard refuses the request, any
+--- other plugin is skipped; both are noted in the timeline. `(waits)`: functions that wait may be called.
+---@class moongate.Plugin
+---@field config table  the settings, checked against plugin.json and completed by its defaults
+local Plugin = {}
+
+--- Has the last word on the settings when a generation is built, after the schema check.
+---
+--- Phases: validate
+--- Since: 1
+---@param config table
+---@return boolean ok  false or nil refuses the generation
+---@return string? message  why
+function Plugin.validate(config) end
+
+--- Makes the instance when a generation is built. The place to compile patterns. Raising or returning nil refuses the
+--- generation, and the old one stays.
+---
+--- Phases: new
+--- Since: 1
+---@param config table
+---@return table? self
+---@return string? message
+function Plugin.new(config) end
+
+--- Before a request is routed (waits). May edit it, answer it or refuse it.
+---
+--- Phases: on_request
+--- Since: 1
+---@param req moongate.Request
+---@return moongate.Outcome?  of `req:respond` or `req:deny`; nil goes on
+function Plugin:on_request(req) end
+
+--- Chooses targets. The first instance that returns a plan is obeyed.
+---
+--- Phases: route
+--- Since: 1
+---@param req moongate.Request
+---@param candidates moongate.Candidate[]  targets of the workflow; also by id: `candidates["openai/gpt-5"]`
+---@return moongate.Plan?  nil asks the next instance, at last the default policy
+function Plugin:route(req, candidates) end
+
+--- Before each attempt, retries included.
+---
+--- Phases: on_attempt
+--- Since: 1
+---@param req moongate.Request
+---@param att moongate.Attempt
+---@return moongate.Patch?  nil changes nothing
+function Plugin:on_attempt(req, att) end
+
+--- Judges an attempt that did not end well. The first instance that returns a verdict is obeyed.
+---
+--- Phases: classify
+--- Since: 1
+---@param att moongate.Attempt
+---@return moongate.Verdict?  nil asks the next instance, at last the default taxonomy
+function Plugin:classify(att) end
+
+--- Text of a streamed answer, some of it held back: see the `stream` entry of plugin.json.
+---
+--- Phases: on_chunk
+--- Since: 1
+---@param chunk moongate.Chunk
+---@return string|moongate.Outcome|nil  text replaces all of `chunk.text`; `chunk:stop` ends the stream; nil leaves it
+function Plugin:on_chunk(chunk) end
+
+--- When the answer is complete (waits). A streamed answer is gone by then: it can be read, not changed.
+---
+--- Phases: on_response
+--- Since: 1
+---@param res moongate.Response
+---@return moongate.Outcome?  of `res:replace`, `res:deny` or `res:retry`; nil leaves it
+function Plugin:on_response(res) end
+
+--- Before the record of an exchange is kept.
+---
+--- Phases: on_log
+--- Since: 1
+---@param rec moongate.Record
+---@return boolean?  false drops metadata, explanation and notes; usage is always kept
+function Plugin:on_log(rec) end
+
+--- What a hook returns to decide. Made by `req:respond`, `req:deny`, `res:replace`, `res:deny`, `res:retry`, `chunk:stop`.
+---@class moongate.Outcome
+
+--- A window on streamed text that was not sent yet.
+---@class moongate.Chunk
+---@field text string  all of it
+---@field new integer  where in `text` the part begins that on_chunk has not seen before
+---@field final boolean  nothing follows
+---@field choice integer  index of the choice, from 0
+---@field channel "content"|"reasoning"
+---@field state table  the plugin's own, for this output of this stream
+local Chunk = {}
+
+--- Holds at least n characters back this time.
+---
+--- Phases: on_chunk
+--- Since: 1
+---@param n integer
+function Chunk:keep(n) end
+
+--- Ends the stream with a typed error.
+---
+--- Phases: on_chunk
+--- Since: 1
+---@param reason? { code?: string, message?: string }
+---@return moongate.Outcome
+function Chunk:stop(reason) end

@@ -1,0 +1,127 @@
+---@meta moongate.Plan
+
+--- A target of the workflow, for policies. What is unknown is nil; latencies of a target nobody called yet are 0.
+---@class moongate.Candidate
+---@field id string  "provider/model": what a plan names
+---@field provider string
+---@field model string  as the provider calls it
+---@field arm string  name of the workflow's arm
+---@field weight number
+---@field region string?
+---@field context_window integer?  tokens
+---@field max_output integer?  tokens
+---@field inflight integer  attempts of this worker that run now
+---@field ewma_ms number  time to the first token, averaged over the last calls
+---@field p50_ms number  its median
+---@field p95_ms number
+---@field err_rate number  failed share of the last calls, 0 to 1
+---@field rate_limit_remaining number?  requests left, as the provider said last
+---@field state "closed"|"half_open"|"open"  of its circuit breaker
+
+--- The ordered list of attempts a policy returns.
+---
+--- ```lua
+--- return {
+---   attempts = {
+---     { target = "openai/gpt-5", timeouts_ms = { connect = 800, first_token = 6000, idle = 15000, total = 60000 },
+---       tries = 2, backoff = { base_ms = 500, max_ms = 8000, jitter = 0.5 } },
+---     { pick = "weighted", of = { { target = "openai/gpt-5", weight = 70 }, { target = "local/qwen", weight = 30 } } },
+---     { target = "local/qwen", patch = { max_tokens = 1024 } },
+---   },
+---   budget = { deadline_ms = 90000, max_attempts = 6 },
+---   sticky = "user-17",
+---   cache = { key = "pro", ttl_ms = 250 },
+---   on_exhausted = { status = 503, code = "no_target", retry_after_s = 5 },
+---   explain = "pro tier, eu first",
+--- }
+--- ```
+---@class moongate.Plan
+---@field attempts moongate.PlanEntry[]  1 to 8
+---@field budget? { deadline_ms?: integer, max_attempts?: integer }  can only tighten the workflow's
+---@field sticky? string  key of `pick = "hash"`; the session when omitted
+---@field cache? { key: string, ttl_ms?: integer }  the plan may be used again for the same workflow and key
+---@field on_exhausted? { status?: integer, code?: string, retry_after_s?: integer }  the best upstream error when omitted
+---@field explain? string  shown in the timeline
+
+--- One step of a plan: a target, or a group one is picked of.
+---@class moongate.PlanEntry
+---@field target? string  a candidate's id
+---@field pick? "weighted"|"hash"|"least_inflight"  how one of `of` is picked; "weighted" when omitted
+---@field of? { target: string, weight?: number }[]
+---@field timeouts_ms? { connect?: integer, first_token?: integer, idle?: integer, total?: integer }  the target's own when omitted
+---@field tries? integer  calls of this entry, 1 when omitted
+---@field backoff? { base_ms?: integer, max_ms?: integer, jitter?: number }  between them
+---@field patch? table  top-level fields to set in the body
+
+--- An attempt: before it starts (on_attempt) or after it ended (classify). Fields that make no sense yet are nil.
+---@class moongate.Attempt
+---@field target string  the candidate's id
+---@field provider string
+---@field model string
+---@field arm string
+---@field workflow string
+---@field n integer  1 is the first attempt of the exchange
+---@field try integer  1 is the first on its plan entry
+---@field tries integer  of that entry
+---@field reason "first"|"retry"|"fallback"|"hedge"|"rescue"|"shadow"
+---@field phase string?  how far it got: "dns" "connect" "tls" "headers" "first_token" "stream" "body"
+---@field timeout string?  the timer that fired: "connect" "first_token" "idle" "total"
+---@field transport string?  what broke below HTTP: "reset" "closed" "dns" "tls" …
+---@field status integer?  HTTP status of the answer
+---@field headers moongate.Headers  of the answer
+---@field error { type: string?, code: string?, message: string? }  of the answer's body
+---@field hint string  the class that the core and the adapter propose
+---@field retry_after_ms number?  as the provider asked
+---@field elapsed_ms number
+---@field bytes_to_client number  above 0: content reached the client, nothing can be tried again
+---@field in_stream boolean  the failure came inside a stream that had begun well
+---@field body_head string?  the first 4 KiB of an answer that was not relayed; needs `content:response`
+
+--- What on_attempt returns.
+---
+--- ```lua
+--- return { model = "gpt-5", params = { temperature = 0 }, headers = { ["x-team"] = "blue" } }
+--- ```
+---@class moongate.Patch
+---@field model? string  that of another candidate of the same provider
+---@field params? table  top-level fields to set in the body
+---@field headers? { [string]: string }  at most 8; no credentials
+
+--- What a taxonomy returns.
+---
+--- ```lua
+--- return { class = "rate_limited", action = "retry", delay_ms = 250, explain = "house rule",
+---   client = { status = 429, code = "slow_down", message = "Please try again later." } }
+--- ```
+---@class moongate.Verdict
+---@field class? moongate.Class  `att.hint` when omitted
+---@field action? "accept"|"retry"|"fallback"|"fail"  the class's own when omitted
+---@field delay_ms? number  before a retry
+---@field client? { status?: integer, code?: string, message?: string }  what the client sees when this is the last word
+---@field explain? string  shown in the timeline
+
+---@alias moongate.Class
+---| "network"
+---| "timeout_connect"
+---| "timeout_ttft"
+---| "timeout_idle"
+---| "timeout_total"
+---| "rate_limited"
+---| "quota_billing"
+---| "overloaded"
+---| "server_error"
+---| "auth"
+---| "permission"
+---| "model_not_found"
+---| "invalid_request"
+---| "context_length"
+---| "payload_too_large"
+---| "content_filter"
+---| "refusal"
+---| "empty_response"
+---| "truncated_stream"
+---| "invalid_json"
+---| "schema_mismatch"
+---| "conflict"
+---| "cancelled"
+---| "state_lost"
