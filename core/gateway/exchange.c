@@ -679,7 +679,7 @@ static void step_settle(struct mg_exchange *x)
     unref_plan(x->cached);
     x->cached = NULL;
     if (x->live)
-        mg_live_leave(x->live);
+        mg_live_leave(x->worker, x->live);
 }
 
 void mg_exchange_finish(struct mg_exchange *x, int status, bool clean)

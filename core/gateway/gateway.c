@@ -271,6 +271,13 @@ static mg_err start_store(struct mg_gateway *gateway, struct mg_diag *diag)
     return MG_OK;
 }
 
+static void on_tainted(void *arg, uint32_t project)
+{
+    struct mg_gateway *gateway = arg;
+    if (gateway->builder)
+        mg_builder_rebuild(gateway->builder, project);
+}
+
 static mg_err start_workers(struct mg_gateway *gateway, struct mg_diag *diag)
 {
     unsigned count = (unsigned)gateway->config->workers;
@@ -280,6 +287,8 @@ static mg_err start_workers(struct mg_gateway *gateway, struct mg_diag *diag)
     for (unsigned i = 0; i < count; i++) {
         MG_TRY(mg_worker_start(&gateway->workers[i], i, gateway->config, mg_recorder_journal(gateway->recorder, i),
                                mg_metrics_worker(gateway->metrics, i), diag));
+        gateway->workers[i].on_tainted_arg = gateway;
+        gateway->workers[i].on_tainted = on_tainted;
         gateway->worker_count++;
     }
     return mg_keys_start(gateway->config->data_dir, gateway->recorder, gateway->workers, count, &gateway->keys, diag);

@@ -56,9 +56,18 @@ void mg_live_enter(struct mg_live *live)
     live->in_flight++;
 }
 
-void mg_live_leave(struct mg_live *live)
+static void report_taint(struct mg_worker *worker, struct mg_live *live)
+{
+    live->tainted = true;
+    if (worker->on_tainted)
+        worker->on_tainted(worker->on_tainted_arg, live->generation->project);
+}
+
+void mg_live_leave(struct mg_worker *worker, struct mg_live *live)
 {
     assert(live->in_flight > 0);
+    if (live->script && !live->tainted && !live->retired && mg_script_tainted(live->script))
+        report_taint(worker, live);
     if (--live->in_flight == 0 && live->retired)
         live_free(live);
 }

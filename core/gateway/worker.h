@@ -30,6 +30,7 @@ struct mg_live {
     void *policy_arg;
     uint32_t in_flight;                /* exchanges; plain, this thread only */
     bool retired;
+    bool tainted;                      /* its Lua state is to be replaced, and the builder knows */
     struct mg_cached_plan **plans;     /* by route index; owned */
 };
 
@@ -61,6 +62,8 @@ struct mg_worker {
     uint64_t date_s;
     atomic_uint connections;           /* open, and posted but not yet taken */
     atomic_uint in_flight;             /* exchanges */
+    void (*on_tainted)(void *arg, uint32_t project);   /* a fault spoilt a project's Lua state: rebuild it */
+    void *on_tainted_arg;
     bool draining;                     /* no new exchange; idle connections are closed */
 };
 
@@ -86,7 +89,7 @@ void mg_worker_stop(struct mg_worker *worker);
 /* On the worker: an exchange began or ended on that generation. */
 struct mg_live *mg_worker_project(struct mg_worker *worker, mg_view name);    /* NULL: no such project here */
 void mg_live_enter(struct mg_live *live);
-void mg_live_leave(struct mg_live *live);                      /* may free a retired one */
+void mg_live_leave(struct mg_worker *worker, struct mg_live *live);     /* may free a retired one */
 void mg_live_drop_plans(struct mg_live *live);                 /* exchange.c: forgets cached plans */
 
 #endif
