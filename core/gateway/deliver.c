@@ -164,6 +164,16 @@ static void deliver_success(struct mg_exchange *x)
 
 static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *outcome);
 
+static void try_again(struct mg_exchange *x, mg_view reason)
+{
+    if (x->answer.committed) {
+        deliver_success(x);            /* the runtime refuses it then; nothing can be taken back */
+        return;
+    }
+    mg_exchange_set_state(x, MG_EXCHANGE_RELAYING);
+    mg_relay_again(&x->relay, reason);
+}
+
 static void on_response_done(void *arg, const struct mg_hook_outcome *outcome)
 {
     struct mg_exchange *x = arg;
@@ -175,7 +185,7 @@ static void on_response_done(void *arg, const struct mg_hook_outcome *outcome)
         break;
     case MG_HOOK_RESPOND:
     case MG_HOOK_REPLACE: replace_whole(x, outcome); break;
-    case MG_HOOK_RETRY:
+    case MG_HOOK_RETRY: try_again(x, outcome->message); break;
     case MG_HOOK_GO_ON: deliver_success(x); break;
     }
 }

@@ -417,6 +417,21 @@ void mg_relay_committed(struct mg_relay *relay)
     relay->committed = true;
 }
 
+void mg_relay_again(struct mg_relay *relay, mg_view reason)
+{
+    assert(!relay->running && !relay->committed);
+    relay->running = true;
+    mg_timeline_note(timeline(relay), mg_loop_now_us(loop(relay)), "relay", "a plugin asked for another answer: %.*s",
+                     MG_FMT(mg_view_head(reason, 200)));
+    relay->result = (struct mg_relay_result){
+        .class_ = MG_CLASS_schema_mismatch,
+        .status = mg_class_status(MG_CLASS_schema_mismatch),
+        .code = mg_view_cstr(mg_class_name(MG_CLASS_schema_mismatch)),
+        .message = mg_arena_printf(arena(relay), "No answer satisfied a plugin of this project: %.*s", MG_FMT(mg_view_head(reason, 500))),
+    };
+    retry_later(relay, 0);
+}
+
 void mg_relay_pause(struct mg_relay *relay, bool paused)
 {
     mg_attempt_pause(&relay->attempt, paused);

@@ -79,6 +79,10 @@ void mg_relay_start(struct mg_relay *relay, const struct mg_relay_call *call);
 /* From now on bytes are with the client. */
 void mg_relay_committed(struct mg_relay *relay);
 
+/* After a good on_done with nothing sent: a hook wants another answer. Goes on with the plan as after a failure of class
+ * schema_mismatch; ends in on_done again. */
+void mg_relay_again(struct mg_relay *relay, mg_view reason);
+
 void mg_relay_pause(struct mg_relay *relay, bool paused);
 
 /* The client left, or a hook stopped the answer: upstream is closed at once and the attempt is
