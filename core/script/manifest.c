@@ -45,12 +45,13 @@ static void free_json(void *arg)
 static mg_err bad(struct mg_diag *diag, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static mg_err bad(struct mg_diag *diag, const char *fmt, ...)
 {
-    char text[sizeof(((struct mg_diag *)0)->text)];
+    struct mg_diag said = {.line = 0};
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    vsnprintf(said.text, sizeof(said.text), fmt, args);
     va_end(args);
-    return mg_diag_set(diag, MG_E_CONFIG, diag ? diag->file : "", 0, "%s", text);
+    snprintf(said.file, sizeof(said.file), "%s", diag ? diag->file : "");    /* diag is written, so its parts are copied */
+    return mg_diag_set(diag, MG_E_CONFIG, said.file, 0, "%s", said.text);
 }
 
 mg_err mg_manifest_read(mg_view text, const char *name, struct mg_arena *arena, struct mg_manifest *out_manifest,

@@ -27,13 +27,16 @@ static bool equal(const struct mg_json *a, const struct mg_json *b);
 static mg_err bad(struct checker *checker, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static mg_err bad(struct checker *checker, const char *fmt, ...)
 {
-    char text[256];
+    struct mg_diag said = {.line = 0};
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    vsnprintf(said.text, sizeof(said.text), fmt, args);
     va_end(args);
-    return mg_diag_set(checker->diag, MG_E_CONFIG, checker->diag ? checker->diag->file : "",
-                       checker->diag ? checker->diag->line : 0, "config%s %s", checker->pointer, text);
+    if (checker->diag) {               /* it is written, so its parts are copied */
+        snprintf(said.file, sizeof(said.file), "%s", checker->diag->file);
+        said.line = checker->diag->line;
+    }
+    return mg_diag_set(checker->diag, MG_E_CONFIG, said.file, said.line, "config%s %s", checker->pointer, said.text);
 }
 
 mg_err mg_manifest_config(const struct mg_manifest *manifest, mg_view config, struct mg_arena *arena, mg_view *out_config,

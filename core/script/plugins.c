@@ -60,7 +60,7 @@ static void list_shipped(char *out, size_t size)
 mg_err mg_plugin_find(const char *use, const char *base_dir, struct mg_arena *arena, const struct mg_plugin_files **out_files,
                       struct mg_diag *diag)
 {
-    const char *file = diag ? diag->file : "";
+    const char *file = mg_arena_strdup(arena, diag ? diag->file : "");
     int line = diag ? diag->line : 0;
     mg_view name = mg_view_cstr(use);
     bool shipped_only = mg_view_starts(name, MG_VIEW("moongate/"));
