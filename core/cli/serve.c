@@ -35,7 +35,13 @@ int mg_cli_serve(int argc, char **argv)
     int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 0);
     if (end != MG_CLI_GO)
         return end;
-    return mg_serve_run(&serve, &diag) == MG_OK ? MG_EXIT_OK : mg_cli_failed("serve", &diag);
+    mg_err err = mg_serve_run(&serve, &diag);
+    if (err == MG_OK)
+        return MG_EXIT_OK;
+    end = mg_cli_failed("serve", &diag);
+    if (err == MG_E_NOT_FOUND && !serve.config_path)
+        fprintf(stderr, "To look round without a provider: moongate demo\n");
+    return end;
 }
 
 static void on_ready(void *arg, const struct mg_serving *serving)
@@ -77,6 +83,8 @@ static void print_project(const struct mg_serving *serving, const struct mg_buil
         first_key(serving, row->project);
     else if (!has_key)
         printf("           it has no key yet: moongate key create --project %s\n", row->project);
+    else if (!*row->path)
+        printf("           its key was shown when it was made; another one: moongate key create\n");
 }
 
 /* The project that the environment describes gets its first key by itself: there is nobody else to make it. */
