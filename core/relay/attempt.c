@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536 };
+enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048 };
 
 /* The length of an answer is bounded by its timers and by what is held of it, not by a number. */
 static const struct mg_http_limits answer_limits = {
@@ -129,6 +129,7 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     attempt->headers = (struct mg_headers){0};
     mg_tap_init(&attempt->tap, call->upstream->adapter, call->stream);
     mg_buf_init(&attempt->body, MG_MAX_HELD_BYTES);
+    mg_buf_init(&attempt->tail, TAIL_BYTES * 2);
     mg_timer_start(call->loop, &attempt->total, cut(attempt, call->timeouts.total_ms), on_total_timeout);
     connect_upstream(attempt, false);
 }
@@ -385,6 +386,35 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
 
+/* Keeps the last TAIL_BYTES at least. */
+static void keep_tail(struct mg_attempt *attempt, mg_view bytes)
+{
+    struct mg_buf *tail = &attempt->tail;
+    bytes = mg_view_skip(bytes, bytes.len > TAIL_BYTES ? bytes.len - TAIL_BYTES : 0);
+    if (tail->len + bytes.len > tail->max)
+        mg_buf_consume(tail, tail->len - MG_MIN(tail->len, (size_t)TAIL_BYTES));
+    if (mg_buf_put(tail, bytes) != MG_OK)
+        mg_buf_clear(tail);
+}
+
+/* An answer too long to be read whole ends with its usage: the text from there on, in braces, is a document. */
+static void tap_tail(struct mg_attempt *attempt)
+{
+    const char *usage = mg_adapter_declaration(attempt->tap.adapter)->usage_object[0];
+    mg_view tail = mg_buf_view(&attempt->tail);
+    size_t at = tail.len;
+    char key[64];
+    snprintf(key, sizeof key, "\"%s\"", usage ? usage : "");
+    for (size_t i = 0; i < tail.len; i++)
+        if (mg_view_starts(mg_view_skip(tail, i), mg_view_cstr(key)))
+            at = i;
+    struct mg_buf doc;
+    mg_buf_init(&doc, TAIL_BYTES * 2 + 1);
+    if (at < tail.len && mg_buf_putc(&doc, '{') == MG_OK && mg_buf_put(&doc, mg_view_skip(tail, at)) == MG_OK)
+        mg_tap_body(&attempt->tap, mg_buf_view(&doc));
+    mg_buf_fini(&doc);
+}
+
 /* Up to HELD_BYTES an answer is held whole, so that whatever is wrong with it can still be failed
  * over; beyond, it is handed on as it comes. */
 static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
@@ -400,6 +430,7 @@ static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
         mark(attempt, MG_MARK_first_token, now_us(attempt));
         attempt->call.ops->on_body(attempt->call.arg, mg_buf_view(&attempt->body));
     }
+    keep_tail(attempt, bytes);
     attempt->call.ops->on_body(attempt->call.arg, bytes);
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
@@ -479,8 +510,10 @@ static enum mg_class judge_body(struct mg_attempt *attempt)
 {
     struct mg_tap *tap = &attempt->tap;
     int status = attempt->facts.status;
-    if (attempt->streaming_body)
+    if (attempt->streaming_body) {
+        tap_tail(attempt);
         return MG_CLASS_none;
+    }
     mg_tap_body(tap, mg_buf_view(&attempt->body));
     if (status < 200 || status >= 300)
         return status < 400 ? MG_CLASS_server_error
@@ -517,7 +550,7 @@ static void take_usage(struct mg_attempt *attempt)
     if (usage->reported)
         return;
     usage->input_tokens = attempt->call.record->bytes_sent / 4;
-    usage->output_tokens = attempt->tap.content_bytes / 4;
+    usage->output_tokens = (attempt->streaming_body ? attempt->call.record->bytes_received : attempt->tap.content_bytes) / 4;
 }
 
 static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout)
@@ -592,6 +625,7 @@ static void forget_answer(struct mg_attempt *attempt)
     mg_sse_free(attempt->sse);
     attempt->sse = NULL;
     mg_buf_fini(&attempt->body);
+    mg_buf_fini(&attempt->tail);
 }
 
 void mg_attempt_cancel(struct mg_attempt *attempt)

@@ -179,5 +179,19 @@ class Limits(unittest.TestCase):
             self.assertEqual(gw.chat().json["choices"][0]["message"]["content"], "two")
 
 
+class Large(unittest.TestCase):
+    def test_an_answer_larger_than_what_is_held_passes_and_its_usage_is_found(self):
+        answer = {"object": "list", "model": "e", "usage": {"prompt_tokens": 777, "total_tokens": 777},
+                  "data": [{"object": "embedding", "index": i, "embedding": [0.123456789] * 1536} for i in range(100)]}
+        answer["usage"] = answer.pop("usage")  # it stands last, as providers send it
+        with Upstream(respond(200, answer)) as up, Gateway(project(up)) as gw:
+            result = gw.request("POST", "/v1/embeddings", {"model": "chat", "input": "x"})
+
+            self.assertEqual(result.json, answer)
+            self.assertGreater(len(result.body), 1 << 20)
+            usage = gw.trace(result)["attempts"][0]["usage"]
+            self.assertEqual((usage["input_tokens"], usage["reported"]), (777, True))
+
+
 if __name__ == "__main__":
     main()
