@@ -14,8 +14,11 @@ import urllib.request
 from moongate import BIN, PATIENCE_S, main
 
 
-def chat(port, key):
-    body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": "hello"}]}).encode()
+README = os.path.join(os.environ.get("MOONGATE_SOURCE_DIR", "."), "README.md")
+
+
+def chat(port, key, **more):
+    body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": "hello"}], **more}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/chat/completions", body,
                                      {"authorization": f"Bearer {key}", "content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
@@ -81,22 +84,32 @@ class Demo(unittest.TestCase):
             self.assertTrue(file.read().endswith("-- mine\n"))
         self.assertIn("as you left them", text)
 
+    def edit_policy(self, text, port, key, generation):
+        """Saves it and asks until the generation is the one that is wanted."""
+        with open(self.path("projects/policies/route.lua"), "w") as file:
+            file.write(text)
+        deadline = time.monotonic() + PATIENCE_S
+        headers, _ = chat(port, key)
+        while headers["x-moongate-generation"] != generation and time.monotonic() < deadline:
+            headers, _ = chat(port, key)
+        self.assertEqual(headers["x-moongate-generation"], generation)
+
     def test_the_next_request_after_an_edit_obeys(self):
         port, key = self.start()
-        headers, _ = chat(port, key)
-        self.assertEqual(headers["x-moongate-generation"], "1")
-
         with open(self.path("projects/policies/route.lua")) as file:
             policy = file.read()
-        with open(self.path("projects/policies/route.lua"), "w") as file:
-            file.write(policy.replace('PREFER = "primary"', 'PREFER = "backup"'))
-        edited = time.monotonic()
-        while headers["x-moongate-generation"] == "1" and time.monotonic() < edited + PATIENCE_S:
-            headers, _ = chat(port, key)
-        self.assertEqual(headers["x-moongate-generation"], "2")
-        for _ in range(4):
+        self.edit_policy(policy.replace('PREFER = "primary"', 'PREFER = "backup"'), port, key, "2")
+        for _ in range(3):
             headers, _ = chat(port, key)
             self.assertEqual((headers["x-moongate-provider"], headers["x-moongate-attempts"]), ("backup", "1"))
+
+        # The policy of the README does what the README says.
+        with open(README) as file:
+            self.edit_policy(re.search(r"```lua\n(.*?)```", file.read(), re.DOTALL)[1], port, key, "3")
+        headers, _ = chat(port, key, metadata={"tier": "cheap"})
+        self.assertEqual((headers["x-moongate-provider"], headers["x-moongate-attempts"]), ("backup", "1"))
+        seen = {chat(port, key)[0]["x-moongate-attempts"] for _ in range(2)}
+        self.assertEqual(seen, {"1", "2"})  # the primary first, which fails every second time
         self.stop()
 
     def test_a_broken_edit_keeps_the_old_version_serving(self):
