@@ -19,7 +19,7 @@
 #include <lua.h>
 #include <lualib.h>
 #include <luajit.h>
-#include <signal.h>
+#include <stdatomic.h>
 
 #include "base/list.h"
 #include "script/script.h"
@@ -125,8 +125,8 @@ struct mg_lua {
     size_t used_bytes, cap_bytes;      /* of this state; cap 0: none */
     size_t reserved_bytes;             /* what this state has taken out of the account, in large steps */
     bool denied;                       /* an allocation was refused since the call began */
-    volatile sig_atomic_t stop;        /* the deadline passed: set by the signal handler */
-    volatile sig_atomic_t late;        /* trusted states: ran over its burst */
+    atomic_int stop;                   /* the deadline passed: set by the signal handler */
+    atomic_int late;                   /* trusted states: ran over its burst */
     int callback_depth;                /* gsub and sort callbacks in progress … */
     void *callback_frames[MG_MAX_LUA_CALLBACK_DEPTH];   /* … and where on the C stack each stands */
     struct mg_lua_slot *slot;          /* of the thread that is inside */

@@ -102,7 +102,7 @@ void mg_watchdog_enter(struct mg_lua *lua, uint32_t budget_us)
     uint64_t serial = atomic_load_explicit(&slot->serial, memory_order_relaxed);
 
     lua->slot = slot;
-    lua->stop = 0;
+    atomic_store_explicit(&lua->stop, 0, memory_order_relaxed);
     lua->where[0] = '\0';
     slot->lua = lua;
     atomic_store_explicit(&slot->budget_us, budget_us, memory_order_relaxed);
