@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "script/args.h"
 #include "script/filter.h"
+#include "script/fetch.h"
 #include "script/instance.h"
 #include "script/json_lua.h"
 #include "script/plugins.h"
@@ -73,6 +74,8 @@ mg_err mg_script_build(const struct mg_config_project *config, struct mg_script 
         mg_script_free(script);
         return err;
     }
+    for (int i = 0; i < script->count; i++)
+        mg_fetch_prepare_for(script->instances[i].base.grants);
     *out_script = script;
     return MG_OK;
 }

@@ -58,6 +58,13 @@ mg_err mg_fetch_prepare(struct mg_diag *diag)
     return err;
 }
 
+void mg_fetch_prepare_for(const char *const *grants)
+{
+    for (; grants && *grants; grants++)
+        if (strncmp(*grants, "net:https:", 10) == 0 && mg_fetch_prepare(NULL) != MG_OK)
+            return;
+}
+
 void mg_fetch_release(void)
 {
     pthread_mutex_lock(&tls_lock);

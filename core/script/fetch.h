@@ -96,6 +96,9 @@ struct mg_fetch {                      /* caller-owned memory; in the callback r
 
 /* Reads the system's certificates the first time, which takes milliseconds: call it where a generation is built. */
 MG_MUST_USE mg_err mg_fetch_prepare(struct mg_diag *diag);
+/* The same for an instance whose grants (NULL-terminated, may be NULL) hold a "net:https…"; what goes wrong is told by
+ * the first request. */
+void mg_fetch_prepare_for(const char *const *grants);
 void mg_fetch_release(void);           /* at the end of the process; tests */
 
 void mg_fetch_start(struct mg_fetch *op, struct mg_loop *loop, const struct mg_fetch_request *request, mg_fetch_cb cb);

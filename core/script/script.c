@@ -1,5 +1,6 @@
 #include "script/script.h"
 
+#include "script/fetch.h"
 #include "script/watchdog.h"
 
 mg_err mg_script_init(struct mg_diag *diag)
@@ -10,4 +11,5 @@ mg_err mg_script_init(struct mg_diag *diag)
 void mg_script_fini(void)
 {
     mg_watchdog_stop();
+    mg_fetch_release();
 }
