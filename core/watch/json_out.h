@@ -6,6 +6,7 @@
 #define MG_WATCH_JSON_OUT_H
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/buf.h"
 
@@ -64,6 +65,19 @@ static inline void mg_json_out_null(struct mg_json_out *out, const char *key)
     mg_json_out_raw(out, MG_VIEW("null"));
 }
 
+/* A NUL would be valid JSON that many readers, ours among them, do not take. */
+static inline void mg_json_out_escaped(struct mg_json_out *out, mg_view value)
+{
+    while (out->err == MG_OK && value.len > 0) {
+        const char *nul = memchr(value.ptr, '\0', value.len);
+        mg_view head = nul ? mg_view_head(value, (size_t)(nul - value.ptr)) : value;
+        out->err = mg_buf_put_json(out->buf, head);
+        if (nul)
+            mg_json_out_raw(out, MG_VIEW("\\ufffd"));
+        value = mg_view_skip(value, head.len + (nul != NULL));
+    }
+}
+
 /* A text without bytes is null. */
 static inline void mg_json_out_text(struct mg_json_out *out, const char *key, mg_view value)
 {
@@ -73,8 +87,7 @@ static inline void mg_json_out_text(struct mg_json_out *out, const char *key, mg
     }
     mg_json_out_key(out, key);
     mg_json_out_raw(out, MG_VIEW("\""));
-    if (out->err == MG_OK)
-        out->err = mg_buf_put_json(out->buf, value);
+    mg_json_out_escaped(out, value);
     mg_json_out_raw(out, MG_VIEW("\""));
 }
 

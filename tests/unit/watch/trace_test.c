@@ -150,6 +150,22 @@ TEST(metadata_that_is_no_object_stands_as_a_string)
     }
 }
 
+TEST(a_nul_that_a_provider_sent_does_not_make_the_json_unreadable)
+{
+    struct mg_buf out;
+    struct mg_json *tree;
+    fill();
+    timeline.attempts[0].error = MG_VIEW("a\0b\0");
+    mg_buf_init(&out, MG_TRACE_JSON_BYTES);
+
+    CHECK_OK(mg_watch_timeline_json(&timeline, false, &out));
+    CHECK_OK(mg_json_parse(mg_buf_view(&out), MG_TRACE_JSON_BYTES, &tree, NULL));
+
+    CHECK_VIEW(mg_json_string(mg_json_path(tree, "attempts[0].error")), MG_VIEW("a\xef\xbf\xbd" "b\xef\xbf\xbd"));
+    mg_json_free(tree);
+    mg_buf_fini(&out);
+}
+
 TEST(there_is_no_trace_of_what_never_was)
 {
     struct world world;
