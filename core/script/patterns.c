@@ -219,7 +219,7 @@ struct scan {
     hs_scratch_t *scratch;
     struct mg_buf *regions;
     enum mg_region_rule rule;
-    const volatile sig_atomic_t *stop;
+    const atomic_int *stop;
     size_t base;                       /* where in the text the piece begins */
     size_t from, to;                   /* matches that begin from … to-1 are the piece's */
     uint32_t matches;
@@ -280,7 +280,7 @@ static mg_err scan_pieces(struct scan *scan, mg_view text, size_t width)
 }
 
 mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch, mg_view text,
-                        enum mg_region_rule rule, const volatile sig_atomic_t *stop, struct mg_buf *out)
+                        enum mg_region_rule rule, const atomic_int *stop, struct mg_buf *out)
 {
     const struct mg_vectorscan *hs;
     bool bounded = patterns->max_width <= MG_PATTERN_PIECE_WIDTH;

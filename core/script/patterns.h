@@ -9,7 +9,7 @@
 #ifndef MG_SCRIPT_PATTERNS_H
 #define MG_SCRIPT_PATTERNS_H
 
-#include <signal.h>
+#include <stdatomic.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -63,7 +63,7 @@ enum mg_region_rule {
  * E_TIMEOUT: *stop (may be NULL) became true meanwhile. It is looked at every 1,024 matches and every piece, a fraction
  * of a millisecond; for an unbounded set without matches only at the end, milliseconds for the largest text. */
 MG_MUST_USE mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch, mg_view text,
-                                    enum mg_region_rule rule, const volatile sig_atomic_t *stop, struct mg_buf *out);
+                                    enum mg_region_rule rule, const atomic_int *stop, struct mg_buf *out);
 
 static inline size_t mg_region_count(const struct mg_buf *regions)
 {

@@ -195,7 +195,7 @@ TEST(a_large_deny_list_fits)
 TEST(stops_when_told_to)
 {
     static char text[65536];
-    volatile sig_atomic_t stop = 1;
+    atomic_int stop = 1;
     struct mg_patterns *patterns = one(".");
     struct mg_patterns_scratch *scratch = mg_patterns_scratch_new();
     struct mg_buf regions;
