@@ -71,7 +71,7 @@ local function distance(a, b)
   return row[#b]
 end
 
---- ` (did you mean "…"?)` or "".
+--- `; did you mean "…"?` and the word, or "" and nil.
 function check.suggest(word, known)
   local best, least = nil, min(3, floor(#word / 3) + 1) + 1
   for _, candidate in ipairs(known) do
@@ -80,7 +80,7 @@ function check.suggest(word, known)
       best, least = candidate, d
     end
   end
-  return best and format("; did you mean %q?", best) or ""
+  return best and format("; did you mean %q?", best) or "", best
 end
 
 local function quoted(list)
@@ -397,10 +397,10 @@ local function default_of(ctx, field)
   return field.default
 end
 
---- `unnamed`: the field's value stood there without its name.
-local function read_field(ctx, field, value, place, fill, unnamed)
+--- `how` says: fill (in defaults), unnamed (its value stood there without a name), misspelt (and reported as such).
+local function read_field(ctx, field, value, place, how)
   local name, node = field[1], field[2]
-  local at = unnamed and place or check.at(place, name)
+  local at = how.unnamed and place or check.at(place, name)
   local given = rawget(value, name)
   local second = field.also and rawget(value, field.also)
   if given ~= nil and second ~= nil then
@@ -409,8 +409,8 @@ local function read_field(ctx, field, value, place, fill, unnamed)
     given, at = second, check.at(place, field.also)
   end
   if given == nil and field.required then
-    return fail(ctx, place, "%q is missing; expected %s", name, expected(node))
-  elseif given == nil and fill then
+    return not how.misspelt and fail(ctx, place, "%q is missing; expected %s", name, expected(node)) or nil
+  elseif given == nil and how.fill then
     given = default_of(ctx, field)
   end
   if given == nil then
@@ -436,17 +436,21 @@ local function field_names(node)
   return names, known
 end
 
+--- Reports keys that the node does not have; returns the set of those that were probably meant.
 local function check_unknown(ctx, node, value, place)
   local names, known = field_names(node)
+  local meant = {}
   for key in next, value do
     local at = check.at(place, type(key) == "number" and key or tostring(key))
     if type(key) == "string" and not known[key] then
-      local hint = check.suggest(key, names)
+      local hint, name = check.suggest(key, names)
+      meant[name or ""] = true
       fail(ctx, at, "there is no such key here%s", hint ~= "" and hint or "; known are " .. concat(names, ", "))
     elseif type(key) ~= "string" then
       fail(ctx, at, "expected named keys only, found a value without a name")
     end
   end
+  return meant
 end
 
 --- { "x", a = 1 } is { short = "x", a = 1 }; where `short` is a list, it takes all values without a name.
@@ -483,10 +487,12 @@ function readers.record(ctx, node, value, place, origin)
     value, unnamed = unfold(ctx, node, value, place)
   end
   local out, fill = { at = place }, not ctx.bare or ctx.bare == 0
+  local meant = check_unknown(ctx, node, value, place)
   for _, field in ipairs(node.fields) do
-    out[field[1]] = read_field(ctx, field, value, place, fill, unnamed and field[1] == node.short)
+    local name = field[1]
+    local how = { fill = fill, unnamed = unnamed and name == node.short, misspelt = meant[name] }
+    out[name] = read_field(ctx, field, value, place, how)
   end
-  check_unknown(ctx, node, value, place)
   return out
 end
 

@@ -379,12 +379,19 @@ TEST(all_mistakes_are_told_at_once_with_line_path_and_suggestion)
                                "  on_requst = 3,\n"
                                "}");
 
-    CHECK_STR(got, "3: providers.openai.kind: expected one of \"http\", \"simulated\", found \"htp\" (did you mean \"http\"?)\n"
-                   "3: providers.openai.api_ky: there is no such key here; did you mean \"api_key\"?\n"
+    CHECK_STR(got, "3: providers.openai.api_ky: there is no such key here; did you mean \"api_key\"?\n"
+                   "3: providers.openai.kind: expected one of \"http\", \"simulated\", found \"htp\" (did you mean \"http\"?)\n"
                    "7: workflows.chat.targets[2].weight: expected a number from 0 to 1000000, found \"heavy\"\n"
                    "7: workflows.chat.targets[2]: there is no provider \"opnai\"; did you mean \"openai\"?\n"
                    "8: workflows.chat.dedline_ms: there is no such key here; did you mean \"deadline_ms\"?\n"
                    "10: on_requst: there is no such key here; did you mean \"on_request\"?\n");
+    end();
+}
+
+TEST(a_misspelt_key_is_not_missing_as_well)
+{
+    begin();
+    CHECK_STR(mistakes("return {\n  providrs = {},\n}"), "2: providrs: there is no such key here; did you mean \"providers\"?\n");
     end();
 }
 
