@@ -141,5 +141,27 @@ class Logs(unittest.TestCase):
             self.assertIn('moongate_retried_requests_total{project="main",workflow="chat"} 1\n', text)
 
 
+def documented(heading):
+    """The names in backquotes in the first column of the last table under a heading of the guide."""
+    with open(os.path.join(os.environ["MOONGATE_SOURCE_DIR"], "docs/guide/logs-traces-metrics.md")) as guide:
+        section = guide.read().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    table = section.split("\n|---|")[-1]
+    return {name for line in table.splitlines() if line.startswith("| ") for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+
+
+class Guide(unittest.TestCase):
+    def test_the_guide_names_every_field_and_every_metric(self):
+        with Upstream(json_answer("a")) as up, Gateway(project(up)) as gw:
+            gw.chat()
+            row, = rows(gw)
+            port = int(re.search(r"address=\S+:(\d+)", gw.wait_line(r" admin address=")).group(1))
+            with socket.create_connection(("127.0.0.1", port)) as sock:
+                sock.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                text = read_response(sock.makefile("rb")).body.decode()
+
+            self.assertEqual(documented("moongate logs"), set(row))
+            self.assertEqual(documented("Metrics"), set(re.findall(r"^# TYPE moongate_(\w+)", text, re.M)))
+
+
 if __name__ == "__main__":
     main()

@@ -125,6 +125,21 @@ TEST(a_full_ring_refuses_and_takes_again_when_room_is_freed)
     mg_journal_close(journal);
 }
 
+TEST(a_record_may_be_as_long_as_the_limit_and_no_longer)
+{
+    struct mg_journal *journal = open_fresh();
+    char room[MG_MAX_JOURNAL_RECORD_BYTES + 1];
+    struct seen seen = {0};
+    unsigned count;
+
+    CHECK_INT(mg_journal_append(journal, MG_JOURNAL_SETTLED, numbered(room, 1, sizeof room)), MG_E_TOO_LARGE);
+    CHECK_OK(mg_journal_append(journal, MG_JOURNAL_SETTLED, mg_view_of(room, sizeof room - 1)));
+    CHECK_OK(mg_journal_read(journal, see, &seen, 10, &count));
+
+    CHECK_INT(count, 1);
+    mg_journal_close(journal);
+}
+
 TEST(what_is_reserved_can_always_be_appended)
 {
     struct mg_journal *journal = open_fresh();
