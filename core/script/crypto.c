@@ -6,6 +6,8 @@
 
 #include "base/mem.h"
 
+enum { STEP_BYTES = 65536 };
+
 mg_err mg_crypto_init(void)
 {
     return sodium_init() < 0 ? MG_E_SYSTEM : MG_OK;
@@ -28,26 +30,62 @@ static const uint8_t *bytes_of(mg_view v)
     return (const uint8_t *)(v.ptr ? v.ptr : "");
 }
 
-mg_err mg_crypto_digest(mg_view algorithm, mg_view data, uint8_t out[MG_DIGEST_BYTES], size_t *out_len)
+/* Feeds the data in steps; a digest and an HMAC differ in the function alone. */
+static mg_err feed(mbedtls_md_context_t *md, int (*update)(mbedtls_md_context_t *, const unsigned char *, size_t),
+                   mg_view data, const atomic_int *stop)
 {
-    const mbedtls_md_info_t *info = algorithm_of(algorithm);
-    if (!info)
-        return MG_E_NOT_FOUND;
-    if (mbedtls_md(info, bytes_of(data), data.len, out) != 0)
-        return MG_E_SYSTEM;
-    *out_len = mbedtls_md_get_size(info);
+    for (; data.len > 0; data = mg_view_skip(data, STEP_BYTES)) {
+        mg_view step = mg_view_head(data, STEP_BYTES);
+        if (stop && *stop)
+            return MG_E_TIMEOUT;
+        if (update(md, bytes_of(step), step.len) != 0)
+            return MG_E_SYSTEM;
+    }
     return MG_OK;
 }
 
-mg_err mg_crypto_hmac(mg_view algorithm, mg_view key, mg_view data, uint8_t out[MG_DIGEST_BYTES], size_t *out_len)
+static mg_err start(mbedtls_md_context_t *md, mg_view algorithm, bool hmac)
 {
     const mbedtls_md_info_t *info = algorithm_of(algorithm);
     if (!info)
         return MG_E_NOT_FOUND;
-    if (mbedtls_md_hmac(info, bytes_of(key), key.len, bytes_of(data), data.len, out) != 0)
-        return MG_E_SYSTEM;
-    *out_len = mbedtls_md_get_size(info);
-    return MG_OK;
+    return mbedtls_md_setup(md, info, hmac) == 0 ? MG_OK : MG_E_SYSTEM;
+}
+
+mg_err mg_crypto_digest(mg_view algorithm, mg_view data, const atomic_int *stop,
+                        uint8_t out[MG_DIGEST_BYTES], size_t *out_len)
+{
+    mbedtls_md_context_t md;
+    mbedtls_md_init(&md);
+    mg_err err = start(&md, algorithm, false);
+    if (err == MG_OK && mbedtls_md_starts(&md) != 0)
+        err = MG_E_SYSTEM;
+    if (err == MG_OK)
+        err = feed(&md, mbedtls_md_update, data, stop);
+    if (err == MG_OK && mbedtls_md_finish(&md, out) != 0)
+        err = MG_E_SYSTEM;
+    if (err == MG_OK)
+        *out_len = mbedtls_md_get_size(mbedtls_md_info_from_ctx(&md));
+    mbedtls_md_free(&md);
+    return err;
+}
+
+mg_err mg_crypto_hmac(mg_view algorithm, mg_view key, mg_view data, const atomic_int *stop,
+                      uint8_t out[MG_DIGEST_BYTES], size_t *out_len)
+{
+    mbedtls_md_context_t md;
+    mbedtls_md_init(&md);
+    mg_err err = start(&md, algorithm, true);
+    if (err == MG_OK && mbedtls_md_hmac_starts(&md, bytes_of(key), key.len) != 0)
+        err = MG_E_SYSTEM;
+    if (err == MG_OK)
+        err = feed(&md, mbedtls_md_hmac_update, data, stop);
+    if (err == MG_OK && mbedtls_md_hmac_finish(&md, out) != 0)
+        err = MG_E_SYSTEM;
+    if (err == MG_OK)
+        *out_len = mbedtls_md_get_size(mbedtls_md_info_from_ctx(&md));
+    mbedtls_md_free(&md);
+    return err;
 }
 
 void mg_crypto_random(void *out, size_t len)

@@ -4,6 +4,8 @@
 #ifndef MG_SCRIPT_CRYPTO_H
 #define MG_SCRIPT_CRYPTO_H
 
+#include <stdatomic.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/view.h"
@@ -12,10 +14,12 @@ enum { MG_DIGEST_BYTES = 64, MG_UUID_BYTES = 37 };
 
 MG_MUST_USE mg_err mg_crypto_init(void);         /* MG_E_SYSTEM */
 
-/* algorithm is "sha256", "sha384" or "sha512"; E_NOT_FOUND for others. *out_len bytes of out are written. */
-MG_MUST_USE mg_err mg_crypto_digest(mg_view algorithm, mg_view data, uint8_t out[MG_DIGEST_BYTES], size_t *out_len);
-MG_MUST_USE mg_err mg_crypto_hmac(mg_view algorithm, mg_view key, mg_view data, uint8_t out[MG_DIGEST_BYTES],
-                                  size_t *out_len);
+/* algorithm is "sha256", "sha384" or "sha512"; E_NOT_FOUND for others. *out_len bytes of out are written. E_TIMEOUT:
+ * *stop (may be NULL) became true; it is looked at every 64 KiB. */
+MG_MUST_USE mg_err mg_crypto_digest(mg_view algorithm, mg_view data, const atomic_int *stop,
+                                    uint8_t out[MG_DIGEST_BYTES], size_t *out_len);
+MG_MUST_USE mg_err mg_crypto_hmac(mg_view algorithm, mg_view key, mg_view data, const atomic_int *stop,
+                                  uint8_t out[MG_DIGEST_BYTES], size_t *out_len);
 
 void mg_crypto_random(void *out, size_t len);
 void mg_crypto_uuid(char out[MG_UUID_BYTES]);    /* version 4, with its NUL */

@@ -4,26 +4,39 @@
 #include "script/modules.h"
 
 /* A configuration file must say the same each time it is read, so it sees no random. */
-enum { RANDOM = MG_LUA_ANYWHERE & ~MG_LUA_IN(load), RANDOM_BYTES = 1024, TEXT_BYTES = 16777216 };
+enum {
+    RANDOM = MG_LUA_ANYWHERE & ~MG_LUA_IN(load),
+    RANDOM_BYTES = 1024,
+    KEY_BYTES = 65536,                 /* hashed in one step */
+    DATA_BYTES = 1048576,              /* of what is encoded or verified in one step */
+    TEXT_BYTES = 4 * DATA_BYTES,
+};
 
 static int push_digest(lua_State *L, mg_err err, const char *what, const uint8_t *digest, size_t len)
 {
     if (err == MG_E_NOT_FOUND)
         return luaL_error(L, "%s: algorithm must be sha256, sha384 or sha512", what);
+    mg_lua_poll(L);
     mg_lua_check(L, err, what);
     lua_pushlstring(L, (const char *)digest, len);
     return 1;
 }
 
-/* Digests hash about 250 MB/s, so even the longest string a state can hold takes tens of milliseconds: the deadline is
- * looked at before and after. */
+/* For what is done in one step, so that a step is short. */
+static mg_view data_argument(lua_State *L, int index, const char *what, int max_bytes)
+{
+    mg_view data = mg_lua_text(L, index, what);
+    if (data.len > (size_t)max_bytes)
+        luaL_error(L, "%s has more than %d bytes", what, max_bytes);
+    return data;
+}
+
 static int crypto_sha256(lua_State *L)
 {
     uint8_t digest[MG_DIGEST_BYTES];
     size_t len = 0;
     mg_view data = mg_lua_text(L, 1, "moongate.crypto.sha256: data");
-    mg_err err = mg_crypto_digest(MG_VIEW("sha256"), data, digest, &len);
-    mg_lua_poll(L);
+    mg_err err = mg_crypto_digest(MG_VIEW("sha256"), data, &mg_lua_of(L)->stop, digest, &len);
     return push_digest(L, err, "moongate.crypto.sha256", digest, len);
 }
 
@@ -32,10 +45,9 @@ static int crypto_hmac(lua_State *L)
     uint8_t digest[MG_DIGEST_BYTES];
     size_t len = 0;
     mg_view algorithm = mg_lua_text(L, 1, "moongate.crypto.hmac: algorithm");
-    mg_view key = mg_lua_text(L, 2, "moongate.crypto.hmac: key");
+    mg_view key = data_argument(L, 2, "moongate.crypto.hmac: key", KEY_BYTES);
     mg_view data = mg_lua_text(L, 3, "moongate.crypto.hmac: data");
-    mg_err err = mg_crypto_hmac(algorithm, key, data, digest, &len);
-    mg_lua_poll(L);
+    mg_err err = mg_crypto_hmac(algorithm, key, data, &mg_lua_of(L)->stop, digest, &len);
     return push_digest(L, err, "moongate.crypto.hmac", digest, len);
 }
 
@@ -66,7 +78,7 @@ static int crypto_equal(lua_State *L)
 static int crypto_ed25519_verify(lua_State *L)
 {
     mg_view key = mg_lua_text(L, 1, "moongate.crypto.ed25519_verify: public_key");
-    mg_view message = mg_lua_text(L, 2, "moongate.crypto.ed25519_verify: message");
+    mg_view message = data_argument(L, 2, "moongate.crypto.ed25519_verify: message", DATA_BYTES);
     mg_view signature = mg_lua_text(L, 3, "moongate.crypto.ed25519_verify: signature");
     lua_pushboolean(L, mg_crypto_ed25519_verify(key, message, signature));
     mg_lua_poll(L);
@@ -97,7 +109,7 @@ static int push_result(lua_State *L, mg_err err, struct mg_buf *out, const char 
 
 static int crypto_base64(lua_State *L)
 {
-    mg_view data = mg_lua_text(L, 1, "moongate.crypto.base64: data");
+    mg_view data = data_argument(L, 1, "moongate.crypto.base64: data", DATA_BYTES);
     bool url = is_url(L, "moongate.crypto.base64: options");
     struct mg_buf *out = mg_lua_scratch(L, TEXT_BYTES);
     mg_err err = mg_crypto_base64(data, url, out);
@@ -106,7 +118,7 @@ static int crypto_base64(lua_State *L)
 
 static int crypto_unbase64(lua_State *L)
 {
-    mg_view text = mg_lua_text(L, 1, "moongate.crypto.unbase64: text");
+    mg_view text = data_argument(L, 1, "moongate.crypto.unbase64: text", DATA_BYTES);
     bool url = is_url(L, "moongate.crypto.unbase64: options");
     struct mg_buf *out = mg_lua_scratch(L, TEXT_BYTES);
     mg_err err = mg_crypto_unbase64(text, url, out);
@@ -115,7 +127,7 @@ static int crypto_unbase64(lua_State *L)
 
 static int crypto_hex(lua_State *L)
 {
-    mg_view data = mg_lua_text(L, 1, "moongate.crypto.hex: data");
+    mg_view data = data_argument(L, 1, "moongate.crypto.hex: data", DATA_BYTES);
     struct mg_buf *out = mg_lua_scratch(L, TEXT_BYTES);
     mg_err err = mg_crypto_hex(data, out);
     return push_result(L, err, out, "moongate.crypto.hex");
@@ -123,7 +135,7 @@ static int crypto_hex(lua_State *L)
 
 static int crypto_unhex(lua_State *L)
 {
-    mg_view text = mg_lua_text(L, 1, "moongate.crypto.unhex: text");
+    mg_view text = data_argument(L, 1, "moongate.crypto.unhex: text", DATA_BYTES);
     struct mg_buf *out = mg_lua_scratch(L, TEXT_BYTES);
     mg_err err = mg_crypto_unhex(text, out);
     return push_result(L, err, out, "moongate.crypto.unhex");

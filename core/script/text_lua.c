@@ -248,8 +248,9 @@ static int text_count_tokens(lua_State *L)
 {
     mg_lua_text(L, 1, "moongate.text.count_tokens: model");
     mg_view text = mg_lua_text(L, 2, "moongate.text.count_tokens: text");
-    lua_pushnumber(L, (double)mg_text_tokens(text));
+    uint64_t tokens = mg_text_tokens(text, &mg_lua_of(L)->stop);
     mg_lua_poll(L);
+    lua_pushnumber(L, (double)tokens);
     return 1;
 }
 
@@ -274,8 +275,9 @@ static int text_utf8_valid(lua_State *L)
 
 static int text_utf8_len(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer)mg_text_length(mg_lua_text(L, 1, "moongate.text.utf8.len: text")));
+    size_t length = mg_text_length(mg_lua_text(L, 1, "moongate.text.utf8.len: text"), &mg_lua_of(L)->stop);
     mg_lua_poll(L);
+    lua_pushinteger(L, (lua_Integer)length);
     return 1;
 }
 
@@ -284,8 +286,9 @@ static int text_utf8_sub(lua_State *L)
     mg_view text = mg_lua_text(L, 1, "moongate.text.utf8.sub: text");
     int64_t i = mg_lua_integer(L, 2, "moongate.text.utf8.sub: i", INT32_MIN, INT32_MAX);
     int64_t j = lua_isnoneornil(L, 3) ? -1 : mg_lua_integer(L, 3, "moongate.text.utf8.sub: j", INT32_MIN, INT32_MAX);
-    mg_lua_push_view(L, mg_text_sub(text, i, j));
+    mg_view part = mg_text_sub(text, i, j, &mg_lua_of(L)->stop);
     mg_lua_poll(L);
+    mg_lua_push_view(L, part);
     return 1;
 }
 

@@ -1,6 +1,7 @@
 ---@meta moongate.crypto
 
---- Digests, random bytes, encodings. All of them speak in bytes: `crypto.hex(crypto.sha256(s))`.
+--- Digests, random bytes, encodings. All of them speak in bytes: `crypto.hex(crypto.sha256(s))`. What is encoded or verified
+--- has at most 1 MiB, a key 64 KiB.
 ---@class moongate.crypto
 local crypto = {}
 

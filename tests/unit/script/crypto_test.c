@@ -26,11 +26,26 @@ TEST(digests_match_published_vectors)
     size_t len;
 
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
-        CHECK_OK(mg_crypto_digest(mg_view_cstr(rows[i].algorithm), mg_view_cstr(rows[i].data), digest, &len));
+        CHECK_OK(mg_crypto_digest(mg_view_cstr(rows[i].algorithm), mg_view_cstr(rows[i].data), NULL, digest, &len));
         CHECK_VIEW(hex(digest, len), mg_view_cstr(rows[i].hex));
         mg_buf_fini(&out);
     }
-    CHECK_INT(mg_crypto_digest(MG_VIEW("md5"), MG_VIEW("x"), digest, &len), MG_E_NOT_FOUND);
+    CHECK_INT(mg_crypto_digest(MG_VIEW("md5"), MG_VIEW("x"), NULL, digest, &len), MG_E_NOT_FOUND);
+}
+
+TEST(long_data_is_hashed_in_steps_that_can_be_stopped)
+{
+    static char data[1000000];
+    uint8_t digest[MG_DIGEST_BYTES];
+    atomic_int stop = 0;
+    size_t len;
+    memset(data, 'a', sizeof data);
+
+    CHECK_OK(mg_crypto_digest(MG_VIEW("sha256"), mg_view_of(data, sizeof data), &stop, digest, &len));
+    CHECK_VIEW(hex(digest, len), MG_VIEW("cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"));
+    mg_buf_fini(&out);
+    stop = 1;
+    CHECK_INT(mg_crypto_digest(MG_VIEW("sha256"), mg_view_of(data, sizeof data), &stop, digest, &len), MG_E_TIMEOUT);
 }
 
 TEST(hmac_matches_rfc_4231)
@@ -38,10 +53,10 @@ TEST(hmac_matches_rfc_4231)
     uint8_t digest[MG_DIGEST_BYTES];
     size_t len;
 
-    CHECK_OK(mg_crypto_hmac(MG_VIEW("sha256"), MG_VIEW("Jefe"), MG_VIEW("what do ya want for nothing?"), digest, &len));
+    CHECK_OK(mg_crypto_hmac(MG_VIEW("sha256"), MG_VIEW("Jefe"), MG_VIEW("what do ya want for nothing?"), NULL, digest, &len));
     CHECK_VIEW(hex(digest, len), MG_VIEW("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"));
     mg_buf_fini(&out);
-    CHECK_INT(mg_crypto_hmac(MG_VIEW("sha1"), MG_VIEW("k"), MG_VIEW("x"), digest, &len), MG_E_NOT_FOUND);
+    CHECK_INT(mg_crypto_hmac(MG_VIEW("sha1"), MG_VIEW("k"), MG_VIEW("x"), NULL, digest, &len), MG_E_NOT_FOUND);
 }
 
 TEST(ed25519_matches_rfc_8032)
