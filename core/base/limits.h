@@ -14,6 +14,7 @@
     X(BODY_BYTES, 33554432, "request body (limits.body_bytes)")                                    \
     X(RESPONSE_BODY_BYTES, 67108864, "answer of an upstream that is not streamed")                 \
     X(HELD_BYTES, 1048576, "answer held back before it is committed to the client")                \
+    X(BUFFERED_BYTES, 8388608, "events of a stream held back for a plugin that wants all of it")      \
     X(PIPELINE_BYTES, 65536, "bytes of later pipelined requests kept per connection")              \
     X(WRITE_QUEUE_BYTES, 262144, "bytes waiting for a slow peer before reading stops")             \
     X(SSE_EVENT_BYTES, 1048576, "one server-sent event")                                           \

@@ -7,7 +7,7 @@
 void mg_answer_init(struct mg_answer *answer, struct mg_stream *stream, struct mg_buf *scratch)
 {
     *answer = (struct mg_answer){.stream = stream, .scratch = scratch};
-    mg_buf_init(&answer->held, MG_MAX_HELD_BYTES);
+    mg_buf_init(&answer->held, MG_MAX_BUFFERED_BYTES);
 }
 
 void mg_answer_fini(struct mg_answer *answer)
@@ -24,7 +24,7 @@ void mg_answer_forget(struct mg_answer *answer)
 
 mg_err mg_answer_add(struct mg_answer *answer, mg_view bytes)
 {
-    if (bytes.len == 0)
+    if (bytes.len == 0 || answer->ended)
         return MG_OK;
     mg_view *last = answer->part_count ? &answer->parts[answer->part_count - 1] : NULL;
     if (last && last->ptr + last->len == bytes.ptr) {
@@ -46,10 +46,11 @@ static size_t gathered(const struct mg_answer *answer)
 
 static mg_err keep(struct mg_answer *answer)
 {
-    for (size_t i = 0; i < answer->part_count; i++)
-        MG_TRY(mg_buf_put(&answer->held, answer->parts[i]));
-    answer->part_count = 0;
-    return MG_OK;
+    mg_err err = MG_OK;
+    for (size_t i = 0; i < answer->part_count && err == MG_OK; i++)
+        err = mg_buf_put(&answer->held, answer->parts[i]);
+    answer->part_count = 0;            /* even on failure: nobody promised the bytes for longer */
+    return err;
 }
 
 static mg_err write_parts(struct mg_answer *answer, const mg_view *parts, size_t count)
@@ -60,7 +61,7 @@ static mg_err write_parts(struct mg_answer *answer, const mg_view *parts, size_t
 mg_err mg_answer_flush(struct mg_answer *answer)
 {
     size_t bytes = gathered(answer);
-    if (bytes == 0)
+    if (bytes == 0 || answer->ended)
         return MG_OK;
     if (!answer->committed)
         return keep(answer);

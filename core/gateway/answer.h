@@ -1,6 +1,6 @@
 /* answer.h - the client's side of one exchange: held back, committed, streamed, ended.
  *
- * What is added before the commit is kept (≤ HELD_BYTES) and can be forgotten; the commit writes
+ * What is added before the commit is kept (≤ BUFFERED_BYTES) and can be forgotten; the commit writes
  * status, headers and what was kept in one go; after it bytes go straight to the socket, framed as
  * chunks. The answer never reads; whoever feeds it stops on MG_E_AGAIN until the client drains. */
 #ifndef MG_GATEWAY_ANSWER_H
@@ -33,8 +33,9 @@ void mg_answer_fini(struct mg_answer *answer);
 /* Forgets what is held. Not after the commit. */
 void mg_answer_forget(struct mg_answer *answer);
 
-/* Gathers bytes; they must stay where they are until mg_answer_flush(). MG_E_TOO_LARGE: not committed
- * and more than HELD_BYTES are held. MG_E_AGAIN (flush and commit too): taken, but wait for the drain. */
+/* Gathers bytes; they must stay where they are until mg_answer_flush(). MG_E_TOO_LARGE (all three): not
+ * committed, and what was gathered is lost because BUFFERED_BYTES are held: forget it all or end.
+ * MG_E_AGAIN (all three): taken, but wait for the drain. Harmless after the end. */
 MG_MUST_USE mg_err mg_answer_add(struct mg_answer *answer, mg_view bytes);
 MG_MUST_USE mg_err mg_answer_flush(struct mg_answer *answer);
 

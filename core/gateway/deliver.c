@@ -2,11 +2,22 @@
  * streamed event by event; a whole answer is held to its end. */
 #include "gateway/filtering.h"
 
+/* More than can be held came for a plugin that wants to see it whole. */
+static void outgrown(struct mg_exchange *x)
+{
+    mg_relay_cancel(&x->relay, MG_CLASS_server_error);
+    mg_answer_forget(&x->answer);
+    mg_exchange_refuse(x, 502, "answer_too_large", "A plugin of this project must see whole answers, and this one has more "
+                       "than the %d bytes that can be held back.", MG_MAX_BUFFERED_BYTES);
+}
+
 /* Slow clients slow the upstream: reading stops until the socket has drained. */
 static void watch(struct mg_exchange *x, mg_err err)
 {
     if (err == MG_E_AGAIN)
         mg_relay_pause(&x->relay, true);
+    else if (err == MG_E_TOO_LARGE && !x->answer.committed)
+        outgrown(x);
 }
 
 static void on_attempt(void *arg)

@@ -123,6 +123,7 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     attempt->call = *call;
     attempt->start_us = now_us(attempt);
     attempt->head_us = 0;
+    attempt->prelude_bytes = 0;
     attempt->address[0] = '\0';
     attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->ok = false;
     attempt->facts = (struct mg_attempt_facts){.hint = MG_CLASS_none};
@@ -352,6 +353,11 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
     if (seen.content) {
         mark(attempt, MG_MARK_first_token, now_us(attempt));
         push_idle(attempt);
+    }
+    if (!attempt->tap.content && (attempt->prelude_bytes += event->raw.len) > MG_MAX_HELD_BYTES) {
+        say(attempt, "a megabyte of events came before any content");
+        fail(attempt, MG_CLASS_server_error, "protocol", NULL);
+        return MG_E_CANCELLED;
     }
     attempt->watch_flush = true;
     attempt->call.ops->on_event(attempt->call.arg, event, &seen);

@@ -70,6 +70,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     bool event_stream;                 /* the answer is framed as events */
     mg_view feeding;                   /* bytes the event decoder is reading */
     bool watch_flush;                  /* events were handed on since the last on_flush */
+    size_t prelude_bytes;              /* of events before the first content: the owner holds them */
 
     /* For the owner, valid in on_end. */
     bool ok;                           /* the answer is complete and nothing is wrong with it */
