@@ -209,7 +209,7 @@ local target = record {
     { "target", text { format = "target" }, required = true,
       doc = '`"provider/model"`; the model `*` means: as the client asked.' },
     { "weight", number { min = 0, max = 1000000 }, default = 1,
-      doc = "Share of the traffic when a policy draws by weight; the default policy goes in order." },
+      doc = "Share of the traffic: as soon as one target has a weight other than 1, the default policy draws instead of going in order; 0 is only fallen back to." },
     { "name", name, doc = "Name of this arm in records and experiments; by default the target." },
     { "params", map { of = json, key = "any", max = 32 },
       doc = "Top-level fields of the request that are set for this target." },
@@ -225,7 +225,7 @@ local workflow = record {
   short = "targets",
   fields = own_fields({
     { "targets", list { of = target, single = true, min = 1, max = 64 }, also = "arms", required = true,
-      doc = "The models behind this name: tried in this order by the default policy, drawn by weight by others." },
+      doc = "The models behind this name: tried in this order by the default policy, or drawn by weight when there are weights." },
     { "deadline_ms", ms, default = 600000,
       doc = "Wall clock over all attempts together; each timer shortens to what is left. The SDKs' own limit, " ..
         "so that a long answer is not cut; lower it where people wait." },

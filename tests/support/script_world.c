@@ -40,9 +40,18 @@ void world_file(const char *name, const char *text)
     fclose(file);
 }
 
+static mg_err load(const char *name)
+{
+    char path[600];
+    snprintf(path, sizeof(path), "%s/%s", root, name);
+    memset(&diag, 0, sizeof(diag));
+    MG_TRY(mg_config_load_project(path, &world.config, &diag));
+    return mg_script_needed(world.config) ? mg_script_build(world.config, &world.script, &diag) : MG_OK;
+}
+
 static mg_err build(const char *in_workflow, const char *in_project)
 {
-    char text[16384], path[600];
+    char text[16384];
     int len = snprintf(text, sizeof(text),
                        "return {\n"
                        "  providers = { a = { base_url = 'http://127.0.0.1:1/v1' }, b = { base_url = 'http://127.0.0.1:2/v1' } },\n"
@@ -50,11 +59,7 @@ static mg_err build(const char *in_workflow, const char *in_project)
                        in_workflow, in_project);
     CHECK(len < (int)sizeof(text));
     world_file("projects/test.lua", text);
-    snprintf(path, sizeof(path), "%s/projects/test.lua", root);
-    memset(&diag, 0, sizeof(diag));
-    MG_TRY(mg_config_load_project(path, &world.config, &diag));
-    CHECK(mg_script_needed(world.config));
-    return mg_script_build(world.config, &world.script, &diag);
+    return load("projects/test.lua");
 }
 
 static void set_candidates(void)
@@ -71,17 +76,37 @@ static void set_candidates(void)
     }
 }
 
-void world_open(const char *in_workflow, const char *in_project)
+static void begin(void)
 {
     memset(&world, 0, sizeof(world));
     CHECK_OK(mg_script_init(&diag));
     mg_loop_init(&world.loop);
     mg_arena_init(&world.arena, 65536);
-    if (mg_trusted_new(&world.trusted, &diag) != MG_OK || build(in_workflow, in_project) != MG_OK)
+    CHECK_OK(mg_trusted_new(&world.trusted, &diag));
+}
+
+static void attach(mg_err built)
+{
+    if (built != MG_OK)
         check_failed(__FILE__, __LINE__, "%s:%d: %s", diag.file, diag.line, diag.text);
-    mg_script_attach(world.script, &world.loop, world.trusted);
+    if (world.script)
+        mg_script_attach(world.script, &world.loop, world.trusted);
     set_candidates();
     world_request(body);
+}
+
+void world_open(const char *in_workflow, const char *in_project)
+{
+    begin();
+    attach(build(in_workflow, in_project));
+    CHECK(world.script != NULL);
+}
+
+bool world_open_file(const char *name)
+{
+    begin();
+    attach(load(name));
+    return world.script != NULL;
 }
 
 const char *world_refused(const char *in_workflow, const char *in_project)

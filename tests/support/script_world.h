@@ -32,6 +32,8 @@ void world_file(const char *name, const char *text);
 /* Builds the project and a request for its workflow "chat". The text of the project file is
  * `return { providers…, workflows = { chat = { targets…, <in_workflow> } }, <in_project> }`. */
 void world_open(const char *in_workflow, const char *in_project);
+/* The project in a file made by world_file(). False: it has no Lua of its own, so there is no script. */
+bool world_open_file(const char *name);
 /* The same where the build must fail: the diagnostic, as text. */
 const char *world_refused(const char *in_workflow, const char *in_project);
 void world_close(void);
