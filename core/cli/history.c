@@ -22,7 +22,8 @@ mg_err mg_history_ask(struct mg_history *history, struct mg_json **out_answer, s
     mg_err err = ask_gateway(history, &out, diag);
     if (err == MG_E_CONNECT)
         err = ask_store(history, &out, diag);
-    if (err == MG_OK && mg_json_parse(mg_buf_view(&out), MG_LOGS_JSON_BYTES, out_answer, NULL) != MG_OK)
+    if (err == MG_OK &&
+        mg_json_parse(mg_buf_view(&out), MG_LOGS_JSON_BYTES, out_answer, NULL) != MG_OK)
         err = mg_diag_set(diag, MG_E_PROTOCOL, "", 0, "the answer is not JSON");
     mg_buf_fini(&out);
     return err;
@@ -48,7 +49,8 @@ static mg_err refused(int status, mg_view body, struct mg_diag *diag)
 static mg_err ask_gateway(struct mg_history *history, struct mg_buf *out, struct mg_diag *diag)
 {
     int status = 0;
-    mg_err err = mg_control_request(history->data_dir, "GET", history->path, MG_VIEW_NONE, &status, out, diag);
+    mg_err err = mg_control_request(history->data_dir, "GET", history->path, MG_VIEW_NONE, &status,
+                                    out, diag);
     if (err == MG_E_NOT_FOUND)
         return MG_E_CONNECT;
     if (err == MG_OK && status != 200)
@@ -64,15 +66,18 @@ static mg_err ask_store(struct mg_history *history, struct mg_buf *out, struct m
     MG_TRY(mg_folder_path(history->data_dir, "moongate.db", path));
     mg_err err = mg_db_open(path, MG_DB_READ, &db, diag);
     if (err == MG_E_NOT_FOUND)
-        return mg_diag_set(diag, err, "", 0, "no gateway runs and there is no store in %s (--data says where to look)",
-                           history->data_dir);
+        return mg_diag_set(
+            diag, err, "", 0,
+            "no gateway runs and there is no store in %s (--data says where to look)",
+            history->data_dir);
     MG_TRY(err);
     mg_buf_clear(out);
     err = history->offline(history->arg, db, out);
     if (err == MG_E_NOT_FOUND)
         mg_diag_set(diag, err, "", 0, "there is no such request in %s", path);
     else if (err != MG_OK)
-        mg_diag_set(diag, err, path, 0, "%s", err == MG_E_STORE ? mg_db_message(db) : mg_err_text(err));
+        mg_diag_set(diag, err, path, 0, "%s",
+                    err == MG_E_STORE ? mg_db_message(db) : mg_err_text(err));
     mg_db_close(db);
     return err;
 }
@@ -83,7 +88,8 @@ static mg_err recover(struct mg_history *history, struct mg_diag *diag)
     char path[MG_FOLDER_PATH_BYTES];
     int lock;
     MG_TRY(mg_folder_path(history->data_dir, "moongate.db", path));
-    if (history->recovered || access(path, W_OK) != 0 || mg_folder_lock(history->data_dir, &lock, NULL) != MG_OK)
+    if (history->recovered || access(path, W_OK) != 0 ||
+        mg_folder_lock(history->data_dir, &lock, NULL) != MG_OK)
         return MG_OK;
     struct mg_ledger *ledger = mg_ledger_new();
     struct mg_sink sink = mg_ledger_sink(ledger);
@@ -122,7 +128,11 @@ const char *mg_history_time(char out[MG_TIME_TEXT], uint64_t us, bool tight)
     if (us < 1000)
         snprintf(out, MG_TIME_TEXT, "%" PRIu64 "%s%ss", us, blank, mg_history_utf8() ? "µ" : "u");
     else if (us < 999500)
-        snprintf(out, MG_TIME_TEXT, "%.*f%sms", us < 9995 ? 2 : us < 99950 ? 1 : 0, value / 1e3, blank);
+        snprintf(out, MG_TIME_TEXT, "%.*f%sms",
+                 us < 9995    ? 2
+                 : us < 99950 ? 1
+                              : 0,
+                 value / 1e3, blank);
     else if (us < 59950000)
         snprintf(out, MG_TIME_TEXT, "%.*f%ss", us < 9995000 ? 2 : 1, value / 1e6, blank);
     else

@@ -29,7 +29,7 @@ enum filter {
 #define X(name, option, value, help) FILTER_##name,
     FILTER_LIST(X)
 #undef X
-    FILTER_COUNT
+        FILTER_COUNT
 };
 
 static const char *const names[] = {
@@ -46,7 +46,7 @@ struct arguments {
     bool follow, json;
 };
 
-struct request {             /* what is asked: the query of the API and the same as a filter */
+struct request { /* what is asked: the query of the API and the same as a filter */
     struct arguments *arguments;
     struct mg_logs_filter filter;
     char path[PATH_BYTES];
@@ -66,12 +66,14 @@ int mg_cli_logs(int argc, char **argv)
         return end;
     request = (struct request){.arguments = &a};
     for (int i = 0; i < FILTER_COUNT; i++)
-        if (a.filters[i] && mg_logs_set(&request.filter, mg_view_cstr(names[i]), mg_view_cstr(a.filters[i]), &diag) != MG_OK)
+        if (a.filters[i] && mg_logs_set(&request.filter, mg_view_cstr(names[i]),
+                                        mg_view_cstr(a.filters[i]), &diag) != MG_OK)
             return mg_cli_complain(MG_EXIT_USAGE, "logs", "%s", diag.text);
     request.filter.retried = a.retried;
     request.filter.stream = a.stream;
     if (a.count < 1 || a.count > MG_LOGS_MAX)
-        return mg_cli_complain(MG_EXIT_USAGE, "logs", "-n needs a number from 1 to %d", MG_LOGS_MAX);
+        return mg_cli_complain(MG_EXIT_USAGE, "logs", "-n needs a number from 1 to %d",
+                               MG_LOGS_MAX);
     if (mg_place_data(a.data, a.config, request.history.data_dir, &diag) != MG_OK)
         return mg_cli_failed("logs", &diag);
     return run(&request);
@@ -83,13 +85,17 @@ static int parse(int argc, char **argv, struct arguments *a)
         {"--number", "-n", "N", MG_OPTION_INT, &a->count, "show so many (50)"},
         {"--follow", "-f", NULL, MG_OPTION_FLAG, &a->follow, "go on and show requests as they end"},
         {"--json", NULL, NULL, MG_OPTION_FLAG, &a->json, "print a JSON object a line"},
-#define X(name, option, value, help) {option, NULL, value, MG_OPTION_TEXT, &a->filters[FILTER_##name], help},
+#define X(name, option, value, help)                                                               \
+    {option, NULL, value, MG_OPTION_TEXT, &a->filters[FILTER_##name], help},
         FILTER_LIST(X)
 #undef X
-        {"--retried", NULL, NULL, MG_OPTION_FLAG, &a->retried, "that needed more than one attempt"},
+            {"--retried", NULL, NULL, MG_OPTION_FLAG, &a->retried,
+             "that needed more than one attempt"},
         {"--stream", NULL, NULL, MG_OPTION_FLAG, &a->stream, "that were streamed"},
-        {"--data", NULL, "DIR", MG_OPTION_TEXT, &a->data, "the data folder instead of the configuration's"},
-        {"--config", "-c", "FILE", MG_OPTION_TEXT, &a->config, "the configuration that names the data folder"},
+        {"--data", NULL, "DIR", MG_OPTION_TEXT, &a->data,
+         "the data folder instead of the configuration's"},
+        {"--config", "-c", "FILE", MG_OPTION_TEXT, &a->config,
+         "the configuration that names the data folder"},
     };
     return mg_cli_parse(&argc, argv, options, MG_COUNT(options), 0);
 }
@@ -100,9 +106,10 @@ static mg_err put_filter(struct mg_buf *out, const char *name, const char *value
 {
     MG_TRY(mg_buf_putf(out, "&%s=", name));
     for (; *value; value++) {
-        bool plain = (*value >= '0' && *value <= '9') || ((*value | 0x20) >= 'a' && (*value | 0x20) <= 'z') ||
-                     strchr("-_.~:/", *value);
-        MG_TRY(plain ? mg_buf_putc(out, *value) : mg_buf_putf(out, "%%%02X", (unsigned char)*value));
+        bool plain = (*value >= '0' && *value <= '9') ||
+                     ((*value | 0x20) >= 'a' && (*value | 0x20) <= 'z') || strchr("-_.~:/", *value);
+        MG_TRY(plain ? mg_buf_putc(out, *value)
+                     : mg_buf_putf(out, "%%%02X", (unsigned char)*value));
     }
     return MG_OK;
 }
@@ -117,7 +124,8 @@ static mg_err put_path(struct request *request)
     for (int i = 0; i < FILTER_COUNT && err == MG_OK; i++)
         err = a->filters[i] ? put_filter(&path, names[i], a->filters[i]) : MG_OK;
     if (err == MG_OK)
-        err = mg_buf_putf(&path, "%s%s", a->retried ? "&retried=true" : "", a->stream ? "&stream=true" : "");
+        err = mg_buf_putf(&path, "%s%s", a->retried ? "&retried=true" : "",
+                          a->stream ? "&stream=true" : "");
     if (err == MG_OK && request->filter.after)
         err = mg_buf_putf(&path, "&after=%" PRIu64, request->filter.after);
     if (err == MG_OK)
@@ -171,8 +179,8 @@ static const char *status_colour(const struct mg_paint *paint, const struct mg_l
 static void print_header(void)
 {
     const struct mg_paint *paint = mg_cli_paint(stdout);
-    printf("%s%-8s %-3s %-30s %3s %6s %6s %9s  %s%s\n", paint->dim, "TIME", "", "REQUEST", "TRY", "TTFT", "TOTAL",
-           "TOKENS", "ROUTE", paint->off);
+    printf("%s%-8s %-3s %-30s %3s %6s %6s %9s  %s%s\n", paint->dim, "TIME", "", "REQUEST", "TRY",
+           "TTFT", "TOTAL", "TOKENS", "ROUTE", paint->off);
 }
 
 /* What is left of the line: where it went, and why that did not do. */
@@ -181,12 +189,15 @@ static void print_route(const struct mg_logs_row *row, unsigned columns)
     const struct mg_paint *paint = mg_cli_paint(stdout);
     char route[512];
     const char *arrow = mg_history_utf8() ? "→" : "->";
-    int len = snprintf(route, sizeof route, "%.*s%s%.*s", MG_FMT(row->project), row->workflow.len ? "/" : "", MG_FMT(row->workflow));
+    int len = snprintf(route, sizeof route, "%.*s%s%.*s", MG_FMT(row->project),
+                       row->workflow.len ? "/" : "", MG_FMT(row->workflow));
     if (row->provider.len > 0)
-        len += snprintf(route + len, sizeof route - (size_t)len, " %s %.*s/%.*s", arrow, MG_FMT(row->provider), MG_FMT(row->model));
+        len += snprintf(route + len, sizeof route - (size_t)len, " %s %.*s/%.*s", arrow,
+                        MG_FMT(row->provider), MG_FMT(row->model));
     bool failed = row->class_.len > 0 && !mg_view_eq(row->class_, MG_VIEW("none"));
     unsigned reserve = failed ? (unsigned)row->class_.len + 1 : 0;
-    mg_history_put(stdout, mg_view_of(route, MG_MIN((size_t)len, sizeof route - 1)), columns > reserve ? columns - reserve : 1);
+    mg_history_put(stdout, mg_view_of(route, MG_MIN((size_t)len, sizeof route - 1)),
+                   columns > reserve ? columns - reserve : 1);
     if (failed) {
         printf(" %s", status_colour(paint, row));
         mg_history_put(stdout, row->class_, 0);
@@ -217,11 +228,13 @@ static void print_row(const struct mg_logs_row *row)
     print_day(&tm);
     strftime(when, sizeof when, "%H:%M:%S", &tm);
     snprintf(status, sizeof status, row->interrupted ? "int" : "%d", row->status);
-    snprintf(tokens, sizeof tokens, "%s%s%s%s", row->estimated ? "~" : "", mg_history_count(in, row->input_tokens),
-             utf8 ? "→" : ">", mg_history_count(out, row->output_tokens));
+    snprintf(tokens, sizeof tokens, "%s%s%s%s", row->estimated ? "~" : "",
+             mg_history_count(in, row->input_tokens), utf8 ? "→" : ">",
+             mg_history_count(out, row->output_tokens));
     printf("%-8s %s%-3s%s ", when, status_colour(paint, row), status, paint->off);
     mg_history_pad(stdout, row->id, 30);
-    printf(" %s%3u%s ", row->attempts > 1 ? paint->yellow : "", row->attempts, row->attempts > 1 ? paint->off : "");
+    printf(" %s%3u%s ", row->attempts > 1 ? paint->yellow : "", row->attempts,
+           row->attempts > 1 ? paint->off : "");
     print_time(row->ttft_us);
     print_time(row->interrupted ? 0 : row->duration_us);
     printf("%*s  ", utf8 ? 11 : 9, tokens);
@@ -247,12 +260,15 @@ static void print_one(const struct request *request, const struct mg_json *objec
         print_row(&row);
 }
 
-/* Oldest first, so that the newest stands where the eye is. *out_last is the newest one's cursor. */
-static size_t print_page(const struct request *request, const struct mg_json *answer, uint64_t *out_last)
+/* Oldest first, so that the newest stands where the eye is. *out_last is the newest one's cursor.
+ */
+static size_t print_page(const struct request *request, const struct mg_json *answer,
+                         uint64_t *out_last)
 {
     const struct mg_json *rows[MG_LOGS_MAX];
     size_t count = 0;
-    for (const struct mg_json *row = mg_json_first(mg_json_get(answer, "requests")); row && count < MG_LOGS_MAX; row = mg_json_next(row))
+    for (const struct mg_json *row = mg_json_first(mg_json_get(answer, "requests"));
+         row && count < MG_LOGS_MAX; row = mg_json_next(row))
         rows[count++] = row;
     for (size_t i = 0; i < count; i++) {
         const struct mg_json *row = rows[request->filter.after ? i : count - 1 - i];

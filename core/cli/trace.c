@@ -29,7 +29,7 @@ static const struct glyphs ascii = {{" ", ".", "=", "#", "#", "x"}, "|", ", ", "
 struct canvas {
     const struct glyphs *glyphs;
     const struct mg_paint *paint;
-    uint64_t total_us;       /* what the width of a bar stands for; not 0 */
+    uint64_t total_us; /* what the width of a bar stands for; not 0 */
     enum shade cells[BAR];
 };
 
@@ -46,8 +46,11 @@ static mg_err from_store(const void *arg, struct mg_db *db, struct mg_buf *out)
 static mg_err put_path(char *out, size_t size, const char *id, struct mg_diag *diag)
 {
     for (const char *c = id; *c; c++)
-        if (!((*c >= '0' && *c <= '9') || ((*c | 0x20) >= 'a' && (*c | 0x20) <= 'z') || strchr("-_.:", *c)))
-            return mg_diag_set(diag, MG_E_BAD_REQUEST, "", 0, "\"%s\" is no request id; x-request-id and `moongate logs` have them", id);
+        if (!((*c >= '0' && *c <= '9') || ((*c | 0x20) >= 'a' && (*c | 0x20) <= 'z') ||
+              strchr("-_.:", *c)))
+            return mg_diag_set(
+                diag, MG_E_BAD_REQUEST, "", 0,
+                "\"%s\" is no request id; x-request-id and `moongate logs` have them", id);
     if ((size_t)snprintf(out, size, "/admin/v1/requests/%s", id) >= size)
         return mg_diag_set(diag, MG_E_BAD_REQUEST, "", 0, "that is too long for a request id");
     return MG_OK;
@@ -80,14 +83,17 @@ int mg_cli_trace(int argc, char **argv)
     struct mg_diag diag = {.line = 0};
     const struct mg_option options[] = {
         {"--json", NULL, NULL, MG_OPTION_FLAG, &json, "print JSON"},
-        {"--data", NULL, "DIR", MG_OPTION_TEXT, &data, "the data folder instead of the configuration's"},
-        {"--config", "-c", "FILE", MG_OPTION_TEXT, &config, "the configuration that names the data folder"},
+        {"--data", NULL, "DIR", MG_OPTION_TEXT, &data,
+         "the data folder instead of the configuration's"},
+        {"--config", "-c", "FILE", MG_OPTION_TEXT, &config,
+         "the configuration that names the data folder"},
     };
     int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 1);
     if (end != MG_CLI_GO)
         return end;
     if (argc < 2)
-        return mg_cli_complain(MG_EXIT_USAGE, "trace", "which request? (its id is in x-request-id and in `moongate logs`)");
+        return mg_cli_complain(MG_EXIT_USAGE, "trace",
+                               "which request? (its id is in x-request-id and in `moongate logs`)");
 
     struct mg_history history = {.path = path, .offline = from_store, .arg = argv[1]};
     if (put_path(path, sizeof path, argv[1], &diag) != MG_OK)
@@ -192,7 +198,7 @@ static void put_axis(const struct canvas *canvas)
 {
     char text[MG_TIME_TEXT];
     uint64_t step = round_step(canvas->total_us);
-    unsigned at = 0;         /* columns printed */
+    unsigned at = 0; /* columns printed */
     printf("%*s %s", LABEL, "", canvas->paint->dim);
     for (uint64_t us = 0; us < canvas->total_us; us += step) {
         unsigned column = (unsigned)(us * BAR / canvas->total_us);
@@ -210,7 +216,7 @@ static void put_axis(const struct canvas *canvas)
 struct words {
     const struct canvas *canvas;
     char line[WIDTH * 6];
-    size_t len;              /* bytes */
+    size_t len; /* bytes */
     unsigned columns;
     const char *colour;
 };
@@ -271,28 +277,35 @@ static void word(struct words *words, const char *fmt, ...)
 
 /* ---- the front: who asked for what, and how it ended */
 
-static const char *end_colour(const struct mg_paint *paint, const struct mg_timeline *timeline, bool interrupted)
+static const char *end_colour(const struct mg_paint *paint, const struct mg_timeline *timeline,
+                              bool interrupted)
 {
     if (interrupted || !timeline->clean || timeline->status >= 500)
         return paint->red;
     return timeline->status >= 400 ? paint->yellow : paint->green;
 }
 
-static void put_outcome(const struct canvas *canvas, const struct mg_timeline *timeline, bool interrupted)
+static void put_outcome(const struct canvas *canvas, const struct mg_timeline *timeline,
+                        bool interrupted)
 {
     const struct mg_paint *paint = canvas->paint;
     char total[MG_TIME_TEXT];
-    printf("%s%s%s  %s", paint->bold, timeline->id, paint->off, end_colour(paint, timeline, interrupted));
+    printf("%s%s%s  %s", paint->bold, timeline->id, paint->off,
+           end_colour(paint, timeline, interrupted));
     if (interrupted)
         printf("interrupted: the gateway died before it ended%s\n", paint->off);
     else
-        printf("%u%s%s%s  %s in all%s\n", timeline->status, timeline->class_ != MG_CLASS_none ? " " : "",
+        printf("%u%s%s%s  %s in all%s\n", timeline->status,
+               timeline->class_ != MG_CLASS_none ? " " : "",
                timeline->class_ != MG_CLASS_none ? mg_class_name(timeline->class_) : "",
-               timeline->clean ? "" : timeline->status < 400 ? ", cut short" : "",
+               timeline->clean          ? ""
+               : timeline->status < 400 ? ", cut short"
+                                        : "",
                mg_history_time(total, mg_timeline_duration_us(timeline), false), paint->off);
 }
 
-static void put_front(const struct canvas *canvas, const struct mg_timeline *timeline, bool interrupted)
+static void put_front(const struct canvas *canvas, const struct mg_timeline *timeline,
+                      bool interrupted)
 {
     struct words words = {.canvas = canvas, .colour = ""};
     char when[64], one[MG_TIME_TEXT], two[MG_TIME_TEXT];
@@ -319,13 +332,16 @@ static void put_front(const struct canvas *canvas, const struct mg_timeline *tim
     if (timeline->user_agent.len > 0)
         word(&words, "%.*s", MG_FMT(timeline->user_agent));
     if (timeline->bytes_in + timeline->bytes_out > 0)
-        word(&words, "%sB in, %sB out", mg_history_count(one, timeline->bytes_in), mg_history_count(two, timeline->bytes_out));
+        word(&words, "%sB in, %sB out", mg_history_count(one, timeline->bytes_in),
+             mg_history_count(two, timeline->bytes_out));
     if (!interrupted)
-        word(&words, "overhead %s", mg_history_time(one, total - MG_MIN(total, timeline->upstream_us), false));
+        word(&words, "overhead %s",
+             mg_history_time(one, total - MG_MIN(total, timeline->upstream_us), false));
     if (timeline->plugin_us > 0)
         word(&words, "plugins %s", mg_history_time(one, timeline->plugin_us, false));
     if (answer && answer->mark_us[MG_MARK_first_token] > 0)
-        word(&words, "first token %s", mg_history_time(one, answer->start_us + answer->mark_us[MG_MARK_first_token], false));
+        word(&words, "first token %s",
+             mg_history_time(one, answer->start_us + answer->mark_us[MG_MARK_first_token], false));
     flush_words(&words);
 
     words.colour = canvas->paint->cyan;
@@ -340,7 +356,8 @@ static void put_front(const struct canvas *canvas, const struct mg_timeline *tim
 
 /* ---- the gateway's own phases */
 
-static void put_phase_bar(struct canvas *canvas, const char *label, uint64_t from_us, uint64_t to_us, enum shade with)
+static void put_phase_bar(struct canvas *canvas, const char *label, uint64_t from_us,
+                          uint64_t to_us, enum shade with)
 {
     if (to_us <= from_us)
         return;
@@ -370,8 +387,9 @@ static void put_phases(struct canvas *canvas, const struct mg_timeline *timeline
     put_phase_bar(canvas, "prepare", before, reached(timeline, MG_PHASE_route), WORKING);
     for (unsigned i = MG_PHASE_authenticate; i <= MG_PHASE_route; i++) {
         if (timeline->phase_us[i] <= before)
-            continue;        /* not reached, or within the same turn of the loop */
-        word(&words, "%s %s", mg_phase_name((enum mg_phase)i), mg_history_time(text, timeline->phase_us[i] - before, false));
+            continue; /* not reached, or within the same turn of the loop */
+        word(&words, "%s %s", mg_phase_name((enum mg_phase)i),
+             mg_history_time(text, timeline->phase_us[i] - before, false));
         before = timeline->phase_us[i];
     }
     flush_words(&words);
@@ -383,7 +401,8 @@ static void put_attempt_bar(struct canvas *canvas, const struct mg_attempt_recor
 {
     const uint64_t *mark = attempt->mark_us;
     uint64_t start = attempt->start_us, end = start + attempt->end_us;
-    uint64_t connected = MG_MAX(mark[MG_MARK_dns], MG_MAX(mark[MG_MARK_connect], mark[MG_MARK_tls]));
+    uint64_t connected =
+        MG_MAX(mark[MG_MARK_dns], MG_MAX(mark[MG_MARK_connect], mark[MG_MARK_tls]));
     uint64_t token = mark[MG_MARK_first_token];
     if (token == 0 && attempt->class_ == MG_CLASS_none)
         token = mark[MG_MARK_first_byte];
@@ -403,15 +422,21 @@ static void put_verdict(const struct canvas *canvas, const struct mg_attempt_rec
     printf("  %s", failed ? paint->red : paint->green);
     if (attempt->status > 0)
         printf("%u ", attempt->status);
-    printf("%s%s", failed ? mg_class_name(attempt->class_) : attempt->status ? "ok" : "", paint->off);
+    printf("%s%s",
+           failed            ? mg_class_name(attempt->class_)
+           : attempt->status ? "ok"
+                             : "",
+           paint->off);
 }
 
 static void put_marks(struct words *words, const struct mg_attempt_record *attempt)
 {
-    static const char *const labels[] = {"dns", "connect", "tls", "sent", "first byte", "first token", "end"};
+    static const char *const labels[] = {"dns",        "connect",     "tls", "sent",
+                                         "first byte", "first token", "end"};
     char text[MG_TIME_TEXT];
     if (attempt->reused)
-        word(words, attempt->redialed ? "warm connection was dead, dialled again" : "warm connection");
+        word(words,
+             attempt->redialed ? "warm connection was dead, dialled again" : "warm connection");
     for (unsigned i = 0; i < MG_MARK_COUNT; i++)
         if (attempt->mark_us[i] > 0)
             word(words, "%s %s", labels[i], mg_history_time(text, attempt->mark_us[i], false));
@@ -423,11 +448,12 @@ static void put_traffic(struct words *words, const struct mg_attempt_record *att
     char one[MG_TIME_TEXT], two[MG_TIME_TEXT];
     if (attempt->address.len > 0)
         word(words, "%.*s", MG_FMT(attempt->address));
-    word(words, "%sB sent, %sB received", mg_history_count(one, attempt->bytes_sent), mg_history_count(two, attempt->bytes_received));
+    word(words, "%sB sent, %sB received", mg_history_count(one, attempt->bytes_sent),
+         mg_history_count(two, attempt->bytes_received));
     if (usage->input_tokens + usage->output_tokens == 0)
         return;
-    word(words, "%s tokens in, %s out%s", mg_history_count(one, usage->input_tokens), mg_history_count(two, usage->output_tokens),
-         usage->reported ? "" : " (estimated)");
+    word(words, "%s tokens in, %s out%s", mg_history_count(one, usage->input_tokens),
+         mg_history_count(two, usage->output_tokens), usage->reported ? "" : " (estimated)");
     if (usage->cached_read_tokens > 0)
         word(words, "%s of them cached", mg_history_count(one, usage->cached_read_tokens));
     if (usage->cached_write_tokens > 0)
@@ -447,7 +473,8 @@ static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *a
     put_verdict(canvas, attempt);
     putchar('\n');
 
-    word(&words, "%s", attempt->reason == MG_REASON_first ? "first choice" : mg_reason_name(attempt->reason));
+    word(&words, "%s",
+         attempt->reason == MG_REASON_first ? "first choice" : mg_reason_name(attempt->reason));
     if (attempt->why.len > 0)
         word(&words, "%.*s", MG_FMT(attempt->why));
     flush_words(&words);
@@ -493,11 +520,15 @@ static void put_legend(const struct canvas *canvas)
     static const struct {
         enum shade shade;
         const char *text;
-    } rows[] = {{CONNECTING, "connecting"}, {WAITING, "waiting for the answer"}, {RECEIVING, "receiving"}, {FAILED, "failed"}};
+    } rows[] = {{CONNECTING, "connecting"},
+                {WAITING, "waiting for the answer"},
+                {RECEIVING, "receiving"},
+                {FAILED, "failed"}};
     printf("%*s", LABEL, "");
     for (size_t i = 0; i < MG_COUNT(rows); i++)
-        printf("  %s%s%s %s%s%s", colour(canvas, rows[i].shade), canvas->glyphs->shades[rows[i].shade], canvas->paint->off,
-               canvas->paint->dim, rows[i].text, canvas->paint->off);
+        printf("  %s%s%s %s%s%s", colour(canvas, rows[i].shade),
+               canvas->glyphs->shades[rows[i].shade], canvas->paint->off, canvas->paint->dim,
+               rows[i].text, canvas->paint->off);
     putchar('\n');
 }
 
@@ -515,7 +546,8 @@ static void draw(const struct mg_timeline *timeline, bool interrupted)
     for (unsigned i = 0; i < timeline->attempt_count; i++)
         put_attempt(&canvas, &timeline->attempts[i]);
     put_phase_bar(&canvas, "answer the client", timeline->phase_us[MG_PHASE_commit],
-                  timeline->phase_us[MG_PHASE_commit] ? reached(timeline, MG_PHASE_relay) : 0, RECEIVING);
+                  timeline->phase_us[MG_PHASE_commit] ? reached(timeline, MG_PHASE_relay) : 0,
+                  RECEIVING);
     if (timeline->attempt_count > 0)
         put_legend(&canvas);
     put_notes(&canvas, timeline);

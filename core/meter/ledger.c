@@ -20,9 +20,11 @@
 
 enum {
     FRAME = 3,
-    POOLED = 1024,           /* entries kept for reuse */
+    POOLED = 1024, /* entries kept for reuse */
     /* an exchange with all its attempts; the records are bounded, so this is a bound too */
-    DETAIL_BYTES = MG_RECORD_EXCHANGE_MAX + MG_MAX_ATTEMPTS * (MG_RECORD_STARTED_MAX + MG_RECORD_SETTLED_MAX + 2 * FRAME) + FRAME,
+    DETAIL_BYTES = MG_RECORD_EXCHANGE_MAX +
+                   MG_MAX_ATTEMPTS * (MG_RECORD_STARTED_MAX + MG_RECORD_SETTLED_MAX + 2 * FRAME) +
+                   FRAME,
 };
 
 struct entry {
@@ -30,26 +32,26 @@ struct entry {
     struct mg_list unstored; /* grew since the last checkpoint */
     char id[40];
     struct mg_buf frames;
-    size_t committed;        /* bytes of frames that the ring need not give again; 0: the entry is new */
-    uint64_t ended_us;       /* once finished: the wall clock then */
-    bool finished;           /* gone when its row is committed */
-    bool interrupted;        /* its end was made up */
-    bool stored;             /* has a row in open_exchanges */
-    bool was_stored;         /* when the transaction began */
+    size_t committed;  /* bytes of frames that the ring need not give again; 0: the entry is new */
+    uint64_t ended_us; /* once finished: the wall clock then */
+    bool finished;     /* gone when its row is committed */
+    bool interrupted;  /* its end was made up */
+    bool stored;       /* has a row in open_exchanges */
+    bool was_stored;   /* when the transaction began */
 };
 
 struct mg_ledger {
-    struct mg_map open;      /* id → struct entry, owned */
+    struct mg_map open; /* id → struct entry, owned */
     struct mg_list touched;
     struct mg_list unstored;
-    struct mg_list pool;     /* entries without a use, linked by `touched` */
+    struct mg_list pool; /* entries without a use, linked by `touched` */
     unsigned pooled;
-    struct entry **ended;    /* owned array; exchanges of the running transaction that want a row */
+    struct entry **ended; /* owned array; exchanges of the running transaction that want a row */
     size_t ended_count, ended_room;
     uint64_t last_at_us, committed_at_us;
-    uint64_t orphans;        /* records nobody could place; each is a bug of ours */
-    struct mg_timeline *scratch;       /* owned */
-    struct mg_db *db;        /* borrowed from the recorder, like the statements */
+    uint64_t orphans;            /* records nobody could place; each is a bug of ours */
+    struct mg_timeline *scratch; /* owned */
+    struct mg_db *db;            /* borrowed from the recorder, like the statements */
     struct mg_stmt *insert, *keep, *drop;
 };
 
@@ -143,11 +145,12 @@ static mg_err add_frame(struct entry *entry, enum mg_journal_type type, mg_view 
 }
 
 /* A record that has no place is counted and forgotten, or the ring would never move on. */
-static mg_err forget(struct mg_ledger *ledger, const struct mg_journal_record *record, const char *why)
+static mg_err forget(struct mg_ledger *ledger, const struct mg_journal_record *record,
+                     const char *why)
 {
     if (ledger->orphans++ % 1000 == 0)
-        mg_log_error("journal_record_dropped", "worker=%u sequence=%llu type=%d reason=\"%s\"", record->worker,
-                     (unsigned long long)record->sequence, (int)record->type, why);
+        mg_log_error("journal_record_dropped", "worker=%u sequence=%llu type=%d reason=\"%s\"",
+                     record->worker, (unsigned long long)record->sequence, (int)record->type, why);
     return MG_OK;
 }
 
@@ -179,7 +182,7 @@ static mg_err on_record(void *arg, const struct mg_journal_record *record, bool 
 
     struct entry *entry = mg_map_get(&ledger->open, id);
     if (stored && record->type == MG_JOURNAL_EXCHANGE) {
-        if (entry)           /* it has its row: it is only not open any more */
+        if (entry) /* it has its row: it is only not open any more */
             finish_entry(ledger, entry);
         return MG_OK;
     }
@@ -283,15 +286,19 @@ static mg_err on_open(void *arg, struct mg_db *db)
 {
     struct mg_ledger *ledger = arg;
     ledger->db = db;
-    MG_TRY(mg_db_prepare(db,
-                         "INSERT INTO exchanges (at_us, start_us, id, project, workflow, key_id, path, session, provider, "
-                         "model, tried, status, class, flags, attempts, generation, duration_us, overhead_us, ttft_us, "
-                         "input_tokens, output_tokens, detail) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                         &ledger->insert));
-    MG_TRY(mg_db_prepare(db,
-                         "INSERT INTO open_exchanges (id, detail) VALUES (?, ?) ON CONFLICT DO UPDATE SET detail = "
-                         "excluded.detail",
-                         &ledger->keep));
+    MG_TRY(mg_db_prepare(
+        db,
+        "INSERT INTO exchanges (at_us, start_us, id, project, workflow, key_id, path, session, "
+        "provider, "
+        "model, tried, status, class, flags, attempts, generation, duration_us, overhead_us, "
+        "ttft_us, "
+        "input_tokens, output_tokens, detail) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        &ledger->insert));
+    MG_TRY(mg_db_prepare(
+        db,
+        "INSERT INTO open_exchanges (id, detail) VALUES (?, ?) ON CONFLICT DO UPDATE SET detail = "
+        "excluded.detail",
+        &ledger->keep));
     MG_TRY(mg_db_prepare(db, "DELETE FROM open_exchanges WHERE id = ?", &ledger->drop));
     MG_TRY(load_last(ledger));
     return load_open(ledger);
@@ -322,7 +329,8 @@ static mg_err settle_interrupted(struct entry *entry, const struct mg_started *s
         .usage.input_tokens = started->input_estimate,
     };
     memcpy(front.id, started->id, sizeof front.id);
-    return add_frame(entry, MG_JOURNAL_SETTLED, mg_view_of(room, mg_record_encode_settled(room, &front, &end, true)));
+    return add_frame(entry, MG_JOURNAL_SETTLED,
+                     mg_view_of(room, mg_record_encode_settled(room, &front, &end, true)));
 }
 
 static mg_err end_interrupted(struct entry *entry, const struct mg_timeline *known)
@@ -339,7 +347,8 @@ static mg_err end_interrupted(struct entry *entry, const struct mg_timeline *kno
         .attempt_count = known->attempt_count,
     };
     memcpy(end.id, known->id, sizeof end.id);
-    return add_frame(entry, MG_JOURNAL_EXCHANGE, mg_view_of(room, mg_record_encode_exchange(room, &end, true)));
+    return add_frame(entry, MG_JOURNAL_EXCHANGE,
+                     mg_view_of(room, mg_record_encode_exchange(room, &end, true)));
 }
 
 static mg_err interrupt_entry(struct mg_ledger *ledger, struct entry *entry)
@@ -359,7 +368,8 @@ static mg_err interrupt_entry(struct mg_ledger *ledger, struct entry *entry)
         struct mg_attempt_record *attempt = &known->attempts[i];
         if (attempt->end_us > 0 || attempt->class_ != MG_CLASS_none || attempt->status > 0)
             continue;
-        struct mg_started started = {.number = attempt->number, .input_estimate = attempt->usage.input_tokens};
+        struct mg_started started = {.number = attempt->number,
+                                     .input_estimate = attempt->usage.input_tokens};
         memcpy(started.id, known->id, sizeof started.id);
         MG_TRY(settle_interrupted(entry, &started));
     }
@@ -396,7 +406,8 @@ struct mg_sink mg_ledger_sink(struct mg_ledger *ledger)
 /* ---- frames to a timeline */
 
 /* Cuts the next frame off *rest; false at the end. */
-static bool next_frame(mg_view *rest, enum mg_journal_type *out_type, mg_view *out_payload, bool *out_bad)
+static bool next_frame(mg_view *rest, enum mg_journal_type *out_type, mg_view *out_payload,
+                       bool *out_bad)
 {
     if (rest->len == 0)
         return false;
@@ -521,7 +532,8 @@ static int flags_of(const struct mg_timeline *timeline, bool interrupted)
     return flags;
 }
 
-static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timeline, const struct mg_attempt_record *answer)
+static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timeline,
+                         const struct mg_attempt_record *answer)
 {
     uint64_t input = 0, output = 0, duration = mg_timeline_duration_us(timeline);
     for (unsigned i = 0; i < timeline->attempt_count; i++) {
@@ -533,12 +545,14 @@ static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timelin
     mg_stmt_bind_int(stmt, 17, (int64_t)duration);
     mg_stmt_bind_int(stmt, 18, (int64_t)(duration - MG_MIN(duration, timeline->upstream_us)));
     if (answer && answer->mark_us[MG_MARK_first_token] > 0)
-        mg_stmt_bind_int(stmt, 19, (int64_t)(answer->start_us + answer->mark_us[MG_MARK_first_token]));
+        mg_stmt_bind_int(stmt, 19,
+                         (int64_t)(answer->start_us + answer->mark_us[MG_MARK_first_token]));
     mg_stmt_bind_int(stmt, 20, (int64_t)input);
     mg_stmt_bind_int(stmt, 21, (int64_t)output);
 }
 
-static mg_err insert_row(struct mg_ledger *ledger, const struct mg_timeline *timeline, mg_view detail, bool interrupted)
+static mg_err insert_row(struct mg_ledger *ledger, const struct mg_timeline *timeline,
+                         mg_view detail, bool interrupted)
 {
     char tried[MG_MAX_ATTEMPTS * (MG_RECORD_PROVIDER + MG_RECORD_MODEL + 2) + 2];
     struct mg_stmt *stmt = ledger->insert;

@@ -95,8 +95,8 @@ static uint64_t end_of(const struct mg_attempt_record *attempt)
     return end;
 }
 
-size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline, const struct mg_attempt_record *attempt,
-                                bool with_text)
+size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline,
+                                const struct mg_attempt_record *attempt, bool with_text)
 {
     char *at = put_front(out, timeline);
     at = put_number(at, attempt->number);
@@ -157,7 +157,8 @@ mg_err mg_record_started(struct mg_journal *journal, const struct mg_timeline *t
     char *room = mg_journal_begin(journal, MG_RECORD_STARTED_MAX);
     if (!room)
         return MG_E_BUSY;
-    mg_journal_commit(journal, MG_JOURNAL_STARTED, mg_record_encode_started(room, timeline, attempt, input_estimate));
+    mg_journal_commit(journal, MG_JOURNAL_STARTED,
+                      mg_record_encode_started(room, timeline, attempt, input_estimate));
     return MG_OK;
 }
 
@@ -179,7 +180,8 @@ mg_err mg_record_settled(struct mg_journal *journal, const struct mg_timeline *t
     char *room = mg_journal_begin(journal, max);
     if (!room)
         return MG_E_BUSY;
-    mg_journal_commit(journal, MG_JOURNAL_SETTLED, mg_record_encode_settled(room, timeline, attempt, with_text));
+    mg_journal_commit(journal, MG_JOURNAL_SETTLED,
+                      mg_record_encode_settled(room, timeline, attempt, with_text));
     return MG_OK;
 }
 
@@ -190,7 +192,8 @@ mg_err mg_record_exchange(struct mg_journal *journal, const struct mg_timeline *
     char *room = mg_journal_begin(journal, max);
     if (!room)
         return MG_E_BUSY;
-    mg_journal_commit(journal, MG_JOURNAL_EXCHANGE, mg_record_encode_exchange(room, timeline, with_text));
+    mg_journal_commit(journal, MG_JOURNAL_EXCHANGE,
+                      mg_record_encode_exchange(room, timeline, with_text));
     return MG_OK;
 }
 
@@ -338,7 +341,8 @@ static void get_usage(struct in *in, struct mg_usage *out_usage)
     *out_usage = (struct mg_usage){tokens[0], tokens[1], tokens[2], tokens[3], tokens[4], false};
 }
 
-mg_err mg_record_decode_settled(mg_view payload, char out_id[40], struct mg_attempt_record *out_attempt)
+mg_err mg_record_decode_settled(mg_view payload, char out_id[40],
+                                struct mg_attempt_record *out_attempt)
 {
     struct in in = {payload, false};
     struct mg_attempt_record attempt = {0};
@@ -368,10 +372,11 @@ mg_err mg_record_decode_settled(mg_view payload, char out_id[40], struct mg_atte
 
 static void get_exchange_texts(struct in *in, struct mg_timeline *out_timeline)
 {
-    mg_view *texts[] = {&out_timeline->project,    &out_timeline->workflow, &out_timeline->key_id,
-                        &out_timeline->path,       &out_timeline->client,   &out_timeline->user_agent,
-                        &out_timeline->session,    &out_timeline->error_code, &out_timeline->explain,
-                        &out_timeline->metadata};
+    mg_view *texts[] = {&out_timeline->project, &out_timeline->workflow,
+                        &out_timeline->key_id,  &out_timeline->path,
+                        &out_timeline->client,  &out_timeline->user_agent,
+                        &out_timeline->session, &out_timeline->error_code,
+                        &out_timeline->explain, &out_timeline->metadata};
     for (size_t i = 0; i < MG_COUNT(texts); i++)
         *texts[i] = get_text(in);
     mg_view note = get_text(in);
@@ -387,7 +392,7 @@ uint64_t mg_record_ended_us(mg_view payload)
     struct in in = {payload, false};
     uint64_t phases[MG_PHASE_COUNT] = {0}, last = 0;
     get_front(&in);
-    get_number(&in);         /* generation, status, class, flags, attempts */
+    get_number(&in); /* generation, status, class, flags, attempts */
     get_number(&in);
     get_u8(&in);
     get_u8(&in);
@@ -405,7 +410,8 @@ mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeli
     struct mg_timeline *timeline = out_timeline;
     /* the notes and most attempts are not used most of the time, and are most of the struct */
     memset(timeline, 0, offsetof(struct mg_timeline, note));
-    memset(&timeline->note_bytes, 0, offsetof(struct mg_timeline, attempts) - offsetof(struct mg_timeline, note_bytes));
+    memset(&timeline->note_bytes, 0,
+           offsetof(struct mg_timeline, attempts) - offsetof(struct mg_timeline, note_bytes));
     get_id(&in, timeline->id);
     timeline->generation = (uint32_t)get_number(&in);
     timeline->status = (uint16_t)get_below(&in, UINT16_MAX + 1);

@@ -55,14 +55,16 @@ static bool was_dropped(const struct mg_timeline *timeline)
     return mg_view_ends(note, mg_view_of(dropped, sizeof dropped - 1));
 }
 
-void mg_timeline_note(struct mg_timeline *timeline, uint64_t now_us, const char *kind, const char *fmt, ...)
+void mg_timeline_note(struct mg_timeline *timeline, uint64_t now_us, const char *kind,
+                      const char *fmt, ...)
 {
     char line[512];
     va_list args;
     if (was_dropped(timeline))
         return;
 
-    int n = snprintf(line, sizeof line - 1, "%llu %s ", (unsigned long long)(now_us - timeline->start_mono_us), kind);
+    int n = snprintf(line, sizeof line - 1, "%llu %s ",
+                     (unsigned long long)(now_us - timeline->start_mono_us), kind);
     va_start(args, fmt);
     n += vsnprintf(line + n, sizeof line - 1 - (size_t)n, fmt, args);
     va_end(args);

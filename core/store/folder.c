@@ -14,13 +14,15 @@ enum { LOCK_TRIES = 50, LOCK_PAUSE_MS = 10 };
 
 void mg_folder_default(char out_path[MG_FOLDER_PATH_BYTES])
 {
-    const char *data = getenv("MOONGATE_DATA"), *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    const char *data = getenv("MOONGATE_DATA"), *state = getenv("XDG_STATE_HOME"),
+               *home = getenv("HOME");
     if (data && *data)
         snprintf(out_path, MG_FOLDER_PATH_BYTES, "%s", data);
     else if (state && *state)
         snprintf(out_path, MG_FOLDER_PATH_BYTES, "%s/moongate", state);
     else
-        snprintf(out_path, MG_FOLDER_PATH_BYTES, "%s/.local/state/moongate", home && *home ? home : ".");
+        snprintf(out_path, MG_FOLDER_PATH_BYTES, "%s/.local/state/moongate",
+                 home && *home ? home : ".");
 }
 
 mg_err mg_folder_path(const char *data, const char *name, char out_path[MG_FOLDER_PATH_BYTES])
@@ -40,7 +42,8 @@ mg_err mg_folder_create(const char *data, struct mg_diag *diag)
 {
     char path[MG_FOLDER_PATH_BYTES];
     if (mg_folder_path(data, "journal", path) != MG_OK)
-        return mg_diag_set(diag, MG_E_TOO_LARGE, data, 0, "the path of the data folder is too long");
+        return mg_diag_set(diag, MG_E_TOO_LARGE, data, 0,
+                           "the path of the data folder is too long");
     size_t own = strlen(data);
     while (own > 1 && data[own - 1] == '/')
         own--;
@@ -52,7 +55,8 @@ mg_err mg_folder_create(const char *data, struct mg_diag *diag)
     return make(path, 0700, diag);
 }
 
-/* A command of the CLI holds the lock for an instant; a gateway that starts meanwhile waits for it. */
+/* A command of the CLI holds the lock for an instant; a gateway that starts meanwhile waits for it.
+ */
 static bool take_lock(int fd)
 {
     for (unsigned tries = LOCK_TRIES; tries > 0; tries--) {
@@ -68,11 +72,12 @@ mg_err mg_folder_lock(const char *data, int *out_lock, struct mg_diag *diag)
     char path[MG_FOLDER_PATH_BYTES];
     *out_lock = -1;
     if (mg_folder_path(data, "lock", path) != MG_OK)
-        return mg_diag_set(diag, MG_E_TOO_LARGE, data, 0, "the path of the data folder is too long");
+        return mg_diag_set(diag, MG_E_TOO_LARGE, data, 0,
+                           "the path of the data folder is too long");
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
-        return mg_diag_set(diag, errno == ENOENT ? MG_E_NOT_FOUND : MG_E_SYSTEM, path, 0, "cannot open the lock: %s",
-                           strerror(errno));
+        return mg_diag_set(diag, errno == ENOENT ? MG_E_NOT_FOUND : MG_E_SYSTEM, path, 0,
+                           "cannot open the lock: %s", strerror(errno));
     if (!take_lock(fd)) {
         close(fd);
         return mg_diag_set(diag, MG_E_BUSY, path, 0, "another gateway runs with this data folder");

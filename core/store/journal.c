@@ -21,56 +21,63 @@
 #include "base/fault.h"
 #include "base/mem.h"
 
-enum { PAGE = 4096, VERSION = 1, MIN_BYTES = 256 << 10, SLACK = MG_JOURNAL_ROOM(MG_MAX_JOURNAL_RECORD_BYTES) };
+enum {
+    PAGE = 4096,
+    VERSION = 1,
+    MIN_BYTES = 256 << 10,
+    SLACK = MG_JOURNAL_ROOM(MG_MAX_JOURNAL_RECORD_BYTES)
+};
 
-#define MAGIC 0x0a0d474e4952474du      /* "MGRING\r\n" in the file */
+#define MAGIC 0x0a0d474e4952474du /* "MGRING\r\n" in the file */
 
 struct checkpoint {
     struct mg_journal_cursor cursor;
-    uint64_t check;          /* a torn write does not pass */
+    uint64_t check; /* a torn write does not pass */
 };
 
 struct header {
-    _Atomic uint64_t magic;            /* stored last, when the file is allocated */
+    _Atomic uint64_t magic; /* stored last, when the file is allocated */
     uint32_t version;
     uint32_t worker;
     uint64_t boot;
-    uint64_t size;           /* of the ring, without this page */
+    uint64_t size; /* of the ring, without this page */
     struct checkpoint checkpoints[2];
 };
 
 struct record {
-    _Atomic uint64_t sequence;         /* stored last: the record is valid from then on */
-    uint32_t bytes;          /* of the payload */
+    _Atomic uint64_t sequence; /* stored last: the record is valid from then on */
+    uint32_t bytes;            /* of the payload */
     uint16_t type;
     uint16_t zero;
     uint64_t check;
     char payload[];
 };
-_Static_assert(sizeof(struct record) == MG_JOURNAL_OVERHEAD, "the header of a record is its overhead");
+_Static_assert(sizeof(struct record) == MG_JOURNAL_OVERHEAD,
+               "the header of a record is its overhead");
 
 struct mg_journal {
     int fd;
-    struct header *header;   /* owned; the mapping of the whole file */
-    char *ring;              /* behind the header page */
+    struct header *header; /* owned; the mapping of the whole file */
+    char *ring;            /* behind the header page */
     uint64_t size;
     uint64_t boot;
     uint32_t worker;
 
     /* the writer's */
-    _Atomic uint64_t head;   /* position of the next record; the reader acquires it */
+    _Atomic uint64_t head; /* position of the next record; the reader acquires it */
     _Atomic uint64_t reserved;
     _Atomic uint64_t shed;
-    _Atomic uint64_t sequence;         /* of the last record */
-    size_t begun;            /* payload bytes given out by begin, 0 outside */
+    _Atomic uint64_t sequence; /* of the last record */
+    size_t begun;              /* payload bytes given out by begin, 0 outside */
 
-    char apart[64];          /* the reader's fields stand on another cache line */
+    char apart[64]; /* the reader's fields stand on another cache line */
     _Atomic uint64_t freed;
     struct mg_journal_cursor read;
-    unsigned turn;           /* which checkpoint is written next */
+    unsigned turn; /* which checkpoint is written next */
 };
 
-static mg_err map_file(const char *path, int flags, int *out_fd, struct stat *out_stat, struct mg_diag *diag);
+static mg_err map_file(const char *path, int flags, int *out_fd, struct stat *out_stat,
+                       struct mg_diag *diag);
 static mg_err allocate(int fd, const char *path, size_t size, struct mg_diag *diag);
 static mg_err refuse_unread(const char *path, struct mg_diag *diag);
 static uint64_t checksum(uint64_t boot, uint64_t sequence, const struct record *record);
@@ -78,8 +85,8 @@ static uint64_t check_cursor(uint64_t boot, struct mg_journal_cursor cursor);
 static const struct record *record_at(const char *ring, uint64_t size, uint64_t *position);
 static void fill_header(struct mg_journal *journal);
 
-mg_err mg_journal_open(const char *path, size_t bytes, uint32_t worker, uint64_t boot, struct mg_journal **out_journal,
-                       struct mg_diag *diag)
+mg_err mg_journal_open(const char *path, size_t bytes, uint32_t worker, uint64_t boot,
+                       struct mg_journal **out_journal, struct mg_diag *diag)
 {
     int fd;
     struct stat stat;
@@ -94,7 +101,8 @@ mg_err mg_journal_open(const char *path, size_t bytes, uint32_t worker, uint64_t
 
     void *base = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED) {
-        err = mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot map the journal: %s", strerror(errno));
+        err =
+            mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot map the journal: %s", strerror(errno));
         goto fail;
     }
 
@@ -132,7 +140,8 @@ static void fill_header(struct mg_journal *journal)
     header->worker = journal->worker;
     header->boot = journal->boot;
     header->size = journal->size;
-    header->checkpoints[0] = (struct checkpoint){{0, 0}, check_cursor(journal->boot, (struct mg_journal_cursor){0, 0})};
+    header->checkpoints[0] =
+        (struct checkpoint){{0, 0}, check_cursor(journal->boot, (struct mg_journal_cursor){0, 0})};
     header->checkpoints[1] = header->checkpoints[0];
     atomic_store_explicit(&header->magic, MAGIC, memory_order_release);
 }
@@ -147,14 +156,16 @@ static uint64_t used(const struct mg_journal *journal)
 
 size_t mg_journal_spare(const struct mg_journal *journal)
 {
-    uint64_t taken = used(journal) + atomic_load_explicit(&journal->reserved, memory_order_relaxed) + SLACK;
+    uint64_t taken =
+        used(journal) + atomic_load_explicit(&journal->reserved, memory_order_relaxed) + SLACK;
     return taken < journal->size ? (size_t)(journal->size - taken) : 0;
 }
 
 /* Only the writer changes these, so a load and a store do. */
 static void add(_Atomic uint64_t *counter, uint64_t delta)
 {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + delta, memory_order_relaxed);
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + delta,
+                          memory_order_relaxed);
 }
 
 bool mg_journal_reserve(struct mg_journal *journal, size_t bytes)
@@ -173,7 +184,8 @@ void mg_journal_unreserve(struct mg_journal *journal, size_t bytes)
     add(&journal->reserved, -(uint64_t)bytes);
 }
 
-static void publish(struct mg_journal *journal, struct record *record, enum mg_journal_type type, size_t bytes)
+static void publish(struct mg_journal *journal, struct record *record, enum mg_journal_type type,
+                    size_t bytes)
 {
     uint64_t sequence = atomic_load_explicit(&journal->sequence, memory_order_relaxed) + 1;
     record->bytes = (uint32_t)bytes;
@@ -182,7 +194,9 @@ static void publish(struct mg_journal *journal, struct record *record, enum mg_j
     record->check = checksum(journal->boot, sequence, record);
     atomic_store_explicit(&record->sequence, sequence, memory_order_release);
     atomic_store_explicit(&journal->sequence, sequence, memory_order_relaxed);
-    atomic_store_explicit(&journal->head, atomic_load_explicit(&journal->head, memory_order_relaxed) + MG_JOURNAL_ROOM(bytes),
+    atomic_store_explicit(&journal->head,
+                          atomic_load_explicit(&journal->head, memory_order_relaxed) +
+                              MG_JOURNAL_ROOM(bytes),
                           memory_order_release);
 }
 
@@ -190,8 +204,8 @@ static void publish(struct mg_journal *journal, struct record *record, enum mg_j
 static void pad(struct mg_journal *journal, uint64_t head, uint64_t left)
 {
     if (left >= MG_JOURNAL_OVERHEAD)
-        publish(journal, (struct record *)(void *)(journal->ring + head % journal->size), MG_JOURNAL_PAD,
-                left - MG_JOURNAL_OVERHEAD);
+        publish(journal, (struct record *)(void *)(journal->ring + head % journal->size),
+                MG_JOURNAL_PAD, left - MG_JOURNAL_OVERHEAD);
     else
         atomic_store_explicit(&journal->head, head + left, memory_order_release);
 }
@@ -248,7 +262,8 @@ static const struct record *record_at(const char *ring, uint64_t size, uint64_t 
     return (const struct record *)(const void *)(ring + *position % size);
 }
 
-mg_err mg_journal_read(struct mg_journal *journal, mg_journal_cb cb, void *arg, unsigned max, unsigned *out_count)
+mg_err mg_journal_read(struct mg_journal *journal, mg_journal_cb cb, void *arg, unsigned max,
+                       unsigned *out_count)
 {
     uint64_t head = atomic_load_explicit(&journal->head, memory_order_acquire);
     unsigned count = 0;
@@ -258,11 +273,16 @@ mg_err mg_journal_read(struct mg_journal *journal, mg_journal_cb cb, void *arg, 
         const struct record *record = record_at(journal->ring, journal->size, &position);
         if (position == head)
             break;
-        struct mg_journal_cursor next = {journal->read.sequence + 1, position + MG_JOURNAL_ROOM(record->bytes)};
+        struct mg_journal_cursor next = {journal->read.sequence + 1,
+                                         position + MG_JOURNAL_ROOM(record->bytes)};
         assert(atomic_load_explicit(&record->sequence, memory_order_acquire) == next.sequence);
         if (record->type != MG_JOURNAL_PAD) {
-            struct mg_journal_record item = {journal->boot, next.sequence, next.position, journal->worker,
-                                             (enum mg_journal_type)record->type, {record->payload, record->bytes}};
+            struct mg_journal_record item = {journal->boot,
+                                             next.sequence,
+                                             next.position,
+                                             journal->worker,
+                                             (enum mg_journal_type)record->type,
+                                             {record->payload, record->bytes}};
             MG_TRY(cb(arg, &item));
             count++;
         }
@@ -287,7 +307,8 @@ void mg_journal_free_to(struct mg_journal *journal, struct mg_journal_cursor cur
 {
     assert(cursor.position <= journal->read.position);
     journal->turn ^= 1;
-    journal->header->checkpoints[journal->turn] = (struct checkpoint){cursor, check_cursor(journal->boot, cursor)};
+    journal->header->checkpoints[journal->turn] =
+        (struct checkpoint){cursor, check_cursor(journal->boot, cursor)};
     atomic_store_explicit(&journal->freed, cursor.position, memory_order_release);
 }
 
@@ -325,35 +346,43 @@ static struct mg_journal_cursor last_checkpoint(const struct header *header)
     struct mg_journal_cursor last = {0, 0};
     for (size_t i = 0; i < MG_COUNT(header->checkpoints); i++) {
         const struct checkpoint *checkpoint = &header->checkpoints[i];
-        if (checkpoint->check == check_cursor(header->boot, checkpoint->cursor) && checkpoint->cursor.position >= last.position)
+        if (checkpoint->check == check_cursor(header->boot, checkpoint->cursor) &&
+            checkpoint->cursor.position >= last.position)
             last = checkpoint->cursor;
     }
     return last;
 }
 
 /* Bytes of a dead process are judged before they are believed. */
-static bool valid_record(const struct header *header, const struct record *record, uint64_t sequence, uint64_t position)
+static bool valid_record(const struct header *header, const struct record *record,
+                         uint64_t sequence, uint64_t position)
 {
     return record->sequence == sequence && record->zero == 0 && position % 8 == 0 &&
            MG_JOURNAL_ROOM(record->bytes) <= header->size - position % header->size &&
            record->check == checksum(header->boot, sequence, record);
 }
 
-static mg_err recover_ring(const struct header *header, struct mg_journal_cursor at, mg_journal_cb cb, void *arg,
-                           uint64_t *out_count)
+static mg_err recover_ring(const struct header *header, struct mg_journal_cursor at,
+                           mg_journal_cb cb, void *arg, uint64_t *out_count)
 {
     const char *ring = (const char *)header + PAGE;
     uint64_t count = 0, start = at.position;
 
     for (;;) {
         const struct record *record = record_at(ring, header->size, &at.position);
-        if (at.position - start >= header->size || !valid_record(header, record, at.sequence + 1, at.position))
+        if (at.position - start >= header->size ||
+            !valid_record(header, record, at.sequence + 1, at.position))
             break;
-        at = (struct mg_journal_cursor){at.sequence + 1, at.position + MG_JOURNAL_ROOM(record->bytes)};
+        at = (struct mg_journal_cursor){at.sequence + 1,
+                                        at.position + MG_JOURNAL_ROOM(record->bytes)};
         if (record->type == MG_JOURNAL_PAD)
             continue;
-        struct mg_journal_record item = {header->boot, at.sequence, at.position, header->worker,
-                                         (enum mg_journal_type)record->type, {record->payload, record->bytes}};
+        struct mg_journal_record item = {header->boot,
+                                         at.sequence,
+                                         at.position,
+                                         header->worker,
+                                         (enum mg_journal_type)record->type,
+                                         {record->payload, record->bytes}};
         MG_TRY(cb(arg, &item));
         count++;
     }
@@ -361,8 +390,8 @@ static mg_err recover_ring(const struct header *header, struct mg_journal_cursor
     return MG_OK;
 }
 
-mg_err mg_journal_recover(const char *path, mg_journal_known_cb known, mg_journal_cb cb, void *arg, uint64_t *out_count,
-                          struct mg_diag *diag)
+mg_err mg_journal_recover(const char *path, mg_journal_known_cb known, mg_journal_cb cb, void *arg,
+                          uint64_t *out_count, struct mg_diag *diag)
 {
     int fd;
     struct stat stat;
@@ -374,7 +403,8 @@ mg_err mg_journal_recover(const char *path, mg_journal_known_cb known, mg_journa
     struct header *header = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
     if (header == MAP_FAILED)
-        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot map the journal: %s", strerror(errno));
+        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot map the journal: %s",
+                           strerror(errno));
 
     mg_err err = MG_OK;
     if (!valid_header(header, (uint64_t)stat.st_size)) {
@@ -394,15 +424,17 @@ mg_err mg_journal_recover(const char *path, mg_journal_known_cb known, mg_journa
 
 /* ---- files */
 
-static mg_err map_file(const char *path, int flags, int *out_fd, struct stat *out_stat, struct mg_diag *diag)
+static mg_err map_file(const char *path, int flags, int *out_fd, struct stat *out_stat,
+                       struct mg_diag *diag)
 {
     int fd = open(path, flags | O_CLOEXEC, 0600);
     if (fd < 0)
-        return mg_diag_set(diag, errno == ENOENT ? MG_E_NOT_FOUND : MG_E_SYSTEM, path, 0, "cannot open the journal: %s",
-                           strerror(errno));
+        return mg_diag_set(diag, errno == ENOENT ? MG_E_NOT_FOUND : MG_E_SYSTEM, path, 0,
+                           "cannot open the journal: %s", strerror(errno));
     if (fstat(fd, out_stat) != 0) {
         close(fd);
-        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot stat the journal: %s", strerror(errno));
+        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot stat the journal: %s",
+                           strerror(errno));
     }
     *out_fd = fd;
     return MG_OK;
@@ -414,8 +446,10 @@ static mg_err allocate(int fd, const char *path, size_t size, struct mg_diag *di
     if (code == 0 && ftruncate(fd, (off_t)size) != 0)
         code = errno;
     if (code != 0)
-        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot allocate the journal's %zu bytes: %s; free some room or set journal.bytes",
-                           size, strerror(code));
+        return mg_diag_set(
+            diag, MG_E_SYSTEM, path, 0,
+            "cannot allocate the journal's %zu bytes: %s; free some room or set journal.bytes",
+            size, strerror(code));
     return MG_OK;
 }
 
@@ -430,7 +464,8 @@ static mg_err refuse_unread(const char *path, struct mg_diag *diag)
     uint64_t count;
     uint64_t start = 1;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool blank = fd >= 0 && pread(fd, &start, sizeof start, 0) == (ssize_t)sizeof start && start == 0;
+    bool blank =
+        fd >= 0 && pread(fd, &start, sizeof start, 0) == (ssize_t)sizeof start && start == 0;
     if (fd >= 0)
         close(fd);
     if (blank)
@@ -465,7 +500,8 @@ static uint64_t mix(uint64_t hash, const char *ptr, size_t len)
 
 static uint64_t checksum(uint64_t boot, uint64_t sequence, const struct record *record)
 {
-    uint64_t seed = fold(boot ^ 0x9e3779b97f4a7c15u, sequence ^ 0xc2b2ae3d27d4eb4fu) ^ record->bytes ^ (uint64_t)record->type << 32;
+    uint64_t seed = fold(boot ^ 0x9e3779b97f4a7c15u, sequence ^ 0xc2b2ae3d27d4eb4fu) ^
+                    record->bytes ^ (uint64_t)record->type << 32;
     /* a pad has no payload worth reading */
     return mix(seed, record->payload, record->type == MG_JOURNAL_PAD ? 0 : record->bytes);
 }

@@ -1,8 +1,9 @@
 /* One beat of the thread:
  *
- *   wait ─▶ begin ─▶ read the rings, sink.record each ─▶ positions ─▶ sink.flush ─▶ commit ─▶ sink.commit
- *             │                                                                      └ on an error: rollback, seek back
- *             └ when a sync is due: MG_DB_FULL, sink.checkpoint before the flush, free the rings after the commit
+ *   wait ─▶ begin ─▶ read the rings, sink.record each ─▶ positions ─▶ sink.flush ─▶ commit ─▶
+ * sink.commit │                                                                      └ on an error:
+ * rollback, seek back └ when a sync is due: MG_DB_FULL, sink.checkpoint before the flush, free the
+ * rings after the commit
  *
  * then the writes of others, each in a MG_DB_FULL transaction of its own, then the log's lines.
  * How far each ring was read is committed with the rows, so a record is stored exactly once. */
@@ -31,25 +32,25 @@ enum { RETRY_MS = 500, COMPLAIN_EVERY = 20, BATCHES = 8 };
 struct write {
     struct mg_list link;
     mg_write_fn fn;
-    mg_write_done done;      /* may be NULL */
+    mg_write_done done; /* may be NULL */
     void *arg;
 };
 
 struct ring {
-    struct mg_journal *journal;        /* owned */
+    struct mg_journal *journal; /* owned */
     struct mg_journal_cursor committed;
-    bool freed;              /* nothing committed since room was given back */
+    bool freed; /* nothing committed since room was given back */
 };
 
-struct store {               /* what recovering and recording share */
-    struct mg_db *db;        /* owned */
+struct store {        /* what recovering and recording share */
+    struct mg_db *db; /* owned */
     struct mg_sink sink;
     struct mg_stmt *known;   /* how far a ring was stored */
     struct mg_stmt *advance; /* rows are there up to a record */
     struct mg_stmt *settle;  /* and nothing before a place is needed */
     uint64_t records;        /* of the running transaction, or of the recovery */
     /* of the ring that is being recovered: */
-    uint64_t stored;         /* the last record with a row */
+    uint64_t stored; /* the last record with a row */
     uint64_t boot;
     uint32_t worker;
     struct mg_journal_cursor read;
@@ -57,45 +58,52 @@ struct store {               /* what recovering and recording share */
 
 struct mg_recorder {
     struct store store;
-    struct ring *rings;      /* owned */
+    struct ring *rings; /* owned */
     unsigned workers;
     uint64_t boot;
     pthread_t thread;
 
-    pthread_mutex_t lock;    /* of what follows */
-    pthread_cond_t wake;     /* the thread's */
-    pthread_cond_t flushed;  /* waiters of mg_recorder_flush */
+    pthread_mutex_t lock;   /* of what follows */
+    pthread_cond_t wake;    /* the thread's */
+    pthread_cond_t flushed; /* waiters of mg_recorder_flush */
     struct mg_list writes;
-    uint64_t asked, answered;          /* tickets of flush */
+    uint64_t asked, answered; /* tickets of flush */
     bool kicked;
     bool stopping;
 
     /* the thread's own */
-    uint64_t synced_us;      /* monotonic */
+    uint64_t synced_us; /* monotonic */
     unsigned failed_in_row;
     _Atomic uint64_t batches, stored, failures, recovered, cpu_us;
 };
 
-static mg_err open_store(struct store *store, const char *data, const struct mg_sink *sink, struct mg_diag *diag);
+static mg_err open_store(struct store *store, const char *data, const struct mg_sink *sink,
+                         struct mg_diag *diag);
 static void close_store(struct store *store);
-static mg_err recover(struct store *store, const char *data, uint64_t *out_count, struct mg_diag *diag);
+static mg_err recover(struct store *store, const char *data, uint64_t *out_count,
+                      struct mg_diag *diag);
 static void *run(void *arg);
 
 /* ---- the store and where the rings stand in it */
 
-static mg_err open_store(struct store *store, const char *data, const struct mg_sink *sink, struct mg_diag *diag)
+static mg_err open_store(struct store *store, const char *data, const struct mg_sink *sink,
+                         struct mg_diag *diag)
 {
     char path[MG_FOLDER_PATH_BYTES];
     *store = (struct store){.sink = *sink};
     MG_TRY(mg_folder_path(data, "moongate.db", path));
     MG_TRY(mg_db_open(path, MG_DB_WRITE, &store->db, diag));
-    mg_err err = mg_db_prepare(store->db, "SELECT sequence, position, stored FROM journals WHERE boot = ? AND worker = ?",
-                               &store->known);
-    if (err == MG_OK)
-        err = mg_db_prepare(store->db, "UPDATE journals SET stored = ?3 WHERE boot = ?1 AND worker = ?2", &store->advance);
+    mg_err err = mg_db_prepare(
+        store->db, "SELECT sequence, position, stored FROM journals WHERE boot = ? AND worker = ?",
+        &store->known);
     if (err == MG_OK)
         err = mg_db_prepare(store->db,
-                            "INSERT INTO journals (boot, worker, sequence, position, stored) VALUES (?1, ?2, ?3, ?4, ?3) ON "
+                            "UPDATE journals SET stored = ?3 WHERE boot = ?1 AND worker = ?2",
+                            &store->advance);
+    if (err == MG_OK)
+        err = mg_db_prepare(store->db,
+                            "INSERT INTO journals (boot, worker, sequence, position, stored) "
+                            "VALUES (?1, ?2, ?3, ?4, ?3) ON "
                             "CONFLICT DO UPDATE SET sequence = ?3, position = ?4, stored = ?3",
                             &store->settle);
     if (err == MG_OK)
@@ -113,7 +121,8 @@ static void close_store(struct store *store)
     mg_db_close(store->db);
 }
 
-static mg_err where_stored(void *arg, uint64_t boot, uint32_t worker, struct mg_journal_cursor *out_known)
+static mg_err where_stored(void *arg, uint64_t boot, uint32_t worker,
+                           struct mg_journal_cursor *out_known)
 {
     struct store *store = arg;
     bool row;
@@ -122,14 +131,16 @@ static mg_err where_stored(void *arg, uint64_t boot, uint32_t worker, struct mg_
     mg_err err = mg_stmt_step(store->known, &row);
     store->stored = 0;
     if (err == MG_OK && row) {
-        *out_known = (struct mg_journal_cursor){(uint64_t)mg_stmt_int(store->known, 0), (uint64_t)mg_stmt_int(store->known, 1)};
+        *out_known = (struct mg_journal_cursor){(uint64_t)mg_stmt_int(store->known, 0),
+                                                (uint64_t)mg_stmt_int(store->known, 1)};
         store->stored = (uint64_t)mg_stmt_int(store->known, 2);
     }
     mg_stmt_reset(store->known);
     return err;
 }
 
-static mg_err advance(struct mg_stmt *stmt, uint64_t boot, uint32_t worker, struct mg_journal_cursor cursor, bool settle)
+static mg_err advance(struct mg_stmt *stmt, uint64_t boot, uint32_t worker,
+                      struct mg_journal_cursor cursor, bool settle)
 {
     mg_stmt_bind_int(stmt, 1, (int64_t)boot);
     mg_stmt_bind_int(stmt, 2, worker);
@@ -169,13 +180,15 @@ static mg_err finish(struct store *store, mg_err err)
 
 typedef mg_err (*ring_file_cb)(struct store *store, const char *path, struct mg_diag *diag);
 
-static mg_err each_ring_file(struct store *store, const char *data, ring_file_cb cb, struct mg_diag *diag)
+static mg_err each_ring_file(struct store *store, const char *data, ring_file_cb cb,
+                             struct mg_diag *diag)
 {
     char folder[MG_FOLDER_PATH_BYTES], path[MG_FOLDER_PATH_BYTES];
     MG_TRY(mg_folder_path(data, "journal", folder));
     DIR *dir = opendir(folder);
     if (!dir)
-        return mg_diag_set(diag, MG_E_SYSTEM, folder, 0, "cannot list the journals: %s", strerror(errno));
+        return mg_diag_set(diag, MG_E_SYSTEM, folder, 0, "cannot list the journals: %s",
+                           strerror(errno));
     mg_err err = MG_OK;
     for (struct dirent *entry; err == MG_OK && (entry = readdir(dir));) {
         if (!mg_view_ends(mg_view_cstr(entry->d_name), MG_VIEW(".ring")))
@@ -192,8 +205,10 @@ static mg_err each_ring_file(struct store *store, const char *data, ring_file_cb
 static mg_err set_aside(const char *path, struct mg_diag *diag)
 {
     char aside[MG_FOLDER_PATH_BYTES];
-    if (snprintf(aside, sizeof aside, "%s.damaged", path) >= (int)sizeof aside || rename(path, aside) != 0)
-        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "is damaged and cannot be renamed: %s", strerror(errno));
+    if (snprintf(aside, sizeof aside, "%s.damaged", path) >= (int)sizeof aside ||
+        rename(path, aside) != 0)
+        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "is damaged and cannot be renamed: %s",
+                           strerror(errno));
     mg_log_warn("journal_damaged", "moved_to=%s", aside);
     return MG_OK;
 }
@@ -210,12 +225,14 @@ static mg_err recover_file(struct store *store, const char *path, struct mg_diag
 static mg_err remove_file(struct store *store, const char *path, struct mg_diag *diag)
 {
     if (unlink(path) != 0)
-        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot remove the recovered journal: %s", strerror(errno));
+        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot remove the recovered journal: %s",
+                           strerror(errno));
     return MG_OK;
 }
 
 /* The files go only after their records are on the disk. */
-static mg_err recover(struct store *store, const char *data, uint64_t *out_count, struct mg_diag *diag)
+static mg_err recover(struct store *store, const char *data, uint64_t *out_count,
+                      struct mg_diag *diag)
 {
     store->records = 0;
     MG_TRY(mg_db_begin(store->db, MG_DB_FULL));
@@ -224,7 +241,8 @@ static mg_err recover(struct store *store, const char *data, uint64_t *out_count
         err = store->sink.interrupt(store->sink.arg);
     err = finish(store, err);
     if (err == MG_E_STORE)
-        mg_diag_set(diag, err, data, 0, "cannot store what an earlier run left: %s", mg_db_message(store->db));
+        mg_diag_set(diag, err, data, 0, "cannot store what an earlier run left: %s",
+                    mg_db_message(store->db));
     MG_TRY(err);
     *out_count = store->records;
     store->stored = 0;
@@ -242,7 +260,8 @@ mg_err mg_recorder_recover(const char *data, const struct mg_sink *sink, struct 
     return err;
 }
 
-static mg_err open_rings(struct mg_recorder *recorder, const struct mg_recorder_options *options, struct mg_diag *diag)
+static mg_err open_rings(struct mg_recorder *recorder, const struct mg_recorder_options *options,
+                         struct mg_diag *diag)
 {
     char path[MG_FOLDER_PATH_BYTES], name[64];
     size_t bytes = options->journal_bytes ? options->journal_bytes : MG_MAX_JOURNAL_BYTES;
@@ -252,7 +271,8 @@ static mg_err open_rings(struct mg_recorder *recorder, const struct mg_recorder_
         MG_TRY(mg_journal_open(path, bytes, i, recorder->boot, &recorder->rings[i].journal, diag));
         recorder->rings[i].freed = true;
         recorder->workers = i + 1;
-        MG_TRY(advance(recorder->store.settle, recorder->boot, i, (struct mg_journal_cursor){0, 0}, true));
+        MG_TRY(advance(recorder->store.settle, recorder->boot, i, (struct mg_journal_cursor){0, 0},
+                       true));
     }
     return MG_OK;
 }
@@ -262,7 +282,7 @@ static uint64_t draw_boot(void)
     uint64_t boot = mg_wall_us();
     if (getrandom(&boot, sizeof boot, 0) != (ssize_t)sizeof boot)
         boot ^= (uint64_t)getpid() << 48;
-    return boot >> 1;        /* the store's integers have a sign */
+    return boot >> 1; /* the store's integers have a sign */
 }
 
 static mg_err start_thread(struct mg_recorder *recorder, struct mg_diag *diag)
@@ -272,7 +292,9 @@ static mg_err start_thread(struct mg_recorder *recorder, struct mg_diag *diag)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int code = pthread_create(&recorder->thread, NULL, run, recorder);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return code == 0 ? MG_OK : mg_diag_set(diag, MG_E_SYSTEM, "", 0, "cannot start the recorder: %s", strerror(code));
+    return code == 0 ? MG_OK
+                     : mg_diag_set(diag, MG_E_SYSTEM, "", 0, "cannot start the recorder: %s",
+                                   strerror(code));
 }
 
 static struct mg_recorder *new_recorder(unsigned workers)
@@ -302,7 +324,8 @@ static void free_recorder(struct mg_recorder *recorder)
     mg_free(recorder);
 }
 
-mg_err mg_recorder_start(const struct mg_recorder_options *options, struct mg_recorder **out_recorder, struct mg_diag *diag)
+mg_err mg_recorder_start(const struct mg_recorder_options *options,
+                         struct mg_recorder **out_recorder, struct mg_diag *diag)
 {
     struct mg_recorder *recorder = new_recorder(options->workers);
     uint64_t count = 0;
@@ -363,7 +386,8 @@ static mg_err read_rings(struct mg_recorder *recorder, bool *out_more)
         struct mg_journal *journal = recorder->rings[i].journal;
         MG_TRY(mg_journal_read(journal, take_record, &recorder->store, MG_RECORDER_BATCH, &count));
         if (count > 0)
-            MG_TRY(advance(recorder->store.advance, recorder->boot, i, mg_journal_tell(journal), false));
+            MG_TRY(advance(recorder->store.advance, recorder->boot, i, mg_journal_tell(journal),
+                           false));
         *out_more |= count == MG_RECORDER_BATCH;
     }
     return MG_OK;
@@ -373,7 +397,8 @@ static mg_err read_rings(struct mg_recorder *recorder, bool *out_more)
 static mg_err prepare_sync(struct mg_recorder *recorder)
 {
     for (unsigned i = 0; i < recorder->workers; i++)
-        MG_TRY(advance(recorder->store.settle, recorder->boot, i, mg_journal_tell(recorder->rings[i].journal), true));
+        MG_TRY(advance(recorder->store.settle, recorder->boot, i,
+                       mg_journal_tell(recorder->rings[i].journal), true));
     return recorder->store.sink.checkpoint(recorder->store.sink.arg);
 }
 
@@ -401,8 +426,8 @@ static void after_failure(struct mg_recorder *recorder, mg_err err)
     for (unsigned i = 0; i < recorder->workers; i++)
         mg_journal_seek(recorder->rings[i].journal, recorder->rings[i].committed);
     if (recorder->failed_in_row++ % COMPLAIN_EVERY == 0)
-        mg_log_error("store_write_failed", "error=%s reason=\"%s\" records wait in the journal", mg_err_name(err),
-                     mg_db_message(recorder->store.db));
+        mg_log_error("store_write_failed", "error=%s reason=\"%s\" records wait in the journal",
+                     mg_err_name(err), mg_db_message(recorder->store.db));
     atomic_fetch_add_explicit(&recorder->failures, 1, memory_order_relaxed);
 }
 
@@ -458,8 +483,10 @@ static void run_write(struct mg_recorder *recorder, struct write *write)
     mg_free(write);
 }
 
-/* Waits for work or for the next beat, and takes the writes that are there. True: this is the end. */
-static bool wait_for_work(struct mg_recorder *recorder, unsigned pause_ms, struct mg_list *out_writes, uint64_t *out_asked)
+/* Waits for work or for the next beat, and takes the writes that are there. True: this is the end.
+ */
+static bool wait_for_work(struct mg_recorder *recorder, unsigned pause_ms,
+                          struct mg_list *out_writes, uint64_t *out_asked)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);

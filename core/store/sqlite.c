@@ -15,15 +15,15 @@
 #include "store/migrations.h"
 
 struct mg_db {
-    sqlite3 *handle;         /* owned */
-    enum mg_db_sync sync;    /* what the connection is set to */
-    struct mg_stmt *begin, *commit;    /* prepared when first used */
-    struct mg_list stmts;    /* all that are alive */
+    sqlite3 *handle;                /* owned */
+    enum mg_db_sync sync;           /* what the connection is set to */
+    struct mg_stmt *begin, *commit; /* prepared when first used */
+    struct mg_list stmts;           /* all that are alive */
 };
 
 struct mg_stmt {
-    sqlite3_stmt *handle;    /* owned */
-    struct mg_list link;     /* in mg_db.stmts */
+    sqlite3_stmt *handle; /* owned */
+    struct mg_list link;  /* in mg_db.stmts */
 };
 
 static const struct {
@@ -35,11 +35,14 @@ static const struct {
 #undef X
 };
 
-/* Both kinds of connection. Small caches: the store is appended to, and an idle gateway is small. */
-static const char setup[] = "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024;"
-                            "PRAGMA trusted_schema = OFF;";
-static const char setup_writer[] = "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                                   "PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 33554432;";
+/* Both kinds of connection. Small caches: the store is appended to, and an idle gateway is small.
+ */
+static const char setup[] =
+    "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024;"
+    "PRAGMA trusted_schema = OFF;";
+static const char setup_writer[] =
+    "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+    "PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 33554432;";
 
 static mg_err translate(int code)
 {
@@ -85,22 +88,25 @@ static mg_err run_migration(struct mg_db *db, size_t index)
     return err;
 }
 
-static mg_err migrate(struct mg_db *db, enum mg_db_mode mode, const char *path, struct mg_diag *diag)
+static mg_err migrate(struct mg_db *db, enum mg_db_mode mode, const char *path,
+                      struct mg_diag *diag)
 {
     int newest = migrations[MG_COUNT(migrations) - 1].number;
     int64_t version = read_pragma(db, "PRAGMA user_version");
     if (version < 0)
         return mg_diag_set(diag, MG_E_STORE, path, 0, "is no store: %s", mg_db_message(db));
     if (version > newest)
-        return mg_diag_set(diag, MG_E_STORE, path, 0, "was written by a newer Moongate (schema %lld, this one knows %d)",
+        return mg_diag_set(diag, MG_E_STORE, path, 0,
+                           "was written by a newer Moongate (schema %lld, this one knows %d)",
                            (long long)version, newest);
     if (version < newest && mode == MG_DB_READ)
-        return mg_diag_set(diag, MG_E_STORE, path, 0, "has schema %lld; start the gateway once to bring it to %d",
+        return mg_diag_set(diag, MG_E_STORE, path, 0,
+                           "has schema %lld; start the gateway once to bring it to %d",
                            (long long)version, newest);
     for (size_t i = 0; i < MG_COUNT(migrations); i++) {
         if (migrations[i].number > version && run_migration(db, i) != MG_OK)
-            return mg_diag_set(diag, MG_E_STORE, path, 0, "cannot change to schema %d: %s", migrations[i].number,
-                               mg_db_message(db));
+            return mg_diag_set(diag, MG_E_STORE, path, 0, "cannot change to schema %d: %s",
+                               migrations[i].number, mg_db_message(db));
     }
     return MG_OK;
 }
@@ -110,14 +116,17 @@ static mg_err create_private(const char *path, struct mg_diag *diag)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
-        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot open the store: %s", strerror(errno));
+        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot open the store: %s",
+                           strerror(errno));
     close(fd);
     return MG_OK;
 }
 
-mg_err mg_db_open(const char *path, enum mg_db_mode mode, struct mg_db **out_db, struct mg_diag *diag)
+mg_err mg_db_open(const char *path, enum mg_db_mode mode, struct mg_db **out_db,
+                  struct mg_diag *diag)
 {
-    int flags = (mode == MG_DB_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX;
+    int flags =
+        (mode == MG_DB_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_NOMUTEX;
     if (mode == MG_DB_WRITE)
         MG_TRY(create_private(path, diag));
     else if (access(path, F_OK) != 0)
@@ -173,7 +182,8 @@ static mg_err run_prepared(struct mg_db *db, struct mg_stmt **stmt, const char *
 mg_err mg_db_begin(struct mg_db *db, enum mg_db_sync sync)
 {
     if (sync != db->sync) {
-        MG_TRY(mg_db_exec(db, sync == MG_DB_FULL ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
+        MG_TRY(mg_db_exec(db, sync == MG_DB_FULL ? "PRAGMA synchronous = FULL"
+                                                 : "PRAGMA synchronous = NORMAL"));
         db->sync = sync;
     }
     return run_prepared(db, &db->begin, "BEGIN IMMEDIATE");
@@ -181,7 +191,8 @@ mg_err mg_db_begin(struct mg_db *db, enum mg_db_sync sync)
 
 mg_err mg_db_commit(struct mg_db *db)
 {
-    mg_err err = mg_fault(MG_FAULT_STORE_WRITE) ? MG_E_STORE : run_prepared(db, &db->commit, "COMMIT");
+    mg_err err =
+        mg_fault(MG_FAULT_STORE_WRITE) ? MG_E_STORE : run_prepared(db, &db->commit, "COMMIT");
     if (err != MG_OK)
         mg_db_rollback(db);
     return err;
@@ -200,7 +211,8 @@ int64_t mg_db_changes(struct mg_db *db)
 
 mg_err mg_db_checkpoint(struct mg_db *db)
 {
-    return translate(sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
+    return translate(
+        sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
 }
 
 /* ---- statements */
@@ -208,7 +220,8 @@ mg_err mg_db_checkpoint(struct mg_db *db)
 mg_err mg_db_prepare(struct mg_db *db, const char *sql, struct mg_stmt **out_stmt)
 {
     sqlite3_stmt *handle;
-    MG_TRY(translate(sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &handle, NULL)));
+    MG_TRY(translate(
+        sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &handle, NULL)));
     struct mg_stmt *stmt = mg_new(struct mg_stmt);
     stmt->handle = handle;
     mg_list_push_back(&db->stmts, &stmt->link);

@@ -8,7 +8,8 @@
 
 static mg_err bad(struct mg_diag *diag, mg_view name, mg_view value, const char *expected)
 {
-    return mg_diag_set(diag, MG_E_BAD_REQUEST, "", 0, "%.*s: \"%.*s\" is not %s", MG_FMT(name), MG_FMT(value), expected);
+    return mg_diag_set(diag, MG_E_BAD_REQUEST, "", 0, "%.*s: \"%.*s\" is not %s", MG_FMT(name),
+                       MG_FMT(value), expected);
 }
 
 /* "250ms", "2s", "10m", "2h", "3d"; a number alone counts units of `bare`, 0 forbids it. */
@@ -17,8 +18,9 @@ static bool read_duration(mg_view text, uint64_t bare_us, uint64_t *out_us)
     static const struct {
         mg_view suffix;
         uint64_t us;
-    } units[] = {{MG_VIEW("us"), 1},        {MG_VIEW("ms"), 1000},       {MG_VIEW("s"), 1000000},
-                 {MG_VIEW("m"), 60000000u}, {MG_VIEW("h"), 3600000000u}, {MG_VIEW("d"), 86400000000u}};
+    } units[] = {{MG_VIEW("us"), 1},          {MG_VIEW("ms"), 1000},
+                 {MG_VIEW("s"), 1000000},     {MG_VIEW("m"), 60000000u},
+                 {MG_VIEW("h"), 3600000000u}, {MG_VIEW("d"), 86400000000u}};
     uint64_t number, unit = bare_us;
     for (size_t i = 0; i < MG_COUNT(units); i++) {
         if (!mg_view_ends(text, units[i].suffix))
@@ -56,18 +58,20 @@ static bool cut_char(mg_view *text, char c)
 static bool read_date(mg_view text, uint64_t *out_us)
 {
     struct tm tm = {.tm_mday = 1};
-    if (!cut_number(&text, 4, &tm.tm_year) || !cut_char(&text, '-') || !cut_number(&text, 2, &tm.tm_mon) ||
-        !cut_char(&text, '-') || !cut_number(&text, 2, &tm.tm_mday))
+    if (!cut_number(&text, 4, &tm.tm_year) || !cut_char(&text, '-') ||
+        !cut_number(&text, 2, &tm.tm_mon) || !cut_char(&text, '-') ||
+        !cut_number(&text, 2, &tm.tm_mday))
         return false;
     if (cut_char(&text, 'T') || cut_char(&text, ' ')) {
-        if (!cut_number(&text, 2, &tm.tm_hour) || !cut_char(&text, ':') || !cut_number(&text, 2, &tm.tm_min))
+        if (!cut_number(&text, 2, &tm.tm_hour) || !cut_char(&text, ':') ||
+            !cut_number(&text, 2, &tm.tm_min))
             return false;
         if (cut_char(&text, ':') && !cut_number(&text, 2, &tm.tm_sec))
             return false;
         cut_char(&text, 'Z');
     }
-    if (text.len > 0 || tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
-        tm.tm_hour > 24 || tm.tm_min > 59 || tm.tm_sec > 60)
+    if (text.len > 0 || tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
+        tm.tm_mday > 31 || tm.tm_hour > 24 || tm.tm_min > 59 || tm.tm_sec > 60)
         return false;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
@@ -81,19 +85,22 @@ static mg_err set_time(uint64_t *out_us, mg_view name, mg_view value, struct mg_
     if (read_date(value, out_us))
         return MG_OK;
     if (!read_duration(value, 0, &ago))
-        return bad(diag, name, value, "a time: 10m, 2h or 3d ago, or 2026-11-24, or 2026-11-24T10:00");
+        return bad(diag, name, value,
+                   "a time: 10m, 2h or 3d ago, or 2026-11-24, or 2026-11-24T10:00");
     *out_us = ago < now ? now - ago : 1;
     return MG_OK;
 }
 
-static mg_err set_status(struct mg_logs_filter *filter, mg_view name, mg_view value, struct mg_diag *diag)
+static mg_err set_status(struct mg_logs_filter *filter, mg_view name, mg_view value,
+                         struct mg_diag *diag)
 {
     uint64_t number;
     if (mg_view_eq(value, MG_VIEW("error"))) {
         filter->error = true;
         return MG_OK;
     }
-    if (value.len == 3 && value.ptr[0] >= '1' && value.ptr[0] <= '5' && value.ptr[1] == 'x' && value.ptr[2] == 'x') {
+    if (value.len == 3 && value.ptr[0] >= '1' && value.ptr[0] <= '5' && value.ptr[1] == 'x' &&
+        value.ptr[2] == 'x') {
         filter->status_low = (value.ptr[0] - '0') * 100;
         filter->status_high = filter->status_low + 99;
         return MG_OK;
@@ -104,7 +111,8 @@ static mg_err set_status(struct mg_logs_filter *filter, mg_view name, mg_view va
     return MG_OK;
 }
 
-static mg_err set_class(struct mg_logs_filter *filter, mg_view name, mg_view value, struct mg_diag *diag)
+static mg_err set_class(struct mg_logs_filter *filter, mg_view name, mg_view value,
+                        struct mg_diag *diag)
 {
     enum mg_class class_;
     if (!mg_class_find(value, &class_))
@@ -122,7 +130,8 @@ static mg_err set_either(int *out_either, mg_view name, mg_view value, struct mg
     return MG_OK;
 }
 
-static mg_err set_number(uint64_t *out_number, uint64_t max, mg_view name, mg_view value, struct mg_diag *diag)
+static mg_err set_number(uint64_t *out_number, uint64_t max, mg_view name, mg_view value,
+                         struct mg_diag *diag)
 {
     uint64_t number;
     if (!mg_view_u64(value, &number) || number > max)
@@ -138,9 +147,12 @@ static bool set_text(struct mg_logs_filter *filter, const char *name, mg_view va
         char *text;
         size_t size;
     } texts[] = {
-        {"project", filter->project, sizeof filter->project},    {"workflow", filter->workflow, sizeof filter->workflow},
-        {"key", filter->key, sizeof filter->key},                {"provider", filter->provider, sizeof filter->provider},
-        {"model", filter->model, sizeof filter->model},          {"session", filter->session, sizeof filter->session},
+        {"project", filter->project, sizeof filter->project},
+        {"workflow", filter->workflow, sizeof filter->workflow},
+        {"key", filter->key, sizeof filter->key},
+        {"provider", filter->provider, sizeof filter->provider},
+        {"model", filter->model, sizeof filter->model},
+        {"session", filter->session, sizeof filter->session},
     };
     for (size_t i = 0; i < MG_COUNT(texts); i++) {
         if (strcmp(texts[i].name, name) != 0)
@@ -188,7 +200,8 @@ mg_err mg_logs_set(struct mg_logs_filter *filter, mg_view name, mg_view value, s
         return MG_OK;
     }
     return mg_diag_set(diag, MG_E_NOT_FOUND, "", 0,
-                       "there is no filter \"%.*s\"; there are project, workflow, key, provider, model, session, class, status, "
+                       "there is no filter \"%.*s\"; there are project, workflow, key, provider, "
+                       "model, session, class, status, "
                        "min_latency, since, until, retried, stream, before, after and limit",
                        MG_FMT(name));
 }
@@ -206,7 +219,8 @@ static mg_view decode_percent(mg_view text, char *room, size_t size)
     size_t len = 0;
     for (size_t i = 0; i < text.len && len < size; i++) {
         char c = text.ptr[i] == '+' ? ' ' : text.ptr[i];
-        if (c == '%' && i + 2 < text.len && hex(text.ptr[i + 1]) >= 0 && hex(text.ptr[i + 2]) >= 0) {
+        if (c == '%' && i + 2 < text.len && hex(text.ptr[i + 1]) >= 0 &&
+            hex(text.ptr[i + 2]) >= 0) {
             c = (char)(hex(text.ptr[i + 1]) << 4 | hex(text.ptr[i + 2]));
             i += 2;
         }

@@ -11,8 +11,8 @@
 #include "base/buf.h"
 
 struct mg_json_out {
-    struct mg_buf *buf;      /* borrowed */
-    bool comma;              /* something stands before the next member or element */
+    struct mg_buf *buf; /* borrowed */
+    bool comma;         /* something stands before the next member or element */
     mg_err err;
 };
 

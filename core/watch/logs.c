@@ -7,7 +7,8 @@
 #include "watch/json_out.h"
 
 #define COLUMNS                                                                                    \
-    "at_us, start_us, id, project, workflow, key_id, path, session, provider, model, class, status, attempts, generation, " \
+    "at_us, start_us, id, project, workflow, key_id, path, session, provider, model, class, "      \
+    "status, attempts, generation, "                                                               \
     "flags, duration_us, overhead_us, ttft_us, input_tokens, output_tokens"
 
 enum { SQL_BYTES = 2048, PARAMETERS = 24 };
@@ -18,7 +19,7 @@ struct query {
     size_t len;
     unsigned count;
     struct {
-        mg_view text;        /* ptr NULL: the number */
+        mg_view text; /* ptr NULL: the number */
         int64_t number;
     } values[PARAMETERS];
 };
@@ -27,7 +28,7 @@ static void add(struct query *query, const char *fragment)
 {
     size_t len = strlen(fragment);
     if (query->len + len >= sizeof query->sql)
-        return;              /* cannot be: the fragments are ours and fit */
+        return; /* cannot be: the fragments are ours and fit */
     memcpy(query->sql + query->len, fragment, len + 1);
     query->len += len;
 }
@@ -134,7 +135,8 @@ static void read_row(struct mg_stmt *stmt, struct mg_logs_row *row)
     };
 }
 
-mg_err mg_logs_query(struct mg_db *db, const struct mg_logs_filter *filter, mg_logs_cb cb, void *arg)
+mg_err mg_logs_query(struct mg_db *db, const struct mg_logs_filter *filter, mg_logs_cb cb,
+                     void *arg)
 {
     struct query query;
     struct mg_stmt *stmt;

@@ -19,14 +19,16 @@
 
 typedef _Atomic uint64_t counter;
 
-static const uint64_t latency_us[] = {5000,    10000,   25000,   50000,    100000,   250000,   500000,
-                                      1000000, 2500000, 5000000, 10000000, 30000000, 60000000, 120000000};
-static const uint64_t overhead_us[] = {25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 50000, 250000};
+static const uint64_t latency_us[] = {5000,     10000,    25000,    50000,    100000,
+                                      250000,   500000,   1000000,  2500000,  5000000,
+                                      10000000, 30000000, 60000000, 120000000};
+static const uint64_t overhead_us[] = {25,   50,   100,   250,   500,   1000,
+                                       2500, 5000, 10000, 50000, 250000};
 
 enum { BUCKETS = MG_COUNT(latency_us) + 1, LABEL = 64, GENERATIONS = MG_MAX_PROJECTS };
 
 struct histogram {
-    counter buckets[BUCKETS];          /* not cumulative; the last used one is +Inf */
+    counter buckets[BUCKETS]; /* not cumulative; the last used one is +Inf */
     counter sum_us;
 };
 
@@ -35,7 +37,7 @@ enum status {
 #define X(name) STATUS_##name,
     STATUS_LIST(X)
 #undef X
-    STATUS_COUNT
+        STATUS_COUNT
 };
 
 /*    field           metric                       help */
@@ -49,7 +51,7 @@ enum status {
     X(bytes_out, "sent_bytes", "Body bytes to clients")                                            \
     X(plugin_us, "plugin_microseconds", "CPU time in Lua hooks")
 
-struct flow {                /* one project × workflow */
+struct flow { /* one project × workflow */
     char project[LABEL], workflow[LABEL];
     counter status[STATUS_COUNT];
     struct histogram latency, ttft, overhead;
@@ -58,7 +60,7 @@ struct flow {                /* one project × workflow */
 #undef X
 };
 
-struct upstream {            /* one project × provider */
+struct upstream { /* one project × provider */
     char project[LABEL], provider[LABEL];
     counter class_[MG_CLASS_COUNT];
     counter reused;
@@ -66,10 +68,10 @@ struct upstream {            /* one project × provider */
 };
 
 struct mg_metrics {
-    struct mg_map flow_map, upstream_map;                              /* the worker's */
+    struct mg_map flow_map, upstream_map; /* the worker's */
     _Atomic unsigned flow_count, upstream_count;
-    struct flow *flows[MG_METRICS_WORKFLOWS];                          /* owned */
-    struct upstream *upstreams[MG_METRICS_PROVIDERS];                  /* owned */
+    struct flow *flows[MG_METRICS_WORKFLOWS];         /* owned */
+    struct upstream *upstreams[MG_METRICS_PROVIDERS]; /* owned */
     counter begun, settled, connections, shed;
 };
 
@@ -80,17 +82,18 @@ struct generation {
 };
 
 struct mg_metrics_hub {
-    struct mg_metrics *workers;        /* owned */
+    struct mg_metrics *workers; /* owned */
     unsigned count;
-    struct mg_recorder *recorder;      /* borrowed; may be NULL */
-    pthread_mutex_t lock;    /* of the generations */
-    struct generation *generations;    /* owned */
+    struct mg_recorder *recorder;   /* borrowed; may be NULL */
+    pthread_mutex_t lock;           /* of the generations */
+    struct generation *generations; /* owned */
     unsigned generation_count;
 };
 
 static void add(counter *to, uint64_t delta)
 {
-    atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + delta, memory_order_relaxed);
+    atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + delta,
+                          memory_order_relaxed);
 }
 
 static uint64_t get(const counter *from)
@@ -139,7 +142,8 @@ struct mg_metrics *mg_metrics_worker(struct mg_metrics_hub *hub, unsigned worker
 
 /* ---- on the worker */
 
-static void observe(struct histogram *histogram, const uint64_t *bounds, unsigned count, uint64_t value_us)
+static void observe(struct histogram *histogram, const uint64_t *bounds, unsigned count,
+                    uint64_t value_us)
 {
     unsigned i = 0;
     while (i < count && value_us > bounds[i])
@@ -229,7 +233,8 @@ static enum status status_of(unsigned status)
 {
     if (status == 499)
         return STATUS_499;
-    return status >= 200 && status < 600 ? (enum status)(STATUS_2xx + status / 100 - 2) : STATUS_other;
+    return status >= 200 && status < 600 ? (enum status)(STATUS_2xx + status / 100 - 2)
+                                         : STATUS_other;
 }
 
 static void count_attempt(struct mg_metrics *metrics, struct flow *flow, mg_view project,
@@ -239,7 +244,8 @@ static void count_attempt(struct mg_metrics *metrics, struct flow *flow, mg_view
     add(&upstream->class_[attempt->class_], 1);
     add(&upstream->reused, attempt->reused);
     if (attempt->mark_us[MG_MARK_first_token] > 0)
-        observe(&upstream->ttft, latency_us, MG_COUNT(latency_us), attempt->mark_us[MG_MARK_first_token]);
+        observe(&upstream->ttft, latency_us, MG_COUNT(latency_us),
+                attempt->mark_us[MG_MARK_first_token]);
     add(&flow->input_tokens, attempt->usage.input_tokens);
     add(&flow->output_tokens, attempt->usage.output_tokens);
     add(&flow->cached_tokens, attempt->usage.cached_read_tokens);
@@ -259,21 +265,25 @@ void mg_metrics_settle(struct mg_metrics *metrics, const struct mg_timeline *tim
     add(&flow->bytes_out, timeline->bytes_out);
     add(&flow->plugin_us, timeline->plugin_us);
     observe(&flow->latency, latency_us, MG_COUNT(latency_us), duration);
-    observe(&flow->overhead, overhead_us, MG_COUNT(overhead_us), duration - MG_MIN(duration, timeline->upstream_us));
+    observe(&flow->overhead, overhead_us, MG_COUNT(overhead_us),
+            duration - MG_MIN(duration, timeline->upstream_us));
     if (answer && answer->mark_us[MG_MARK_first_token] > 0)
-        observe(&flow->ttft, latency_us, MG_COUNT(latency_us), answer->start_us + answer->mark_us[MG_MARK_first_token]);
+        observe(&flow->ttft, latency_us, MG_COUNT(latency_us),
+                answer->start_us + answer->mark_us[MG_MARK_first_token]);
     for (unsigned i = 0; i < timeline->attempt_count; i++)
         count_attempt(metrics, flow, timeline->project, &timeline->attempts[i]);
 }
 
 /* ---- any thread */
 
-void mg_metrics_generation(struct mg_metrics_hub *hub, mg_view project, uint32_t generation, bool ok)
+void mg_metrics_generation(struct mg_metrics_hub *hub, mg_view project, uint32_t generation,
+                           bool ok)
 {
     unsigned i = 0;
     project = mg_view_head(project, LABEL - 1);
     pthread_mutex_lock(&hub->lock);
-    while (i < hub->generation_count && !mg_view_eq(mg_view_cstr(hub->generations[i].project), project))
+    while (i < hub->generation_count &&
+           !mg_view_eq(mg_view_cstr(hub->generations[i].project), project))
         i++;
     if (i == hub->generation_count && i < GENERATIONS) {
         hub->generation_count++;
@@ -306,8 +316,8 @@ uint64_t mg_metrics_in_flight(const struct mg_metrics_hub *hub)
 
 struct sums {
     struct mg_map flow_map, upstream_map;
-    struct flow **flows;               /* owned, with what they point to */
-    struct upstream **upstreams;       /* owned, likewise */
+    struct flow **flows;         /* owned, with what they point to */
+    struct upstream **upstreams; /* owned, likewise */
     unsigned flow_count, upstream_count;
 };
 
@@ -352,7 +362,8 @@ static void sums_init(struct sums *sums, struct mg_metrics_hub *hub)
     mg_map_init(&sums->flow_map);
     mg_map_init(&sums->upstream_map);
     sums->flows = mg_new_array(struct flow *, (size_t)hub->count * MG_METRICS_WORKFLOWS + 1);
-    sums->upstreams = mg_new_array(struct upstream *, (size_t)hub->count * MG_METRICS_PROVIDERS + 1);
+    sums->upstreams =
+        mg_new_array(struct upstream *, (size_t)hub->count * MG_METRICS_PROVIDERS + 1);
     for (unsigned i = 0; i < hub->count; i++) {
         struct mg_metrics *metrics = &hub->workers[i];
         unsigned flows = atomic_load_explicit(&metrics->flow_count, memory_order_acquire);
@@ -383,7 +394,8 @@ struct printer {
     mg_err err;
 };
 
-static void print(struct printer *printer, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void print(struct printer *printer, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static void print(struct printer *printer, const char *fmt, ...)
 {
@@ -393,7 +405,8 @@ static void print(struct printer *printer, const char *fmt, ...)
     int n = vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
     if (printer->err == MG_OK)
-        printer->err = mg_buf_put(printer->out, mg_view_of(line, MG_MIN((size_t)n, sizeof line - 1)));
+        printer->err =
+            mg_buf_put(printer->out, mg_view_of(line, MG_MIN((size_t)n, sizeof line - 1)));
 }
 
 static void head(struct printer *printer, const char *name, const char *type, const char *help)
@@ -414,50 +427,58 @@ static const char *escape(char room[2 * LABEL], const char *label)
 }
 
 /* project="a",second="b" */
-static const char *labels(char room[6 * LABEL], const char *project, const char *second, const char *value)
+static const char *labels(char room[6 * LABEL], const char *project, const char *second,
+                          const char *value)
 {
     char a[2 * LABEL], b[2 * LABEL];
-    snprintf(room, 6 * LABEL, "project=\"%s\",%s=\"%s\"", escape(a, project), second, escape(b, value));
+    snprintf(room, 6 * LABEL, "project=\"%s\",%s=\"%s\"", escape(a, project), second,
+             escape(b, value));
     return room;
 }
 
-static void print_histogram(struct printer *printer, const char *name, const char *where, const struct histogram *histogram,
-                            const uint64_t *bounds, unsigned count)
+static void print_histogram(struct printer *printer, const char *name, const char *where,
+                            const struct histogram *histogram, const uint64_t *bounds,
+                            unsigned count)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i <= count; i++) {
         sum += get(&histogram->buckets[i]);
         if (i < count)
-            print(printer, "moongate_%s_bucket{%s,le=\"%g\"} %" PRIu64 "\n", name, where, (double)bounds[i] / 1e6, sum);
+            print(printer, "moongate_%s_bucket{%s,le=\"%g\"} %" PRIu64 "\n", name, where,
+                  (double)bounds[i] / 1e6, sum);
         else
             print(printer, "moongate_%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, where, sum);
     }
-    print(printer, "moongate_%s_sum{%s} %.6f\n", name, where, (double)get(&histogram->sum_us) / 1e6);
+    print(printer, "moongate_%s_sum{%s} %.6f\n", name, where,
+          (double)get(&histogram->sum_us) / 1e6);
     print(printer, "moongate_%s_count{%s} %" PRIu64 "\n", name, where, sum);
 }
 
-static void print_flow_counter(struct printer *printer, const struct sums *sums, const char *name, const char *help,
-                               size_t offset)
+static void print_flow_counter(struct printer *printer, const struct sums *sums, const char *name,
+                               const char *help, size_t offset)
 {
     char room[6 * LABEL], total[80];
     snprintf(total, sizeof total, "%s_total", name);
     head(printer, total, "counter", help);
     for (unsigned i = 0; i < sums->flow_count; i++) {
         const struct flow *flow = sums->flows[i];
-        print(printer, "moongate_%s{%s} %" PRIu64 "\n", total, labels(room, flow->project, "workflow", flow->workflow),
+        print(printer, "moongate_%s{%s} %" PRIu64 "\n", total,
+              labels(room, flow->project, "workflow", flow->workflow),
               get((const counter *)(const void *)((const char *)flow + offset)));
     }
 }
 
-static void print_flow_histogram(struct printer *printer, const struct sums *sums, const char *name, const char *help,
-                                 size_t offset, const uint64_t *bounds, unsigned count)
+static void print_flow_histogram(struct printer *printer, const struct sums *sums, const char *name,
+                                 const char *help, size_t offset, const uint64_t *bounds,
+                                 unsigned count)
 {
     char room[6 * LABEL];
     head(printer, name, "histogram", help);
     for (unsigned i = 0; i < sums->flow_count; i++) {
         const struct flow *flow = sums->flows[i];
         print_histogram(printer, name, labels(room, flow->project, "workflow", flow->workflow),
-                        (const struct histogram *)(const void *)((const char *)flow + offset), bounds, count);
+                        (const struct histogram *)(const void *)((const char *)flow + offset),
+                        bounds, count);
     }
 }
 
@@ -469,22 +490,28 @@ static void print_flows(struct printer *printer, const struct sums *sums)
 #undef X
     };
     char room[6 * LABEL];
-    head(printer, "requests_total", "counter", "Requests that have settled, by the status the client saw");
+    head(printer, "requests_total", "counter",
+         "Requests that have settled, by the status the client saw");
     for (unsigned i = 0; i < sums->flow_count; i++) {
         const struct flow *flow = sums->flows[i];
         for (unsigned k = 0; k < STATUS_COUNT; k++)
             if (get(&flow->status[k]) > 0)
                 print(printer, "moongate_requests_total{%s,status=\"%s\"} %" PRIu64 "\n",
-                      labels(room, flow->project, "workflow", flow->workflow), status[k], get(&flow->status[k]));
+                      labels(room, flow->project, "workflow", flow->workflow), status[k],
+                      get(&flow->status[k]));
     }
-#define X(field, metric, help) print_flow_counter(printer, sums, metric, help, offsetof(struct flow, field));
+#define X(field, metric, help)                                                                     \
+    print_flow_counter(printer, sums, metric, help, offsetof(struct flow, field));
     FLOW_LIST(X)
 #undef X
-    print_flow_histogram(printer, sums, "request_seconds", "From the first byte of a request to its end",
+    print_flow_histogram(printer, sums, "request_seconds",
+                         "From the first byte of a request to its end",
                          offsetof(struct flow, latency), latency_us, MG_COUNT(latency_us));
-    print_flow_histogram(printer, sums, "time_to_first_token_seconds", "From the first byte of a request to the first token",
+    print_flow_histogram(printer, sums, "time_to_first_token_seconds",
+                         "From the first byte of a request to the first token",
                          offsetof(struct flow, ttft), latency_us, MG_COUNT(latency_us));
-    print_flow_histogram(printer, sums, "overhead_seconds", "Time inside the gateway, waiting for upstreams excluded",
+    print_flow_histogram(printer, sums, "overhead_seconds",
+                         "Time inside the gateway, waiting for upstreams excluded",
                          offsetof(struct flow, overhead), overhead_us, MG_COUNT(overhead_us));
 }
 
@@ -497,38 +524,44 @@ static void print_upstreams(struct printer *printer, const struct sums *sums)
         for (unsigned k = 0; k < MG_CLASS_COUNT; k++)
             if (get(&upstream->class_[k]) > 0)
                 print(printer, "moongate_attempts_total{%s,class=\"%s\"} %" PRIu64 "\n",
-                      labels(room, upstream->project, "provider", upstream->provider), mg_class_name((enum mg_class)k),
-                      get(&upstream->class_[k]));
+                      labels(room, upstream->project, "provider", upstream->provider),
+                      mg_class_name((enum mg_class)k), get(&upstream->class_[k]));
     }
-    head(printer, "attempts_on_warm_connections_total", "counter", "Upstream calls that needed no new connection");
+    head(printer, "attempts_on_warm_connections_total", "counter",
+         "Upstream calls that needed no new connection");
     for (unsigned i = 0; i < sums->upstream_count; i++)
         print(printer, "moongate_attempts_on_warm_connections_total{%s} %" PRIu64 "\n",
               labels(room, sums->upstreams[i]->project, "provider", sums->upstreams[i]->provider),
               get(&sums->upstreams[i]->reused));
-    head(printer, "attempt_time_to_first_token_seconds", "histogram", "From the start of an upstream call to its first token");
+    head(printer, "attempt_time_to_first_token_seconds", "histogram",
+         "From the start of an upstream call to its first token");
     for (unsigned i = 0; i < sums->upstream_count; i++)
-        print_histogram(printer, "attempt_time_to_first_token_seconds",
-                        labels(room, sums->upstreams[i]->project, "provider", sums->upstreams[i]->provider),
-                        &sums->upstreams[i]->ttft, latency_us, MG_COUNT(latency_us));
+        print_histogram(
+            printer, "attempt_time_to_first_token_seconds",
+            labels(room, sums->upstreams[i]->project, "provider", sums->upstreams[i]->provider),
+            &sums->upstreams[i]->ttft, latency_us, MG_COUNT(latency_us));
 }
 
 static void print_workers(struct printer *printer, const struct mg_metrics_hub *hub)
 {
     static const struct {
         const char *name, *type, *help;
-        size_t offset;       /* of the counter; SIZE_MAX: in flight */
+        size_t offset; /* of the counter; SIZE_MAX: in flight */
     } rows[] = {
         {"requests_in_flight", "gauge", "Requests that have begun and not settled", SIZE_MAX},
-        {"client_connections", "gauge", "Open connections of clients", offsetof(struct mg_metrics, connections)},
-        {"shed_requests_total", "counter", "Requests refused with 503 for want of room", offsetof(struct mg_metrics, shed)},
+        {"client_connections", "gauge", "Open connections of clients",
+         offsetof(struct mg_metrics, connections)},
+        {"shed_requests_total", "counter", "Requests refused with 503 for want of room",
+         offsetof(struct mg_metrics, shed)},
     };
     for (unsigned r = 0; r < MG_COUNT(rows); r++) {
         head(printer, rows[r].name, rows[r].type, rows[r].help);
         for (unsigned i = 0; i < hub->count; i++) {
             const struct mg_metrics *metrics = &hub->workers[i];
-            uint64_t value = rows[r].offset == SIZE_MAX
-                                 ? in_flight(metrics)
-                                 : get((const counter *)(const void *)((const char *)metrics + rows[r].offset));
+            uint64_t value =
+                rows[r].offset == SIZE_MAX
+                    ? in_flight(metrics)
+                    : get((const counter *)(const void *)((const char *)metrics + rows[r].offset));
             print(printer, "moongate_%s{worker=\"%u\"} %" PRIu64 "\n", rows[r].name, i, value);
         }
     }
@@ -540,11 +573,16 @@ static void print_journals(struct printer *printer, const struct mg_metrics_hub 
         const char *name, *type, *help;
         size_t offset;
     } rows[] = {
-        {"journal_bytes", "gauge", "Size of a worker's usage journal", offsetof(struct mg_journal_stats, size)},
-        {"journal_used_bytes", "gauge", "Bytes of it that are not yet safe in the store", offsetof(struct mg_journal_stats, used)},
-        {"journal_reserved_bytes", "gauge", "Bytes of it set aside by requests in flight", offsetof(struct mg_journal_stats, reserved)},
-        {"journal_records_total", "counter", "Records appended", offsetof(struct mg_journal_stats, records)},
-        {"journal_refused_total", "counter", "Reservations refused because it was full", offsetof(struct mg_journal_stats, shed)},
+        {"journal_bytes", "gauge", "Size of a worker's usage journal",
+         offsetof(struct mg_journal_stats, size)},
+        {"journal_used_bytes", "gauge", "Bytes of it that are not yet safe in the store",
+         offsetof(struct mg_journal_stats, used)},
+        {"journal_reserved_bytes", "gauge", "Bytes of it set aside by requests in flight",
+         offsetof(struct mg_journal_stats, reserved)},
+        {"journal_records_total", "counter", "Records appended",
+         offsetof(struct mg_journal_stats, records)},
+        {"journal_refused_total", "counter", "Reservations refused because it was full",
+         offsetof(struct mg_journal_stats, shed)},
     };
     for (unsigned r = 0; hub->recorder && r < MG_COUNT(rows); r++) {
         head(printer, rows[r].name, rows[r].type, rows[r].help);
@@ -567,15 +605,19 @@ static void print_one(struct printer *printer, const char *name, const char *hel
 static void print_recorder(struct printer *printer, const struct mg_metrics_hub *hub)
 {
     struct mg_recorder_stats stats;
-    print_one(printer, "log_lines_dropped_total", "Log lines dropped because the log's ring was full", mg_log_dropped());
-    print_one(printer, "explanations_cut_total", "Journal records without their explanations because the ring was nearly full",
+    print_one(printer, "log_lines_dropped_total",
+              "Log lines dropped because the log's ring was full", mg_log_dropped());
+    print_one(printer, "explanations_cut_total",
+              "Journal records without their explanations because the ring was nearly full",
               mg_record_cut());
     if (!hub->recorder)
         return;
     mg_recorder_stats(hub->recorder, &stats);
     print_one(printer, "recorder_records_total", "Records stored", stats.records);
-    print_one(printer, "recorder_failures_total", "Transactions that failed and were repeated", stats.failures);
-    print_one(printer, "recorder_recovered_total", "Records an earlier run left, stored at start", stats.recovered);
+    print_one(printer, "recorder_failures_total", "Transactions that failed and were repeated",
+              stats.failures);
+    print_one(printer, "recorder_recovered_total", "Records an earlier run left, stored at start",
+              stats.recovered);
     head(printer, "recorder_cpu_seconds_total", "counter", "CPU time of the recorder thread");
     print(printer, "moongate_recorder_cpu_seconds_total %.6f\n", (double)stats.cpu_us / 1e6);
 }
@@ -586,14 +628,15 @@ static void print_generations(struct printer *printer, struct mg_metrics_hub *hu
     pthread_mutex_lock(&hub->lock);
     head(printer, "generation", "gauge", "Number of the configuration a project runs");
     for (unsigned i = 0; i < hub->generation_count; i++)
-        print(printer, "moongate_generation{project=\"%s\"} %" PRIu32 "\n", escape(room, hub->generations[i].project),
-              hub->generations[i].live);
+        print(printer, "moongate_generation{project=\"%s\"} %" PRIu32 "\n",
+              escape(room, hub->generations[i].project), hub->generations[i].live);
     head(printer, "reloads_total", "counter", "Configurations that were loaded or refused");
     for (unsigned i = 0; i < hub->generation_count; i++) {
         const struct generation *generation = &hub->generations[i];
         print(printer, "moongate_reloads_total{project=\"%s\",result=\"ok\"} %" PRIu64 "\n",
               escape(room, generation->project), generation->loaded);
-        print(printer, "moongate_reloads_total{project=\"%s\",result=\"refused\"} %" PRIu64 "\n", room, generation->refused);
+        print(printer, "moongate_reloads_total{project=\"%s\",result=\"refused\"} %" PRIu64 "\n",
+              room, generation->refused);
     }
     pthread_mutex_unlock(&hub->lock);
 }

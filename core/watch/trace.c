@@ -7,7 +7,8 @@
 #include "watch/json_out.h"
 
 /* An id of ours says when the request began, and a row is never older than that. */
-static mg_err find_detail(struct mg_stmt *stmt, mg_view id, struct mg_buf *bytes, bool *out_interrupted)
+static mg_err find_detail(struct mg_stmt *stmt, mg_view id, struct mg_buf *bytes,
+                          bool *out_interrupted)
 {
     uint64_t began = 0;
     bool row = false;
@@ -22,12 +23,15 @@ static mg_err find_detail(struct mg_stmt *stmt, mg_view id, struct mg_buf *bytes
     return MG_OK;
 }
 
-mg_err mg_watch_trace(struct mg_db *db, mg_view id, struct mg_buf *bytes, struct mg_timeline *out_timeline,
-                      bool *out_interrupted)
+mg_err mg_watch_trace(struct mg_db *db, mg_view id, struct mg_buf *bytes,
+                      struct mg_timeline *out_timeline, bool *out_interrupted)
 {
     struct mg_stmt *stmt;
     mg_buf_clear(bytes);
-    MG_TRY(mg_db_prepare(db, "SELECT detail, flags FROM exchanges WHERE id = ? AND at_us >= ? ORDER BY at_us LIMIT 1", &stmt));
+    MG_TRY(mg_db_prepare(
+        db,
+        "SELECT detail, flags FROM exchanges WHERE id = ? AND at_us >= ? ORDER BY at_us LIMIT 1",
+        &stmt));
     mg_err err = find_detail(stmt, id, bytes, out_interrupted);
     mg_stmt_free(stmt);
     MG_TRY(err);
@@ -143,7 +147,8 @@ static void put_front(struct mg_json_out *out, const struct mg_timeline *timelin
     mg_json_out_text(out, "explain", timeline->explain);
 }
 
-mg_err mg_watch_timeline_json(const struct mg_timeline *timeline, bool interrupted, struct mg_buf *out)
+mg_err mg_watch_timeline_json(const struct mg_timeline *timeline, bool interrupted,
+                              struct mg_buf *out)
 {
     struct mg_json_out json = {.buf = out};
     char hash[20];
@@ -151,7 +156,8 @@ mg_err mg_watch_timeline_json(const struct mg_timeline *timeline, bool interrupt
 
     mg_json_out_open(&json, NULL, '{');
     put_front(&json, timeline, interrupted);
-    mg_json_out_text(&json, "body_hash", timeline->body_hash ? mg_view_of(hash, (size_t)n) : MG_VIEW_NONE);
+    mg_json_out_text(&json, "body_hash",
+                     timeline->body_hash ? mg_view_of(hash, (size_t)n) : MG_VIEW_NONE);
     put_metadata(&json, timeline->metadata);
     mg_json_out_open(&json, "phases", '{');
     for (unsigned i = 0; i < MG_PHASE_COUNT; i++)
@@ -252,8 +258,9 @@ static void get_notes(const struct mg_json *array, struct mg_timeline *out_timel
 {
     size_t room = sizeof out_timeline->note, len = 0;
     for (const struct mg_json *note = mg_json_first(array); note; note = mg_json_next(note)) {
-        int n = snprintf(out_timeline->note + len, room - len, "%" PRIu64 " %.*s %.*s\n", number(note, "at_us"),
-                         MG_FMT(text(note, "kind")), MG_FMT(text(note, "text")));
+        int n =
+            snprintf(out_timeline->note + len, room - len, "%" PRIu64 " %.*s %.*s\n",
+                     number(note, "at_us"), MG_FMT(text(note, "kind")), MG_FMT(text(note, "text")));
         if (n < 0 || (size_t)n >= room - len)
             break;
         len += (size_t)n;
@@ -261,7 +268,8 @@ static void get_notes(const struct mg_json *array, struct mg_timeline *out_timel
     out_timeline->note_bytes = (uint16_t)len;
 }
 
-mg_err mg_watch_timeline_parse(const struct mg_json *object, struct mg_timeline *out_timeline, bool *out_interrupted)
+mg_err mg_watch_timeline_parse(const struct mg_json *object, struct mg_timeline *out_timeline,
+                               bool *out_interrupted)
 {
     struct mg_timeline *timeline = out_timeline;
     mg_view id = text(object, "id");
@@ -289,7 +297,8 @@ mg_err mg_watch_timeline_parse(const struct mg_json *object, struct mg_timeline 
     timeline->bytes_in = number(object, "bytes_in");
     timeline->bytes_out = number(object, "bytes_out");
     for (unsigned i = 0; i < MG_PHASE_COUNT; i++)
-        timeline->phase_us[i] = number(mg_json_get(object, "phases"), mg_phase_name((enum mg_phase)i));
+        timeline->phase_us[i] =
+            number(mg_json_get(object, "phases"), mg_phase_name((enum mg_phase)i));
     const struct mg_json *attempt = mg_json_first(mg_json_get(object, "attempts"));
     for (; attempt && timeline->attempt_count < MG_MAX_ATTEMPTS; attempt = mg_json_next(attempt))
         get_attempt(attempt, &timeline->attempts[timeline->attempt_count++]);

@@ -1,5 +1,6 @@
-/* detail_fuzz.c - the packed records of an exchange, as the store keeps them: whatever the bytes are, they decode or are
- * refused, and what decodes prints as JSON that our own strict reader accepts. */
+/* detail_fuzz.c - the packed records of an exchange, as the store keeps them: whatever the bytes
+ * are, they decode or are refused, and what decodes prints as JSON that our own strict reader
+ * accepts. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,10 +29,12 @@ static void check_json(const struct mg_timeline *timeline)
     bool interrupted;
     mg_buf_init(&out, 8 * MG_TRACE_JSON_BYTES);
     must(mg_watch_timeline_json(timeline, false, &out) == MG_OK, "a timeline does not print\n");
-    must(mg_json_parse(mg_buf_view(&out), 8 * MG_TRACE_JSON_BYTES, &tree, &error) == MG_OK, "what printed is not JSON\n");
+    must(mg_json_parse(mg_buf_view(&out), 8 * MG_TRACE_JSON_BYTES, &tree, &error) == MG_OK,
+         "what printed is not JSON\n");
     /* replacing what is not UTF-8 may make an id too long */
     if (timeline->id[0] && mg_view_utf8(mg_view_cstr(timeline->id), NULL))
-        must(mg_watch_timeline_parse(tree, &again, &interrupted) == MG_OK, "what printed is no timeline\n");
+        must(mg_watch_timeline_parse(tree, &again, &interrupted) == MG_OK,
+             "what printed is no timeline\n");
     mg_json_free(tree);
     mg_buf_fini(&out);
 }

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-
 static char folder[] = "/tmp/moongate-test-XXXXXX";
 static pid_t owner;
 

@@ -1,4 +1,5 @@
-/* `moongate logs` and `moongate trace` on a store without a gateway: what a person reads, to the letter. */
+/* `moongate logs` and `moongate trace` on a store without a gateway: what a person reads, to the
+ * letter. */
 #include "cli/history.h"
 
 #include <signal.h>
@@ -110,15 +111,36 @@ static void add_attempts(void)
 {
     timeline.attempt_count = 2;
     timeline.attempts[0] = (struct mg_attempt_record){
-        .start_us = 95, .end_us = 402000, .mark_us = {1800, 14500, 39000, 39400, 401000, 0, 402000}, .target = MG_VIEW("alpha/big"),
-        .provider = MG_VIEW("alpha"), .model = MG_VIEW("big"), .why = MG_VIEW("weight 3 of 4"),
-        .error = MG_VIEW("Over\x1b[31mloaded"), .address = MG_VIEW("192.0.2.7:443"), .class_ = MG_CLASS_overloaded,
-        .action = MG_ACTION_fallback, .status = 529, .number = 1, .bytes_sent = 1843, .bytes_received = 144,
+        .start_us = 95,
+        .end_us = 402000,
+        .mark_us = {1800, 14500, 39000, 39400, 401000, 0, 402000},
+        .target = MG_VIEW("alpha/big"),
+        .provider = MG_VIEW("alpha"),
+        .model = MG_VIEW("big"),
+        .why = MG_VIEW("weight 3 of 4"),
+        .error = MG_VIEW("Over\x1b[31mloaded"),
+        .address = MG_VIEW("192.0.2.7:443"),
+        .class_ = MG_CLASS_overloaded,
+        .action = MG_ACTION_fallback,
+        .status = 529,
+        .number = 1,
+        .bytes_sent = 1843,
+        .bytes_received = 144,
     };
     timeline.attempts[1] = (struct mg_attempt_record){
-        .start_us = 402100, .end_us = 2007000, .mark_us = {0, 0, 0, 70, 1280000, 1312500, 2007000}, .target = MG_VIEW("beta/small"),
-        .provider = MG_VIEW("beta"), .model = MG_VIEW("small"), .reason = MG_REASON_fallback, .status = 200, .number = 2,
-        .reused = true, .bytes_sent = 1843, .bytes_received = 9011, .usage = {450, 388, 128, 0, 64, true},
+        .start_us = 402100,
+        .end_us = 2007000,
+        .mark_us = {0, 0, 0, 70, 1280000, 1312500, 2007000},
+        .target = MG_VIEW("beta/small"),
+        .provider = MG_VIEW("beta"),
+        .model = MG_VIEW("small"),
+        .reason = MG_REASON_fallback,
+        .status = 200,
+        .number = 2,
+        .reused = true,
+        .bytes_sent = 1843,
+        .bytes_received = 9011,
+        .usage = {450, 388, 128, 0, 64, true},
     };
     mg_timeline_note(&timeline, timeline.start_mono_us + 66, "plugin", "redact: 2 hits");
 }
@@ -159,10 +181,13 @@ TEST(logs_are_a_line_a_request_with_the_newest_at_the_bottom)
 
     CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data), 0);
 
-    CHECK_STR(out, "TIME         REQUEST                        TRY   TTFT  TOTAL    TOKENS  ROUTE\n"
-                   "Monday, 2025-11-24\n"
-                   "16:00:03 200 req_00000000000000000000000001   2  1.71s  2.41s   450→388  acme/fast → beta/small\n"
-                   "16:01:30 400 req_00000000000000000000000090   0      -  180µs       0→0  acme/deep invalid_request\n");
+    CHECK_STR(out,
+              "TIME         REQUEST                        TRY   TTFT  TOTAL    TOKENS  ROUTE\n"
+              "Monday, 2025-11-24\n"
+              "16:00:03 200 req_00000000000000000000000001   2  1.71s  2.41s   450→388  acme/fast "
+              "→ beta/small\n"
+              "16:01:30 400 req_00000000000000000000000090   0      -  180µs       0→0  acme/deep "
+              "invalid_request\n");
 }
 
 TEST(logs_without_utf8_are_ascii)
@@ -232,31 +257,40 @@ TEST(a_trace_is_a_waterfall)
 
     CHECK_INT(RUN(mg_cli_trace, "trace", "req_00000000000000000000000001", "--data", data), 0);
 
-    CHECK_STR(out, "req_00000000000000000000000001  200  2.41 s in all\n"
-                   "    2025-11-24 16:00:01 UTC · /v1/chat/completions, streamed · project acme · workflow fast\n"
-                   "    generation 3 · key key_7 · from 127.0.0.1 · OpenAI/Python 2.8.1 · 1.8kB in, 9.1kB out\n"
-                   "    overhead 190 µs · plugins 22 µs · first token 1.71 s\n"
-                   "    plan: weights 3:1\n"
-                   "\n"
-                   "                         0        500ms     1.00s     1.50s     2.00s\n"
-                   "  read the request      │█                                               │   22 µs\n"
-                   "  prepare               │█                                               │   56 µs\n"
-                   "    authenticate 3 µs · admit 4 µs · resolve 4 µs · transform 28 µs · mark 1 µs · route 16 µs\n"
-                   "1 alpha/big             │░▒▒▒▒▒▒▒✗                                       │  402 ms  529 overloaded\n"
-                   "    first choice · weight 3 of 4\n"
-                   "    \"Over?[31mloaded\"\n"
-                   "    dns 1.80 ms · connect 14.5 ms · tls 39.0 ms · sent 39.4 ms · first byte 401 ms · end 402 ms\n"
-                   "    192.0.2.7:443 · 1.8kB sent, 144B received\n"
-                   "    → fallback\n"
-                   "2 beta/small            │        ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒██████████████│  2.01 s  200 ok\n"
-                   "    fallback\n"
-                   "    warm connection · sent 70 µs · first byte 1.28 s · first token 1.31 s · end 2.01 s\n"
-                   "    1.8kB sent, 9.0kB received · 450 tokens in, 388 out · 128 of them cached · 64 for reasoning\n"
-                   "  answer the client     │                                  ██████████████│  695 ms\n"
-                   "                          ░ connecting  ▒ waiting for the answer  █ receiving  ✗ failed\n"
-                   "\n"
-                   "notes\n"
-                   "   66 µs  plugin    redact: 2 hits\n");
+    CHECK_STR(
+        out,
+        "req_00000000000000000000000001  200  2.41 s in all\n"
+        "    2025-11-24 16:00:01 UTC · /v1/chat/completions, streamed · project acme · workflow "
+        "fast\n"
+        "    generation 3 · key key_7 · from 127.0.0.1 · OpenAI/Python 2.8.1 · 1.8kB in, 9.1kB "
+        "out\n"
+        "    overhead 190 µs · plugins 22 µs · first token 1.71 s\n"
+        "    plan: weights 3:1\n"
+        "\n"
+        "                         0        500ms     1.00s     1.50s     2.00s\n"
+        "  read the request      │█                                               │   22 µs\n"
+        "  prepare               │█                                               │   56 µs\n"
+        "    authenticate 3 µs · admit 4 µs · resolve 4 µs · transform 28 µs · mark 1 µs · route "
+        "16 µs\n"
+        "1 alpha/big             │░▒▒▒▒▒▒▒✗                                       │  402 ms  529 "
+        "overloaded\n"
+        "    first choice · weight 3 of 4\n"
+        "    \"Over?[31mloaded\"\n"
+        "    dns 1.80 ms · connect 14.5 ms · tls 39.0 ms · sent 39.4 ms · first byte 401 ms · end "
+        "402 ms\n"
+        "    192.0.2.7:443 · 1.8kB sent, 144B received\n"
+        "    → fallback\n"
+        "2 beta/small            │        ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒██████████████│  2.01 s  200 "
+        "ok\n"
+        "    fallback\n"
+        "    warm connection · sent 70 µs · first byte 1.28 s · first token 1.31 s · end 2.01 s\n"
+        "    1.8kB sent, 9.0kB received · 450 tokens in, 388 out · 128 of them cached · 64 for "
+        "reasoning\n"
+        "  answer the client     │                                  ██████████████│  695 ms\n"
+        "                          ░ connecting  ▒ waiting for the answer  █ receiving  ✗ failed\n"
+        "\n"
+        "notes\n"
+        "   66 µs  plugin    redact: 2 hits\n");
 }
 
 TEST(a_trace_fits_a_hundred_columns_whatever_it_says)
@@ -269,7 +303,8 @@ TEST(a_trace_fits_a_hundred_columns_whatever_it_says)
     add_attempts();
     for (size_t i = 0; i < sizeof words; i++)
         words[i] = i % 40 == 39 ? ' ' : 'w';
-    timeline.explain = timeline.attempts[0].error = timeline.attempts[0].why = mg_view_of(words, sizeof words);
+    timeline.explain = timeline.attempts[0].error = timeline.attempts[0].why =
+        mg_view_of(words, sizeof words);
     timeline.attempts[0].target = timeline.user_agent = timeline.session = mg_view_of(words, 128);
     record(&world);
     stop(&world);
@@ -303,7 +338,10 @@ TEST(what_a_killed_gateway_left_is_recovered_before_it_is_shown)
     waitpid(child, NULL, 0);
 
     CHECK_INT(RUN(mg_cli_trace, "trace", "req_00000000000000000000000001", "--data", data), 0);
-    CHECK(strstr(out, "req_00000000000000000000000001  interrupted: the gateway died before it ended\n") != NULL);
+    CHECK(
+        strstr(out,
+               "req_00000000000000000000000001  interrupted: the gateway died before it ended\n") !=
+        NULL);
     CHECK(strstr(out, "450 tokens in, 0 out (estimated)") != NULL);
     CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data), 0);
     CHECK(strstr(out, " int req_00000000000000000000000001 ") != NULL);
@@ -314,9 +352,10 @@ TEST(times_and_counts_are_short)
     static const struct {
         uint64_t us;
         const char *text;
-    } times[] = {{0, "0 µs"},           {999, "999 µs"},        {1000, "1.00 ms"},     {9994, "9.99 ms"},
-                 {9995, "10.0 ms"},     {99949, "99.9 ms"},     {99950, "100 ms"},     {999499, "999 ms"},
-                 {999500, "1.00 s"},    {9994999, "9.99 s"},    {59949999, "59.9 s"},  {59950000, "0m59s"},
+    } times[] = {{0, "0 µs"},         {999, "999 µs"},      {1000, "1.00 ms"},
+                 {9994, "9.99 ms"},   {9995, "10.0 ms"},    {99949, "99.9 ms"},
+                 {99950, "100 ms"},   {999499, "999 ms"},   {999500, "1.00 s"},
+                 {9994999, "9.99 s"}, {59949999, "59.9 s"}, {59950000, "0m59s"},
                  {125000000, "2m05s"}};
     char text[MG_TIME_TEXT];
     settle_environment(true);

@@ -53,7 +53,8 @@ static const char *ask(struct world *world, const char *sql)
     return answer;
 }
 
-static const char *get_timeline(struct world *world, const char *id, struct mg_timeline *out_timeline)
+static const char *get_timeline(struct world *world, const char *id,
+                                struct mg_timeline *out_timeline)
 {
     static char bytes[65536];
     char path[MG_FOLDER_PATH_BYTES];
@@ -97,19 +98,36 @@ static struct mg_timeline an_exchange(const char *id)
 static struct mg_attempt_record a_failure(void)
 {
     return (struct mg_attempt_record){
-        .start_us = 20, .end_us = 100000, .mark_us = {0, 0, 0, 5, 90000, 0, 99999},
-        .target = MG_VIEW("alpha/big"), .provider = MG_VIEW("alpha"), .model = MG_VIEW("big"), .why = MG_VIEW("first choice"),
-        .error = MG_VIEW("Overloaded"), .class_ = MG_CLASS_overloaded, .action = MG_ACTION_fallback,
-        .status = 529, .number = 1, .usage = {.input_tokens = 10},
+        .start_us = 20,
+        .end_us = 100000,
+        .mark_us = {0, 0, 0, 5, 90000, 0, 99999},
+        .target = MG_VIEW("alpha/big"),
+        .provider = MG_VIEW("alpha"),
+        .model = MG_VIEW("big"),
+        .why = MG_VIEW("first choice"),
+        .error = MG_VIEW("Overloaded"),
+        .class_ = MG_CLASS_overloaded,
+        .action = MG_ACTION_fallback,
+        .status = 529,
+        .number = 1,
+        .usage = {.input_tokens = 10},
     };
 }
 
 static struct mg_attempt_record a_success(uint16_t number)
 {
     return (struct mg_attempt_record){
-        .start_us = 100100, .end_us = 199000, .mark_us = {0, 0, 0, 5, 50000, 100000, 198000},
-        .target = MG_VIEW("beta/small"), .provider = MG_VIEW("beta"), .model = MG_VIEW("small"), .reason = MG_REASON_fallback,
-        .status = 200, .number = number, .entry = 1, .usage = {12, 34, 0, 0, 0, true},
+        .start_us = 100100,
+        .end_us = 199000,
+        .mark_us = {0, 0, 0, 5, 50000, 100000, 198000},
+        .target = MG_VIEW("beta/small"),
+        .provider = MG_VIEW("beta"),
+        .model = MG_VIEW("small"),
+        .reason = MG_REASON_fallback,
+        .status = 200,
+        .number = number,
+        .entry = 1,
+        .usage = {12, 34, 0, 0, 0, true},
     };
 }
 
@@ -134,13 +152,19 @@ TEST(an_exchange_becomes_one_row_that_says_how_it_went)
     record_exchange(&world, "req_a");
     mg_recorder_flush(world.recorder);
 
-    CHECK_STR(ask(&world, "SELECT id||' '||start_us||' '||project||' '||workflow||' '||key_id||' '||path||' '||session||' '||"
-                          "provider||' '||model||' '||status||' '||class||' '||attempts||' '||generation FROM exchanges"),
-              "req_a 1764000000000000 acme fast key_1 /v1/chat/completions s beta small 200 none 2 4");
-    CHECK_STR(ask(&world, "SELECT (at_us - start_us)||' '||duration_us||' '||overhead_us||' '||ttft_us||' '||input_tokens||' '||"
+    CHECK_STR(
+        ask(&world, "SELECT id||' '||start_us||' '||project||' '||workflow||' '||key_id||' "
+                    "'||path||' '||session||' '||"
+                    "provider||' '||model||' '||status||' '||class||' '||attempts||' '||generation "
+                    "FROM exchanges"),
+        "req_a 1764000000000000 acme fast key_1 /v1/chat/completions s beta small 200 none 2 4");
+    CHECK_STR(ask(&world, "SELECT (at_us - start_us)||' '||duration_us||' '||overhead_us||' "
+                          "'||ttft_us||' '||input_tokens||' '||"
                           "output_tokens||' '||flags FROM exchanges"),
               "300100 300100 1100 200100 22 34 11");
-    CHECK_STR(ask(&world, "SELECT replace(replace(tried, char(10), '|'), char(9), '/') FROM exchanges"), "|alpha/big|beta/small|");
+    CHECK_STR(
+        ask(&world, "SELECT replace(replace(tried, char(10), '|'), char(9), '/') FROM exchanges"),
+        "|alpha/big|beta/small|");
     stop(&world);
 }
 
@@ -180,7 +204,8 @@ TEST(a_request_without_an_attempt_is_a_row_too)
     CHECK_OK(mg_record_exchange(world.journal, &timeline));
     mg_recorder_flush(world.recorder);
 
-    CHECK_STR(ask(&world, "SELECT status||' '||class||' '||attempts||' '||(provider IS NULL)||' '||(ttft_us IS NULL) FROM exchanges"),
+    CHECK_STR(ask(&world, "SELECT status||' '||class||' '||attempts||' '||(provider IS NULL)||' "
+                          "'||(ttft_us IS NULL) FROM exchanges"),
               "400 invalid_request 0 1 1");
     stop(&world);
 }
@@ -201,7 +226,8 @@ TEST(rows_are_in_the_order_they_were_recorded_and_no_two_share_a_time)
     mg_recorder_flush(world.recorder);
 
     CHECK_STR(ask(&world, "SELECT count(*)||' '||group_concat(DISTINCT ok) FROM "
-                          "(SELECT substr(id, 5) + 0 = row_number() OVER (ORDER BY at_us) - 1 AS ok FROM exchanges)"),
+                          "(SELECT substr(id, 5) + 0 = row_number() OVER (ORDER BY at_us) - 1 AS "
+                          "ok FROM exchanges)"),
               "51 1");
     stop(&world);
 }
@@ -223,8 +249,11 @@ TEST(exchanges_of_several_workers_stand_in_the_order_they_ended)
     }
     mg_recorder_flush(world.recorder);
 
-    CHECK_STR(ask(&world, "SELECT group_concat(id, '') FROM (SELECT id FROM exchanges ORDER BY at_us)"), "0123456789");
-    CHECK_STR(ask(&world, "SELECT count(*) FROM exchanges WHERE at_us = start_us + duration_us"), "10");
+    CHECK_STR(
+        ask(&world, "SELECT group_concat(id, '') FROM (SELECT id FROM exchanges ORDER BY at_us)"),
+        "0123456789");
+    CHECK_STR(ask(&world, "SELECT count(*) FROM exchanges WHERE at_us = start_us + duration_us"),
+              "10");
     stop(&world);
 }
 
@@ -289,9 +318,12 @@ static void die_with_open_attempt(const char *data, bool flush)
 static void check_interrupted(struct world *world)
 {
     static struct mg_timeline timeline;
-    CHECK_STR(ask(world, "SELECT group_concat(id) FROM (SELECT id FROM exchanges ORDER BY at_us)"), "req_whole,req_cut");
-    CHECK_STR(ask(world, "SELECT project||' '||workflow||' '||key_id||' '||start_us||' '||status||' '||class||' '||attempts||' '||"
-                         "flags||' '||input_tokens||' '||provider FROM exchanges WHERE id = 'req_cut'"),
+    CHECK_STR(ask(world, "SELECT group_concat(id) FROM (SELECT id FROM exchanges ORDER BY at_us)"),
+              "req_whole,req_cut");
+    CHECK_STR(ask(world,
+                  "SELECT project||' '||workflow||' '||key_id||' '||start_us||' '||status||' "
+                  "'||class||' '||attempts||' '||"
+                  "flags||' '||input_tokens||' '||provider FROM exchanges WHERE id = 'req_cut'"),
               "acme fast key_1 1764000000000000 0 cancelled 2 12 87 beta");
     get_timeline(world, "req_cut", &timeline);
     CHECK_VIEW(timeline.error_code, MG_VIEW("interrupted"));
@@ -369,7 +401,9 @@ TEST(a_failed_transaction_leaves_the_ledger_as_it_was)
     mg_recorder_flush(world.recorder);
     mg_recorder_flush(world.recorder);
 
-    CHECK_STR(ask(&world, "SELECT group_concat(id||' '||attempts||' '||output_tokens) FROM exchanges"), "req_b 1 34,req_c 2 34");
+    CHECK_STR(
+        ask(&world, "SELECT group_concat(id||' '||attempts||' '||output_tokens) FROM exchanges"),
+        "req_b 1 34,req_c 2 34");
     CHECK_STR(ask(&world, "SELECT at_us - start_us FROM exchanges WHERE id = 'req_c'"), "300101");
     stop(&world);
     mg_log_level(MG_LOG_INFO);
@@ -402,7 +436,8 @@ TEST(damaged_detail_is_refused_wherever_it_is_cut)
     record_exchange(&world, "req_a");
     mg_recorder_flush(world.recorder);
     const char *bytes = get_timeline(&world, "req_a", &timeline);
-    size_t len = (size_t)strtoul(ask(&world, "SELECT length(detail) FROM exchanges"), NULL, 10), whole = 0;
+    size_t len = (size_t)strtoul(ask(&world, "SELECT length(detail) FROM exchanges"), NULL, 10),
+           whole = 0;
 
     for (size_t cut = 0; cut < len; cut++) {
         char *copy = mg_alloc(cut + 1);
@@ -411,7 +446,7 @@ TEST(damaged_detail_is_refused_wherever_it_is_cut)
         mg_free(copy);
     }
 
-    CHECK_INT(whole, 5);     /* between two records it is only shorter */
+    CHECK_INT(whole, 5); /* between two records it is only shorter */
     stop(&world);
 }
 

@@ -72,9 +72,11 @@ static void fill_to_the_brim(struct mg_timeline *timeline, struct mg_attempt_rec
     memset(timeline->phase_us, 0xff, sizeof timeline->phase_us);
     memset(timeline->note, 'n', sizeof timeline->note);
     timeline->note_bytes = sizeof timeline->note;
-    timeline->start_wall_us = timeline->upstream_us = timeline->plugin_us = timeline->body_hash = UINT64_MAX;
+    timeline->start_wall_us = timeline->upstream_us = timeline->plugin_us = timeline->body_hash =
+        UINT64_MAX;
     timeline->bytes_in = timeline->bytes_out = UINT64_MAX;
-    timeline->project = timeline->workflow = timeline->key_id = timeline->path = timeline->client = text;
+    timeline->project = timeline->workflow = timeline->key_id = timeline->path = timeline->client =
+        text;
     timeline->user_agent = timeline->session = timeline->explain = timeline->error_code = text;
     timeline->metadata = mg_view_head(text, MG_MAX_METADATA_BYTES);
     timeline->generation = UINT32_MAX;
@@ -84,10 +86,13 @@ static void fill_to_the_brim(struct mg_timeline *timeline, struct mg_attempt_rec
 
     memset(attempt, 0, sizeof *attempt);
     memset(attempt->mark_us, 0xff, sizeof attempt->mark_us);
-    attempt->start_us = attempt->end_us = attempt->bytes_sent = attempt->bytes_received = UINT64_MAX;
-    attempt->target = attempt->provider = attempt->model = attempt->why = attempt->error = attempt->address = text;
+    attempt->start_us = attempt->end_us = attempt->bytes_sent = attempt->bytes_received =
+        UINT64_MAX;
+    attempt->target = attempt->provider = attempt->model = attempt->why = attempt->error =
+        attempt->address = text;
     attempt->status = attempt->number = attempt->entry = UINT16_MAX;
-    attempt->usage = (struct mg_usage){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, true};
+    attempt->usage =
+        (struct mg_usage){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, true};
 }
 
 TEST(a_started_attempt_comes_back_as_it_went)
@@ -295,9 +300,11 @@ TEST(the_id_is_at_the_front_of_all_three)
     mg_view id;
     fill(&timeline);
 
-    CHECK_OK(mg_record_id(mg_view_of(room, mg_record_encode_started(room, &timeline, &attempt, 1)), &id));
+    CHECK_OK(mg_record_id(mg_view_of(room, mg_record_encode_started(room, &timeline, &attempt, 1)),
+                          &id));
     CHECK_VIEW(id, mg_view_cstr(timeline.id));
-    CHECK_OK(mg_record_id(mg_view_of(room, mg_record_encode_settled(room, &timeline, &attempt, true)), &id));
+    CHECK_OK(mg_record_id(
+        mg_view_of(room, mg_record_encode_settled(room, &timeline, &attempt, true)), &id));
     CHECK_VIEW(id, mg_view_cstr(timeline.id));
     CHECK_OK(mg_record_id(mg_view_of(room, mg_record_encode_exchange(room, &timeline, true)), &id));
     CHECK_VIEW(id, mg_view_cstr(timeline.id));
@@ -306,7 +313,7 @@ TEST(the_id_is_at_the_front_of_all_three)
 
 struct tally {
     unsigned started, settled, exchanges;
-    size_t explained;        /* bytes of why and notes that came through */
+    size_t explained; /* bytes of why and notes that came through */
 };
 
 static mg_err count_record(void *arg, const struct mg_journal_record *record)

@@ -34,8 +34,12 @@ TEST(ids_sort_by_time_and_differ_by_chance)
 
 TEST(a_foreign_id_has_no_time)
 {
-    static const char *const foreign[] = {"", "req_", "req_01KATHZ5MVU0000000000000000", "xyz_01kathz5mv0000000000000000",
-                                          "req_01kathz5mv000000000000000u", "req_01kathz5mv00000000000000000"};
+    static const char *const foreign[] = {"",
+                                          "req_",
+                                          "req_01KATHZ5MVU0000000000000000",
+                                          "xyz_01kathz5mv0000000000000000",
+                                          "req_01kathz5mv000000000000000u",
+                                          "req_01kathz5mv00000000000000000"};
     uint64_t at;
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
         CHECK(!mg_exchange_id_time(mg_view_cstr(foreign[i]), &at));

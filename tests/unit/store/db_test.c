@@ -31,7 +31,9 @@ static int64_t one_number(struct mg_db *db, const char *sql)
 static mg_err insert_key(struct mg_db *db, const char *id, mg_view hash)
 {
     struct mg_stmt *stmt;
-    CHECK_OK(mg_db_prepare(db, "INSERT INTO keys (id, project, name, hash, created_us) VALUES (?, 'p', ?, ?, 9)", &stmt));
+    CHECK_OK(mg_db_prepare(
+        db, "INSERT INTO keys (id, project, name, hash, created_us) VALUES (?, 'p', ?, ?, 9)",
+        &stmt));
     mg_stmt_bind_text(stmt, 1, mg_view_cstr(id));
     mg_stmt_bind_text(stmt, 2, MG_VIEW(""));
     mg_stmt_bind_blob(stmt, 3, hash);
@@ -162,14 +164,16 @@ TEST(text_blobs_null_and_the_empty_string_come_back_as_they_went)
     bool row;
     CHECK_OK(insert_key(db, "'; DROP TABLE keys; --", MG_VIEW("\0\1\2")));
 
-    CHECK_OK(mg_db_prepare(db, "SELECT id, name, hash, expires_us, created_us FROM keys WHERE id = ?", &stmt));
+    CHECK_OK(mg_db_prepare(
+        db, "SELECT id, name, hash, expires_us, created_us FROM keys WHERE id = ?", &stmt));
     mg_stmt_bind_text(stmt, 1, MG_VIEW("'; DROP TABLE keys; --"));
     CHECK_OK(mg_stmt_step(stmt, &row));
     CHECK(row);
     CHECK_VIEW(mg_stmt_text(stmt, 0), MG_VIEW("'; DROP TABLE keys; --"));
     CHECK(!mg_stmt_is_null(stmt, 1) && mg_stmt_text(stmt, 1).len == 0);
     CHECK_VIEW(mg_stmt_blob(stmt, 2), MG_VIEW("\0\1\2"));
-    CHECK(mg_stmt_is_null(stmt, 3) && mg_stmt_int(stmt, 3) == 0 && mg_stmt_text(stmt, 3).ptr == NULL);
+    CHECK(mg_stmt_is_null(stmt, 3) && mg_stmt_int(stmt, 3) == 0 &&
+          mg_stmt_text(stmt, 3).ptr == NULL);
     CHECK_INT(mg_stmt_int(stmt, 4), 9);
     CHECK_OK(mg_stmt_step(stmt, &row));
     CHECK(!row);

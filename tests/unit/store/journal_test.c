@@ -28,9 +28,9 @@ static struct mg_journal *open_fresh(void)
 struct seen {
     unsigned count;
     uint64_t last_sequence;
-    uint64_t sum;            /* of the numbers the payloads carry */
+    uint64_t sum; /* of the numbers the payloads carry */
     bool mixed_up;
-    mg_err answer;           /* given from record `answer_at` on */
+    mg_err answer; /* given from record `answer_at` on */
     unsigned answer_at;
 };
 
@@ -50,7 +50,8 @@ static mg_err see(void *arg, const struct mg_journal_record *record)
         return seen->answer;
     memcpy(&first, record->payload.ptr, 4);
     memcpy(&last, record->payload.ptr + (record->payload.len / 4 - 1) * 4, 4);
-    seen->mixed_up |= first != last || record->sequence <= seen->last_sequence || record->worker != 3 || record->boot != 77;
+    seen->mixed_up |= first != last || record->sequence <= seen->last_sequence ||
+                      record->worker != 3 || record->boot != 77;
     seen->last_sequence = record->sequence;
     seen->sum += first;
     seen->count++;
@@ -112,11 +113,13 @@ TEST(a_full_ring_refuses_and_takes_again_when_room_is_freed)
     unsigned count;
     uint32_t written = 0;
 
-    while (mg_journal_append(journal, MG_JOURNAL_SETTLED, numbered(room, written + 1, sizeof room)) == MG_OK)
+    while (mg_journal_append(journal, MG_JOURNAL_SETTLED,
+                             numbered(room, written + 1, sizeof room)) == MG_OK)
         written++;
     CHECK_INT(written, SMALL / MG_JOURNAL_ROOM(1000));
     CHECK_OK(mg_journal_read(journal, see, &seen, written, &count));
-    CHECK_INT(mg_journal_append(journal, MG_JOURNAL_SETTLED, mg_view_of(room, sizeof room)), MG_E_BUSY);
+    CHECK_INT(mg_journal_append(journal, MG_JOURNAL_SETTLED, mg_view_of(room, sizeof room)),
+              MG_E_BUSY);
     mg_journal_free_to(journal, mg_journal_tell(journal));
     append_number(journal, 9, 1000);
 
@@ -132,7 +135,8 @@ TEST(a_record_may_be_as_long_as_the_limit_and_no_longer)
     struct seen seen = {0};
     unsigned count;
 
-    CHECK_INT(mg_journal_append(journal, MG_JOURNAL_SETTLED, numbered(room, 1, sizeof room)), MG_E_TOO_LARGE);
+    CHECK_INT(mg_journal_append(journal, MG_JOURNAL_SETTLED, numbered(room, 1, sizeof room)),
+              MG_E_TOO_LARGE);
     CHECK_OK(mg_journal_append(journal, MG_JOURNAL_SETTLED, mg_view_of(room, sizeof room - 1)));
     CHECK_OK(mg_journal_read(journal, see, &seen, 10, &count));
 
@@ -154,7 +158,8 @@ TEST(what_is_reserved_can_always_be_appended)
             reserved++;
         CHECK(reserved >= 29);
         for (unsigned i = 0; i < reserved; i++)
-            CHECK_OK(mg_journal_append(journal, MG_JOURNAL_STARTED, numbered(room, 1, sizeof room)));
+            CHECK_OK(
+                mg_journal_append(journal, MG_JOURNAL_STARTED, numbered(room, 1, sizeof room)));
         CHECK_OK(mg_journal_read(journal, see, &seen, 100, &count));
         CHECK_INT(count, reserved);
         mg_journal_free_to(journal, mg_journal_tell(journal));
@@ -207,7 +212,8 @@ TEST(a_killed_process_loses_nothing_it_appended)
         if (mg_journal_open(path, SMALL, 3, 77, &journal, NULL) != MG_OK)
             _exit(1);
         for (uint32_t i = 1; i <= 200; i++)
-            if (mg_journal_append(journal, MG_JOURNAL_STARTED, numbered(room, i, sizeof room)) != MG_OK)
+            if (mg_journal_append(journal, MG_JOURNAL_STARTED, numbered(room, i, sizeof room)) !=
+                MG_OK)
                 _exit(1);
         mg_journal_begin(journal, 400);
         kill(getpid(), SIGKILL);
@@ -250,7 +256,8 @@ TEST(recovery_begins_behind_the_checkpoint_and_ends_at_the_stale_lap)
     CHECK_INT(seen.sum, 28);
 }
 
-static mg_err known_nothing(void *arg, uint64_t boot, uint32_t worker, struct mg_journal_cursor *out_known)
+static mg_err known_nothing(void *arg, uint64_t boot, uint32_t worker,
+                            struct mg_journal_cursor *out_known)
 {
     *out_known = (struct mg_journal_cursor){0, 0};
     return boot == 77 && worker == 3 ? MG_OK : MG_E_STORE;
@@ -258,7 +265,8 @@ static mg_err known_nothing(void *arg, uint64_t boot, uint32_t worker, struct mg
 
 static struct mg_journal_cursor stored;
 
-static mg_err known_stored(void *arg, uint64_t boot, uint32_t worker, struct mg_journal_cursor *out_known)
+static mg_err known_stored(void *arg, uint64_t boot, uint32_t worker,
+                           struct mg_journal_cursor *out_known)
 {
     *out_known = stored;
     return MG_OK;
@@ -351,7 +359,8 @@ TEST(a_file_that_is_no_journal_is_left_alone)
 
     CHECK_INT(mg_journal_open(path, SMALL, 3, 77, &journal, NULL), MG_E_PROTOCOL);
     CHECK_INT(mg_journal_recover(path, NULL, see, &seen, &count, NULL), MG_E_PROTOCOL);
-    CHECK_INT(mg_journal_recover("/nowhere/at/all", NULL, see, &seen, &count, NULL), MG_E_NOT_FOUND);
+    CHECK_INT(mg_journal_recover("/nowhere/at/all", NULL, see, &seen, &count, NULL),
+              MG_E_NOT_FOUND);
 }
 
 TEST(a_disk_without_room_is_an_error_when_it_is_opened)
@@ -397,7 +406,8 @@ static void *write_raced(void *arg)
     struct mg_journal *journal = arg;
     char room[700];
     for (uint32_t i = 1; i <= RACED;) {
-        if (mg_journal_append(journal, MG_JOURNAL_SETTLED, numbered(room, i, 4 + i * 97 % 690)) == MG_OK)
+        if (mg_journal_append(journal, MG_JOURNAL_SETTLED, numbered(room, i, 4 + i * 97 % 690)) ==
+            MG_OK)
             i++;
         else
             sched_yield();

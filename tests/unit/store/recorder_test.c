@@ -24,7 +24,9 @@ static mg_err sink_open(void *arg, struct mg_db *db)
 {
     struct sink *sink = arg;
     sink->db = db;
-    return mg_db_prepare(db, "INSERT INTO keys (id, project, name, hash, created_us) VALUES (?, '', ?, ?, 0)", &sink->insert);
+    return mg_db_prepare(
+        db, "INSERT INTO keys (id, project, name, hash, created_us) VALUES (?, '', ?, ?, 0)",
+        &sink->insert);
 }
 
 static mg_err sink_record(void *arg, const struct mg_journal_record *record, bool stored)
@@ -33,7 +35,8 @@ static mg_err sink_record(void *arg, const struct mg_journal_record *record, boo
     if (stored)
         return MG_OK;
     char id[64];
-    int n = snprintf(id, sizeof id, "%" PRIu64 ".%u.%" PRIu64, record->boot, record->worker, record->sequence);
+    int n = snprintf(id, sizeof id, "%" PRIu64 ".%u.%" PRIu64, record->boot, record->worker,
+                     record->sequence);
     mg_stmt_bind_text(sink->insert, 1, mg_view_of(id, (size_t)n));
     mg_stmt_bind_text(sink->insert, 2, record->payload);
     mg_stmt_bind_blob(sink->insert, 3, mg_view_of(id, (size_t)n));
@@ -77,8 +80,9 @@ static void sink_close(void *arg)
 
 static struct mg_sink sink_of(struct sink *sink)
 {
-    return (struct mg_sink){sink,        sink_open,     sink_record, sink_interrupt, sink_flush, sink_checkpoint,
-                            sink_commit, sink_rollback, sink_close};
+    return (struct mg_sink){sink,           sink_open,     sink_record,
+                            sink_interrupt, sink_flush,    sink_checkpoint,
+                            sink_commit,    sink_rollback, sink_close};
 }
 
 static struct mg_recorder *start(const char *data, struct sink *sink, unsigned workers)
@@ -173,7 +177,8 @@ TEST(ring_room_is_given_back_when_a_ring_fills)
     struct mg_journal_stats stats;
 
     for (unsigned i = 0; i < 2000; i++) {
-        while (mg_journal_append(journal, MG_JOURNAL_SETTLED, mg_view_of(payload, sizeof payload)) == MG_E_BUSY)
+        while (mg_journal_append(journal, MG_JOURNAL_SETTLED,
+                                 mg_view_of(payload, sizeof payload)) == MG_E_BUSY)
             mg_recorder_flush(recorder);
     }
     mg_recorder_flush(recorder);
@@ -253,7 +258,9 @@ TEST(kill_minus_nine_loses_no_record_and_doubles_none)
         CHECK(appended > 0);
         CHECK(count(data, "SELECT count(*) FROM keys") >= appended);
         CHECK(count(data, "SELECT count(*) FROM keys") <= appended + 1);
-        CHECK_INT(count(data, "SELECT count(DISTINCT name) = count(*) AND max(CAST(name AS INTEGER)) = count(*) FROM keys"), 1);
+        CHECK_INT(count(data, "SELECT count(DISTINCT name) = count(*) AND max(CAST(name AS "
+                              "INTEGER)) = count(*) FROM keys"),
+                  1);
     }
     mg_log_level(MG_LOG_INFO);
 }
@@ -330,7 +337,7 @@ TEST(a_disk_too_small_for_the_journal_is_an_error_at_start)
 
 struct note {
     const char *id;
-    mg_err answer;           /* of the write itself */
+    mg_err answer; /* of the write itself */
     bool done;
     mg_err result;
 };
@@ -339,7 +346,9 @@ static mg_err write_note(void *arg, struct mg_db *db)
 {
     struct note *note = arg;
     struct mg_stmt *stmt;
-    MG_TRY(mg_db_prepare(db, "INSERT INTO keys (id, project, name, hash, created_us) VALUES (?1, '', '', ?1, 0)", &stmt));
+    MG_TRY(mg_db_prepare(
+        db, "INSERT INTO keys (id, project, name, hash, created_us) VALUES (?1, '', '', ?1, 0)",
+        &stmt));
     mg_stmt_bind_text(stmt, 1, mg_view_cstr(note->id));
     mg_err err = mg_stmt_run(stmt);
     mg_stmt_free(stmt);
@@ -358,7 +367,8 @@ TEST(a_write_is_committed_when_it_is_told_so)
     const char *data = check_fresh_path("data");
     struct sink sink = {0};
     struct mg_recorder *recorder = start(data, &sink, 1);
-    struct note good = {.id = "good"}, taken = {.id = "good"}, bad = {.id = "bad", .answer = MG_E_DENIED};
+    struct note good = {.id = "good"}, taken = {.id = "good"},
+                bad = {.id = "bad", .answer = MG_E_DENIED};
 
     CHECK_OK(mg_recorder_write_wait(recorder, write_note, &good));
     CHECK_INT(count(data, "SELECT count(*) FROM keys"), 1);

@@ -184,10 +184,14 @@ TEST(a_row_is_printed_with_stable_names_and_read_back)
     CHECK_OK(mg_logs_query_json(world.db, &(struct mg_logs_filter){0}, &out));
     char want[1024];
     snprintf(want, sizeof want,
-             "{\"requests\":[{\"id\":\"%s\",\"at_us\":1764000001250000,\"start_us\":1764000001000000,\"project\":\"acme\","
-             "\"workflow\":\"fast\",\"key_id\":\"key_1\",\"path\":\"/v1/\\\"x\\\"\",\"session\":null,\"provider\":\"alpha\","
-             "\"model\":\"big\",\"status\":200,\"class\":\"none\",\"attempts\":1,\"generation\":3,\"stream\":false,\"clean\":true,"
-             "\"interrupted\":false,\"estimated\":true,\"duration_us\":250000,\"overhead_us\":1000,\"ttft_us\":9100,"
+             "{\"requests\":[{\"id\":\"%s\",\"at_us\":1764000001250000,\"start_us\":"
+             "1764000001000000,\"project\":\"acme\","
+             "\"workflow\":\"fast\",\"key_id\":\"key_1\",\"path\":\"/v1/"
+             "\\\"x\\\"\",\"session\":null,\"provider\":\"alpha\","
+             "\"model\":\"big\",\"status\":200,\"class\":\"none\",\"attempts\":1,\"generation\":3,"
+             "\"stream\":false,\"clean\":true,"
+             "\"interrupted\":false,\"estimated\":true,\"duration_us\":250000,\"overhead_us\":1000,"
+             "\"ttft_us\":9100,"
              "\"input_tokens\":10,\"output_tokens\":20}],\"next\":null}",
              timeline.id);
     CHECK_VIEW(mg_buf_view(&out), mg_view_cstr(want));
@@ -237,7 +241,9 @@ TEST(a_filter_that_cannot_be_read_says_what_was_expected)
 
 TEST(odd_query_strings_are_harmless)
 {
-    static const char *const odd[] = {"&&&", "=", "=x", "project", "project=%", "project=%4", "project=%zz", "project=a&&limit=5"};
+    static const char *const odd[] = {
+        "&&&",       "=",          "=x",          "project",
+        "project=%", "project=%4", "project=%zz", "project=a&&limit=5"};
     char text[1200] = "project=";
     for (size_t i = 0; i < MG_COUNT(odd); i++) {
         struct mg_logs_filter filter = {0};

@@ -56,9 +56,12 @@ TEST(what_settled_on_several_workers_is_summed_by_its_labels)
     CHECK_HAS(text, "moongate_output_tokens_total{project=\"acme\",workflow=\"fast\"} 80");
     CHECK_HAS(text, "moongate_cached_read_tokens_total{project=\"acme\",workflow=\"fast\"} 16");
     CHECK_HAS(text, "moongate_sent_bytes_total{project=\"acme\",workflow=\"fast\"} 800");
-    CHECK_HAS(text, "moongate_attempts_total{project=\"acme\",provider=\"alpha\",class=\"overloaded\"} 4");
+    CHECK_HAS(
+        text,
+        "moongate_attempts_total{project=\"acme\",provider=\"alpha\",class=\"overloaded\"} 4");
     CHECK_HAS(text, "moongate_attempts_total{project=\"acme\",provider=\"beta\",class=\"none\"} 4");
-    CHECK_HAS(text, "moongate_attempts_on_warm_connections_total{project=\"acme\",provider=\"beta\"} 4");
+    CHECK_HAS(text,
+              "moongate_attempts_on_warm_connections_total{project=\"acme\",provider=\"beta\"} 4");
     CHECK_HAS(text, "moongate_requests_in_flight{worker=\"0\"} 0");
     mg_metrics_hub_free(hub);
 }
@@ -74,17 +77,28 @@ TEST(histograms_are_cumulative_and_in_seconds)
     mg_metrics_settle(mg_metrics_worker(hub, 0), &timeline);
     const char *text = scrape(hub);
 
-    CHECK_HAS(text, "moongate_request_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"0.025\"} 0");
-    CHECK_HAS(text, "moongate_request_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"0.05\"} 1");
-    CHECK_HAS(text, "moongate_request_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"120\"} 1");
-    CHECK_HAS(text, "moongate_request_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"+Inf\"} 2");
+    CHECK_HAS(text,
+              "moongate_request_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"0.025\"} 0");
+    CHECK_HAS(text,
+              "moongate_request_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"0.05\"} 1");
+    CHECK_HAS(text,
+              "moongate_request_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"120\"} 1");
+    CHECK_HAS(text,
+              "moongate_request_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"+Inf\"} 2");
     CHECK_HAS(text, "moongate_request_seconds_count{project=\"acme\",workflow=\"fast\"} 2");
     CHECK_HAS(text, "moongate_request_seconds_sum{project=\"acme\",workflow=\"fast\"} 3600.030000");
-    CHECK_HAS(text, "moongate_time_to_first_token_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"0.01\"} 0");
-    CHECK_HAS(text, "moongate_time_to_first_token_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"0.025\"} 2");
-    CHECK_HAS(text, "moongate_attempt_time_to_first_token_seconds_bucket{project=\"acme\",provider=\"beta\",le=\"0.01\"} 2");
-    CHECK_HAS(text, "moongate_overhead_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"2.5e-05\"} 0");
-    CHECK_HAS(text, "moongate_overhead_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"5e-05\"} 1");
+    CHECK_HAS(text, "moongate_time_to_first_token_seconds_bucket{project=\"acme\",workflow="
+                    "\"fast\",le=\"0.01\"} 0");
+    CHECK_HAS(text, "moongate_time_to_first_token_seconds_bucket{project=\"acme\",workflow="
+                    "\"fast\",le=\"0.025\"} 2");
+    CHECK_HAS(text, "moongate_attempt_time_to_first_token_seconds_bucket{project=\"acme\",provider="
+                    "\"beta\",le=\"0.01\"} 2");
+    CHECK_HAS(
+        text,
+        "moongate_overhead_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"2.5e-05\"} 0");
+    CHECK_HAS(
+        text,
+        "moongate_overhead_seconds_bucket{project=\"acme\",workflow=\"fast\",le=\"5e-05\"} 1");
     mg_metrics_hub_free(hub);
 }
 
@@ -143,7 +157,8 @@ TEST(label_sets_are_bounded_and_the_rest_is_counted_under_other)
 
     CHECK_HAS(text, "moongate_requests_total{project=\"acme\",workflow=\"w510\",status=\"2xx\"} 1");
     CHECK(strstr(text, "workflow=\"w511\"") == NULL);
-    CHECK_HAS(text, "moongate_requests_total{project=\"other\",workflow=\"other\",status=\"2xx\"} 101");
+    CHECK_HAS(text,
+              "moongate_requests_total{project=\"other\",workflow=\"other\",status=\"2xx\"} 101");
     CHECK(strstr(text, "project=\"other\",provider=\"other\",class=\"overloaded\"} ") != NULL);
     mg_metrics_hub_free(hub);
 }
@@ -183,7 +198,8 @@ TEST(the_journal_and_the_recorder_are_shown)
     world_close(&world);
 }
 
-/* Every sample belongs to the family whose HELP and TYPE stand before it, and no family comes twice. */
+/* Every sample belongs to the family whose HELP and TYPE stand before it, and no family comes
+ * twice. */
 TEST(the_text_is_well_formed)
 {
     static struct mg_timeline timeline;

@@ -75,7 +75,7 @@ TEST(json_and_back_is_the_same_timeline)
     struct mg_json *tree;
     bool interrupted = false;
     fill();
-    timeline.metadata = MG_VIEW_NONE;  /* is for machines: the terminal does not read it back */
+    timeline.metadata = MG_VIEW_NONE; /* is for machines: the terminal does not read it back */
     timeline.body_hash = 0;
     mg_buf_init(&first, MG_TRACE_JSON_BYTES);
     mg_buf_init(&second, MG_TRACE_JSON_BYTES);
@@ -104,26 +104,42 @@ TEST(json_has_stable_names)
     CHECK_OK(mg_watch_trace_json(world.db, mg_view_cstr(timeline.id), &out));
 
     char want[4096];
-    snprintf(want, sizeof want, "{\"id\":\"%s\",\"start_us\":1764000001000000,%s", timeline.id,
-             "\"project\":\"acme\",\"workflow\":\"fast\",\"key_id\":\"key_1\",\"path\":\"/v1/chat/completions\","
-             "\"client\":\"127.0.0.1\",\"user_agent\":\"curl/8\",\"session\":\"s-1\",\"generation\":2,\"status\":200,"
-             "\"class\":\"none\",\"error_code\":null,\"stream\":true,\"clean\":true,\"interrupted\":false,\"duration_us\":250000,"
-             "\"upstream_us\":249000,\"overhead_us\":1000,\"plugin_us\":40,\"bytes_in\":11,\"bytes_out\":22,"
-             "\"explain\":\"weights 3:1\",\"body_hash\":\"0000000000000abc\",\"metadata\":{\"team\":\"ops\"},"
-             "\"phases\":{\"accept\":1,\"commit\":200000,\"settle\":250000},\"attempts\":["
-             "{\"number\":1,\"entry\":0,\"reason\":\"first\",\"target\":\"alpha/big\",\"provider\":\"alpha\",\"model\":\"big\","
-             "\"why\":\"first choice\",\"address\":\"10.0.0.1:443\",\"reused\":false,\"redialed\":false,\"start_us\":0,"
-             "\"end_us\":1000,\"marks\":{\"dns\":100,\"connect\":300},\"status\":529,\"class\":\"overloaded\","
-             "\"action\":\"fallback\",\"error\":\"Over\\\"loaded\\\"\",\"bytes_sent\":9,\"bytes_received\":0,"
-             "\"usage\":{\"input_tokens\":0,\"output_tokens\":0,\"cached_read_tokens\":0,\"cached_write_tokens\":0,"
-             "\"reasoning_tokens\":0,\"reported\":false}},"
-             "{\"number\":2,\"entry\":1,\"reason\":\"fallback\",\"target\":\"beta/small\",\"provider\":\"beta\","
-             "\"model\":\"small\",\"why\":null,\"address\":null,\"reused\":true,\"redialed\":false,\"start_us\":1100,"
-             "\"end_us\":1000,\"marks\":{\"first_token\":190000},\"status\":200,\"class\":\"none\",\"action\":\"accept\","
-             "\"error\":null,\"bytes_sent\":0,\"bytes_received\":0,\"usage\":{\"input_tokens\":10,\"output_tokens\":20,"
-             "\"cached_read_tokens\":3,\"cached_write_tokens\":2,\"reasoning_tokens\":1,\"reported\":true}}],"
-             "\"notes\":[{\"at_us\":30,\"kind\":\"plugin\",\"text\":\"redact: 3 hits\"},"
-             "{\"at_us\":40,\"kind\":\"skip\",\"text\":\"an event nobody could read\"}]}");
+    snprintf(
+        want, sizeof want, "{\"id\":\"%s\",\"start_us\":1764000001000000,%s", timeline.id,
+        "\"project\":\"acme\",\"workflow\":\"fast\",\"key_id\":\"key_1\",\"path\":\"/v1/chat/"
+        "completions\","
+        "\"client\":\"127.0.0.1\",\"user_agent\":\"curl/"
+        "8\",\"session\":\"s-1\",\"generation\":2,\"status\":200,"
+        "\"class\":\"none\",\"error_code\":null,\"stream\":true,\"clean\":true,\"interrupted\":"
+        "false,\"duration_us\":250000,"
+        "\"upstream_us\":249000,\"overhead_us\":1000,\"plugin_us\":40,\"bytes_in\":11,\"bytes_"
+        "out\":22,"
+        "\"explain\":\"weights "
+        "3:1\",\"body_hash\":\"0000000000000abc\",\"metadata\":{\"team\":\"ops\"},"
+        "\"phases\":{\"accept\":1,\"commit\":200000,\"settle\":250000},\"attempts\":["
+        "{\"number\":1,\"entry\":0,\"reason\":\"first\",\"target\":\"alpha/"
+        "big\",\"provider\":\"alpha\",\"model\":\"big\","
+        "\"why\":\"first "
+        "choice\",\"address\":\"10.0.0.1:443\",\"reused\":false,\"redialed\":false,\"start_us\":0,"
+        "\"end_us\":1000,\"marks\":{\"dns\":100,\"connect\":300},\"status\":529,\"class\":"
+        "\"overloaded\","
+        "\"action\":\"fallback\",\"error\":\"Over\\\"loaded\\\"\",\"bytes_sent\":9,\"bytes_"
+        "received\":0,"
+        "\"usage\":{\"input_tokens\":0,\"output_tokens\":0,\"cached_read_tokens\":0,\"cached_write_"
+        "tokens\":0,"
+        "\"reasoning_tokens\":0,\"reported\":false}},"
+        "{\"number\":2,\"entry\":1,\"reason\":\"fallback\",\"target\":\"beta/"
+        "small\",\"provider\":\"beta\","
+        "\"model\":\"small\",\"why\":null,\"address\":null,\"reused\":true,\"redialed\":false,"
+        "\"start_us\":1100,"
+        "\"end_us\":1000,\"marks\":{\"first_token\":190000},\"status\":200,\"class\":\"none\","
+        "\"action\":\"accept\","
+        "\"error\":null,\"bytes_sent\":0,\"bytes_received\":0,\"usage\":{\"input_tokens\":10,"
+        "\"output_tokens\":20,"
+        "\"cached_read_tokens\":3,\"cached_write_tokens\":2,\"reasoning_tokens\":1,\"reported\":"
+        "true}}],"
+        "\"notes\":[{\"at_us\":30,\"kind\":\"plugin\",\"text\":\"redact: 3 hits\"},"
+        "{\"at_us\":40,\"kind\":\"skip\",\"text\":\"an event nobody could read\"}]}");
     CHECK_VIEW(mg_buf_view(&out), mg_view_cstr(want));
     mg_buf_fini(&out);
     world_close(&world);
@@ -161,7 +177,8 @@ TEST(a_nul_that_a_provider_sent_does_not_make_the_json_unreadable)
     CHECK_OK(mg_watch_timeline_json(&timeline, false, &out));
     CHECK_OK(mg_json_parse(mg_buf_view(&out), MG_TRACE_JSON_BYTES, &tree, NULL));
 
-    CHECK_VIEW(mg_json_string(mg_json_path(tree, "attempts[0].error")), MG_VIEW("a\xef\xbf\xbd" "b\xef\xbf\xbd"));
+    CHECK_VIEW(mg_json_string(mg_json_path(tree, "attempts[0].error")), MG_VIEW("a\xef\xbf\xbd"
+                                                                                "b\xef\xbf\xbd"));
     mg_json_free(tree);
     mg_buf_fini(&out);
 }
@@ -173,7 +190,8 @@ TEST(there_is_no_trace_of_what_never_was)
     world_open(&world);
     mg_buf_init(&out, MG_TRACE_JSON_BYTES);
 
-    CHECK_INT(mg_watch_trace_json(world.db, MG_VIEW("req_01kathz5mv0000000000000000"), &out), MG_E_NOT_FOUND);
+    CHECK_INT(mg_watch_trace_json(world.db, MG_VIEW("req_01kathz5mv0000000000000000"), &out),
+              MG_E_NOT_FOUND);
     CHECK_INT(mg_watch_trace_json(world.db, MG_VIEW("' OR 1 --"), &out), MG_E_NOT_FOUND);
     CHECK_INT(mg_watch_trace_json(world.db, MG_VIEW(""), &out), MG_E_NOT_FOUND);
 
