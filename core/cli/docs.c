@@ -70,7 +70,7 @@ static void faults(FILE *out)
                  "# Faults of simulated providers\n\n"
                  "What a provider of `kind = \"simulated\"` can get wrong: by schedule (`faults` of a model), or for one "
                  "call by the model's name, `fault:NAME` or `fault:NAME:VALUE`. VALUE is the number in the sentence; the "
-                 "column says what it is when nobody gives one. The last column is how the default taxonomy sees it; "
+                 "column says what it is when nobody gives one. The last column is the failure class it stands for; "
                  "`none` is no failure.\n");
     for (int kind = MG_SIM_ANSWER; kind <= MG_SIM_CONTENT; kind++) {
         fprintf(out, "\n## %s\n\n| fault | what it does | VALUE | class |\n|---|---|---|---|\n", kinds[kind]);

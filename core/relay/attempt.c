@@ -53,9 +53,14 @@ static void on_first_token_timeout(struct mg_timer *timer)
     fail(of_timer(timer), MG_CLASS_timeout_ttft, NULL, "first_token");
 }
 
+/* A finished answer whose [DONE] and end do not come is a good answer all the same. */
 static void on_idle_timeout(struct mg_timer *timer)
 {
-    fail(of_timer(timer), MG_CLASS_timeout_idle, NULL, "idle");
+    struct mg_attempt *attempt = of_timer(timer);
+    if (attempt->event_stream && attempt->tap.finished)
+        conclude(attempt);
+    else
+        fail(attempt, MG_CLASS_timeout_idle, NULL, "idle");
 }
 
 static void on_total_timeout(struct mg_timer *timer)

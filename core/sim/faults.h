@@ -59,8 +59,8 @@ enum mg_sim_fault_kind {
     X(cut_clean,           TRANSPORT,     3, "framing ends after VALUE pieces, no finish", "truncated_stream")         \
     X(reset,               TRANSPORT,     3, "reset after VALUE pieces of content", "truncated_stream")                \
     X(short_body,          TRANSPORT,    10, "VALUE bytes fewer than content-length says", "truncated_stream")         \
-    X(bad_framing,         TRANSPORT,     0, "a chunk whose size is not hexadecimal", "network")                       \
-    X(bad_head,            TRANSPORT,     0, "an answer that is not HTTP", "network")                                  \
+    X(bad_framing,         TRANSPORT,     0, "a chunk whose size is not hexadecimal", "truncated_stream")              \
+    X(bad_head,            TRANSPORT,     0, "an answer that is not HTTP", "server_error")                             \
     X(endless_whitespace,  TRANSPORT,     0, "blanks for ever", "timeout_ttft")                                        \
     X(endless_comments,    TRANSPORT,     0, "keep-alive comments for ever", "timeout_ttft")                           \
     X(trickle,             TRANSPORT,     1, "VALUE bytes at a time, every 5 ms", "none")                              \
@@ -76,10 +76,10 @@ enum mg_sim_fault_kind {
     X(finish_error,        STREAM,        3, "finish_reason \"error\" after VALUE pieces", "server_error")             \
     X(usage_with_choices,  STREAM,        0, "the usage chunk has a choice in it", "none")                             \
     X(no_usage,            STREAM,        0, "usage is never reported", "none")                                        \
-    X(huge_event,          STREAM,  2097152, "one event of VALUE bytes", "invalid_json")                               \
+    X(huge_event,          STREAM,  2097152, "one event of VALUE bytes", "truncated_stream")                           \
     X(json_for_stream,     STREAM,        0, "200 with a JSON error where a stream was asked for", "server_error")     \
     X(empty_content,       CONTENT,       0, "200, finished, and nothing was said", "empty_response")                  \
-    X(empty_body,          CONTENT,       0, "200 without a byte of body", "empty_response")                           \
+    X(empty_body,          CONTENT,       0, "200 without a byte of body", "invalid_json")                             \
     X(error_200,           CONTENT,       0, "200 with an error object as the body", "server_error")                   \
     X(invalid_json,        CONTENT,       0, "200 with a body that is cut JSON", "invalid_json")                       \
     X(html_200,            CONTENT,       0, "200 with an HTML page", "server_error")                                  \

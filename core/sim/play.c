@@ -198,11 +198,14 @@ static bool answer_instead(struct play *play)
                                    "server_error", out);
     switch (play->fault) {
     case MG_SIM_FAULT_json_for_stream:
+        if (!as_stream)
+            return false;
+        break;
     case MG_SIM_FAULT_error_first:
     case MG_SIM_FAULT_error_mid:
     case MG_SIM_FAULT_error_event:
     case MG_SIM_FAULT_error_done:
-        if (as_stream && play->fault != MG_SIM_FAULT_json_for_stream)
+        if (as_stream)
             return false;
         break;
     case MG_SIM_FAULT_error_200: break;
