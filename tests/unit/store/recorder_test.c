@@ -436,4 +436,44 @@ TEST(several_threads_may_write_and_flush_while_a_worker_appends)
     CHECK_INT(count(data, "SELECT count(*) FROM keys"), 560);
 }
 
+/* ---- a disk without room: SQLite answers the same when the file may not grow */
+
+static mg_err limit_store(void *arg, struct mg_db *db)
+{
+    return mg_db_exec(db, (const char *)arg);
+}
+
+TEST(a_full_disk_delays_records_and_sheds_but_loses_none)
+{
+    const char *data = check_fresh_path("data");
+    struct sink sink = {0};
+    struct mg_recorder *recorder = start(data, &sink, 1);
+    struct mg_journal *journal = mg_recorder_journal(recorder, 0);
+    struct mg_recorder_stats stats;
+    struct mg_journal_stats ring;
+    char payload[2000] = "x";
+    unsigned appended = 0;
+    mg_log_level(MG_LOG_OFF);
+
+    CHECK_OK(mg_recorder_write_wait(recorder, limit_store, "PRAGMA max_page_count = 1"));
+    while (mg_journal_reserve(journal, MG_JOURNAL_ROOM(sizeof payload))) {
+        CHECK_OK(mg_journal_append(journal, MG_JOURNAL_SETTLED, mg_view_of(payload, sizeof payload)));
+        appended++;
+        mg_journal_unreserve(journal, MG_JOURNAL_ROOM(sizeof payload));
+    }
+    mg_recorder_flush(recorder);
+    mg_recorder_stats(recorder, &stats);
+    mg_journal_stats(journal, &ring);
+    CHECK(stats.failures >= 1);
+    CHECK(ring.shed == 1 && ring.used > ring.size * 9 / 10);
+
+    CHECK_OK(mg_recorder_write_wait(recorder, limit_store, "PRAGMA max_page_count = 1000000"));
+    mg_recorder_flush(recorder);
+    CHECK_INT(count(data, "SELECT count(*) FROM keys"), appended);
+    mg_recorder_flush(recorder);
+    CHECK(mg_journal_reserve(journal, MG_JOURNAL_ROOM(sizeof payload)));
+    mg_recorder_stop(recorder);
+    mg_log_level(MG_LOG_INFO);
+}
+
 MG_TEST_MAIN()
