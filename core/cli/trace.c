@@ -462,7 +462,8 @@ static void put_traffic(struct words *words, const struct mg_attempt_record *att
         word(words, "%s for reasoning", mg_history_count(one, usage->reasoning_tokens));
 }
 
-static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *attempt)
+/* `plan` was said at the top and is not said again. */
+static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *attempt, mg_view plan)
 {
     const struct mg_paint *paint = canvas->paint;
     struct words words = {.canvas = canvas, .colour = ""};
@@ -475,7 +476,7 @@ static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *a
 
     word(&words, "%s",
          attempt->reason == MG_REASON_first ? "first choice" : mg_reason_name(attempt->reason));
-    if (attempt->why.len > 0)
+    if (attempt->why.len > 0 && !mg_view_eq(attempt->why, plan))
         word(&words, "%.*s", MG_FMT(attempt->why));
     flush_words(&words);
     words.colour = paint->red;
@@ -544,7 +545,7 @@ static void draw(const struct mg_timeline *timeline, bool interrupted)
     put_axis(&canvas);
     put_phases(&canvas, timeline);
     for (unsigned i = 0; i < timeline->attempt_count; i++)
-        put_attempt(&canvas, &timeline->attempts[i]);
+        put_attempt(&canvas, &timeline->attempts[i], timeline->explain);
     put_phase_bar(&canvas, "answer the client", timeline->phase_us[MG_PHASE_commit],
                   timeline->phase_us[MG_PHASE_commit] ? reached(timeline, MG_PHASE_relay) : 0,
                   RECEIVING);
