@@ -11,7 +11,8 @@
 #include "io/tls.h"
 #include "store/folder.h"
 
-static mg_err listen_tcp(struct mg_admin *admin, const struct mg_admin_options *options, struct mg_diag *diag);
+static mg_err listen_tcp(struct mg_admin *admin, const struct mg_admin_options *options,
+                         struct mg_diag *diag);
 static mg_err listen_local(struct mg_admin *admin, struct mg_diag *diag);
 static void run(void *arg);
 static void stop_services(struct mg_admin *admin);
@@ -20,8 +21,8 @@ static void on_service_stopped(void *arg);
 static void end_when_idle(struct mg_admin *admin);
 static void admin_free(struct mg_admin *admin);
 static void dispatch(void *arg, struct mg_service_call *call);
-static const struct mg_admin_route *find(const struct mg_http_request *request, char id[MG_ADMIN_ID_BYTES],
-                                         bool *out_other_method);
+static const struct mg_admin_route *find(const struct mg_http_request *request,
+                                         char id[MG_ADMIN_ID_BYTES], bool *out_other_method);
 static bool matches(const char *pattern, mg_view path, char id[MG_ADMIN_ID_BYTES]);
 static bool is_allowed(const struct mg_admin *admin, const struct mg_service_call *call,
                        const struct mg_admin_route *route, const char **out_why);
@@ -33,10 +34,11 @@ static void start_next(struct mg_admin *admin);
 static void on_work(uv_work_t *work);
 static void on_worked(uv_work_t *work, int status);
 static void on_gone(struct mg_service_call *call);
-static void answer_error(struct mg_admin *admin, struct mg_service_call *call, int status, const char *code,
-                         const char *message);
+static void answer_error(struct mg_admin *admin, struct mg_service_call *call, int status,
+                         const char *code, const char *message);
 
-mg_err mg_admin_start(const struct mg_admin_options *options, struct mg_admin **out_admin, struct mg_diag *diag)
+mg_err mg_admin_start(const struct mg_admin_options *options, struct mg_admin **out_admin,
+                      struct mg_diag *diag)
 {
     struct mg_admin *admin = mg_new(struct mg_admin);
     admin->ops = options->ops;
@@ -52,7 +54,8 @@ mg_err mg_admin_start(const struct mg_admin_options *options, struct mg_admin **
         admin->stopping += admin->has_tcp;
     }
     if (err == MG_OK && uv_thread_create(&admin->thread, run, admin) != 0)
-        err = mg_diag_set(diag, MG_E_SYSTEM, NULL, 0, "no thread for the admin plane: %s", strerror(errno));
+        err = mg_diag_set(diag, MG_E_SYSTEM, NULL, 0, "no thread for the admin plane: %s",
+                          strerror(errno));
     if (err == MG_OK) {
         *out_admin = admin;
         return MG_OK;
@@ -85,7 +88,8 @@ int mg_admin_port(const struct mg_admin *admin)
     return admin->has_tcp ? mg_listen_port(&admin->tcp.listener) : 0;
 }
 
-static mg_err listen_tcp(struct mg_admin *admin, const struct mg_admin_options *options, struct mg_diag *diag)
+static mg_err listen_tcp(struct mg_admin *admin, const struct mg_admin_options *options,
+                         struct mg_diag *diag)
 {
     if (!options->listen || !options->listen->host)
         return MG_OK;
@@ -177,7 +181,8 @@ static void dispatch(void *arg, struct mg_service_call *call)
     const char *why;
     const struct mg_admin_route *route = find(call->request, id, &other_method);
     if (!route) {
-        answer_error(admin, call, other_method ? 405 : 404, other_method ? "method_not_allowed" : "not_found",
+        answer_error(admin, call, other_method ? 405 : 404,
+                     other_method ? "method_not_allowed" : "not_found",
                      other_method ? "this path takes another method" : "there is no such path");
         return;
     }
@@ -200,8 +205,8 @@ static void dispatch(void *arg, struct mg_service_call *call)
     start_next(admin);
 }
 
-static const struct mg_admin_route *find(const struct mg_http_request *request, char id[MG_ADMIN_ID_BYTES],
-                                         bool *out_other_method)
+static const struct mg_admin_route *find(const struct mg_http_request *request,
+                                         char id[MG_ADMIN_ID_BYTES], bool *out_other_method)
 {
     size_t count;
     const struct mg_admin_route *routes = mg_admin_routes(&count);
@@ -257,7 +262,8 @@ static struct mg_admin_job *job_new(struct mg_admin *admin, struct mg_service_ca
     mg_buf_init(&job->query, MG_MAX_REQUEST_LINE_BYTES);
     mg_buf_init(&job->body, MG_MAX_ADMIN_BODY_BYTES);
     mg_buf_init(&job->out, MG_MAX_RESPONSE_BODY_BYTES);
-    if (mg_buf_put(&job->query, call->request->query) != MG_OK || mg_buf_put(&job->body, call->body) != MG_OK)
+    if (mg_buf_put(&job->query, call->request->query) != MG_OK ||
+        mg_buf_put(&job->body, call->body) != MG_OK)
         mg_log_error("admin request not copied", "bytes=%zu", call->body.len);
     call->user = job;
     call->on_gone = on_gone;
@@ -268,16 +274,18 @@ static void job_answer(struct mg_admin_job *job)
 {
     char type[64];
     bool good = job->status < 400;
-    int len = snprintf(type, sizeof(type), "content-type: %s\r\n", good ? job->route->type : "application/json");
+    int len = snprintf(type, sizeof(type), "content-type: %s\r\n",
+                       good ? job->route->type : "application/json");
     if (job->call)
-        mg_service_answer(job->call, job->status, mg_view_of(type, (size_t)len), mg_buf_view(&job->out));
+        mg_service_answer(job->call, job->status, mg_view_of(type, (size_t)len),
+                          mg_buf_view(&job->out));
     job_free(job);
 }
 
 static void job_free(struct mg_admin_job *job)
 {
     if (job->out.ptr)
-        mg_wipe(job->out.ptr, job->out.cap);     /* it may hold the text of a key */
+        mg_wipe(job->out.ptr, job->out.cap); /* it may hold the text of a key */
     mg_buf_fini(&job->query);
     mg_buf_fini(&job->body);
     mg_buf_fini(&job->out);
@@ -324,8 +332,8 @@ static void on_gone(struct mg_service_call *call)
     job->call = NULL;
 }
 
-static void answer_error(struct mg_admin *admin, struct mg_service_call *call, int status, const char *code,
-                         const char *message)
+static void answer_error(struct mg_admin *admin, struct mg_service_call *call, int status,
+                         const char *code, const char *message)
 {
     static const struct mg_admin_route none = {.type = "application/json"};
     struct mg_admin_job *job = job_new(admin, call, &none, (char[MG_ADMIN_ID_BYTES]){0});

@@ -22,11 +22,13 @@ static void rotate_key(struct mg_admin_job *job);
 static void list_requests(struct mg_admin_job *job);
 static void show_request(struct mg_admin_job *job);
 static struct mg_json *read_body(struct mg_admin_job *job);
-static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key, char text[MG_KEY_TEXT_BYTES]);
+static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key,
+                           char text[MG_KEY_TEXT_BYTES]);
 static mg_err open_store(struct mg_admin *admin, struct mg_diag *diag);
 static void put_failed(struct mg_admin_job *job, mg_err err);
 static mg_err put_member(struct mg_buf *out, const char *name, const char *text);
-static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, struct mg_buf *texts, const char **out_bad);
+static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, struct mg_buf *texts,
+                      const char **out_bad);
 
 #define JSON "application/json"
 #define TEXT "text/plain; charset=utf-8"
@@ -63,7 +65,8 @@ void mg_admin_fail(struct mg_admin_job *job, mg_err err, const struct mg_diag *d
                        diag && *diag->text ? diag->text : mg_err_text(err));
 }
 
-void mg_admin_fail_with(struct mg_admin_job *job, int http_status, const char *code, const char *message)
+void mg_admin_fail_with(struct mg_admin_job *job, int http_status, const char *code,
+                        const char *message)
 {
     mg_buf_clear(&job->out);
     job->status = http_status;
@@ -82,9 +85,10 @@ mg_err mg_admin_put_key(const struct mg_key *key, const char *text, struct mg_bu
     MG_TRY(put_member(out, "id", key->id));
     MG_TRY(put_member(out, ",project", key->project));
     MG_TRY(put_member(out, ",name", key->name));
-    MG_TRY(mg_buf_putf(out, ",\"created_us\":%llu,\"expires_us\":%llu,\"revoked_us\":%llu,\"last_used_us\":%llu",
-                       (unsigned long long)key->created_us, (unsigned long long)key->expires_us,
-                       (unsigned long long)key->revoked_us, (unsigned long long)key->last_used_us));
+    MG_TRY(mg_buf_putf(
+        out, ",\"created_us\":%llu,\"expires_us\":%llu,\"revoked_us\":%llu,\"last_used_us\":%llu",
+        (unsigned long long)key->created_us, (unsigned long long)key->expires_us,
+        (unsigned long long)key->revoked_us, (unsigned long long)key->last_used_us));
     MG_TRY(mg_buf_putf(out, ",\"metadata\":%s", key->metadata ? key->metadata : "null"));
     if (text)
         MG_TRY(put_member(out, ",key", text));
@@ -134,7 +138,7 @@ static void reload(struct mg_admin_job *job)
 struct listing {
     struct mg_buf *out;
     size_t count;
-    mg_err err;              /* the first that happened */
+    mg_err err; /* the first that happened */
 };
 
 static void put_listed(void *arg, const struct mg_key *key)
@@ -149,7 +153,8 @@ static void put_listed(void *arg, const struct mg_key *key)
 static void list_keys(struct mg_admin_job *job)
 {
     struct mg_diag diag = {.line = 0};
-    struct listing listing = {.out = &job->out, .err = mg_buf_put(&job->out, MG_VIEW("{\"keys\":["))};
+    struct listing listing = {.out = &job->out,
+                              .err = mg_buf_put(&job->out, MG_VIEW("{\"keys\":["))};
     mg_err err = job->admin->ops->key_list(job->admin->arg, put_listed, &listing, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
@@ -184,10 +189,12 @@ static void create_key(struct mg_admin_job *job)
 }
 
 /* Texts of the body become C strings in `texts`, which is sized before anything points into it. */
-static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, struct mg_buf *texts, const char **out_bad)
+static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, struct mg_buf *texts,
+                      const char **out_bad)
 {
     mg_view project = mg_json_string(mg_json_get(body, "project"));
-    const struct mg_json *name = mg_json_get(body, "name"), *metadata = mg_json_get(body, "metadata");
+    const struct mg_json *name = mg_json_get(body, "name"),
+                         *metadata = mg_json_get(body, "metadata");
     const struct mg_json *expires = mg_json_get(body, "expires_us");
     int64_t expires_us = 0;
     *out_bad = "\"project\" is missing: the name of a project";
@@ -211,10 +218,12 @@ static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, str
         return false;
     at_metadata = texts->len;
     bool has_metadata = mg_json_is(metadata, MG_JSON_OBJECT);
-    if (has_metadata && (mg_json_print(metadata, texts) != MG_OK || mg_buf_putc(texts, '\0') != MG_OK))
+    if (has_metadata &&
+        (mg_json_print(metadata, texts) != MG_OK || mg_buf_putc(texts, '\0') != MG_OK))
         return false;
     const char *base = mg_buf_view(texts).ptr;
-    *spec = (struct mg_keys_spec){base, base + at_name, (uint64_t)expires_us, has_metadata ? base + at_metadata : NULL};
+    *spec = (struct mg_keys_spec){base, base + at_name, (uint64_t)expires_us,
+                                  has_metadata ? base + at_metadata : NULL};
     return true;
 }
 
@@ -244,7 +253,8 @@ static void rotate_key(struct mg_admin_job *job)
     struct mg_diag diag = {.line = 0};
     struct mg_key key;
     char text[MG_KEY_TEXT_BYTES];
-    mg_err err = job->admin->ops->key_rotate(job->admin->arg, job->id, (uint64_t)overlap_s, text, &key, &diag);
+    mg_err err = job->admin->ops->key_rotate(job->admin->arg, job->id, (uint64_t)overlap_s, text,
+                                             &key, &diag);
     if (err == MG_OK)
         answer_new_key(job, &key, text);
     else
@@ -278,7 +288,8 @@ static void show_request(struct mg_admin_job *job)
     if (err == MG_OK)
         err = mg_watch_trace_json(admin->db, mg_view_cstr(job->id), &job->out);
     if (err == MG_E_NOT_FOUND)
-        mg_admin_fail_with(job, 404, "not_found", "there is no such request, or it has not settled yet");
+        mg_admin_fail_with(job, 404, "not_found",
+                           "there is no such request, or it has not settled yet");
     else if (err != MG_OK)
         mg_admin_fail(job, err, &diag);
 }
@@ -293,17 +304,19 @@ static struct mg_json *read_body(struct mg_admin_job *job)
         return body;
     mg_json_free(body);
     char message[160];
-    snprintf(message, sizeof(message), "the body must be a JSON object (at byte %zu: %s)", error.offset,
-             error.reason && *error.reason ? error.reason : "it is something else");
+    snprintf(message, sizeof(message), "the body must be a JSON object (at byte %zu: %s)",
+             error.offset, error.reason && *error.reason ? error.reason : "it is something else");
     mg_admin_fail_with(job, 400, "bad_request", message);
     return NULL;
 }
 
 /* The text leaves memory with the answer's buffer. */
-static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key, char text[MG_KEY_TEXT_BYTES])
+static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key,
+                           char text[MG_KEY_TEXT_BYTES])
 {
     job->status = 201;
-    mg_err err = mg_buf_reserve(&job->out, 4 * MG_MAX_METADATA_BYTES);   /* growing later would leave a copy behind */
+    mg_err err = mg_buf_reserve(
+        &job->out, 4 * MG_MAX_METADATA_BYTES); /* growing later would leave a copy behind */
     if (err == MG_OK)
         err = mg_admin_put_key(key, text, &job->out);
     mg_wipe(text, MG_KEY_TEXT_BYTES);

@@ -20,8 +20,8 @@ static mg_err on_head(void *arg, const struct mg_http_response *response);
 static mg_err on_body(void *arg, mg_view bytes);
 static mg_err on_end(void *arg);
 static mg_err dial(const struct mg_call_spec *spec, int *out_fd, struct mg_diag *diag);
-static mg_err dial_address(int fd, const struct sockaddr *address, socklen_t size, const char *where,
-                           struct mg_diag *diag);
+static mg_err dial_address(int fd, const struct sockaddr *address, socklen_t size,
+                           const char *where, struct mg_diag *diag);
 static mg_err send_request(const struct mg_call_spec *spec, int fd, struct mg_diag *diag);
 static mg_err send_all(int fd, mg_view bytes, struct mg_diag *diag);
 static mg_err read_answer(struct calling *calling, int fd, struct mg_diag *diag);
@@ -74,7 +74,8 @@ static mg_err dial(const struct mg_call_spec *spec, int *out_fd, struct mg_diag 
     socklen_t size = sizeof(local);
     if (spec->unix_path) {
         if (strlen(spec->unix_path) >= sizeof(local.sun_path))
-            return mg_diag_set(diag, MG_E_NOT_FOUND, spec->unix_path, 0, "this path is too long for a socket");
+            return mg_diag_set(diag, MG_E_NOT_FOUND, spec->unix_path, 0,
+                               "this path is too long for a socket");
         memcpy(local.sun_path, spec->unix_path, strlen(spec->unix_path) + 1);
     } else {
         if (!mg_resolve_literal(spec->host, spec->port, &address))
@@ -95,8 +96,8 @@ static mg_err dial(const struct mg_call_spec *spec, int *out_fd, struct mg_diag 
     return err;
 }
 
-static mg_err dial_address(int fd, const struct sockaddr *address, socklen_t size, const char *where,
-                           struct mg_diag *diag)
+static mg_err dial_address(int fd, const struct sockaddr *address, socklen_t size,
+                           const char *where, struct mg_diag *diag)
 {
     if (connect(fd, address, size) == 0)
         return MG_OK;
@@ -109,8 +110,10 @@ static mg_err send_request(const struct mg_call_spec *spec, int fd, struct mg_di
 {
     struct mg_buf head;
     mg_buf_init(&head, MG_MAX_HEADER_BYTES);
-    mg_err err = mg_buf_putf(&head, "%s %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: %zu\r\nconnection: close\r\n%s\r\n",
-                             spec->method, spec->path, spec->body.len, spec->headers);
+    mg_err err = mg_buf_putf(
+        &head,
+        "%s %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: %zu\r\nconnection: close\r\n%s\r\n",
+        spec->method, spec->path, spec->body.len, spec->headers);
     if (err == MG_OK)
         err = send_all(fd, mg_buf_view(&head), diag);
     if (err == MG_OK)
@@ -135,7 +138,8 @@ static mg_err send_all(int fd, mg_view bytes, struct mg_diag *diag)
 static mg_err read_answer(struct calling *calling, int fd, struct mg_diag *diag)
 {
     char bytes[16384];
-    struct mg_http_client *client = mg_http_client_new(&mg_http_limits_default, &client_ops, calling);
+    struct mg_http_client *client =
+        mg_http_client_new(&mg_http_limits_default, &client_ops, calling);
     mg_http_client_begin(client, !strcmp(calling->spec->method, "HEAD"));
     mg_err err = MG_OK;
     while (err == MG_OK && !calling->complete) {
@@ -161,5 +165,6 @@ static mg_err failed(struct mg_diag *diag, const char *what)
 {
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ETIMEDOUT)
         return mg_diag_set(diag, MG_E_TIMEOUT, NULL, 0, "%s: no answer in time", what);
-    return mg_diag_set(diag, errno == EACCES ? MG_E_DENIED : MG_E_IO, NULL, 0, "%s: %s", what, strerror(errno));
+    return mg_diag_set(diag, errno == EACCES ? MG_E_DENIED : MG_E_IO, NULL, 0, "%s: %s", what,
+                       strerror(errno));
 }

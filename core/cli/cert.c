@@ -21,10 +21,13 @@ int mg_cli_cert(int argc, char **argv)
     snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
     snprintf(key, sizeof(key), "%s/key.pem", dir);
     if (access(cert, F_OK) == 0 || access(key, F_OK) == 0)
-        return mg_cli_complain(MG_EXIT_FAILED, "cert", "%s or %s is there already, and nothing is overwritten", cert, key);
+        return mg_cli_complain(MG_EXIT_FAILED, "cert",
+                               "%s or %s is there already, and nothing is overwritten", cert, key);
     if (mg_tls_self_signed(host, cert, key, &diag) != MG_OK)
         return mg_cli_failed("cert", &diag);
     printf("%s\n%s\n", cert, key);
-    fprintf(stderr, "for %s, valid for a year, signed by itself: clients have to be told to trust %s\n", host, cert);
+    fprintf(stderr,
+            "for %s, valid for a year, signed by itself: clients have to be told to trust %s\n",
+            host, cert);
     return MG_EXIT_OK;
 }

@@ -12,7 +12,7 @@ struct command {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *arguments;
-    const char *summary;     /* "" is not listed */
+    const char *summary; /* "" is not listed */
 };
 
 static const struct command commands[] = {
@@ -21,7 +21,7 @@ static const struct command commands[] = {
 #undef X
 };
 
-static FILE *help_out;       /* where help goes; NULL: stdout */
+static FILE *help_out; /* where help goes; NULL: stdout */
 
 static int help(int argc, char **argv);
 static int help_of(const struct command *command);
@@ -29,9 +29,10 @@ static void print_commands(FILE *out);
 static void print_help(const char *name, const struct mg_option *options, size_t count);
 static int unknown(const char *name);
 static const struct command *find(const char *name);
-static const struct mg_option *find_option(const struct mg_option *options, size_t count, mg_view name);
-static int take(const char *command, const struct mg_option *option, mg_view inline_value, int *at, int argc,
-                char **argv);
+static const struct mg_option *find_option(const struct mg_option *options, size_t count,
+                                           mg_view name);
+static int take(const char *command, const struct mg_option *option, mg_view inline_value, int *at,
+                int argc, char **argv);
 static int take_int(const char *command, const struct mg_option *option, const char *text);
 
 int mg_cli_main(int argc, char **argv)
@@ -58,7 +59,8 @@ int mg_cli_version(int argc, char **argv)
     return MG_EXIT_OK;
 }
 
-int mg_cli_parse(int *argc, char **argv, const struct mg_option *options, size_t count, int max_rest)
+int mg_cli_parse(int *argc, char **argv, const struct mg_option *options, size_t count,
+                 int max_rest)
 {
     const char *command = argv[0];
     int rest = 1, end = MG_CLI_GO;
@@ -81,12 +83,14 @@ int mg_cli_parse(int *argc, char **argv, const struct mg_option *options, size_t
         mg_view name = mg_view_cut(&value, '=');
         const struct mg_option *option = find_option(options, count, name);
         if (!option)
-            end = mg_cli_complain(MG_EXIT_USAGE, command, "unknown option %s (see: moongate help %s)", word, command);
+            end = mg_cli_complain(MG_EXIT_USAGE, command,
+                                  "unknown option %s (see: moongate help %s)", word, command);
         else
             end = take(command, option, value, &at, *argc, argv);
     }
     if (end == MG_CLI_GO && rest - 1 > max_rest)
-        end = mg_cli_complain(MG_EXIT_USAGE, command, "one argument too many: %s", argv[max_rest + 1]);
+        end = mg_cli_complain(MG_EXIT_USAGE, command, "one argument too many: %s",
+                              argv[max_rest + 1]);
     *argc = rest;
     return end;
 }
@@ -179,7 +183,8 @@ static void print_commands(FILE *out)
         if (*commands[i].summary)
             fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
     }
-    fprintf(out, "\n`moongate help COMMAND` says what a command takes. Start with `moongate demo`.\n");
+    fprintf(out,
+            "\n`moongate help COMMAND` says what a command takes. Start with `moongate demo`.\n");
 }
 
 static void print_help(const char *name, const struct mg_option *options, size_t count)
@@ -187,7 +192,8 @@ static void print_help(const char *name, const struct mg_option *options, size_t
     FILE *out = help_out ? help_out : stdout;
     const struct command *command = find(name);
     bool has_arguments = command && *command->arguments;
-    fprintf(out, "usage: moongate %s%s%s\n", name, has_arguments ? " " : "", has_arguments ? command->arguments : "");
+    fprintf(out, "usage: moongate %s%s%s\n", name, has_arguments ? " " : "",
+            has_arguments ? command->arguments : "");
     if (command && *command->summary)
         fprintf(out, "\n%s\n", command->summary);
     fprintf(out, "\n");
@@ -204,7 +210,7 @@ static void print_help(const char *name, const struct mg_option *options, size_t
 static int unknown(const char *name)
 {
     const char *nearest = NULL;
-    int best = 3;            /* further away is not a slip of the finger */
+    int best = 3; /* further away is not a slip of the finger */
     for (size_t i = 0; i < MG_COUNT(commands); i++) {
         int distance = mg_cli_distance(name, commands[i].name);
         if (*commands[i].summary && distance < best) {
@@ -213,7 +219,8 @@ static int unknown(const char *name)
         }
     }
     if (nearest)
-        fprintf(stderr, "moongate: there is no command \"%s\"; did you mean \"%s\"?\n", name, nearest);
+        fprintf(stderr, "moongate: there is no command \"%s\"; did you mean \"%s\"?\n", name,
+                nearest);
     else
         fprintf(stderr, "moongate: there is no command \"%s\" (see: moongate help)\n", name);
     return MG_EXIT_USAGE;
@@ -228,7 +235,8 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
-static const struct mg_option *find_option(const struct mg_option *options, size_t count, mg_view name)
+static const struct mg_option *find_option(const struct mg_option *options, size_t count,
+                                           mg_view name)
 {
     for (size_t i = 0; i < count; i++) {
         if (mg_view_eq(name, mg_view_cstr(options[i].name)) ||
@@ -239,8 +247,8 @@ static const struct mg_option *find_option(const struct mg_option *options, size
 }
 
 /* inline_value.ptr is NULL when the word had no '='. */
-static int take(const char *command, const struct mg_option *option, mg_view inline_value, int *at, int argc,
-                char **argv)
+static int take(const char *command, const struct mg_option *option, mg_view inline_value, int *at,
+                int argc, char **argv)
 {
     if (option->kind == MG_OPTION_FLAG) {
         if (inline_value.ptr)
@@ -252,7 +260,8 @@ static int take(const char *command, const struct mg_option *option, mg_view inl
     if (!text && *at + 1 < argc)
         text = argv[++*at];
     if (!text)
-        return mg_cli_complain(MG_EXIT_USAGE, command, "%s needs a value: %s", option->name, option->value);
+        return mg_cli_complain(MG_EXIT_USAGE, command, "%s needs a value: %s", option->name,
+                               option->value);
     if (option->kind == MG_OPTION_INT)
         return take_int(command, option, text);
     *(const char **)option->out = text;
@@ -263,7 +272,8 @@ static int take_int(const char *command, const struct mg_option *option, const c
 {
     uint64_t value;
     if (!mg_view_u64(mg_view_cstr(text), &value) || value > 2147483647)
-        return mg_cli_complain(MG_EXIT_USAGE, command, "%s needs a number, not \"%s\"", option->name, text);
+        return mg_cli_complain(MG_EXIT_USAGE, command, "%s needs a number, not \"%s\"",
+                               option->name, text);
     *(int *)option->out = (int)value;
     return MG_CLI_GO;
 }

@@ -8,8 +8,8 @@ static mg_err on_body(void *arg, mg_view bytes)
     return mg_buf_put(arg, bytes);
 }
 
-mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body, int *out_status,
-                          struct mg_buf *out_body, struct mg_diag *diag)
+mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body,
+                          int *out_status, struct mg_buf *out_body, struct mg_diag *diag)
 {
     char socket_path[MG_FOLDER_PATH_BYTES];
     if (mg_folder_path(data_dir, "control.sock", socket_path) != MG_OK)

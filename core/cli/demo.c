@@ -1,4 +1,5 @@
-/* moongate demo: a folder with a small project, a gateway on it with simulated providers, and a tour. */
+/* moongate demo: a folder with a small project, a gateway on it with simulated providers, and a
+ * tour. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,8 +24,8 @@ enum { KEY_DAYS = 30, PATH_BYTES = 1024 };
 struct demo {
     const char *dir;
     bool once;
-    bool kept;               /* the folder had files already */
-    struct mg_gateway *gateway;        /* borrowed while it runs */
+    bool kept;                  /* the folder had files already */
+    struct mg_gateway *gateway; /* borrowed while it runs */
     struct mg_tour tour;
     char key[MG_KEY_TEXT_BYTES];
     char data_dir[PATH_BYTES];
@@ -34,7 +35,8 @@ struct demo {
 };
 
 static mg_err write_files(struct demo *demo, struct mg_diag *diag);
-static mg_err write_file(struct demo *demo, const struct mg_embedded_file *file, struct mg_diag *diag);
+static mg_err write_file(struct demo *demo, const struct mg_embedded_file *file,
+                         struct mg_diag *diag);
 static mg_err make_folders(char *path, struct mg_diag *diag);
 static int free_port(const char *host, int port);
 static mg_err choose_ports(const char *dir, struct mg_serve_options *serve, struct mg_diag *diag);
@@ -47,11 +49,16 @@ static void run_tour(void *arg);
 int mg_cli_demo(int argc, char **argv)
 {
     struct demo demo = {.dir = "moongate-demo"};
-    struct mg_serve_options serve = {.port = -1, .admin_port = -1, .on_ready = on_ready, .on_stopping = on_stopping,
+    struct mg_serve_options serve = {.port = -1,
+                                     .admin_port = -1,
+                                     .on_ready = on_ready,
+                                     .on_stopping = on_stopping,
                                      .arg = &demo};
     const struct mg_option options[] = {
-        {"--dir", NULL, "DIR", MG_OPTION_TEXT, &demo.dir, "where the files go (moongate-demo); those that are there stay"},
-        {"--port", "-p", "N", MG_OPTION_INT, &serve.port, "port (8080, or a free one when that is taken)"},
+        {"--dir", NULL, "DIR", MG_OPTION_TEXT, &demo.dir,
+         "where the files go (moongate-demo); those that are there stay"},
+        {"--port", "-p", "N", MG_OPTION_INT, &serve.port,
+         "port (8080, or a free one when that is taken)"},
         {"--once", NULL, NULL, MG_OPTION_FLAG, &demo.once, "end after the tour"},
     };
     struct mg_diag diag = {.line = 0};
@@ -75,7 +82,8 @@ static mg_err write_files(struct demo *demo, struct mg_diag *diag)
     return MG_OK;
 }
 
-static mg_err write_file(struct demo *demo, const struct mg_embedded_file *file, struct mg_diag *diag)
+static mg_err write_file(struct demo *demo, const struct mg_embedded_file *file,
+                         struct mg_diag *diag)
 {
     char path[PATH_BYTES];
     int len = snprintf(path, sizeof(path), "%s/%s", demo->dir, file->name + strlen(PREFIX));
@@ -87,7 +95,8 @@ static mg_err write_file(struct demo *demo, const struct mg_embedded_file *file,
         demo->kept = true;
         return MG_OK;
     }
-    mg_err err = fd >= 0 && write(fd, file->data, file->size) == (ssize_t)file->size ? MG_OK : MG_E_SYSTEM;
+    mg_err err =
+        fd >= 0 && write(fd, file->data, file->size) == (ssize_t)file->size ? MG_OK : MG_E_SYSTEM;
     if (err != MG_OK)
         mg_diag_set(diag, err, path, 0, "cannot be written: %s", strerror(errno));
     if (fd >= 0)
@@ -101,7 +110,8 @@ static mg_err make_folders(char *path, struct mg_diag *diag)
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(path, 0755) != 0 && errno != EEXIST)
-            return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "this folder cannot be made: %s", strerror(errno));
+            return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "this folder cannot be made: %s",
+                               strerror(errno));
         *slash = '/';
     }
     return MG_OK;
@@ -150,7 +160,9 @@ static void on_ready(void *arg, const struct mg_serving *serving)
         return;
     }
     snprintf(demo->data_dir, sizeof(demo->data_dir), "%s", serving->config->data_dir);
-    demo->tour = (struct mg_tour){demo->dir, demo->data_dir, demo->key, mg_gateway_port(serving->gateway, 0), is_ending, demo};
+    demo->tour = (struct mg_tour){demo->dir, demo->data_dir,
+                                  demo->key, mg_gateway_port(serving->gateway, 0),
+                                  is_ending, demo};
     printf("%sMoongate%s %s\n\n", paint->bold, paint->off, MG_VERSION);
     printf("   gateway    http://127.0.0.1:%d/v1\n", demo->tour.port);
     if (serving->admin_port)
@@ -163,8 +175,9 @@ static void on_ready(void *arg, const struct mg_serving *serving)
 
 static mg_err make_key(struct demo *demo, struct mg_diag *diag)
 {
-    const struct mg_keys_spec spec = {
-        .project = PROJECT, .name = "demo", .expires_us = mg_wall_us() + KEY_DAYS * 86400ull * 1000000};
+    const struct mg_keys_spec spec = {.project = PROJECT,
+                                      .name = "demo",
+                                      .expires_us = mg_wall_us() + KEY_DAYS * 86400ull * 1000000};
     struct mg_key key;
     return mg_gateway_key_create(demo->gateway, &spec, demo->key, &key, diag);
 }
@@ -183,7 +196,8 @@ static void run_tour(void *arg)
     if (demo->once)
         mg_gateway_quit(demo->gateway);
     else if (!is_ending(demo)) {
-        printf("The gateway goes on serving. Ctrl-C ends it and leaves nothing but %s/.\n", demo->dir);
+        printf("The gateway goes on serving. Ctrl-C ends it and leaves nothing but %s/.\n",
+               demo->dir);
         fflush(stdout);
     }
 }

@@ -18,8 +18,8 @@
 struct arguments {
     const char *project, *name, *expires, *metadata, *overlap, *data, *config;
     bool json;
-    const char *id;          /* of revoke and rotate */
-    uint64_t expires_us;     /* wall clock; 0: never */
+    const char *id;      /* of revoke and rotate */
+    uint64_t expires_us; /* wall clock; 0: never */
     uint64_t overlap_us;
     char data_dir[MG_FOLDER_PATH_BYTES];
 };
@@ -28,32 +28,39 @@ struct arguments {
 struct verb {
     const char *name;
     bool needs_id;
-    const char *method, *path;         /* `%s` is the id */
-    mg_err (*put_body)(const struct arguments *arguments, struct mg_buf *out);   /* NULL: none */
-    mg_err (*offline)(struct arguments *arguments, struct mg_db *db, const struct mg_key_secret *secret,
-                      struct mg_buf *out, struct mg_diag *diag);
+    const char *method, *path;                                                 /* `%s` is the id */
+    mg_err (*put_body)(const struct arguments *arguments, struct mg_buf *out); /* NULL: none */
+    mg_err (*offline)(struct arguments *arguments, struct mg_db *db,
+                      const struct mg_key_secret *secret, struct mg_buf *out, struct mg_diag *diag);
     void (*print)(const struct arguments *arguments, const struct mg_json *answer);
 };
 
 static mg_err put_create(const struct arguments *a, struct mg_buf *out);
 static mg_err put_rotate(const struct arguments *a, struct mg_buf *out);
-static mg_err create_offline(struct arguments *a, struct mg_db *db, const struct mg_key_secret *secret,
-                             struct mg_buf *out, struct mg_diag *diag);
-static mg_err list_offline(struct arguments *a, struct mg_db *db, const struct mg_key_secret *secret,
-                           struct mg_buf *out, struct mg_diag *diag);
-static mg_err revoke_offline(struct arguments *a, struct mg_db *db, const struct mg_key_secret *secret,
-                             struct mg_buf *out, struct mg_diag *diag);
-static mg_err rotate_offline(struct arguments *a, struct mg_db *db, const struct mg_key_secret *secret,
-                             struct mg_buf *out, struct mg_diag *diag);
+static mg_err create_offline(struct arguments *a, struct mg_db *db,
+                             const struct mg_key_secret *secret, struct mg_buf *out,
+                             struct mg_diag *diag);
+static mg_err list_offline(struct arguments *a, struct mg_db *db,
+                           const struct mg_key_secret *secret, struct mg_buf *out,
+                           struct mg_diag *diag);
+static mg_err revoke_offline(struct arguments *a, struct mg_db *db,
+                             const struct mg_key_secret *secret, struct mg_buf *out,
+                             struct mg_diag *diag);
+static mg_err rotate_offline(struct arguments *a, struct mg_db *db,
+                             const struct mg_key_secret *secret, struct mg_buf *out,
+                             struct mg_diag *diag);
 static void print_new(const struct arguments *a, const struct mg_json *key);
 static void print_list(const struct arguments *a, const struct mg_json *answer);
 static void print_revoked(const struct arguments *a, const struct mg_json *answer);
 static int run(const struct verb *verb, struct arguments *a);
 static mg_err ask(const struct verb *verb, struct arguments *a, struct mg_buf *out, int *out_status,
                   struct mg_diag *diag);
-static mg_err ask_store(const struct verb *verb, struct arguments *a, struct mg_buf *out, struct mg_diag *diag);
-static mg_err with_store(const struct verb *verb, struct arguments *a, struct mg_buf *out, struct mg_diag *diag);
-static int show(const struct verb *verb, const struct arguments *a, int status, const struct mg_buf *answer);
+static mg_err ask_store(const struct verb *verb, struct arguments *a, struct mg_buf *out,
+                        struct mg_diag *diag);
+static mg_err with_store(const struct verb *verb, struct arguments *a, struct mg_buf *out,
+                         struct mg_diag *diag);
+static int show(const struct verb *verb, const struct arguments *a, int status,
+                const struct mg_buf *answer);
 static bool read_duration(const char *text, uint64_t *out_us);
 static bool is_object(const char *text);
 static mg_err put_new(struct mg_buf *out, const struct mg_key *key, char text[MG_KEY_TEXT_BYTES]);
@@ -71,14 +78,20 @@ int mg_cli_key(int argc, char **argv)
 {
     struct arguments a = {.project = "default", .name = ""};
     const struct mg_option options[] = {
-        {"--project", NULL, "NAME", MG_OPTION_TEXT, &a.project, "create: whose key it is (default)"},
+        {"--project", NULL, "NAME", MG_OPTION_TEXT, &a.project,
+         "create: whose key it is (default)"},
         {"--name", NULL, "TEXT", MG_OPTION_TEXT, &a.name, "create: what you call it"},
-        {"--expires", NULL, "TIME", MG_OPTION_TEXT, &a.expires, "create: 30d, 12h, 90m; without it never"},
-        {"--metadata", NULL, "JSON", MG_OPTION_TEXT, &a.metadata, "create: an object that policies can read"},
-        {"--overlap", NULL, "TIME", MG_OPTION_TEXT, &a.overlap, "rotate: how long the old key stays valid (0)"},
+        {"--expires", NULL, "TIME", MG_OPTION_TEXT, &a.expires,
+         "create: 30d, 12h, 90m; without it never"},
+        {"--metadata", NULL, "JSON", MG_OPTION_TEXT, &a.metadata,
+         "create: an object that policies can read"},
+        {"--overlap", NULL, "TIME", MG_OPTION_TEXT, &a.overlap,
+         "rotate: how long the old key stays valid (0)"},
         {"--json", NULL, NULL, MG_OPTION_FLAG, &a.json, "print JSON"},
-        {"--data", NULL, "DIR", MG_OPTION_TEXT, &a.data, "the data folder instead of the configuration's"},
-        {"--config", "-c", "FILE", MG_OPTION_TEXT, &a.config, "gateway.lua, to find the data folder"},
+        {"--data", NULL, "DIR", MG_OPTION_TEXT, &a.data,
+         "the data folder instead of the configuration's"},
+        {"--config", "-c", "FILE", MG_OPTION_TEXT, &a.config,
+         "gateway.lua, to find the data folder"},
     };
     int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 2);
     if (end != MG_CLI_GO)
@@ -87,20 +100,28 @@ int mg_cli_key(int argc, char **argv)
     for (size_t i = 0; i < MG_COUNT(verbs); i++)
         verb = argc > 1 && !strcmp(argv[1], verbs[i].name) ? &verbs[i] : verb;
     if (!verb)
-        return mg_cli_complain(MG_EXIT_USAGE, "key", "say what to do: create, list, revoke ID or rotate ID");
+        return mg_cli_complain(MG_EXIT_USAGE, "key",
+                               "say what to do: create, list, revoke ID or rotate ID");
     if (verb->needs_id != (argc == 3))
-        return mg_cli_complain(MG_EXIT_USAGE, "key", verb->needs_id ? "%s needs the id of a key (see: moongate key list)"
-                                                                    : "%s takes no argument", verb->name);
+        return mg_cli_complain(MG_EXIT_USAGE, "key",
+                               verb->needs_id ? "%s needs the id of a key (see: moongate key list)"
+                                              : "%s takes no argument",
+                               verb->name);
     a.id = argv[2];
-    if (verb->needs_id && (strlen(a.id) >= sizeof(((struct mg_key *)0)->id) || strspn(a.id, "abcdefghijklmnopqrstuvwxyz"
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(a.id)))
+    if (verb->needs_id && (strlen(a.id) >= sizeof(((struct mg_key *)0)->id) ||
+                           strspn(a.id, "abcdefghijklmnopqrstuvwxyz"
+                                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(a.id)))
         return mg_cli_complain(MG_EXIT_USAGE, "key", "\"%s\" is not the id of a key", a.id);
     if (a.expires && (!read_duration(a.expires, &a.expires_us) || !a.expires_us))
-        return mg_cli_complain(MG_EXIT_USAGE, "key", "--expires needs a time such as 30d or 12h, not \"%s\"", a.expires);
+        return mg_cli_complain(MG_EXIT_USAGE, "key",
+                               "--expires needs a time such as 30d or 12h, not \"%s\"", a.expires);
     if (a.overlap && !read_duration(a.overlap, &a.overlap_us))
-        return mg_cli_complain(MG_EXIT_USAGE, "key", "--overlap needs a time such as 15m or 1d, not \"%s\"", a.overlap);
+        return mg_cli_complain(MG_EXIT_USAGE, "key",
+                               "--overlap needs a time such as 15m or 1d, not \"%s\"", a.overlap);
     if (a.metadata && !is_object(a.metadata))
-        return mg_cli_complain(MG_EXIT_USAGE, "key", "--metadata needs a JSON object of at most %d bytes", MG_MAX_METADATA_BYTES);
+        return mg_cli_complain(MG_EXIT_USAGE, "key",
+                               "--metadata needs a JSON object of at most %d bytes",
+                               MG_MAX_METADATA_BYTES);
     a.expires_us += a.expires ? mg_wall_us() : 0;
     return run(verb, &a);
 }
@@ -130,8 +151,10 @@ static mg_err ask(const struct verb *verb, struct arguments *a, struct mg_buf *o
     mg_buf_init(&body, MG_MAX_ADMIN_BODY_BYTES);
     mg_err err = verb->put_body ? verb->put_body(a, &body) : MG_OK;
     if (err == MG_OK) {
-        snprintf(path, sizeof(path), verb->needs_id ? verb->path : "%s", verb->needs_id ? a->id : verb->path);
-        err = mg_control_request(a->data_dir, verb->method, path, mg_buf_view(&body), out_status, out, diag);
+        snprintf(path, sizeof(path), verb->needs_id ? verb->path : "%s",
+                 verb->needs_id ? a->id : verb->path);
+        err = mg_control_request(a->data_dir, verb->method, path, mg_buf_view(&body), out_status,
+                                 out, diag);
     }
     mg_buf_fini(&body);
     if (err != MG_E_NOT_FOUND)
@@ -140,20 +163,23 @@ static mg_err ask(const struct verb *verb, struct arguments *a, struct mg_buf *o
     return ask_store(verb, a, out, diag);
 }
 
-static mg_err ask_store(const struct verb *verb, struct arguments *a, struct mg_buf *out, struct mg_diag *diag)
+static mg_err ask_store(const struct verb *verb, struct arguments *a, struct mg_buf *out,
+                        struct mg_diag *diag)
 {
     int lock = -1;
     MG_TRY(mg_folder_create(a->data_dir, diag));
     mg_err err = mg_folder_lock(a->data_dir, &lock, diag);
     if (err == MG_E_BUSY)
-        return mg_diag_set(diag, err, NULL, 0, "a gateway runs in %s and does not answer", a->data_dir);
+        return mg_diag_set(diag, err, NULL, 0, "a gateway runs in %s and does not answer",
+                           a->data_dir);
     MG_TRY(err);
     err = with_store(verb, a, out, diag);
     mg_folder_unlock(lock);
     return err;
 }
 
-static mg_err with_store(const struct verb *verb, struct arguments *a, struct mg_buf *out, struct mg_diag *diag)
+static mg_err with_store(const struct verb *verb, struct arguments *a, struct mg_buf *out,
+                         struct mg_diag *diag)
 {
     char path[MG_FOLDER_PATH_BYTES];
     struct mg_key_secret secret;
@@ -174,7 +200,8 @@ static mg_err with_store(const struct verb *verb, struct arguments *a, struct mg
     return err;
 }
 
-static int show(const struct verb *verb, const struct arguments *a, int status, const struct mg_buf *answer)
+static int show(const struct verb *verb, const struct arguments *a, int status,
+                const struct mg_buf *answer)
 {
     struct mg_json *json = NULL;
     if (mg_json_parse(mg_buf_view(answer), MG_MAX_RESPONSE_BODY_BYTES, &json, NULL) != MG_OK)
@@ -197,8 +224,8 @@ static mg_err put_create(const struct arguments *a, struct mg_buf *out)
     MG_TRY(put_quoted(out, a->project));
     MG_TRY(mg_buf_put(out, MG_VIEW(",\"name\":")));
     MG_TRY(put_quoted(out, a->name));
-    return mg_buf_putf(out, ",\"expires_us\":%llu,\"metadata\":%s}", (unsigned long long)a->expires_us,
-                       a->metadata ? a->metadata : "null");
+    return mg_buf_putf(out, ",\"expires_us\":%llu,\"metadata\":%s}",
+                       (unsigned long long)a->expires_us, a->metadata ? a->metadata : "null");
 }
 
 static mg_err put_rotate(const struct arguments *a, struct mg_buf *out)
@@ -206,8 +233,9 @@ static mg_err put_rotate(const struct arguments *a, struct mg_buf *out)
     return mg_buf_putf(out, "{\"overlap_s\":%llu}", (unsigned long long)(a->overlap_us / 1000000));
 }
 
-static mg_err create_offline(struct arguments *a, struct mg_db *db, const struct mg_key_secret *secret,
-                             struct mg_buf *out, struct mg_diag *diag)
+static mg_err create_offline(struct arguments *a, struct mg_db *db,
+                             const struct mg_key_secret *secret, struct mg_buf *out,
+                             struct mg_diag *diag)
 {
     struct mg_key key;
     char text[MG_KEY_TEXT_BYTES];
@@ -216,8 +244,9 @@ static mg_err create_offline(struct arguments *a, struct mg_db *db, const struct
     return put_new(out, &key, text);
 }
 
-static mg_err list_offline(struct arguments *a, struct mg_db *db, const struct mg_key_secret *secret,
-                           struct mg_buf *out, struct mg_diag *diag)
+static mg_err list_offline(struct arguments *a, struct mg_db *db,
+                           const struct mg_key_secret *secret, struct mg_buf *out,
+                           struct mg_diag *diag)
 {
     struct mg_arena arena;
     struct mg_key *keys = NULL;
@@ -235,8 +264,9 @@ static mg_err list_offline(struct arguments *a, struct mg_db *db, const struct m
     return err == MG_OK ? mg_buf_put(out, MG_VIEW("]}")) : err;
 }
 
-static mg_err revoke_offline(struct arguments *a, struct mg_db *db, const struct mg_key_secret *secret,
-                             struct mg_buf *out, struct mg_diag *diag)
+static mg_err revoke_offline(struct arguments *a, struct mg_db *db,
+                             const struct mg_key_secret *secret, struct mg_buf *out,
+                             struct mg_diag *diag)
 {
     mg_err err = mg_keystore_revoke(db, a->id, mg_wall_us());
     if (err == MG_E_NOT_FOUND)
@@ -246,8 +276,9 @@ static mg_err revoke_offline(struct arguments *a, struct mg_db *db, const struct
 }
 
 /* A second key like the old one, which stays valid for the overlap. */
-static mg_err rotate_offline(struct arguments *a, struct mg_db *db, const struct mg_key_secret *secret,
-                             struct mg_buf *out, struct mg_diag *diag)
+static mg_err rotate_offline(struct arguments *a, struct mg_db *db,
+                             const struct mg_key_secret *secret, struct mg_buf *out,
+                             struct mg_diag *diag)
 {
     struct mg_arena arena;
     struct mg_key *keys = NULL, key;
@@ -261,7 +292,8 @@ static mg_err rotate_offline(struct arguments *a, struct mg_db *db, const struct
     if (err == MG_OK && !old)
         err = mg_diag_set(diag, MG_E_NOT_FOUND, NULL, 0, "there is no valid key %s", a->id);
     if (err == MG_OK)
-        err = mg_key_issue(secret, old->project, old->name, old->expires_us, old->metadata, text, &key);
+        err = mg_key_issue(secret, old->project, old->name, old->expires_us, old->metadata, text,
+                           &key);
     if (err == MG_OK)
         err = mg_keystore_insert(db, &key);
     if (err == MG_OK && a->overlap_us)
@@ -289,13 +321,15 @@ static mg_err put_quoted(struct mg_buf *out, const char *text)
     return mg_buf_putc(out, '"');
 }
 
-/* The key alone on stdout, so that KEY=$(moongate key create) works; what there is to say about it on stderr. */
+/* The key alone on stdout, so that KEY=$(moongate key create) works; what there is to say about it
+ * on stderr. */
 static void print_new(const struct arguments *a, const struct mg_json *key)
 {
     char expires[32];
-    mg_view id = mg_json_string(mg_json_get(key, "id")), project = mg_json_string(mg_json_get(key, "project"));
-    fprintf(stderr, "key %.*s of project %.*s, expires %s. It is shown this once:\n", MG_FMT(id), MG_FMT(project),
-            when(expires, mg_json_get(key, "expires_us"), "never"));
+    mg_view id = mg_json_string(mg_json_get(key, "id")),
+            project = mg_json_string(mg_json_get(key, "project"));
+    fprintf(stderr, "key %.*s of project %.*s, expires %s. It is shown this once:\n", MG_FMT(id),
+            MG_FMT(project), when(expires, mg_json_get(key, "expires_us"), "never"));
     mg_view text = mg_json_string(mg_json_get(key, "key"));
     printf("%.*s\n", MG_FMT(text));
 }
@@ -304,14 +338,16 @@ static void print_list(const struct arguments *a, const struct mg_json *answer)
 {
     char created[32], expires[32], used[32];
     const struct mg_json *keys = mg_json_get(answer, "keys");
-    printf("%-28s %-16s %-20s %-17s %-17s %s\n", "ID", "PROJECT", "NAME", "CREATED", "EXPIRES", "LAST USE");
+    printf("%-28s %-16s %-20s %-17s %-17s %s\n", "ID", "PROJECT", "NAME", "CREATED", "EXPIRES",
+           "LAST USE");
     for (const struct mg_json *key = mg_json_first(keys); key; key = mg_json_next(key)) {
         int64_t revoked = 0;
         mg_view id = mg_json_string(mg_json_get(key, "id"));
-        mg_view project = mg_json_string(mg_json_get(key, "project")), name = mg_json_string(mg_json_get(key, "name"));
+        mg_view project = mg_json_string(mg_json_get(key, "project")),
+                name = mg_json_string(mg_json_get(key, "name"));
         bool gone = mg_json_i64(mg_json_get(key, "revoked_us"), &revoked) && revoked > 0;
-        printf("%-28.*s %-16.*s %-20.*s %-17s %-17s %s\n", MG_FMT(id), MG_FMT(project), MG_FMT(name),
-               when(created, mg_json_get(key, "created_us"), "-"),
+        printf("%-28.*s %-16.*s %-20.*s %-17s %-17s %s\n", MG_FMT(id), MG_FMT(project),
+               MG_FMT(name), when(created, mg_json_get(key, "created_us"), "-"),
                gone ? "revoked" : when(expires, mg_json_get(key, "expires_us"), "never"),
                when(used, mg_json_get(key, "last_used_us"), "-"));
     }
@@ -343,7 +379,8 @@ static bool read_duration(const char *text, uint64_t *out_us)
     } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
     mg_view number = mg_view_cstr(text);
     uint64_t value;
-    if (number.len < 2 || !mg_view_u64(mg_view_head(number, number.len - 1), &value) || value > 1000000)
+    if (number.len < 2 || !mg_view_u64(mg_view_head(number, number.len - 1), &value) ||
+        value > 1000000)
         return false;
     for (size_t i = 0; i < MG_COUNT(units); i++) {
         if (units[i].unit == number.ptr[number.len - 1]) {

@@ -33,10 +33,13 @@ static mg_err put_projects(struct mg_operate *operate, struct mg_buf *out)
 static mg_err status(void *arg, struct mg_buf *out)
 {
     struct mg_operate *operate = arg;
-    MG_TRY(mg_buf_putf(out, "{\"version\":\"%s\",\"pid\":%d,\"start_us\":%llu,\"ready\":%s,\"workers\":%d,\"in_flight\":%llu",
-                       MG_VERSION, (int)getpid(), (unsigned long long)operate->start_wall_us,
-                       ready(operate) ? "true" : "false", operate->config->workers,
-                       (unsigned long long)mg_metrics_in_flight(mg_gateway_metrics(operate->gateway))));
+    MG_TRY(mg_buf_putf(
+        out,
+        "{\"version\":\"%s\",\"pid\":%d,\"start_us\":%llu,\"ready\":%s,\"workers\":%d,\"in_"
+        "flight\":%llu",
+        MG_VERSION, (int)getpid(), (unsigned long long)operate->start_wall_us,
+        ready(operate) ? "true" : "false", operate->config->workers,
+        (unsigned long long)mg_metrics_in_flight(mg_gateway_metrics(operate->gateway))));
     MG_TRY(put_text(out, "data_dir", operate->config->data_dir));
     MG_TRY(mg_buf_put(out, MG_VIEW(",\"listen\":[")));
     for (int i = 0; i < operate->config->listen_count; i++) {
@@ -82,8 +85,9 @@ static void flush(void *arg)
     mg_recorder_flush(mg_gateway_recorder(operate->gateway));
 }
 
-static mg_err key_create(void *arg, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
-                         struct mg_key *out_key, struct mg_diag *diag)
+static mg_err key_create(void *arg, const struct mg_keys_spec *spec,
+                         char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key,
+                         struct mg_diag *diag)
 {
     struct mg_operate *operate = arg;
     return mg_gateway_key_create(operate->gateway, spec, out_text, out_key, diag);
@@ -95,8 +99,9 @@ static mg_err key_revoke(void *arg, const char *id, struct mg_diag *diag)
     return mg_gateway_key_revoke(operate->gateway, id, diag);
 }
 
-static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, char out_text[MG_KEY_TEXT_BYTES],
-                         struct mg_key *out_key, struct mg_diag *diag)
+static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s,
+                         char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key,
+                         struct mg_diag *diag)
 {
     struct mg_operate *operate = arg;
     return mg_gateway_key_rotate(operate->gateway, id, overlap_s, out_text, out_key, diag);

@@ -25,7 +25,8 @@ const char *mg_place_config(const char *option, struct mg_arena *arena)
     return is_folder(option) ? mg_arena_printf(arena, "%s/gateway.lua", option).ptr : option;
 }
 
-mg_err mg_place_data(const char *data, const char *config, char out_path[MG_FOLDER_PATH_BYTES], struct mg_diag *diag)
+mg_err mg_place_data(const char *data, const char *config, char out_path[MG_FOLDER_PATH_BYTES],
+                     struct mg_diag *diag)
 {
     struct mg_arena arena;
     struct mg_config_gateway *gateway = NULL;
@@ -36,7 +37,8 @@ mg_err mg_place_data(const char *data, const char *config, char out_path[MG_FOLD
     if (err == MG_OK) {
         const char *path = data ? data : gateway->data_dir;
         if (strlen(path) >= MG_FOLDER_PATH_BYTES)
-            err = mg_diag_set(diag, MG_E_TOO_LARGE, NULL, 0, "the path of the data folder is too long");
+            err = mg_diag_set(diag, MG_E_TOO_LARGE, NULL, 0,
+                              "the path of the data folder is too long");
         else
             snprintf(out_path, MG_FOLDER_PATH_BYTES, "%s", path);
     }

@@ -12,11 +12,12 @@
 
 /* One simulator per provider that is simulated. Only the builder asks, one thread at a time. */
 struct simulators {
-    struct mg_map by_name;             /* "project/provider" → struct mg_sim, owned */
+    struct mg_map by_name; /* "project/provider" → struct mg_sim, owned */
 };
 
-static const char *sim_url(void *arg, const struct mg_config_project *config, const struct mg_config_provider *provider,
-                           struct mg_arena *arena, struct mg_diag *diag)
+static const char *sim_url(void *arg, const struct mg_config_project *config,
+                           const struct mg_config_provider *provider, struct mg_arena *arena,
+                           struct mg_diag *diag)
 {
     struct simulators *simulators = arg;
     mg_view name = mg_arena_printf(arena, "%s/%s", config->name, provider->name);
@@ -24,7 +25,8 @@ static const char *sim_url(void *arg, const struct mg_config_project *config, co
     if (sim) {
         mg_sim_configure(sim, provider->sim_models, provider->sim_model_count);
     } else {
-        struct mg_sim_options options = {.models = provider->sim_models, .model_count = provider->sim_model_count};
+        struct mg_sim_options options = {.models = provider->sim_models,
+                                         .model_count = provider->sim_model_count};
         if (mg_sim_start(&options, &sim, diag) != MG_OK)
             return NULL;
         mg_map_put(&simulators->by_name, name, sim);
@@ -61,16 +63,21 @@ static void set_log_level(const char *name)
     }
 }
 
-static mg_err run(const struct mg_serve_options *options, const char *path, struct mg_config_gateway *config,
-                  struct simulators *simulators, struct mg_diag *diag)
+static mg_err run(const struct mg_serve_options *options, const char *path,
+                  struct mg_config_gateway *config, struct simulators *simulators,
+                  struct mg_diag *diag)
 {
     struct mg_gateway_options gateway_options = {
         .config = config, .config_path = path, .sim_url = sim_url, .sim_arg = simulators};
     struct mg_gateway *gateway;
     MG_TRY(mg_gateway_start(&gateway_options, &gateway, diag));
-    struct mg_operate operate = {.gateway = gateway, .config = config, .start_wall_us = mg_wall_us()};
-    const struct mg_admin_options admin_options = {.listen = &config->admin, .token = config->admin_token,
-                                                   .data_dir = config->data_dir, .ops = &mg_operate_ops, .arg = &operate};
+    struct mg_operate operate = {
+        .gateway = gateway, .config = config, .start_wall_us = mg_wall_us()};
+    const struct mg_admin_options admin_options = {.listen = &config->admin,
+                                                   .token = config->admin_token,
+                                                   .data_dir = config->data_dir,
+                                                   .ops = &mg_operate_ops,
+                                                   .arg = &operate};
     struct mg_admin *admin;
     mg_err err = mg_admin_start(&admin_options, &admin, diag);
     if (err == MG_OK) {

@@ -20,10 +20,10 @@ struct chat {
     uint64_t begin_us, first_us;
     int status;
     char id[64], provider[64], model[64], attempts[8];
-    struct mg_sse *sse;      /* NULL: the answer is no stream */
-    struct mg_buf rest;      /* of an answer that is no stream */
+    struct mg_sse *sse; /* NULL: the answer is no stream */
+    struct mg_buf rest; /* of an answer that is no stream */
     int column;
-    bool finished;           /* [DONE] came */
+    bool finished; /* [DONE] came */
 };
 
 static bool chat(const struct mg_tour *tour, const char *question, struct chat *chat);
@@ -33,7 +33,8 @@ static mg_err on_body(void *arg, mg_view bytes);
 static mg_err on_event(void *arg, const struct mg_sse_event *event);
 static void print_text(struct chat *chat, mg_view text);
 static bool print_outcome(struct chat *chat, mg_err err, const struct mg_diag *diag);
-static void copy_header(const struct mg_http_response *response, const char *name, char *out, size_t size);
+static void copy_header(const struct mg_http_response *response, const char *name, char *out,
+                        size_t size);
 static void title(const char *number, const char *text);
 static void print_trace(const struct mg_tour *tour, const char *id);
 static void print_clients(const struct mg_tour *tour);
@@ -78,9 +79,12 @@ static bool chat(const struct mg_tour *tour, const char *question, struct chat *
 static mg_err ask(struct chat *chat, const char *question, struct mg_diag *diag)
 {
     char headers[MG_MAX_REQUEST_LINE_BYTES], body[1024];
-    snprintf(headers, sizeof(headers), "authorization: Bearer %s\r\ncontent-type: application/json\r\n", chat->tour->key);
+    snprintf(headers, sizeof(headers),
+             "authorization: Bearer %s\r\ncontent-type: application/json\r\n", chat->tour->key);
     int len = snprintf(body, sizeof(body),
-                       "{\"model\":\"chat\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}", question);
+                       "{\"model\":\"chat\",\"stream\":true,\"messages\":[{\"role\":\"user\","
+                       "\"content\":\"%s\"}]}",
+                       question);
     const struct mg_call_spec spec = {
         .host = "127.0.0.1",
         .port = chat->tour->port,
@@ -120,7 +124,8 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
     struct mg_json *json = NULL;
     if (mg_view_eq(event->data, MG_VIEW("[DONE]")))
         chat->finished = true;
-    if (event->is_comment || chat->finished || mg_json_parse(event->data, MG_MAX_SSE_EVENT_BYTES, &json, NULL) != MG_OK)
+    if (event->is_comment || chat->finished ||
+        mg_json_parse(event->data, MG_MAX_SSE_EVENT_BYTES, &json, NULL) != MG_OK)
         return MG_OK;
     mg_view text = mg_json_string(mg_json_path(json, "choices[0].delta.content"));
     if (text.len && !chat->first_us)
@@ -154,8 +159,8 @@ static bool print_outcome(struct chat *chat, mg_err err, const struct mg_diag *d
     if (good) {
         bool several = strcmp(chat->attempts, "1") != 0;
         printf("   %s%s answered%s by %s/%s after %s attempt%s, first token after %llu ms%s\n",
-               several ? paint->yellow : paint->green, several ? "failed over:" : "ok:", "", chat->provider, chat->model,
-               chat->attempts, several ? "s" : "",
+               several ? paint->yellow : paint->green, several ? "failed over:" : "ok:", "",
+               chat->provider, chat->model, chat->attempts, several ? "s" : "",
                (unsigned long long)((chat->first_us - chat->begin_us) / 1000), paint->off);
     } else if (!chat->tour->ending(chat->tour->arg)) {
         printf("   %snot answered%s: ", paint->red, paint->off);
@@ -168,7 +173,8 @@ static bool print_outcome(struct chat *chat, mg_err err, const struct mg_diag *d
     return good;
 }
 
-static void copy_header(const struct mg_http_response *response, const char *name, char *out, size_t size)
+static void copy_header(const struct mg_http_response *response, const char *name, char *out,
+                        size_t size)
 {
     mg_view value = mg_headers_get(response->headers, mg_view_cstr(name));
     snprintf(out, size, "%.*s", MG_FMT(value));
@@ -198,28 +204,38 @@ static void print_clients(const struct mg_tour *tour)
     printf("   curl http://127.0.0.1:%d/v1/chat/completions \\\n"
            "     -H 'Authorization: Bearer %s' \\\n"
            "     -H 'Content-Type: application/json' \\\n"
-           "     -d '{\"model\":\"chat\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n\n",
+           "     -d "
+           "'{\"model\":\"chat\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n\n",
            tour->port, tour->key);
     printf("   # Python, with the official SDK: pip install openai\n"
            "   from openai import OpenAI\n"
            "   client = OpenAI(base_url=\"http://127.0.0.1:%d/v1\", api_key=\"%s\")\n"
            "   print(client.chat.completions.create(model=\"chat\",\n"
-           "         messages=[{\"role\": \"user\", \"content\": \"Hello\"}]).choices[0].message.content)\n\n",
+           "         messages=[{\"role\": \"user\", \"content\": "
+           "\"Hello\"}]).choices[0].message.content)\n\n",
            tour->port, tour->key);
-    printf("   // Node, with the official SDK: npm install openai\n"
-           "   import OpenAI from \"openai\";\n"
-           "   const client = new OpenAI({ baseURL: \"http://127.0.0.1:%d/v1\", apiKey: \"%s\" });\n"
-           "   console.log((await client.chat.completions.create({ model: \"chat\",\n"
-           "     messages: [{ role: \"user\", content: \"Hello\" }] })).choices[0].message.content);\n",
-           tour->port, tour->key);
+    printf(
+        "   // Node, with the official SDK: npm install openai\n"
+        "   import OpenAI from \"openai\";\n"
+        "   const client = new OpenAI({ baseURL: \"http://127.0.0.1:%d/v1\", apiKey: \"%s\" });\n"
+        "   console.log((await client.chat.completions.create({ model: \"chat\",\n"
+        "     messages: [{ role: \"user\", content: \"Hello\" }] "
+        "})).choices[0].message.content);\n",
+        tour->port, tour->key);
 }
 
 static void print_next(const struct mg_tour *tour)
 {
     const struct mg_paint *paint = mg_cli_paint(stdout);
     printf("\n%sWhat to try next%s\n\n", paint->bold, paint->off);
-    printf("   %s/projects/policies/route.lua   set PREFER to \"backup\", save, ask again: the next request obeys\n", tour->dir);
-    printf("   %s/projects/demo.lua             break something else (`moongate sim --faults`), or add a real provider\n", tour->dir);
-    printf("   moongate logs -c %s -f           watch requests as they happen, in another terminal\n\n", tour->dir);
+    printf("   %s/projects/policies/route.lua   set PREFER to \"backup\", save, ask again: the "
+           "next request obeys\n",
+           tour->dir);
+    printf("   %s/projects/demo.lua             break something else (`moongate sim --faults`), or "
+           "add a real provider\n",
+           tour->dir);
+    printf("   moongate logs -c %s -f           watch requests as they happen, in another "
+           "terminal\n\n",
+           tour->dir);
     fflush(stdout);
 }

@@ -9,25 +9,25 @@
 /* One client.
  *
  *   READING ─ request complete ─▶ CALLED ─ answered ─▶ READING (keep-alive)
- *      │                             │                    or ENDING (the stream drains, then on_closed frees)
- *      └────── peer gone, deadline ──┴──▶ freed
+ *      │                             │                    or ENDING (the stream drains, then
+ * on_closed frees) └────── peer gone, deadline ──┴──▶ freed
  *
  * While `pumping`, the handler may end the connection: it is then freed when the pump returns. */
 struct conn {
-    struct mg_list link;               /* in service->open */
-    struct mg_service *service;        /* borrowed */
-    struct mg_stream *stream;          /* owned; NULL when it is gone */
-    struct mg_http_server *parser;     /* owned */
-    struct mg_http_request request;    /* views of the parser */
+    struct mg_list link;            /* in service->open */
+    struct mg_service *service;     /* borrowed */
+    struct mg_stream *stream;       /* owned; NULL when it is gone */
+    struct mg_http_server *parser;  /* owned */
+    struct mg_http_request request; /* views of the parser */
     struct mg_service_call call;
     struct mg_buf body;
-    struct mg_buf later;               /* bytes behind the request that is being answered */
+    struct mg_buf later; /* bytes behind the request that is being answered */
     struct mg_timer deadline;
     struct mg_defer resume;
     enum { READING, CALLED, ENDING } state;
     bool pumping;
-    bool freed;                        /* while pumping: free it afterwards */
-    bool chunked;                      /* the answer is a stream with chunk framing */
+    bool freed;   /* while pumping: free it afterwards */
+    bool chunked; /* the answer is a stream with chunk framing */
     bool local;
 };
 
@@ -46,7 +46,8 @@ static void over(struct conn *conn);
 static void on_resume(struct mg_defer *defer);
 static void on_deadline(struct mg_timer *timer);
 static void rearm(struct conn *conn, bool was_idle);
-static mg_view head_of(struct conn *conn, int status, mg_view headers, bool has_length, size_t length);
+static mg_view head_of(struct conn *conn, int status, mg_view headers, bool has_length,
+                       size_t length);
 static mg_err write_parts(struct conn *conn, const mg_view *parts, size_t count);
 static void finish(struct conn *conn);
 static void lost(struct conn *conn);
@@ -56,8 +57,8 @@ static const struct mg_stream_ops stream_ops = {
     .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_closed = on_closed};
 static const struct mg_http_server_ops parser_ops = {on_head, on_body, on_request_end};
 
-mg_err mg_service_start(struct mg_service *service, struct mg_loop *loop, const struct mg_service_options *options,
-                        struct mg_diag *diag)
+mg_err mg_service_start(struct mg_service *service, struct mg_loop *loop,
+                        const struct mg_service_options *options, struct mg_diag *diag)
 {
     memset(service, 0, sizeof(*service));
     service->loop = loop;
@@ -66,7 +67,8 @@ mg_err mg_service_start(struct mg_service *service, struct mg_loop *loop, const 
     service->limits.body_bytes = options->body_bytes;
     mg_list_init(&service->open);
     mg_buf_init(&service->head, MG_MAX_HEADER_BYTES);
-    return mg_listen_start(&service->listener, loop, &service->options.listen, on_fd, service, diag);
+    return mg_listen_start(&service->listener, loop, &service->options.listen, on_fd, service,
+                           diag);
 }
 
 static void on_listener_stopped(void *arg)
@@ -82,8 +84,8 @@ void mg_service_stop(struct mg_service *service, void (*on_stopped)(void *arg), 
     service->on_stopped = on_stopped;
     service->stopped_arg = arg;
     MG_LIST_EACH(item, next, &service->open)
-        lost(mg_container_of(item, struct conn, link));
-    service->options.connections = 0;  /* what is still accepted is closed at once */
+    lost(mg_container_of(item, struct conn, link));
+    service->options.connections = 0; /* what is still accepted is closed at once */
     mg_listen_stop(&service->listener, on_listener_stopped);
 }
 
@@ -92,7 +94,8 @@ void mg_service_answer(struct mg_service_call *call, int status, mg_view headers
     struct conn *conn = mg_container_of(call, struct conn, call);
     assert(conn->state == CALLED && !conn->chunked);
     bool bare = conn->request.method == MG_HTTP_HEAD || status == 204;
-    mg_view parts[] = {head_of(conn, status, headers, status != 204, body.len), bare ? MG_VIEW_NONE : body};
+    mg_view parts[] = {head_of(conn, status, headers, status != 204, body.len),
+                       bare ? MG_VIEW_NONE : body};
     (void)write_parts(conn, parts, bare || !body.len ? 1 : 2);
     finish(conn);
 }
@@ -113,7 +116,8 @@ mg_err mg_service_send(struct mg_service_call *call, mg_view bytes)
     if (!bytes.len)
         return MG_OK;
     char size[MG_HTTP_CHUNK_HEAD];
-    mg_view parts[] = {mg_view_of(size, mg_http_chunk_head(size, bytes.len)), bytes, MG_HTTP_CHUNK_TAIL};
+    mg_view parts[] = {mg_view_of(size, mg_http_chunk_head(size, bytes.len)), bytes,
+                       MG_HTTP_CHUNK_TAIL};
     return write_parts(conn, parts, MG_COUNT(parts));
 }
 
@@ -219,7 +223,7 @@ static mg_err on_body(void *arg, mg_view bytes)
 
 static mg_err on_request_end(void *arg)
 {
-    (void)arg;               /* pump_one() asks the parser */
+    (void)arg; /* pump_one() asks the parser */
     return MG_OK;
 }
 
@@ -255,7 +259,8 @@ static mg_view pump_one(struct conn *conn, mg_view in)
     if (mg_http_server_complete(conn->parser)) {
         conn->state = CALLED;
         conn->chunked = false;
-        conn->call = (struct mg_service_call){&conn->request, mg_buf_view(&conn->body), conn->service->loop, conn->local};
+        conn->call = (struct mg_service_call){&conn->request, mg_buf_view(&conn->body),
+                                              conn->service->loop, conn->local};
         conn->service->options.fn(conn->service->options.arg, &conn->call);
     }
     return in;
@@ -266,9 +271,11 @@ static void refuse(struct conn *conn, mg_err err)
     char body[256];
     int status = mg_err_status(err) ? mg_err_status(err) : 400;
     const char *reason = mg_http_server_reason(conn->parser);
-    const char *code = status == 413 ? "body_too_large" : status == 431 ? "headers_too_large" : "bad_request";
-    int len = snprintf(body, sizeof(body), "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}",
-                       code, *reason ? reason : mg_err_text(err));
+    const char *code = status == 413   ? "body_too_large"
+                       : status == 431 ? "headers_too_large"
+                                       : "bad_request";
+    int len = snprintf(body, sizeof(body), "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}", code,
+                       *reason ? reason : mg_err_text(err));
     conn->state = CALLED;
     conn->request = (struct mg_http_request){.version_minor = 1};
     mg_service_answer(&conn->call, status, MG_VIEW("content-type: application/json\r\n"),
@@ -316,7 +323,8 @@ static void on_deadline(struct mg_timer *timer)
     lost(mg_container_of(timer, struct conn, deadline));
 }
 
-/* Idle, then a fixed time for the head, then a time for each piece of the body; none while a call is open. */
+/* Idle, then a fixed time for the head, then a time for each piece of the body; none while a call
+ * is open. */
 static void rearm(struct conn *conn, bool was_idle)
 {
     struct mg_loop *loop = conn->service->loop;
@@ -329,11 +337,13 @@ static void rearm(struct conn *conn, bool was_idle)
 }
 
 /* The head of an answer, borrowed until the next one is made. */
-static mg_view head_of(struct conn *conn, int status, mg_view headers, bool has_length, size_t length)
+static mg_view head_of(struct conn *conn, int status, mg_view headers, bool has_length,
+                       size_t length)
 {
     struct mg_buf *head = &conn->service->head;
     mg_buf_clear(head);
-    bool fits = mg_http_put_status_line(head, status) == MG_OK && mg_buf_put(head, headers) == MG_OK;
+    bool fits =
+        mg_http_put_status_line(head, status) == MG_OK && mg_buf_put(head, headers) == MG_OK;
     if (fits && !conn->request.keep_alive)
         fits = mg_buf_put(head, MG_VIEW("connection: close\r\n")) == MG_OK;
     if (fits && has_length)

@@ -9,24 +9,26 @@
 
 enum { MAX_TOKENS = 262144, MAX_JSON_BYTES = 1 << 20 };
 
-static void say(struct mg_arena *arena, const struct mg_sim_request *request, uint64_t seed, uint32_t tokens,
-                struct mg_sim_choice *out);
-static void apply_fault(struct mg_arena *arena, enum mg_sim_fault fault, int value, struct mg_sim_choice *choice);
+static void say(struct mg_arena *arena, const struct mg_sim_request *request, uint64_t seed,
+                uint32_t tokens, struct mg_sim_choice *out);
+static void apply_fault(struct mg_arena *arena, enum mg_sim_fault fault, int value,
+                        struct mg_sim_choice *choice);
 static void cut(struct mg_sim_choice *choice, uint64_t tokens, const char *finish);
 static bool says_tool(struct mg_arena *arena, const struct mg_sim_request *request, uint64_t seed,
                       struct mg_sim_choice *out);
 static bool says_json(struct mg_arena *arena, const struct mg_sim_request *request, uint64_t seed,
                       struct mg_sim_choice *out);
-static const struct mg_json *choose_tool(const struct mg_sim_request *request, const struct mg_json *tools,
-                                         const struct mg_json *choice);
+static const struct mg_json *choose_tool(const struct mg_sim_request *request,
+                                         const struct mg_json *tools, const struct mg_json *choice);
 static const struct mg_json *tool_named(const struct mg_json *tools, mg_view name);
 static mg_view name_of(const struct mg_json *tool);
 static bool mentions(mg_view prompt, mg_view tool);
 static mg_view printed(struct mg_arena *arena, const struct mg_json *value);
 static struct mg_json *tree(mg_view span);
 
-void mg_sim_answer_make(struct mg_arena *arena, const struct mg_sim_request *request, enum mg_sim_fault fault,
-                        int value, uint32_t tokens, struct mg_sim_answer *out_answer)
+void mg_sim_answer_make(struct mg_arena *arena, const struct mg_sim_request *request,
+                        enum mg_sim_fault fault, int value, uint32_t tokens,
+                        struct mg_sim_answer *out_answer)
 {
     uint64_t seed = mg_fingerprint(request->prompt) ^ mg_fingerprint(request->tool_result);
     out_answer->choices = mg_arena_array(arena, struct mg_sim_choice, request->n);
@@ -39,8 +41,8 @@ void mg_sim_answer_make(struct mg_arena *arena, const struct mg_sim_request *req
     }
 }
 
-static void say(struct mg_arena *arena, const struct mg_sim_request *request, uint64_t seed, uint32_t tokens,
-                struct mg_sim_choice *out)
+static void say(struct mg_arena *arena, const struct mg_sim_request *request, uint64_t seed,
+                uint32_t tokens, struct mg_sim_choice *out)
 {
     if (!says_tool(arena, request, seed, out) && !says_json(arena, request, seed, out)) {
         mg_view about = request->after_tool ? request->tool_result : request->prompt;
@@ -53,20 +55,32 @@ static void say(struct mg_arena *arena, const struct mg_sim_request *request, ui
         cut(out, request->max_tokens, "length");
 }
 
-static void apply_fault(struct mg_arena *arena, enum mg_sim_fault fault, int value, struct mg_sim_choice *choice)
+static void apply_fault(struct mg_arena *arena, enum mg_sim_fault fault, int value,
+                        struct mg_sim_choice *choice)
 {
     switch (fault) {
     case MG_SIM_FAULT_empty_content:
         *choice = (struct mg_sim_choice){.said = MG_SIM_SAYS_NOTHING, .finish = "stop"};
         break;
     case MG_SIM_FAULT_refusal:
-        *choice = (struct mg_sim_choice){.said = MG_SIM_SAYS_REFUSAL, .finish = "stop", .tokens = 9,
-                                         .text = MG_VIEW("I'm sorry, but I can't help with that request.")};
+        *choice = (struct mg_sim_choice){
+            .said = MG_SIM_SAYS_REFUSAL,
+            .finish = "stop",
+            .tokens = 9,
+            .text = MG_VIEW("I'm sorry, but I can't help with that request.")};
         break;
-    case MG_SIM_FAULT_finish_length: cut(choice, (uint64_t)value, "length"); break;
-    case MG_SIM_FAULT_finish_content_filter: cut(choice, (uint64_t)value, "content_filter"); break;
-    case MG_SIM_FAULT_finish_error: cut(choice, (uint64_t)value, "error"); break;
-    case MG_SIM_FAULT_schema_mismatch: choice->text = MG_VIEW("{\"surprise\":[1,2,3]}"); break;
+    case MG_SIM_FAULT_finish_length:
+        cut(choice, (uint64_t)value, "length");
+        break;
+    case MG_SIM_FAULT_finish_content_filter:
+        cut(choice, (uint64_t)value, "content_filter");
+        break;
+    case MG_SIM_FAULT_finish_error:
+        cut(choice, (uint64_t)value, "error");
+        break;
+    case MG_SIM_FAULT_schema_mismatch:
+        choice->text = MG_VIEW("{\"surprise\":[1,2,3]}");
+        break;
     case MG_SIM_FAULT_bad_tool_arguments:
         choice->said = MG_SIM_SAYS_TOOL;
         choice->finish = "tool_calls";
@@ -78,7 +92,8 @@ static void apply_fault(struct mg_arena *arena, enum mg_sim_fault fault, int val
         choice->text = mg_view_of(mg_arena_alloc(arena, (size_t)value + 1), (size_t)value);
         memset((char *)choice->text.ptr, 'x', choice->text.len);
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -128,7 +143,8 @@ static bool says_json(struct mg_arena *arena, const struct mg_sim_request *reque
         value = mg_sim_satisfy(mg_json_path(format, "json_schema.schema"), seed);
     } else if (mg_view_eq(type, MG_VIEW("json_object"))) {
         value = mg_json_new_object();
-        mg_json_add(value, MG_VIEW("answer"), mg_json_new_string(mg_sim_text(arena, request->prompt, seed, 12)));
+        mg_json_add(value, MG_VIEW("answer"),
+                    mg_json_new_string(mg_sim_text(arena, request->prompt, seed, 12)));
         mg_json_add(value, MG_VIEW("confident"), mg_json_new_bool(true));
     }
     if (value) {
@@ -142,9 +158,10 @@ static bool says_json(struct mg_arena *arena, const struct mg_sim_request *reque
     return out->text.len > 0;
 }
 
-/* Which tool is called: one that is demanded, or, before its result is there, one the user mentions. NULL: none. */
-static const struct mg_json *choose_tool(const struct mg_sim_request *request, const struct mg_json *tools,
-                                         const struct mg_json *choice)
+/* Which tool is called: one that is demanded, or, before its result is there, one the user
+ * mentions. NULL: none. */
+static const struct mg_json *choose_tool(const struct mg_sim_request *request,
+                                         const struct mg_json *tools, const struct mg_json *choice)
 {
     mg_view word = mg_json_string(choice);
     if (mg_view_eq(word, MG_VIEW("none")) || request->after_tool)
@@ -176,7 +193,8 @@ static mg_view name_of(const struct mg_json *tool)
     return mg_json_string(mg_json_path(tool, "function.name"));
 }
 
-/* True when the prompt has the name, or a long word of it: "get_weather" is mentioned by "What is the weather?". */
+/* True when the prompt has the name, or a long word of it: "get_weather" is mentioned by "What is
+ * the weather?". */
 static bool mentions(mg_view prompt, mg_view tool)
 {
     if (!tool.len || mg_view_search(prompt, tool) < prompt.len)

@@ -12,7 +12,8 @@ enum { DIMENSIONS = 1536, INPUTS = 2048, INPUT_BYTES = 32 << 20 };
 static mg_err put_vector(uint64_t seed, uint32_t dimensions, bool base64, struct mg_buf *out);
 static mg_err put_base64(const float *numbers, size_t count, struct mg_buf *out);
 static uint64_t seed_of(const struct mg_json *input);
-static mg_err put_all(const struct mg_sim_request *request, const struct mg_json *input, struct mg_buf *out);
+static mg_err put_all(const struct mg_sim_request *request, const struct mg_json *input,
+                      struct mg_buf *out);
 
 mg_err mg_sim_put_embeddings(const struct mg_sim_request *request, struct mg_buf *out)
 {
@@ -25,22 +26,27 @@ mg_err mg_sim_put_embeddings(const struct mg_sim_request *request, struct mg_buf
     MG_TRY(mg_buf_put(out, MG_VIEW("],\"model\":\"")));
     MG_TRY(mg_buf_put_json(out, request->model));
     return mg_buf_putf(out, "\",\"usage\":{\"prompt_tokens\":%llu,\"total_tokens\":%llu}}",
-                       (unsigned long long)request->input_tokens, (unsigned long long)request->input_tokens);
+                       (unsigned long long)request->input_tokens,
+                       (unsigned long long)request->input_tokens);
 }
 
 /* A string, an array of them, an array of token numbers, or an array of such arrays. */
-static mg_err put_all(const struct mg_sim_request *request, const struct mg_json *input, struct mg_buf *out)
+static mg_err put_all(const struct mg_sim_request *request, const struct mg_json *input,
+                      struct mg_buf *out)
 {
     const struct mg_json *first = mg_json_first(input);
     bool many = mg_json_is(first, MG_JSON_STRING) || mg_json_is(first, MG_JSON_ARRAY);
     size_t count = many ? mg_json_count(input) : 1;
-    bool one = mg_json_is(input, MG_JSON_STRING) ? mg_json_string(input).len > 0 : mg_json_is(first, MG_JSON_NUMBER);
+    bool one = mg_json_is(input, MG_JSON_STRING) ? mg_json_string(input).len > 0
+                                                 : mg_json_is(first, MG_JSON_NUMBER);
     if ((!many && !one) || count > INPUTS)
         return MG_E_BAD_REQUEST;
     const struct mg_json *each = many ? first : input;
     for (size_t i = 0; i < count; i++, each = mg_json_next(each)) {
-        MG_TRY(mg_buf_putf(out, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", i ? "," : "", i));
-        MG_TRY(put_vector(seed_of(each), request->dimensions ? request->dimensions : DIMENSIONS, request->base64, out));
+        MG_TRY(mg_buf_putf(
+            out, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", i ? "," : "", i));
+        MG_TRY(put_vector(seed_of(each), request->dimensions ? request->dimensions : DIMENSIONS,
+                          request->base64, out));
         MG_TRY(mg_buf_putc(out, '}'));
     }
     return MG_OK;
@@ -76,7 +82,8 @@ static mg_err put_base64(const float *numbers, size_t count, struct mg_buf *out)
     MG_TRY(mg_buf_reserve(out, (size + 2) / 3 * 4));
     char *to = mg_buf_tail(out);
     for (size_t i = 0; i < size; i += 3) {
-        unsigned a = bytes[i], b = i + 1 < size ? bytes[i + 1] : 0, c = i + 2 < size ? bytes[i + 2] : 0;
+        unsigned a = bytes[i], b = i + 1 < size ? bytes[i + 1] : 0,
+                 c = i + 2 < size ? bytes[i + 2] : 0;
         *to++ = digits[a >> 2];
         *to++ = digits[(a << 4 | b >> 4) & 63];
         *to++ = i + 1 < size ? digits[(b << 2 | c >> 6) & 63] : '=';

@@ -4,13 +4,14 @@
 
 const struct mg_sim_fault_row mg_sim_faults[MG_SIM_FAULT_COUNT] = {
     [MG_SIM_FAULT_NONE] = {"none", MG_SIM_CONTENT, 0, "nothing goes wrong", "none"},
-#define X(name, kind, value, text, class_) [MG_SIM_FAULT_##name] = {#name, MG_SIM_##kind, value, text, class_},
+#define X(name, kind, value, text, class_)                                                         \
+    [MG_SIM_FAULT_##name] = {#name, MG_SIM_##kind, value, text, class_},
     MG_SIM_FAULT_LIST(X)
 #undef X
 };
 
 static const struct mg_sim_answer_row answers[] = {
-#define X(name, status, type, code, param, message, retry_after)                                                       \
+#define X(name, status, type, code, param, message, retry_after)                                   \
     {MG_SIM_FAULT_##name, status, type, code, param, message, retry_after},
     MG_SIM_ANSWER_LIST(X)
 #undef X

@@ -6,8 +6,10 @@
 #include "sim/text.h"
 
 static bool same_model(const struct mg_config_sim_model *a, const struct mg_config_sim_model *b);
-static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t fired, uint64_t *random);
-static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from, struct mg_sim_model *to);
+static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t fired,
+                   uint64_t *random);
+static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from,
+                 struct mg_sim_model *to);
 
 struct mg_sim_models *mg_sim_models_new(const struct mg_config_sim_model *models, int count)
 {
@@ -41,13 +43,14 @@ bool mg_sim_models_equal(const struct mg_sim_models *a, const struct mg_sim_mode
 
 static bool same_model(const struct mg_config_sim_model *a, const struct mg_config_sim_model *b)
 {
-    if (strcmp(a->model, b->model) != 0 || a->ttft_ms != b->ttft_ms || a->tokens_per_s != b->tokens_per_s ||
-        a->output_tokens != b->output_tokens || a->fault_count != b->fault_count)
+    if (strcmp(a->model, b->model) != 0 || a->ttft_ms != b->ttft_ms ||
+        a->tokens_per_s != b->tokens_per_s || a->output_tokens != b->output_tokens ||
+        a->fault_count != b->fault_count)
         return false;
     for (int i = 0; i < a->fault_count; i++) {
         const struct mg_config_fault *x = &a->faults[i], *y = &b->faults[i];
-        if (strcmp(x->name, y->name) != 0 || x->every != y->every || x->after != y->after || x->count != y->count ||
-            x->probability != y->probability || x->value != y->value)
+        if (strcmp(x->name, y->name) != 0 || x->every != y->every || x->after != y->after ||
+            x->count != y->count || x->probability != y->probability || x->value != y->value)
             return false;
     }
     return true;
@@ -78,9 +81,10 @@ enum mg_sim_fault mg_sim_model_fault(struct mg_sim_model *model, uint64_t *rando
     return MG_SIM_FAULT_NONE;
 }
 
-/* Calls count from 1. With every = 3 and after = 0 calls 3, 6, 9 … fail; with every = 1 and after = 5 call 6 and all
- * later ones. */
-static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t fired, uint64_t *random)
+/* Calls count from 1. With every = 3 and after = 0 calls 3, 6, 9 … fail; with every = 1 and after =
+ * 5 call 6 and all later ones. */
+static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t fired,
+                   uint64_t *random)
 {
     uint64_t passed = (uint64_t)MG_MAX(fault->after, 0);
     if (call <= passed || (fault->count > 0 && fired >= (uint64_t)fault->count))
@@ -90,7 +94,8 @@ static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t 
     return (double)(mg_sim_random(random) % 1000000) < fault->probability * 1000000;
 }
 
-static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from, struct mg_sim_model *to)
+static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from,
+                 struct mg_sim_model *to)
 {
     struct mg_config_sim_model *config = mg_arena_new(arena, struct mg_config_sim_model);
     size_t count = (size_t)MG_MAX(from->fault_count, 0);

@@ -4,7 +4,8 @@
  *                 ─▶ a play: waits until `due_us`, then step() sends what is due, again and again
  *
  *   stream: KEEPALIVE ─▶ ROLE ─▶ CONTENT ─▶ FINISH ─▶ USAGE ─▶ DONE ─▶ END
- *   body:   BODY ─▶ (END)                         anything: SILENT, which waits for the client to leave
+ *   body:   BODY ─▶ (END)                         anything: SILENT, which waits for the client to
+ * leave
  *
  * A play lives exactly as long as its call. */
 #include <stdio.h>
@@ -18,14 +19,25 @@
 #include "sim/text.h"
 #include "sim/wire.h"
 
-enum stage { STAGE_KEEPALIVE, STAGE_ROLE, STAGE_CONTENT, STAGE_FINISH, STAGE_USAGE, STAGE_DONE, STAGE_END, STAGE_BODY,
-             STAGE_DRIP, STAGE_NOISE, STAGE_SILENT };
+enum stage {
+    STAGE_KEEPALIVE,
+    STAGE_ROLE,
+    STAGE_CONTENT,
+    STAGE_FINISH,
+    STAGE_USAGE,
+    STAGE_DONE,
+    STAGE_END,
+    STAGE_BODY,
+    STAGE_DRIP,
+    STAGE_NOISE,
+    STAGE_SILENT
+};
 
 enum { TRICKLE_MS = 5, NOISE_MS = 50, KEEPALIVE_MS = 20, ARGUMENT_BYTES = 12 };
 
-struct cursor {              /* how far one choice has been said */
+struct cursor { /* how far one choice has been said */
     mg_view rest;
-    bool opened;             /* the tool call's first chunk was sent */
+    bool opened; /* the tool call's first chunk was sent */
 };
 
 struct play {
@@ -40,21 +52,21 @@ struct play {
     enum mg_sim_fault fault;
     int value;
     enum stage stage;
-    uint64_t begin_us;       /* monotonic: when the request was here */
-    uint64_t due_us;         /* when the next thing happens */
+    uint64_t begin_us; /* monotonic: when the request was here */
+    uint64_t due_us;   /* when the next thing happens */
     struct mg_timer timer;
-    struct cursor *cursors;  /* one per choice */
-    mg_view prefix;          /* of every event */
-    uint32_t choice;         /* whose turn it is */
-    uint32_t pieces;         /* of content sent */
-    bool begun;              /* the head of a stream is out */
-    bool blocked;            /* the client takes no bytes: wait for on_room */
-    bool acted;              /* the fault has happened */
-    mg_view drip;            /* bytes left to trickle */
-    enum stage after_drip;   /* where the stream goes on; STAGE_BODY: it was the whole answer */
+    struct cursor *cursors; /* one per choice */
+    mg_view prefix;         /* of every event */
+    uint32_t choice;        /* whose turn it is */
+    uint32_t pieces;        /* of content sent */
+    bool begun;             /* the head of a stream is out */
+    bool blocked;           /* the client takes no bytes: wait for on_room */
+    bool acted;             /* the fault has happened */
+    mg_view drip;           /* bytes left to trickle */
+    enum stage after_drip;  /* where the stream goes on; STAGE_BODY: it was the whole answer */
 };
 
-enum outcome { GOES_ON, WAITS, OVER };  /* of a fault; OVER: the play is freed */
+enum outcome { GOES_ON, WAITS, OVER }; /* of a fault; OVER: the play is freed */
 
 static void begin(struct play *play);
 static bool at_once(struct play *play);
@@ -94,7 +106,8 @@ void mg_sim_play(struct mg_sim *sim, struct mg_service_call *call, enum mg_sim_s
     play->sim = sim;
     play->call = call;
     mg_arena_init(&play->arena, 4096);
-    if (mg_sim_request_read(sim->reader, surface, call->body, &play->arena, &play->request, &refusal) != MG_OK) {
+    if (mg_sim_request_read(sim->reader, surface, call->body, &play->arena, &play->request,
+                            &refusal) != MG_OK) {
         mg_sim_answer_error(sim, call, 400, refusal.message, refusal.param, refusal.code);
         play_free(play);
         return;
@@ -115,8 +128,10 @@ static void begin(struct play *play)
     play->call->on_gone = on_gone;
     play->call->on_room = on_room;
     if (!at_once(play) && !answer_instead(play)) {
-        uint32_t tokens = play->pace.output_tokens > 0 ? (uint32_t)play->pace.output_tokens : MG_SIM_OUTPUT_TOKENS;
-        mg_sim_answer_make(&play->arena, &play->request, play->fault, play->value, tokens, &play->answer);
+        uint32_t tokens = play->pace.output_tokens > 0 ? (uint32_t)play->pace.output_tokens
+                                                       : MG_SIM_OUTPUT_TOKENS;
+        mg_sim_answer_make(&play->arena, &play->request, play->fault, play->value, tokens,
+                           &play->answer);
         step(play);
     }
 }
@@ -141,19 +156,23 @@ static void make_ident(struct play *play)
     const char *prefix = play->request.surface == MG_SIM_COMPLETIONS ? "cmpl" : "chatcmpl";
     play->ident = (struct mg_sim_ident){
         .created_s = mg_wall_us() / 1000000, .random = id ^ more, .calls = play->sim->calls};
-    snprintf(play->ident.id, sizeof(play->ident.id), "%s-%012llx%012llx", prefix, (unsigned long long)id,
-             (unsigned long long)more);
-    snprintf(play->ident.request_id, sizeof(play->ident.request_id), "req_%012llx%012llx", (unsigned long long)more,
-             (unsigned long long)id);
+    snprintf(play->ident.id, sizeof(play->ident.id), "%s-%012llx%012llx", prefix,
+             (unsigned long long)id, (unsigned long long)more);
+    snprintf(play->ident.request_id, sizeof(play->ident.request_id), "req_%012llx%012llx",
+             (unsigned long long)more, (unsigned long long)id);
 }
 
 /* Faults that need no answer. True: the play is over or waits for ever. */
 static bool at_once(struct play *play)
 {
     switch (play->fault) {
-    case MG_SIM_FAULT_reset_early: return !end_with(play, mg_service_reset, false);
-    case MG_SIM_FAULT_close_early: return !end_with(play, mg_service_close, false);
-    case MG_SIM_FAULT_hang: play->stage = STAGE_SILENT; return true;
+    case MG_SIM_FAULT_reset_early:
+        return !end_with(play, mg_service_reset, false);
+    case MG_SIM_FAULT_close_early:
+        return !end_with(play, mg_service_close, false);
+    case MG_SIM_FAULT_hang:
+        play->stage = STAGE_SILENT;
+        return true;
     case MG_SIM_FAULT_headers_only:
         open_stream(play);
         play->stage = STAGE_SILENT;
@@ -166,11 +185,12 @@ static bool at_once(struct play *play)
         play->stage = STAGE_NOISE;
         step(play);
         return true;
-    default: break;
+    default:
+        break;
     }
     play->stage = !play->request.stream || play->request.surface == MG_SIM_EMBEDDINGS ? STAGE_BODY
-                  : play->fault == MG_SIM_FAULT_keepalive                              ? STAGE_KEEPALIVE
-                                                                                       : STAGE_ROLE;
+                  : play->fault == MG_SIM_FAULT_keepalive ? STAGE_KEEPALIVE
+                                                          : STAGE_ROLE;
     play->due_us = play->begin_us + (uint64_t)play->pace.ttft_ms * 1000;
     if (play->fault == MG_SIM_FAULT_slow_headers)
         play->due_us = play->begin_us + (uint64_t)play->value * 1000;
@@ -187,15 +207,18 @@ static bool answer_instead(struct play *play)
     bool as_stream = play->stage != STAGE_BODY;
     mg_buf_clear(out);
     if (row) {
-        bool own_status = play->fault == MG_SIM_FAULT_status || play->fault == MG_SIM_FAULT_html_502;
-        int status = own_status && play->value >= 200 && play->value <= 999 ? play->value : row->status;
-        mg_err made = row->type ? mg_sim_put_error(row->message, row->type, row->param, row->code, out)
-                                : mg_sim_put_html(status, row->message, out);
+        bool own_status =
+            play->fault == MG_SIM_FAULT_status || play->fault == MG_SIM_FAULT_html_502;
+        int status =
+            own_status && play->value >= 200 && play->value <= 999 ? play->value : row->status;
+        mg_err made = row->type
+                          ? mg_sim_put_error(row->message, row->type, row->param, row->code, out)
+                          : mg_sim_put_html(status, row->message, out);
         answer_now(play, status, row->type ? "application/json" : "text/html", made);
         return true;
     }
-    mg_err made = mg_sim_put_error("The server had an error while processing your request.", "server_error", NULL,
-                                   "server_error", out);
+    mg_err made = mg_sim_put_error("The server had an error while processing your request.",
+                                   "server_error", NULL, "server_error", out);
     switch (play->fault) {
     case MG_SIM_FAULT_json_for_stream:
         if (!as_stream)
@@ -208,24 +231,31 @@ static bool answer_instead(struct play *play)
         if (as_stream)
             return false;
         break;
-    case MG_SIM_FAULT_error_200: break;
-    case MG_SIM_FAULT_empty_body: mg_buf_clear(out); break;
+    case MG_SIM_FAULT_error_200:
+        break;
+    case MG_SIM_FAULT_empty_body:
+        mg_buf_clear(out);
+        break;
     case MG_SIM_FAULT_invalid_json:
         mg_buf_clear(out);
-        made = mg_buf_put(out, MG_VIEW("{\"id\":\"chatcmpl-cut\",\"object\":\"chat.completion\",\"choices\":[{\"ind"));
+        made = mg_buf_put(
+            out,
+            MG_VIEW("{\"id\":\"chatcmpl-cut\",\"object\":\"chat.completion\",\"choices\":[{\"ind"));
         break;
     case MG_SIM_FAULT_html_200:
         mg_buf_clear(out);
         made = mg_sim_put_html(200, "Please wait", out);
         answer_now(play, 200, "text/html", made);
         return true;
-    default: return false;
+    default:
+        return false;
     }
     answer_now(play, 200, "application/json", made);
     return true;
 }
 
-/* Does what is due, until the client is full, the next thing is in the future, or the play is over. */
+/* Does what is due, until the client is full, the next thing is in the future, or the play is over.
+ */
 static void step(struct play *play)
 {
     while (!play->blocked) {
@@ -254,16 +284,26 @@ static bool advance(struct play *play)
         play->choice = 0;
         play->stage = STAGE_ROLE;
         return true;
-    case STAGE_ROLE: return next_role(play);
-    case STAGE_CONTENT: return next_content(play);
-    case STAGE_FINISH: return next_finish(play);
-    case STAGE_USAGE: return next_usage(play);
-    case STAGE_DONE: return next_done(play);
-    case STAGE_END: return end_with(play, mg_service_end, true);
-    case STAGE_BODY: return make_body(play);
-    case STAGE_DRIP: return drip(play);
-    case STAGE_NOISE: return noise(play);
-    case STAGE_SILENT: break;
+    case STAGE_ROLE:
+        return next_role(play);
+    case STAGE_CONTENT:
+        return next_content(play);
+    case STAGE_FINISH:
+        return next_finish(play);
+    case STAGE_USAGE:
+        return next_usage(play);
+    case STAGE_DONE:
+        return next_done(play);
+    case STAGE_END:
+        return end_with(play, mg_service_end, true);
+    case STAGE_BODY:
+        return make_body(play);
+    case STAGE_DRIP:
+        return drip(play);
+    case STAGE_NOISE:
+        return noise(play);
+    case STAGE_SILENT:
+        break;
     }
     return true;
 }
@@ -276,7 +316,8 @@ static bool next_role(struct play *play)
         mg_service_raw(play->call, MG_VIEW("zz\r\ndata: {}\n\n\r\n"));
         return end_with(play, mg_service_close, false);
     }
-    if (!play->acted && (play->fault == MG_SIM_FAULT_error_first || play->fault == MG_SIM_FAULT_error_done))
+    if (!play->acted &&
+        (play->fault == MG_SIM_FAULT_error_first || play->fault == MG_SIM_FAULT_error_done))
         return break_stream(play) == WAITS;
     if (play->request.surface == MG_SIM_CHAT && play->choice < play->request.n) {
         const struct mg_sim_choice *choice = &play->answer.choices[play->choice];
@@ -285,8 +326,8 @@ static bool next_role(struct play *play)
         mg_buf_clear(&play->sim->scratch);
         mg_err err = mg_sim_put_role(choice, &delta);
         if (err == MG_OK)
-            err = mg_sim_put_chunk(&play->request, &play->ident, play->prefix, play->choice, mg_buf_view(&delta), NULL,
-                                   &play->sim->scratch);
+            err = mg_sim_put_chunk(&play->request, &play->ident, play->prefix, play->choice,
+                                   mg_buf_view(&delta), NULL, &play->sim->scratch);
         mg_buf_fini(&delta);
         play->choice++;
         return err == MG_OK ? send_event(play) : end_with(play, mg_service_reset, false);
@@ -302,7 +343,8 @@ static mg_view next_piece(struct cursor *cursor, const struct mg_sim_choice *cho
 {
     if (choice->said != MG_SIM_SAYS_TOOL)
         return mg_sim_token(&cursor->rest);
-    mg_view piece = mg_view_head(cursor->rest, mg_view_utf8_floor(mg_view_head(cursor->rest, ARGUMENT_BYTES)));
+    mg_view piece =
+        mg_view_head(cursor->rest, mg_view_utf8_floor(mg_view_head(cursor->rest, ARGUMENT_BYTES)));
     cursor->rest = mg_view_skip(cursor->rest, piece.len);
     return piece;
 }
@@ -325,7 +367,8 @@ static bool next_content(struct play *play)
     if (tried == play->request.n) {
         play->choice = 0;
         play->stage = STAGE_FINISH;
-        return play->acted || break_stream(play) != OVER;      /* a fault that waits for more pieces happens now */
+        return play->acted ||
+               break_stream(play) != OVER; /* a fault that waits for more pieces happens now */
     }
     const struct mg_sim_choice *choice = &play->answer.choices[play->choice];
     struct cursor *cursor = &play->cursors[play->choice];
@@ -333,12 +376,13 @@ static bool next_content(struct play *play)
     mg_buf_init(&delta, MG_MAX_RESPONSE_BODY_BYTES);
     mg_buf_clear(&play->sim->scratch);
     bool opens = choice->said == MG_SIM_SAYS_TOOL && !cursor->opened;
-    mg_err err = opens ? mg_sim_put_tool_open(choice, &play->ident, &delta)
-                       : mg_sim_put_piece(&play->request, choice, next_piece(cursor, choice), &delta);
+    mg_err err = opens
+                     ? mg_sim_put_tool_open(choice, &play->ident, &delta)
+                     : mg_sim_put_piece(&play->request, choice, next_piece(cursor, choice), &delta);
     cursor->opened = true;
     if (err == MG_OK)
-        err = mg_sim_put_chunk(&play->request, &play->ident, play->prefix, play->choice, mg_buf_view(&delta), NULL,
-                               &play->sim->scratch);
+        err = mg_sim_put_chunk(&play->request, &play->ident, play->prefix, play->choice,
+                               mg_buf_view(&delta), NULL, &play->sim->scratch);
     mg_buf_fini(&delta);
     play->choice = (play->choice + 1) % play->request.n;
     play->pieces++;
@@ -372,8 +416,9 @@ static bool next_usage(struct play *play)
     if (!play->request.include_usage || play->fault == MG_SIM_FAULT_no_usage)
         return true;
     mg_buf_clear(&play->sim->scratch);
-    mg_err err = mg_sim_put_usage_chunk(&play->request, &play->ident, &play->answer,
-                                        play->fault == MG_SIM_FAULT_usage_with_choices, &play->sim->scratch);
+    mg_err err =
+        mg_sim_put_usage_chunk(&play->request, &play->ident, &play->answer,
+                               play->fault == MG_SIM_FAULT_usage_with_choices, &play->sim->scratch);
     return err == MG_OK ? send_event(play) : end_with(play, mg_service_reset, false);
 }
 
@@ -392,22 +437,34 @@ static enum outcome break_stream(struct play *play)
     struct mg_service_call *call = play->call;
     play->acted = true;
     switch (play->fault) {
-    case MG_SIM_FAULT_stall: play->stage = STAGE_SILENT; return WAITS;
-    case MG_SIM_FAULT_cut: end_with(play, mg_service_close, false); return OVER;
-    case MG_SIM_FAULT_cut_clean: end_with(play, mg_service_end, false); return OVER;
-    case MG_SIM_FAULT_reset: end_with(play, mg_service_reset, false); return OVER;
+    case MG_SIM_FAULT_stall:
+        play->stage = STAGE_SILENT;
+        return WAITS;
+    case MG_SIM_FAULT_cut:
+        end_with(play, mg_service_close, false);
+        return OVER;
+    case MG_SIM_FAULT_cut_clean:
+        end_with(play, mg_service_end, false);
+        return OVER;
+    case MG_SIM_FAULT_reset:
+        end_with(play, mg_service_reset, false);
+        return OVER;
     case MG_SIM_FAULT_error_event:
     case MG_SIM_FAULT_error_mid:
     case MG_SIM_FAULT_error_first:
-    case MG_SIM_FAULT_error_done: return break_with_error(play);
+    case MG_SIM_FAULT_error_done:
+        return break_with_error(play);
     case MG_SIM_FAULT_malformed_event:
-        play->blocked = mg_service_send(call, MG_VIEW("data: {\"id\":\"chatcmpl-\",\"choices\":[{\"ind\n\n")) != MG_OK;
+        play->blocked =
+            mg_service_send(call, MG_VIEW("data: {\"id\":\"chatcmpl-\",\"choices\":[{\"ind\n\n")) !=
+            MG_OK;
         return GOES_ON;
     case MG_SIM_FAULT_done_without_finish:
         mg_service_send(call, MG_VIEW("data: [DONE]\n\n"));
         end_with(play, mg_service_end, false);
         return OVER;
-    default: return GOES_ON;
+    default:
+        return GOES_ON;
     }
 }
 
@@ -416,15 +473,17 @@ static enum outcome break_with_error(struct play *play)
     struct mg_buf *out = &play->sim->scratch;
     bool first = play->fault == MG_SIM_FAULT_error_first;
     mg_buf_clear(out);
-    mg_err err = play->fault == MG_SIM_FAULT_error_event ? mg_buf_put(out, MG_VIEW("event: error\n")) : MG_OK;
+    mg_err err = play->fault == MG_SIM_FAULT_error_event
+                     ? mg_buf_put(out, MG_VIEW("event: error\n"))
+                     : MG_OK;
     if (err == MG_OK)
         err = mg_buf_put(out, MG_VIEW("data: "));
     if (err == MG_OK && first)
-        err = mg_sim_put_error("The engine is currently overloaded.", "service_unavailable_error", NULL,
-                               "server_is_overloaded", out);
+        err = mg_sim_put_error("The engine is currently overloaded.", "service_unavailable_error",
+                               NULL, "server_is_overloaded", out);
     else if (err == MG_OK)
-        err = mg_sim_put_error("The server had an error while processing your request.", "server_error", NULL,
-                               "server_error", out);
+        err = mg_sim_put_error("The server had an error while processing your request.",
+                               "server_error", NULL, "server_error", out);
     if (err == MG_OK)
         err = mg_buf_put(out, MG_VIEW("\n\n"));
     if (err == MG_OK && play->fault == MG_SIM_FAULT_error_done)
@@ -451,7 +510,8 @@ static bool make_body(struct play *play)
     else if (play->request.surface == MG_SIM_EMBEDDINGS)
         err = mg_sim_put_embeddings(&play->request, out);
     else
-        err = mg_sim_put_answer(&play->request, &play->ident, &play->answer, play->fault != MG_SIM_FAULT_no_usage, out);
+        err = mg_sim_put_answer(&play->request, &play->ident, &play->answer,
+                                play->fault != MG_SIM_FAULT_no_usage, out);
     if (err != MG_OK) {
         mg_sim_answer_error(play->sim, play->call, 400, "'$.input' is invalid.", "input", NULL);
         play_free(play);
@@ -467,12 +527,18 @@ static bool break_body(struct play *play, mg_view body)
     mg_view half = mg_view_head(body, body.len / 2);
     const char *json = "application/json";
     switch (play->fault) {
-    case MG_SIM_FAULT_short_body: half = mg_view_head(body, body.len - MG_MIN(body.len, (size_t)play->value)); break;
+    case MG_SIM_FAULT_short_body:
+        half = mg_view_head(body, body.len - MG_MIN(body.len, (size_t)play->value));
+        break;
     case MG_SIM_FAULT_stall:
     case MG_SIM_FAULT_cut:
-    case MG_SIM_FAULT_reset: break;
-    case MG_SIM_FAULT_cut_clean: body = half; break;
-    case MG_SIM_FAULT_trickle: return start_drip(play, raw_head(play, json, body.len, false), body);
+    case MG_SIM_FAULT_reset:
+        break;
+    case MG_SIM_FAULT_cut_clean:
+        body = half;
+        break;
+    case MG_SIM_FAULT_trickle:
+        return start_drip(play, raw_head(play, json, body.len, false), body);
     case MG_SIM_FAULT_keepalive:
         mg_service_begin(call, 200, headers_of(play, json, -1, false));
         for (int i = 0; i < play->value; i++)
@@ -485,18 +551,21 @@ static bool break_body(struct play *play, mg_view body)
         return end_with(play, mg_service_close, false);
     default:
     }
-    if (play->fault == MG_SIM_FAULT_short_body || play->fault == MG_SIM_FAULT_stall || play->fault == MG_SIM_FAULT_cut ||
-        play->fault == MG_SIM_FAULT_reset) {
+    if (play->fault == MG_SIM_FAULT_short_body || play->fault == MG_SIM_FAULT_stall ||
+        play->fault == MG_SIM_FAULT_cut || play->fault == MG_SIM_FAULT_reset) {
         mg_service_raw(call, raw_head(play, json, body.len, false));
         mg_service_raw(call, half);
         if (play->fault == MG_SIM_FAULT_stall) {
             play->stage = STAGE_SILENT;
             return true;
         }
-        return end_with(play, play->fault == MG_SIM_FAULT_reset ? mg_service_reset : mg_service_close, false);
+        return end_with(
+            play, play->fault == MG_SIM_FAULT_reset ? mg_service_reset : mg_service_close, false);
     }
-    mg_service_answer(call, 200, headers_of(play, play->fault == MG_SIM_FAULT_wrong_type ? "text/plain" : json, -1, false),
-                      body);
+    mg_service_answer(
+        call, 200,
+        headers_of(play, play->fault == MG_SIM_FAULT_wrong_type ? "text/plain" : json, -1, false),
+        body);
     play->figures->finished++;
     play_free(play);
     return false;
@@ -522,7 +591,8 @@ static bool drip(struct play *play)
     play->drip = mg_view_skip(play->drip, some.len);
     if (some.len) {
         play->due_us = MG_MAX(play->due_us, play->begin_us) + TRICKLE_MS * 1000;
-        play->blocked = (whole ? mg_service_raw(play->call, some) : mg_service_send(play->call, some)) != MG_OK;
+        play->blocked =
+            (whole ? mg_service_raw(play->call, some) : mg_service_send(play->call, some)) != MG_OK;
         return true;
     }
     if (whole)
@@ -536,7 +606,8 @@ static bool noise(struct play *play)
     bool comments = play->fault == MG_SIM_FAULT_endless_comments && play->request.stream;
     open_stream(play);
     play->due_us = mg_loop_now_us(play->call->loop) + NOISE_MS * 1000;
-    play->blocked = mg_service_send(play->call, comments ? MG_VIEW(": keep-alive\n\n") : MG_VIEW("\n")) != MG_OK;
+    play->blocked = mg_service_send(play->call, comments ? MG_VIEW(": keep-alive\n\n")
+                                                         : MG_VIEW("\n")) != MG_OK;
     return true;
 }
 
@@ -556,9 +627,10 @@ static void open_stream(struct play *play)
     if (play->begun)
         return;
     play->begun = true;
-    const char *type = !play->request.stream                        ? "application/json"
-                       : play->fault == MG_SIM_FAULT_wrong_type ? "text/plain"
-                                                                    : "text/event-stream; charset=utf-8";
+    const char *type = !play->request.stream ? "application/json"
+                       : play->fault == MG_SIM_FAULT_wrong_type
+                           ? "text/plain"
+                           : "text/event-stream; charset=utf-8";
     play->ident.took_ms = (mg_loop_now_us(play->call->loop) - play->begin_us) / 1000;
     mg_service_begin(play->call, 200, headers_of(play, type, -1, false));
     play->cursors = mg_arena_array(&play->arena, struct cursor, play->request.n);
@@ -594,7 +666,8 @@ static void answer_now(struct play *play, int status, const char *type, mg_err m
     if (made != MG_OK)
         mg_service_reset(play->call);
     else
-        mg_service_answer(play->call, status, headers_of(play, type, limited ? play->value : -1, limited),
+        mg_service_answer(play->call, status,
+                          headers_of(play, type, limited ? play->value : -1, limited),
                           mg_buf_view(&play->sim->scratch));
     play_free(play);
 }
@@ -615,8 +688,11 @@ static mg_view raw_head(struct play *play, const char *type, size_t length, bool
 {
     mg_view headers = headers_of(play, type, -1, false);
     if (chunked)
-        return mg_arena_printf(&play->arena, "HTTP/1.1 200 OK\r\n%.*stransfer-encoding: chunked\r\n\r\n", MG_FMT(headers));
-    return mg_arena_printf(&play->arena, "HTTP/1.1 200 OK\r\n%.*scontent-length: %zu\r\n\r\n", MG_FMT(headers), length);
+        return mg_arena_printf(&play->arena,
+                               "HTTP/1.1 200 OK\r\n%.*stransfer-encoding: chunked\r\n\r\n",
+                               MG_FMT(headers));
+    return mg_arena_printf(&play->arena, "HTTP/1.1 200 OK\r\n%.*scontent-length: %zu\r\n\r\n",
+                           MG_FMT(headers), length);
 }
 
 static void on_timer(struct mg_timer *timer)

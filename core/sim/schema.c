@@ -7,14 +7,15 @@
 #include "sim/text.h"
 
 struct walk {
-    const struct mg_json *root;        /* where $ref points into */
+    const struct mg_json *root; /* where $ref points into */
     uint64_t random;
-    int nodes;                         /* values made so far */
+    int nodes; /* values made so far */
     int depth;
 };
 
 static struct mg_json *make(struct walk *walk, const struct mg_json *schema, mg_view name);
-static struct mg_json *make_typed(struct walk *walk, const struct mg_json *schema, mg_view type, mg_view name);
+static struct mg_json *make_typed(struct walk *walk, const struct mg_json *schema, mg_view type,
+                                  mg_view name);
 static struct mg_json *make_object(struct walk *walk, const struct mg_json *schema);
 static struct mg_json *make_array(struct walk *walk, const struct mg_json *schema, mg_view name);
 static struct mg_json *make_string(struct walk *walk, const struct mg_json *schema, mg_view name);
@@ -37,7 +38,8 @@ static struct mg_json *make(struct walk *walk, const struct mg_json *schema, mg_
     schema = follow(walk, schema);
     walk->nodes++;
     if (!mg_json_is(schema, MG_JSON_OBJECT) || walk->depth >= MG_SIM_SCHEMA_DEPTH)
-        return walk->depth ? mg_json_new_string(mg_view_cstr(word_for(walk, name))) : mg_json_new_object();
+        return walk->depth ? mg_json_new_string(mg_view_cstr(word_for(walk, name)))
+                           : mg_json_new_object();
     const struct mg_json *constant = mg_json_get(schema, "const");
     if (constant)
         return mg_json_copy(constant);
@@ -47,7 +49,8 @@ static struct mg_json *make(struct walk *walk, const struct mg_json *schema, mg_
 
     walk->depth++;
     struct mg_json *value;
-    if ((one = pick(walk, mg_json_get(schema, "anyOf"))) || (one = pick(walk, mg_json_get(schema, "oneOf"))))
+    if ((one = pick(walk, mg_json_get(schema, "anyOf"))) ||
+        (one = pick(walk, mg_json_get(schema, "oneOf"))))
         value = make(walk, one, name);
     else if (mg_json_count(mg_json_get(schema, "allOf")))
         value = make_all_of(walk, schema, name);
@@ -57,7 +60,8 @@ static struct mg_json *make(struct walk *walk, const struct mg_json *schema, mg_
     return value;
 }
 
-static struct mg_json *make_typed(struct walk *walk, const struct mg_json *schema, mg_view type, mg_view name)
+static struct mg_json *make_typed(struct walk *walk, const struct mg_json *schema, mg_view type,
+                                  mg_view name)
 {
     if (mg_view_eq(type, MG_VIEW("object")))
         return make_object(walk, schema);
@@ -72,7 +76,8 @@ static struct mg_json *make_typed(struct walk *walk, const struct mg_json *schem
     return make_string(walk, schema, name);
 }
 
-/* Properties that are not required are left out once the value grows, which ends recursive schemas. */
+/* Properties that are not required are left out once the value grows, which ends recursive schemas.
+ */
 static struct mg_json *make_object(struct walk *walk, const struct mg_json *schema)
 {
     struct mg_json *object = mg_json_new_object();
@@ -106,9 +111,15 @@ static struct mg_json *make_string(struct walk *walk, const struct mg_json *sche
     static const struct {
         const char *format, *value;
     } formats[] = {
-        {"date-time", "2026-01-31T09:30:00Z"}, {"date", "2026-01-31"},       {"time", "09:30:00Z"},
-        {"duration", "PT15M"},                 {"email", "ada@example.com"}, {"hostname", "example.com"},
-        {"ipv4", "192.0.2.7"},                 {"ipv6", "2001:db8::7"},      {"uri", "https://example.com/a"},
+        {"date-time", "2026-01-31T09:30:00Z"},
+        {"date", "2026-01-31"},
+        {"time", "09:30:00Z"},
+        {"duration", "PT15M"},
+        {"email", "ada@example.com"},
+        {"hostname", "example.com"},
+        {"ipv4", "192.0.2.7"},
+        {"ipv6", "2001:db8::7"},
+        {"uri", "https://example.com/a"},
         {"uuid", "6f1c2a9e-5b7d-4c3e-8f10-2a4b6c8d0e1f"},
     };
     mg_view format = mg_json_string(mg_json_get(schema, "format"));
@@ -122,7 +133,8 @@ static struct mg_json *make_string(struct walk *walk, const struct mg_json *sche
     double most = mg_json_double(mg_json_get(schema, "maxLength"), sizeof(text));
     while ((double)len < least && len < sizeof(text) - 1)
         text[len++] = 'a';
-    return mg_json_new_string(mg_view_of(text, (double)len > most ? (size_t)MG_MAX(most, 0.0) : len));
+    return mg_json_new_string(
+        mg_view_of(text, (double)len > most ? (size_t)MG_MAX(most, 0.0) : len));
 }
 
 static struct mg_json *make_number(struct walk *walk, const struct mg_json *schema, bool integer)
@@ -136,12 +148,15 @@ static struct mg_json *make_number(struct walk *walk, const struct mg_json *sche
     if (!(step > 0))
         step = 1;
     if (value < low || value <= above)
-        value = step * ceil(MG_MAX(low, above) / step) + (step * ceil(MG_MAX(low, above) / step) <= above ? step : 0);
+        value = step * ceil(MG_MAX(low, above) / step) +
+                (step * ceil(MG_MAX(low, above) / step) <= above ? step : 0);
     if (value > high || value >= below)
-        value = step * floor(MG_MIN(high, below) / step) - (step * floor(MG_MIN(high, below) / step) >= below ? step : 0);
+        value = step * floor(MG_MIN(high, below) / step) -
+                (step * floor(MG_MIN(high, below) / step) >= below ? step : 0);
     if ((value < low || value <= above) && !integer)
-        value = (MG_MAX(low, above) + MG_MIN(high, below)) / 2;    /* a gap narrower than a step */
-    return integer && fabs(value) < 9e15 ? mg_json_new_i64((int64_t)value) : mg_json_new_double(value);
+        value = (MG_MAX(low, above) + MG_MIN(high, below)) / 2; /* a gap narrower than a step */
+    return integer && fabs(value) < 9e15 ? mg_json_new_i64((int64_t)value)
+                                         : mg_json_new_double(value);
 }
 
 /* Objects that satisfy each part, put together; the schema's own keywords count as a part. */
@@ -156,7 +171,8 @@ static struct mg_json *make_all_of(struct walk *walk, const struct mg_json *sche
             whole = part;
             continue;
         }
-        for (const struct mg_json *member = mg_json_first(part); member; member = mg_json_next(member))
+        for (const struct mg_json *member = mg_json_first(part); member;
+             member = mg_json_next(member))
             mg_json_set(whole, mg_json_key(member), mg_json_copy(member));
         mg_json_free(part);
     }
@@ -184,7 +200,8 @@ static const struct mg_json *follow(const struct walk *walk, const struct mg_jso
     return NULL;
 }
 
-/* The first that is not null, so that optional values are there; deep down the last, which is often the way out. */
+/* The first that is not null, so that optional values are there; deep down the last, which is often
+ * the way out. */
 static const struct mg_json *pick(struct walk *walk, const struct mg_json *choices)
 {
     size_t count = mg_json_count(choices);
@@ -221,9 +238,11 @@ static const char *word_for(struct walk *walk, mg_view name)
 {
     static const char *const cities[] = {"Lisbon", "Paris", "Osaka", "Bergen"};
     static const char *const people[] = {"Ada", "Grace", "Edsger", "Barbara"};
-    static const char *const words[] = {"harbour", "lantern", "tide", "compass", "anchor", "signal", "bridge", "meadow"};
+    static const char *const words[] = {"harbour", "lantern", "tide",   "compass",
+                                        "anchor",  "signal",  "bridge", "meadow"};
     uint64_t at = mg_sim_random(&walk->random);
-    if (mg_view_search(name, MG_VIEW("city")) < name.len || mg_view_search(name, MG_VIEW("location")) < name.len)
+    if (mg_view_search(name, MG_VIEW("city")) < name.len ||
+        mg_view_search(name, MG_VIEW("location")) < name.len)
         return cities[at % MG_COUNT(cities)];
     if (mg_view_search(name, MG_VIEW("name")) < name.len)
         return people[at % MG_COUNT(people)];

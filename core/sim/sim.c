@@ -45,21 +45,20 @@ static void last(struct mg_sim *sim, struct mg_service_call *call);
 static void last_body(struct mg_sim *sim, struct mg_service_call *call);
 
 static const struct route routes[] = {
-    {MG_HTTP_POST, "/chat/completions", chat},
-    {MG_HTTP_POST, "/completions", completions},
-    {MG_HTTP_POST, "/embeddings", embeddings},
-    {MG_HTTP_GET, "/models", models},
-    {MG_HTTP_GET, "/_sim/stats", stats},
-    {MG_HTTP_DELETE, "/_sim/stats", reset_stats},
-    {MG_HTTP_GET, "/_sim/last", last},
-    {MG_HTTP_GET, "/_sim/last/body", last_body},
+    {MG_HTTP_POST, "/chat/completions", chat}, {MG_HTTP_POST, "/completions", completions},
+    {MG_HTTP_POST, "/embeddings", embeddings}, {MG_HTTP_GET, "/models", models},
+    {MG_HTTP_GET, "/_sim/stats", stats},       {MG_HTTP_DELETE, "/_sim/stats", reset_stats},
+    {MG_HTTP_GET, "/_sim/last", last},         {MG_HTTP_GET, "/_sim/last/body", last_body},
 };
 
-mg_err mg_sim_start(const struct mg_sim_options *options, struct mg_sim **out_sim, struct mg_diag *diag)
+mg_err mg_sim_start(const struct mg_sim_options *options, struct mg_sim **out_sim,
+                    struct mg_diag *diag)
 {
     struct mg_sim *sim = mg_new(struct mg_sim);
     struct mg_service_options service = {
-        .listen = {.host = options->host ? options->host : "127.0.0.1", .port = options->port, .backlog = 4096},
+        .listen = {.host = options->host ? options->host : "127.0.0.1",
+                   .port = options->port,
+                   .backlog = 4096},
         .tls = options->tls,
         .body_bytes = MG_MAX_BODY_BYTES,
         .connections = MG_MAX_CLIENT_CONNECTIONS,
@@ -84,7 +83,8 @@ mg_err mg_sim_start(const struct mg_sim_options *options, struct mg_sim **out_si
     mg_buf_init(&sim->scratch, MG_MAX_RESPONSE_BODY_BYTES);
     if (uv_thread_create(&sim->thread, run, sim) != 0) {
         stop_and_free(sim, false);
-        return mg_diag_set(diag, MG_E_SYSTEM, NULL, 0, "no thread for a simulated provider: %s", strerror(errno));
+        return mg_diag_set(diag, MG_E_SYSTEM, NULL, 0, "no thread for a simulated provider: %s",
+                           strerror(errno));
     }
     *out_sim = sim;
     return MG_OK;
@@ -93,7 +93,7 @@ mg_err mg_sim_start(const struct mg_sim_options *options, struct mg_sim **out_si
 struct configure {
     struct mg_post post;
     struct mg_sim *sim;
-    struct mg_sim_models *models;      /* given away */
+    struct mg_sim_models *models; /* given away */
 };
 
 void mg_sim_configure(struct mg_sim *sim, const struct mg_config_sim_model *list, int model_count)
@@ -158,14 +158,15 @@ struct mg_sim_figures *mg_sim_figures_of(struct mg_sim *sim, mg_view name)
     return figures;
 }
 
-void mg_sim_answer_error(struct mg_sim *sim, struct mg_service_call *call, int status, const char *message,
-                         const char *param, const char *code)
+void mg_sim_answer_error(struct mg_sim *sim, struct mg_service_call *call, int status,
+                         const char *message, const char *param, const char *code)
 {
     mg_buf_clear(&sim->scratch);
     if (mg_sim_put_error(message, "invalid_request_error", param, code, &sim->scratch) != MG_OK)
         mg_service_close(call);
     else
-        mg_service_answer(call, status, MG_VIEW("content-type: application/json\r\n"), mg_buf_view(&sim->scratch));
+        mg_service_answer(call, status, MG_VIEW("content-type: application/json\r\n"),
+                          mg_buf_view(&sim->scratch));
 }
 
 static void run(void *arg)
@@ -220,7 +221,8 @@ static void dispatch(void *arg, struct mg_service_call *call)
     if (mg_view_starts(path, MG_VIEW("/models/")) && call->request->method == MG_HTTP_GET)
         answer_model(sim, call, mg_view_skip(path, 8));
     else if (other_method)
-        mg_sim_answer_error(sim, call, 405, "Not allowed to use this method on this endpoint.", NULL, NULL);
+        mg_sim_answer_error(sim, call, 405, "Not allowed to use this method on this endpoint.",
+                            NULL, NULL);
     else
         mg_sim_answer_error(sim, call, 404, "Invalid URL.", NULL, NULL);
 }
@@ -274,7 +276,8 @@ static void last(struct mg_sim *sim, struct mg_service_call *call)
 
 static void last_body(struct mg_sim *sim, struct mg_service_call *call)
 {
-    mg_service_answer(call, 200, MG_VIEW("content-type: application/octet-stream\r\n"), mg_buf_view(&sim->last_body));
+    mg_service_answer(call, 200, MG_VIEW("content-type: application/octet-stream\r\n"),
+                      mg_buf_view(&sim->last_body));
 }
 
 static void remember(struct mg_sim *sim, const struct mg_service_call *call)
@@ -282,7 +285,8 @@ static void remember(struct mg_sim *sim, const struct mg_service_call *call)
     mg_buf_clear(&sim->last_head);
     mg_buf_shrink(&sim->last_body, 1 << 20);
     sim->calls++;
-    if (put_last(call->request, &sim->last_head) != MG_OK || mg_buf_put(&sim->last_body, call->body) != MG_OK)
+    if (put_last(call->request, &sim->last_head) != MG_OK ||
+        mg_buf_put(&sim->last_body, call->body) != MG_OK)
         mg_log_debug("request not remembered", "bytes=%zu", call->body.len);
 }
 
@@ -313,7 +317,8 @@ static mg_err put_quoted(struct mg_buf *out, mg_view text)
 /* Figures are set to nothing, not freed: plays hold on to them. */
 static void forget(struct mg_sim *sim)
 {
-    MG_LIST_EACH(item, next, &sim->by_age) {
+    MG_LIST_EACH(item, next, &sim->by_age)
+    {
         struct mg_sim_figures *figures = mg_container_of(item, struct mg_sim_figures, link);
         figures->calls = figures->streams = figures->finished = figures->cancelled = 0;
         memset(figures->faults, 0, sizeof(figures->faults));
@@ -326,9 +331,10 @@ static void forget(struct mg_sim *sim)
 static mg_err put_stats(struct mg_sim *sim, struct mg_buf *out)
 {
     bool first = true;
-    MG_TRY(mg_buf_putf(out, "{\"requests\":%llu,\"connections\":%zu,\"models\":{", (unsigned long long)sim->calls,
-                       sim->service.count));
-    MG_LIST_EACH(item, next, &sim->by_age) {
+    MG_TRY(mg_buf_putf(out, "{\"requests\":%llu,\"connections\":%zu,\"models\":{",
+                       (unsigned long long)sim->calls, sim->service.count));
+    MG_LIST_EACH(item, next, &sim->by_age)
+    {
         const struct mg_sim_figures *figures = mg_container_of(item, struct mg_sim_figures, link);
         if (!figures->calls)
             continue;
@@ -342,14 +348,16 @@ static mg_err put_figures(const struct mg_sim_figures *figures, bool first, stru
 {
     MG_TRY(first ? MG_OK : mg_buf_putc(out, ','));
     MG_TRY(put_quoted(out, mg_view_cstr(figures->name)));
-    MG_TRY(mg_buf_putf(out, ":{\"calls\":%llu,\"streams\":%llu,\"finished\":%llu,\"cancelled\":%llu,\"faults\":{",
-                       (unsigned long long)figures->calls, (unsigned long long)figures->streams,
-                       (unsigned long long)figures->finished, (unsigned long long)figures->cancelled));
+    MG_TRY(mg_buf_putf(
+        out, ":{\"calls\":%llu,\"streams\":%llu,\"finished\":%llu,\"cancelled\":%llu,\"faults\":{",
+        (unsigned long long)figures->calls, (unsigned long long)figures->streams,
+        (unsigned long long)figures->finished, (unsigned long long)figures->cancelled));
     const char *comma = "";
     for (int i = 1; i < MG_SIM_FAULT_COUNT; i++) {
         if (!figures->faults[i])
             continue;
-        MG_TRY(mg_buf_putf(out, "%s\"%s\":%llu", comma, mg_sim_faults[i].name, (unsigned long long)figures->faults[i]));
+        MG_TRY(mg_buf_putf(out, "%s\"%s\":%llu", comma, mg_sim_faults[i].name,
+                           (unsigned long long)figures->faults[i]));
         comma = ",";
     }
     return mg_buf_put(out, MG_VIEW("}}"));
@@ -380,14 +388,16 @@ static mg_err put_model(mg_view id, struct mg_buf *out)
 {
     MG_TRY(mg_buf_put(out, MG_VIEW("{\"id\":")));
     MG_TRY(put_quoted(out, id));
-    return mg_buf_put(out, MG_VIEW(",\"object\":\"model\",\"created\":1767225600,\"owned_by\":\"simulated\"}"));
+    return mg_buf_put(
+        out, MG_VIEW(",\"object\":\"model\",\"created\":1767225600,\"owned_by\":\"simulated\"}"));
 }
 
 static void answer_model(struct mg_sim *sim, struct mg_service_call *call, mg_view id)
 {
     mg_buf_clear(&sim->scratch);
     if (sim->models->count && !mg_sim_models_find(sim->models, id))
-        mg_sim_answer_error(sim, call, 404, "The model does not exist.", "model", "model_not_found");
+        mg_sim_answer_error(sim, call, 404, "The model does not exist.", "model",
+                            "model_not_found");
     else
         answer_json(call, put_model(id, &sim->scratch), &sim->scratch);
 }
@@ -395,7 +405,8 @@ static void answer_model(struct mg_sim *sim, struct mg_service_call *call, mg_vi
 static void answer_json(struct mg_service_call *call, mg_err err, const struct mg_buf *body)
 {
     if (err == MG_OK)
-        mg_service_answer(call, 200, MG_VIEW("content-type: application/json\r\n"), mg_buf_view(body));
+        mg_service_answer(call, 200, MG_VIEW("content-type: application/json\r\n"),
+                          mg_buf_view(body));
     else
         mg_service_close(call);
 }

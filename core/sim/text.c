@@ -36,14 +36,21 @@ static const char *const sentences[] = {
 
 /* Of 1, 2, 3 … tokens: what fills the end, so that no sentence is cut. */
 static const char *const closers[] = {
-    "Quite.", "Try it.", "That is all.", "The rest is practice.", "Begin with the first step.", "It is simpler than it sounds.",
+    "Quite.",
+    "Try it.",
+    "That is all.",
+    "The rest is practice.",
+    "Begin with the first step.",
+    "It is simpler than it sounds.",
 };
 
 /* Words that say nothing about a prompt's subject. */
 static const char *const dull[] = {
-    "about", "after", "again", "also", "answer", "because", "been", "could", "does", "explain", "from", "give", "have",
-    "hello", "into", "just", "like", "make", "much", "need", "please", "should", "some", "tell", "that", "their", "them", "then",
-    "there", "these", "they", "this", "using", "want", "what", "when", "where", "which", "with", "would", "write", "your",
+    "about",   "after", "again",  "also",   "answer", "because", "been", "could", "does",
+    "explain", "from",  "give",   "have",   "hello",  "into",    "just", "like",  "make",
+    "much",    "need",  "please", "should", "some",   "tell",    "that", "their", "them",
+    "then",    "there", "these",  "they",   "this",   "using",   "want", "what",  "when",
+    "where",   "which", "with",   "would",  "write",  "your",
 };
 
 enum { TOPICS = 4, TOPIC_BYTES = 24 };
@@ -56,8 +63,8 @@ struct topics {
 static void find_topics(mg_view prompt, struct topics *out);
 static bool is_dull(mg_view word);
 static bool is_letter(char c);
-static uint32_t put_sentence(struct mg_buf *out, const char *sentence, const struct topics *topics, uint64_t *random,
-                             uint32_t tokens);
+static uint32_t put_sentence(struct mg_buf *out, const char *sentence, const struct topics *topics,
+                             uint64_t *random, uint32_t tokens);
 
 mg_view mg_sim_text(struct mg_arena *arena, mg_view prompt, uint64_t seed, uint32_t tokens)
 {
@@ -72,8 +79,9 @@ mg_view mg_sim_text(struct mg_arena *arena, mg_view prompt, uint64_t seed, uint3
         if (mg_sim_token_count(mg_view_cstr(sentence)) > left)
             sentence = closers[MG_MIN(left, (uint32_t)MG_COUNT(closers)) - 1];
         left -= put_sentence(&text, sentence, &topics, &random, left);
-        last = (last + 1 + mg_sim_random(&random) % (MG_COUNT(sentences) - 1)) % MG_COUNT(sentences);
-        sentence = sentences[last];    /* never the same twice in a row */
+        last =
+            (last + 1 + mg_sim_random(&random) % (MG_COUNT(sentences) - 1)) % MG_COUNT(sentences);
+        sentence = sentences[last]; /* never the same twice in a row */
     }
     mg_view out = mg_arena_dup(arena, mg_buf_view(&text));
     mg_buf_fini(&text);
@@ -110,8 +118,8 @@ uint64_t mg_sim_random(uint64_t *state)
 }
 
 /* One sentence, or as much of it as `tokens` allows; the answer is how many tokens were put. */
-static uint32_t put_sentence(struct mg_buf *out, const char *sentence, const struct topics *topics, uint64_t *random,
-                             uint32_t tokens)
+static uint32_t put_sentence(struct mg_buf *out, const char *sentence, const struct topics *topics,
+                             uint64_t *random, uint32_t tokens)
 {
     uint32_t put = 0;
     mg_view rest = mg_view_cstr(sentence);
@@ -122,11 +130,12 @@ static uint32_t put_sentence(struct mg_buf *out, const char *sentence, const str
         if (err == MG_OK)
             err = mg_buf_put(out, mg_view_head(word, hole));
         if (err == MG_OK && hole < word.len)
-            err = mg_buf_put(out, mg_view_cstr(topics->word[mg_sim_random(random) % topics->count]));
+            err =
+                mg_buf_put(out, mg_view_cstr(topics->word[mg_sim_random(random) % topics->count]));
         if (err == MG_OK)
             err = mg_buf_put(out, mg_view_skip(word, hole + 1));
         if (err != MG_OK)
-            return tokens;   /* no memory: the text ends here */
+            return tokens; /* no memory: the text ends here */
         put++;
     }
     return put;

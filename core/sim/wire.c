@@ -7,23 +7,27 @@ enum { REQUESTS_PER_MINUTE = 10000, TOKENS_PER_MINUTE = 2000000 };
 
 static mg_err put_string(struct mg_buf *out, const char *text);
 static mg_err put_quoted(struct mg_buf *out, mg_view text);
-static mg_err put_usage(const struct mg_sim_request *request, const struct mg_sim_answer *answer, struct mg_buf *out);
+static mg_err put_usage(const struct mg_sim_request *request, const struct mg_sim_answer *answer,
+                        struct mg_buf *out);
 static mg_err put_choice(const struct mg_sim_request *request, struct mg_sim_ident *ident,
                          const struct mg_sim_choice *choice, uint32_t index, struct mg_buf *out);
-static mg_err put_message(struct mg_sim_ident *ident, const struct mg_sim_choice *choice, struct mg_buf *out);
-static mg_err put_head(const struct mg_sim_request *request, const struct mg_sim_ident *ident, bool chunk,
-                       struct mg_buf *out);
+static mg_err put_message(struct mg_sim_ident *ident, const struct mg_sim_choice *choice,
+                          struct mg_buf *out);
+static mg_err put_head(const struct mg_sim_request *request, const struct mg_sim_ident *ident,
+                       bool chunk, struct mg_buf *out);
 static mg_err put_obfuscation(struct mg_sim_ident *ident, struct mg_buf *out);
 
-mg_err mg_sim_put_prefix(const struct mg_sim_request *request, const struct mg_sim_ident *ident, struct mg_buf *out)
+mg_err mg_sim_put_prefix(const struct mg_sim_request *request, const struct mg_sim_ident *ident,
+                         struct mg_buf *out)
 {
     MG_TRY(mg_buf_put(out, MG_VIEW("data: ")));
     MG_TRY(put_head(request, ident, true, out));
     return mg_buf_put(out, MG_VIEW("\"choices\":[{\"index\":"));
 }
 
-mg_err mg_sim_put_chunk(const struct mg_sim_request *request, struct mg_sim_ident *ident, mg_view prefix,
-                        uint32_t choice, mg_view delta, const char *finish, struct mg_buf *out)
+mg_err mg_sim_put_chunk(const struct mg_sim_request *request, struct mg_sim_ident *ident,
+                        mg_view prefix, uint32_t choice, mg_view delta, const char *finish,
+                        struct mg_buf *out)
 {
     bool chat = request->surface == MG_SIM_CHAT;
     MG_TRY(mg_buf_put(out, prefix));
@@ -40,13 +44,15 @@ mg_err mg_sim_put_chunk(const struct mg_sim_request *request, struct mg_sim_iden
     return mg_buf_put(out, MG_VIEW("}\n\n"));
 }
 
-mg_err mg_sim_put_usage_chunk(const struct mg_sim_request *request, const struct mg_sim_ident *ident,
-                              const struct mg_sim_answer *answer, bool with_choice, struct mg_buf *out)
+mg_err mg_sim_put_usage_chunk(const struct mg_sim_request *request,
+                              const struct mg_sim_ident *ident, const struct mg_sim_answer *answer,
+                              bool with_choice, struct mg_buf *out)
 {
     MG_TRY(mg_buf_put(out, MG_VIEW("data: ")));
     MG_TRY(put_head(request, ident, true, out));
     if (with_choice)
-        MG_TRY(mg_buf_put(out, MG_VIEW("\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":null}],")));
+        MG_TRY(mg_buf_put(
+            out, MG_VIEW("\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":null}],")));
     else
         MG_TRY(mg_buf_put(out, MG_VIEW("\"choices\":[],")));
     MG_TRY(put_usage(request, answer, out));
@@ -55,30 +61,35 @@ mg_err mg_sim_put_usage_chunk(const struct mg_sim_request *request, const struct
 
 mg_err mg_sim_put_role(const struct mg_sim_choice *choice, struct mg_buf *out)
 {
-    return mg_buf_put(out, choice->said == MG_SIM_SAYS_TOOL
-                               ? MG_VIEW("{\"role\":\"assistant\",\"content\":null,\"refusal\":null}")
-                               : MG_VIEW("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}"));
+    return mg_buf_put(out,
+                      choice->said == MG_SIM_SAYS_TOOL
+                          ? MG_VIEW("{\"role\":\"assistant\",\"content\":null,\"refusal\":null}")
+                          : MG_VIEW("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}"));
 }
 
-mg_err mg_sim_put_piece(const struct mg_sim_request *request, const struct mg_sim_choice *choice, mg_view piece,
-                        struct mg_buf *out)
+mg_err mg_sim_put_piece(const struct mg_sim_request *request, const struct mg_sim_choice *choice,
+                        mg_view piece, struct mg_buf *out)
 {
     if (request->surface == MG_SIM_COMPLETIONS)
         return put_quoted(out, piece);
     bool tool = choice->said == MG_SIM_SAYS_TOOL;
     if (tool)
-        MG_TRY(mg_buf_put(out, MG_VIEW("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":")));
+        MG_TRY(
+            mg_buf_put(out, MG_VIEW("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":")));
     else
-        MG_TRY(mg_buf_put(out, choice->said == MG_SIM_SAYS_REFUSAL ? MG_VIEW("{\"refusal\":") : MG_VIEW("{\"content\":")));
+        MG_TRY(mg_buf_put(out, choice->said == MG_SIM_SAYS_REFUSAL ? MG_VIEW("{\"refusal\":")
+                                                                   : MG_VIEW("{\"content\":")));
     MG_TRY(put_quoted(out, piece));
     return mg_buf_put(out, tool ? MG_VIEW("}}]}") : MG_VIEW("}"));
 }
 
-mg_err mg_sim_put_tool_open(const struct mg_sim_choice *choice, struct mg_sim_ident *ident, struct mg_buf *out)
+mg_err mg_sim_put_tool_open(const struct mg_sim_choice *choice, struct mg_sim_ident *ident,
+                            struct mg_buf *out)
 {
-    MG_TRY(mg_buf_putf(out, "{\"tool_calls\":[{\"index\":0,\"id\":\"call_%012llx%012llx\",\"type\":\"function\",",
-                       (unsigned long long)mg_sim_random(&ident->random),
-                       (unsigned long long)mg_sim_random(&ident->random)));
+    MG_TRY(mg_buf_putf(
+        out, "{\"tool_calls\":[{\"index\":0,\"id\":\"call_%012llx%012llx\",\"type\":\"function\",",
+        (unsigned long long)mg_sim_random(&ident->random),
+        (unsigned long long)mg_sim_random(&ident->random)));
     MG_TRY(mg_buf_put(out, MG_VIEW("\"function\":{\"name\":")));
     MG_TRY(put_quoted(out, choice->tool));
     return mg_buf_put(out, MG_VIEW(",\"arguments\":\"\"}}]}"));
@@ -118,43 +129,50 @@ mg_err mg_sim_put_error(const char *message, const char *type, const char *param
 
 mg_err mg_sim_put_html(int status, const char *title, struct mg_buf *out)
 {
-    return mg_buf_putf(out,
-                       "<!DOCTYPE html>\r\n<html>\r\n<head><title>%d %s</title></head>\r\n<body>\r\n<center><h1>%d %s"
-                       "</h1></center>\r\n<hr><center>cloud proxy</center>\r\n</body>\r\n</html>\r\n",
-                       status, title, status, title);
+    return mg_buf_putf(
+        out,
+        "<!DOCTYPE html>\r\n<html>\r\n<head><title>%d "
+        "%s</title></head>\r\n<body>\r\n<center><h1>%d %s"
+        "</h1></center>\r\n<hr><center>cloud proxy</center>\r\n</body>\r\n</html>\r\n",
+        status, title, status, title);
 }
 
-mg_err mg_sim_put_headers(const struct mg_sim_ident *ident, const char *type, int retry_after_s, bool exhausted,
-                          struct mg_buf *out)
+mg_err mg_sim_put_headers(const struct mg_sim_ident *ident, const char *type, int retry_after_s,
+                          bool exhausted, struct mg_buf *out)
 {
     unsigned used = (unsigned)(ident->calls % REQUESTS_PER_MINUTE);
-    MG_TRY(mg_buf_putf(out, "content-type: %s\r\nx-request-id: %s\r\nopenai-processing-ms: %llu\r\n", type,
-                       ident->request_id, (unsigned long long)ident->took_ms));
-    MG_TRY(mg_buf_put(out, MG_VIEW("openai-version: 2020-10-01\r\nopenai-organization: org-simulated\r\n")));
+    MG_TRY(mg_buf_putf(out,
+                       "content-type: %s\r\nx-request-id: %s\r\nopenai-processing-ms: %llu\r\n",
+                       type, ident->request_id, (unsigned long long)ident->took_ms));
+    MG_TRY(mg_buf_put(
+        out, MG_VIEW("openai-version: 2020-10-01\r\nopenai-organization: org-simulated\r\n")));
     MG_TRY(mg_buf_putf(out,
                        "x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
                        "x-ratelimit-reset-requests: %ums\r\n",
-                       REQUESTS_PER_MINUTE, exhausted ? 0 : (int)(REQUESTS_PER_MINUTE - used), exhausted ? 60000 : used * 6));
+                       REQUESTS_PER_MINUTE, exhausted ? 0 : (int)(REQUESTS_PER_MINUTE - used),
+                       exhausted ? 60000 : used * 6));
     MG_TRY(mg_buf_putf(out,
                        "x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\n"
                        "x-ratelimit-reset-tokens: %ums\r\n",
-                       TOKENS_PER_MINUTE, exhausted ? 0 : (int)(TOKENS_PER_MINUTE - used * 100), used * 3));
+                       TOKENS_PER_MINUTE, exhausted ? 0 : (int)(TOKENS_PER_MINUTE - used * 100),
+                       used * 3));
     if (retry_after_s >= 0)
         MG_TRY(mg_buf_putf(out, "retry-after: %d\r\n", retry_after_s));
     return MG_OK;
 }
 
 /* `"id":…,` up to where the choices begin. */
-static mg_err put_head(const struct mg_sim_request *request, const struct mg_sim_ident *ident, bool chunk,
-                       struct mg_buf *out)
+static mg_err put_head(const struct mg_sim_request *request, const struct mg_sim_ident *ident,
+                       bool chunk, struct mg_buf *out)
 {
     const char *object = request->surface == MG_SIM_COMPLETIONS ? "text_completion"
                          : chunk                                ? "chat.completion.chunk"
                                                                 : "chat.completion";
-    MG_TRY(mg_buf_putf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,\"model\":", ident->id, object,
-                       (unsigned long long)ident->created_s));
+    MG_TRY(mg_buf_putf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,\"model\":",
+                       ident->id, object, (unsigned long long)ident->created_s));
     MG_TRY(put_quoted(out, request->model));
-    return mg_buf_put(out, MG_VIEW(",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_simulated\","));
+    return mg_buf_put(
+        out, MG_VIEW(",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_simulated\","));
 }
 
 static mg_err put_choice(const struct mg_sim_request *request, struct mg_sim_ident *ident,
@@ -172,15 +190,17 @@ static mg_err put_choice(const struct mg_sim_request *request, struct mg_sim_ide
     return mg_buf_putc(out, '}');
 }
 
-static mg_err put_message(struct mg_sim_ident *ident, const struct mg_sim_choice *choice, struct mg_buf *out)
+static mg_err put_message(struct mg_sim_ident *ident, const struct mg_sim_choice *choice,
+                          struct mg_buf *out)
 {
     bool text = choice->said == MG_SIM_SAYS_TEXT, nothing = choice->said == MG_SIM_SAYS_NOTHING;
     MG_TRY(mg_buf_put(out, MG_VIEW("\"message\":{\"role\":\"assistant\",\"content\":")));
     MG_TRY(text || nothing ? put_quoted(out, choice->text) : mg_buf_put(out, MG_VIEW("null")));
     if (choice->said == MG_SIM_SAYS_TOOL) {
-        MG_TRY(mg_buf_putf(out, ",\"tool_calls\":[{\"id\":\"call_%012llx%012llx\",\"type\":\"function\",",
-                           (unsigned long long)mg_sim_random(&ident->random),
-                           (unsigned long long)mg_sim_random(&ident->random)));
+        MG_TRY(mg_buf_putf(
+            out, ",\"tool_calls\":[{\"id\":\"call_%012llx%012llx\",\"type\":\"function\",",
+            (unsigned long long)mg_sim_random(&ident->random),
+            (unsigned long long)mg_sim_random(&ident->random)));
         MG_TRY(mg_buf_put(out, MG_VIEW("\"function\":{\"name\":")));
         MG_TRY(put_quoted(out, choice->tool));
         MG_TRY(mg_buf_put(out, MG_VIEW(",\"arguments\":")));
@@ -188,19 +208,22 @@ static mg_err put_message(struct mg_sim_ident *ident, const struct mg_sim_choice
         MG_TRY(mg_buf_put(out, MG_VIEW("}}]")));
     }
     MG_TRY(mg_buf_put(out, MG_VIEW(",\"refusal\":")));
-    MG_TRY(choice->said == MG_SIM_SAYS_REFUSAL ? put_quoted(out, choice->text) : mg_buf_put(out, MG_VIEW("null")));
+    MG_TRY(choice->said == MG_SIM_SAYS_REFUSAL ? put_quoted(out, choice->text)
+                                               : mg_buf_put(out, MG_VIEW("null")));
     return mg_buf_put(out, MG_VIEW(",\"annotations\":[]}"));
 }
 
-static mg_err put_usage(const struct mg_sim_request *request, const struct mg_sim_answer *answer, struct mg_buf *out)
+static mg_err put_usage(const struct mg_sim_request *request, const struct mg_sim_answer *answer,
+                        struct mg_buf *out)
 {
     unsigned long long in = request->input_tokens, said = answer->output_tokens;
-    return mg_buf_putf(out,
-                       "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu,"
-                       "\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},"
-                       "\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,"
-                       "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}}",
-                       in, said, in + said);
+    return mg_buf_putf(
+        out,
+        "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu,"
+        "\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},"
+        "\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,"
+        "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}}",
+        in, said, in + said);
 }
 
 /* Padding of random length hides from an eavesdropper how long a piece is. */

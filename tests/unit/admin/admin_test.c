@@ -59,8 +59,8 @@ static void fill(struct mg_key *key, char *text)
         snprintf(text, MG_KEY_TEXT_BYTES, "mg-p-secret");
 }
 
-static mg_err key_create(void *arg, const struct mg_keys_spec *spec, char *out_text, struct mg_key *out_key,
-                         struct mg_diag *diag)
+static mg_err key_create(void *arg, const struct mg_keys_spec *spec, char *out_text,
+                         struct mg_key *out_key, struct mg_diag *diag)
 {
     snprintf(w.project, sizeof(w.project), "%s", spec->project);
     snprintf(w.name, sizeof(w.name), "%s", spec->name);
@@ -78,8 +78,8 @@ static mg_err key_revoke(void *arg, const char *id, struct mg_diag *diag)
     return w.key_error;
 }
 
-static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, char *out_text, struct mg_key *out_key,
-                         struct mg_diag *diag)
+static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, char *out_text,
+                         struct mg_key *out_key, struct mg_diag *diag)
 {
     snprintf(w.id, sizeof(w.id), "%s", id);
     w.overlap_s = overlap_s;
@@ -97,7 +97,8 @@ static mg_err key_list(void *arg, void (*each)(void *arg, const struct mg_key *k
     return MG_OK;
 }
 
-static const struct mg_admin_ops ops = {ready, metrics, status, reload, flush, key_create, key_revoke, key_rotate, key_list};
+static const struct mg_admin_ops ops = {ready,      metrics,    status,     reload,  flush,
+                                        key_create, key_revoke, key_rotate, key_list};
 
 static void start(const char *token)
 {
@@ -127,7 +128,8 @@ static const char *local(const char *method, const char *path, const char *body)
 {
     struct mg_diag diag = {.line = 0};
     mg_buf_clear(&w.body);
-    CHECK_OK(mg_control_request(w.dir, method, path, mg_view_cstr(body), &w.status, &w.body, &diag));
+    CHECK_OK(
+        mg_control_request(w.dir, method, path, mg_view_cstr(body), &w.status, &w.body, &diag));
     return mg_buf_cstr(&w.body);
 }
 
@@ -140,8 +142,13 @@ static mg_err put_body(void *arg, mg_view bytes)
 static int remote(const char *method, const char *path, const char *headers)
 {
     struct mg_diag diag = {.line = 0};
-    const struct mg_call_spec spec = {.host = "127.0.0.1", .port = mg_admin_port(w.admin), .method = method, .path = path,
-                                      .headers = headers, .timeout_s = 5, .on_body = put_body};
+    const struct mg_call_spec spec = {.host = "127.0.0.1",
+                                      .port = mg_admin_port(w.admin),
+                                      .method = method,
+                                      .path = path,
+                                      .headers = headers,
+                                      .timeout_s = 5,
+                                      .on_body = put_body};
     mg_buf_clear(&w.body);
     CHECK_OK(mg_call(&spec, &w.status, &diag));
     return w.status;
@@ -205,10 +212,13 @@ TEST(the_socket_is_for_its_owner_alone)
 TEST(a_key_is_made_with_what_was_asked_and_its_text_is_answered)
 {
     start(NULL);
-    CHECK_STR(local("POST", "/admin/v1/keys",
-                    "{\"project\":\"p\",\"name\":\"caf\\u00e9\",\"expires_us\":99,\"metadata\":{\"x\":[1]}}"),
-              "{\"id\":\"key_1\",\"project\":\"p\",\"name\":\"a \\\"name\\\"\",\"created_us\":5,\"expires_us\":0,"
-              "\"revoked_us\":0,\"last_used_us\":0,\"metadata\":{\"a\":1},\"key\":\"mg-p-secret\"}");
+    CHECK_STR(
+        local("POST", "/admin/v1/keys",
+              "{\"project\":\"p\",\"name\":\"caf\\u00e9\",\"expires_us\":99,\"metadata\":{\"x\":[1]"
+              "}}"),
+        "{\"id\":\"key_1\",\"project\":\"p\",\"name\":\"a "
+        "\\\"name\\\"\",\"created_us\":5,\"expires_us\":0,"
+        "\"revoked_us\":0,\"last_used_us\":0,\"metadata\":{\"a\":1},\"key\":\"mg-p-secret\"}");
     CHECK_INT(w.status, 201);
     CHECK_STR(w.project, "p");
     CHECK_STR(w.name, "caf\xc3\xa9");
@@ -270,7 +280,8 @@ TEST(a_refusal_says_why)
         snprintf(want, sizeof(want), "{\"error\":{\"code\":\"%s\",\"message\":\"", rows[i].code);
         const char *answer = local(rows[i].method, rows[i].path, rows[i].body);
         if (w.status != rows[i].status || strstr(answer, want) != answer)
-            check_failed(__FILE__, __LINE__, "%s %s: %d %s", rows[i].method, rows[i].path, w.status, answer);
+            check_failed(__FILE__, __LINE__, "%s %s: %d %s", rows[i].method, rows[i].path, w.status,
+                         answer);
     }
     w.key_error = MG_E_NOT_FOUND;
     CHECK_STR(local("POST", "/admin/v1/keys", "{\"project\":\"x\"}"),
@@ -315,7 +326,8 @@ TEST(without_a_gateway_the_socket_says_so)
     struct mg_buf body;
     int answered = 0;
     mg_buf_init(&body, 100);
-    CHECK_INT(mg_control_request("/tmp/mg-admin-nowhere", "GET", "/healthz", MG_VIEW_NONE, &answered, &body, &diag),
+    CHECK_INT(mg_control_request("/tmp/mg-admin-nowhere", "GET", "/healthz", MG_VIEW_NONE,
+                                 &answered, &body, &diag),
               MG_E_NOT_FOUND);
     CHECK(*diag.text);
     mg_buf_fini(&body);

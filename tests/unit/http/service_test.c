@@ -26,7 +26,8 @@ static void on_gone(struct mg_service_call *call)
     gone++;
 }
 
-/* /echo answers the body, /later leaves the call open, /stream sends two chunks, /cut ends without the last one. */
+/* /echo answers the body, /later leaves the call open, /stream sends two chunks, /cut ends without
+ * the last one. */
 static void handle(void *arg, struct mg_service_call *call)
 {
     mg_view path = call->request->path;
@@ -52,8 +53,11 @@ static void handle(void *arg, struct mg_service_call *call)
 
 static int start(void)
 {
-    struct mg_service_options options = {
-        .listen = {.host = "127.0.0.1"}, .body_bytes = 100000, .connections = 4, .fn = handle, .arg = &service};
+    struct mg_service_options options = {.listen = {.host = "127.0.0.1"},
+                                         .body_bytes = 100000,
+                                         .connections = 4,
+                                         .fn = handle,
+                                         .arg = &service};
     struct mg_diag diag;
     gone = 0, stopped = false, open_call = NULL;
     mg_loop_init(&loop);
@@ -254,7 +258,9 @@ TEST(a_client_that_waits_for_100_is_told_to_go_on)
 {
     int fd = dial(start());
 
-    say(fd, MG_VIEW("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"));
+    say(fd,
+        MG_VIEW(
+            "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"));
     hear(fd, 25);
     CHECK_VIEW(heard(), MG_VIEW("HTTP/1.1 100 Continue\r\n\r\n"));
     say(fd, MG_VIEW("ok"));

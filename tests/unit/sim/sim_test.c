@@ -17,19 +17,19 @@
 
 /* One answer, read to its end with the real client parser. */
 struct answer {
-    int status;              /* 0: none came */
-    mg_err err;              /* of the parser */
+    int status; /* 0: none came */
+    mg_err err; /* of the parser */
     bool complete;
-    bool reset;              /* the connection ended with a reset */
-    bool silent;             /* nothing came for 300 ms */
+    bool reset;  /* the connection ended with a reset */
+    bool silent; /* nothing came for 300 ms */
     char type[64];
     char retry_after[16];
     struct mg_buf body;
-    int events, broken;      /* of a stream: with data; not JSON */
+    int events, broken; /* of a stream: with data; not JSON */
     bool done, error, named_error;
     int roles, finishes, usages;
     char finish[32];
-    struct mg_buf text;      /* content put together */
+    struct mg_buf text; /* content put together */
 };
 
 static struct mg_sim *sim;
@@ -92,7 +92,8 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
 
 static int dial(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)mg_sim_port(sim))};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)mg_sim_port(sim))};
     struct timeval patience = {.tv_usec = 300000};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -139,8 +140,9 @@ static void ask(const char *method, const char *path, const char *body)
     mg_buf_init(&a.body, 64 << 20);
     mg_buf_init(&a.text, 64 << 20);
     mg_buf_init(&request, 1 << 20);
-    CHECK_OK(mg_buf_putf(&request, "%s %s HTTP/1.1\r\nhost: sim\r\nx-probe: yes\r\ncontent-length: %zu\r\n\r\n%s", method,
-                         path, strlen(body), body));
+    CHECK_OK(mg_buf_putf(
+        &request, "%s %s HTTP/1.1\r\nhost: sim\r\nx-probe: yes\r\ncontent-length: %zu\r\n\r\n%s",
+        method, path, strlen(body), body));
     int fd = dial();
     CHECK_INT(send(fd, mg_buf_view(&request).ptr, request.len, 0), request.len);
     mg_buf_fini(&request);
@@ -151,7 +153,8 @@ static void chat(const char *model, bool stream, const char *more)
 {
     char body[4096];
     snprintf(body, sizeof(body),
-             "{\"model\":\"%s\",\"stream\":%s,\"messages\":[{\"role\":\"user\",\"content\":\"What about harbours?\"}]%s}",
+             "{\"model\":\"%s\",\"stream\":%s,\"messages\":[{\"role\":\"user\",\"content\":\"What "
+             "about harbours?\"}]%s}",
              model, stream ? "true" : "false", more);
     ask("POST", "/v1/chat/completions", body);
 }
@@ -254,8 +257,10 @@ TEST(max_tokens_ends_an_answer_with_length)
 TEST(a_mentioned_tool_is_called_with_its_required_arguments)
 {
     static const char *const tools =
-        ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"find_harbours\",\"parameters\":{\"type\":\"object\","
-        "\"properties\":{\"city\":{\"type\":\"string\"},\"depth\":{\"type\":\"integer\",\"minimum\":100,\"maximum\":110},"
+        ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"find_harbours\","
+        "\"parameters\":{\"type\":\"object\","
+        "\"properties\":{\"city\":{\"type\":\"string\"},\"depth\":{\"type\":\"integer\","
+        "\"minimum\":100,\"maximum\":110},"
         "\"kind\":{\"enum\":[\"sea\",\"river\"]}},\"required\":[\"city\",\"depth\",\"kind\"]}}}]";
     start(NULL, 0);
     chat("m", false, tools);
@@ -264,7 +269,8 @@ TEST(a_mentioned_tool_is_called_with_its_required_arguments)
     CHECK_STR(at("choices[0].message.tool_calls[0].function.name"), "find_harbours");
 
     struct mg_json *arguments = NULL;
-    CHECK_OK(mg_json_parse(mg_view_cstr(at("choices[0].message.tool_calls[0].function.arguments")), 4096, &arguments, NULL));
+    CHECK_OK(mg_json_parse(mg_view_cstr(at("choices[0].message.tool_calls[0].function.arguments")),
+                           4096, &arguments, NULL));
     double depth = mg_json_double(mg_json_get(arguments, "depth"), 0);
     CHECK(depth >= 100 && depth <= 110);
     CHECK(mg_json_string(mg_json_get(arguments, "city")).len > 0);
@@ -279,9 +285,13 @@ TEST(a_mentioned_tool_is_called_with_its_required_arguments)
 TEST(a_schema_is_satisfied)
 {
     start(NULL, 0);
-    chat("m", false, ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\",\"schema\":{\"type\":"
-                     "\"object\",\"properties\":{\"tags\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"minItems\":"
-                     "3},\"next\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}},\"required\":[\"tags\",\"next\"]}}}");
+    chat("m", false,
+         ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\","
+         "\"schema\":{\"type\":"
+         "\"object\",\"properties\":{\"tags\":{\"type\":\"array\",\"items\":{\"type\":\"string\"},"
+         "\"minItems\":"
+         "3},\"next\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}},\"required\":[\"tags\","
+         "\"next\"]}}}");
     struct mg_json *value = NULL;
     CHECK_OK(mg_json_parse(mg_view_cstr(at("choices[0].message.content")), 4096, &value, NULL));
     CHECK_INT(mg_json_count(mg_json_get(value, "tags")), 3);
@@ -309,12 +319,14 @@ TEST(completions_and_embeddings_speak_their_own_format)
     CHECK_STR(at("usage.completion_tokens"), "16");
     CHECK(strlen(at("choices[0].text")) > 20);
 
-    ask("POST", "/v1/embeddings", "{\"model\":\"m\",\"input\":[\"a\",\"b\",\"a\"],\"dimensions\":4}");
+    ask("POST", "/v1/embeddings",
+        "{\"model\":\"m\",\"input\":[\"a\",\"b\",\"a\"],\"dimensions\":4}");
     char first[256];
     snprintf(first, sizeof(first), "%s", at("data[0].embedding"));
     CHECK_STR(at("data[2].embedding"), first);
     CHECK(strcmp(at("data[1].embedding"), first) != 0);
-    ask("POST", "/v1/embeddings", "{\"model\":\"m\",\"input\":\"a\",\"dimensions\":3,\"encoding_format\":\"base64\"}");
+    ask("POST", "/v1/embeddings",
+        "{\"model\":\"m\",\"input\":\"a\",\"dimensions\":3,\"encoding_format\":\"base64\"}");
     CHECK_INT(strlen(at("data[0].embedding")), 16);
     stop();
 }
@@ -373,7 +385,17 @@ TEST(every_answer_fault_sends_its_status_and_body)
 /* What a client sees of each stream fault. */
 TEST(every_stream_fault_does_what_it_says)
 {
-    enum { COMPLETE = 1, RESET = 2, SILENT = 4, DONE = 8, FINISH = 16, ERROR = 32, BROKEN = 64, CUT = 128, NAMED = 256 };
+    enum {
+        COMPLETE = 1,
+        RESET = 2,
+        SILENT = 4,
+        DONE = 8,
+        FINISH = 16,
+        ERROR = 32,
+        BROKEN = 64,
+        CUT = 128,
+        NAMED = 256
+    };
     static const struct {
         const char *model;
         int want;
@@ -413,12 +435,12 @@ TEST(every_stream_fault_does_what_it_says)
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
         chat(rows[i].model, true, "");
         bool cut = a.err != MG_OK && !a.reset;
-        int seen = (a.complete ? COMPLETE : 0) | (a.reset ? RESET : 0) | (a.silent ? SILENT : 0) | (a.done ? DONE : 0) |
-                   (a.finishes ? FINISH : 0) | (a.error ? ERROR : 0) | (a.broken ? BROKEN : 0) | (cut ? CUT : 0) |
-                   (a.named_error ? NAMED : 0);
+        int seen = (a.complete ? COMPLETE : 0) | (a.reset ? RESET : 0) | (a.silent ? SILENT : 0) |
+                   (a.done ? DONE : 0) | (a.finishes ? FINISH : 0) | (a.error ? ERROR : 0) |
+                   (a.broken ? BROKEN : 0) | (cut ? CUT : 0) | (a.named_error ? NAMED : 0);
         if (seen != rows[i].want || a.events < rows[i].min_events)
-            check_failed(__FILE__, __LINE__, "%s: saw %d with %d events, want %d with %d", rows[i].model, seen, a.events,
-                         rows[i].want, rows[i].min_events);
+            check_failed(__FILE__, __LINE__, "%s: saw %d with %d events, want %d with %d",
+                         rows[i].model, seen, a.events, rows[i].want, rows[i].min_events);
     }
     chat("fault:usage_with_choices", true, ",\"stream_options\":{\"include_usage\":true}");
     CHECK_INT(a.usages, 1);
@@ -455,22 +477,26 @@ TEST(every_body_fault_does_what_it_says)
     start(NULL, 0);
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
         chat(rows[i].model, false, "");
-        if (a.status != rows[i].status || a.complete != rows[i].complete || strcmp(a.type, rows[i].type) != 0 ||
-            (*rows[i].has && mg_view_search(mg_buf_view(&a.body), mg_view_cstr(rows[i].has)) == a.body.len))
-            check_failed(__FILE__, __LINE__, "%s: status %d, complete %d, %s: %s", rows[i].model, a.status, a.complete,
-                         a.type, mg_buf_cstr(&a.body));
+        if (a.status != rows[i].status || a.complete != rows[i].complete ||
+            strcmp(a.type, rows[i].type) != 0 ||
+            (*rows[i].has &&
+             mg_view_search(mg_buf_view(&a.body), mg_view_cstr(rows[i].has)) == a.body.len))
+            check_failed(__FILE__, __LINE__, "%s: status %d, complete %d, %s: %s", rows[i].model,
+                         a.status, a.complete, a.type, mg_buf_cstr(&a.body));
     }
     chat("fault:json_for_stream", true, "");
     CHECK_STR(a.type, "application/json");
     chat("fault:endless_comments", true, "");
-    CHECK(!a.complete && mg_view_search(mg_buf_view(&a.body), MG_VIEW(": keep-alive\n\n: keep-alive")) < a.body.len);
+    CHECK(!a.complete && mg_view_search(mg_buf_view(&a.body),
+                                        MG_VIEW(": keep-alive\n\n: keep-alive")) < a.body.len);
     stop();
 }
 
 TEST(a_schedule_says_which_calls_fail_and_survives_a_reload_that_does_not_concern_it)
 {
     static const struct mg_config_fault third[] = {{.name = "server_error", .every = 3}};
-    static const struct mg_config_fault late[] = {{.name = "overloaded", .every = 1, .after = 2, .count = 2}};
+    static const struct mg_config_fault late[] = {
+        {.name = "overloaded", .every = 1, .after = 2, .count = 2}};
     static const struct mg_config_fault never[] = {{.name = "overloaded", .probability = 0}};
     static const struct mg_config_sim_model models[] = {
         {.model = "third", .faults = third, .fault_count = 1},
@@ -501,12 +527,12 @@ TEST(a_schedule_says_which_calls_fail_and_survives_a_reload_that_does_not_concer
 
     chat("third", false, "");
     chat("third", false, "");
-    mg_sim_configure(sim, models, 3);          /* the same again: its schedule goes on */
+    mg_sim_configure(sim, models, 3); /* the same again: its schedule goes on */
     chat("third", false, "");
     CHECK_INT(a.status, 500);
     chat("third", false, "");
     chat("third", false, "");
-    mg_sim_configure(sim, models, 1);          /* others: it starts again */
+    mg_sim_configure(sim, models, 1); /* others: it starts again */
     chat("third", false, "");
     CHECK_INT(a.status, 200);
     chat("late-x", false, "");
@@ -519,7 +545,8 @@ TEST(statistics_and_the_last_request_can_be_read_and_forgotten)
     start(NULL, 0);
     chat("m", true, "");
     chat("fault:auth", false, "");
-    const char *body = "{ \"model\" : \"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\\u00e9\xc3\xa9\"}]  }";
+    const char *body =
+        "{ \"model\" : \"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\\u00e9\xc3\xa9\"}]  }";
     ask("POST", "/v1/chat/completions", body);
 
     ask("GET", "/_sim/last/body", "");
@@ -556,7 +583,8 @@ TEST(a_client_that_leaves_is_counted)
 
 TEST(the_pace_is_kept)
 {
-    struct mg_config_sim_model slow = {.model = "slow", .ttft_ms = 60, .tokens_per_s = 200, .output_tokens = 12};
+    struct mg_config_sim_model slow = {
+        .model = "slow", .ttft_ms = 60, .tokens_per_s = 200, .output_tokens = 12};
     start(&slow, 1);
     uint64_t begin = mg_mono_us();
     chat("slow", true, "");
