@@ -550,6 +550,7 @@ static bool break_body(struct play *play, mg_view body)
         mg_service_raw(call, MG_VIEW("zz\r\n{}\r\n"));
         return end_with(play, mg_service_close, false);
     default:
+        break;
     }
     if (play->fault == MG_SIM_FAULT_short_body || play->fault == MG_SIM_FAULT_stall ||
         play->fault == MG_SIM_FAULT_cut || play->fault == MG_SIM_FAULT_reset) {
