@@ -8,12 +8,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 enum {
-    POLL_US = 500,
-    IDLE_POLLS = 40,                   /* polls without a call before the watchdog sleeps */
+    FINE_US = 500,                     /* between looks while a call is under way or one overran lately */
+    COARSE_US = 8000,                  /* and otherwise: short calls are never seen, and cost no wake-ups */
+    SUSPICION_US = 10000000,           /* how long after an overrun every call is watched closely */
+    IDLE_POLLS = 4,                    /* looks without a call before the watchdog sleeps */
     WHERE_LEVELS = 16,                 /* frames looked at to say where a runaway was */
 };
 
@@ -47,9 +50,11 @@ static pthread_key_t exit_key;
 static pthread_t watchdog;
 static bool running;                   /* under `lock` */
 static atomic_bool asleep;
+static uint64_t suspicious_until_us;   /* under `lock` */
 static _Thread_local struct mg_lua_slot *own_slot;
 
 static void *watch(void *arg);
+static long pause_us(void);
 static bool look_at_all(void);
 static void look(struct mg_lua_slot *slot);
 static void fire(struct mg_lua_slot *slot, uint64_t serial);
@@ -147,13 +152,14 @@ void mg_watchdog_raise(lua_State *L)
 static void *watch(void *arg)
 {
     (void)arg;
+    pthread_setname_np(pthread_self(), "mg-watchdog");
     int idle_polls = 0;
-    const struct timespec pause = {.tv_nsec = POLL_US * 1000};
 
     pthread_mutex_lock(&lock);
     while (running) {
         idle_polls = look_at_all() ? 0 : idle_polls + 1;
         if (idle_polls < IDLE_POLLS) {
+            const struct timespec pause = {.tv_nsec = pause_us() * 1000};
             pthread_mutex_unlock(&lock);
             nanosleep(&pause, NULL);
             pthread_mutex_lock(&lock);
@@ -167,6 +173,16 @@ static void *watch(void *arg)
     }
     pthread_mutex_unlock(&lock);
     return NULL;
+}
+
+static long pause_us(void)
+{
+    if (mg_mono_us() < suspicious_until_us)
+        return FINE_US;
+    MG_LIST_EACH(item, next, &slots)
+        if (mg_container_of(item, struct mg_lua_slot, link)->seen % 2 == 1)
+            return FINE_US;
+    return COARSE_US;
 }
 
 /* True when a thread is, or was since the last look, in Lua. */
@@ -218,6 +234,7 @@ static void fire(struct mg_lua_slot *slot, uint64_t serial)
         pthread_kill(slot->thread, SIGUSR1);
     }
     slot->fired = true;
+    suspicious_until_us = mg_mono_us() + SUSPICION_US;
 }
 
 /* Runs on the very thread that is (or was) in Lua. */

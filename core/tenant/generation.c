@@ -5,7 +5,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-struct mg_generation *mg_generation_new(struct mg_config_project *config, uint32_t project, uint32_t number)
+struct mg_generation *mg_generation_new(struct mg_config_project *config, uint32_t project,
+                                        uint32_t number)
 {
     struct mg_generation *generation = mg_new(struct mg_generation);
     atomic_init(&generation->refs, 1);

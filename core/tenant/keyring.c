@@ -1,11 +1,12 @@
-/* The table is open addressing over the keys' own hashes: they are HMACs under a secret, so nobody outside can choose
- * collisions. Slots hold index + 1 into `keys`; it is at most half full. */
+/* The table is open addressing over the keys' own hashes: they are keyed with a secret, so nobody
+ * outside can choose collisions. Slots hold index + 1 into `keys`; it is at most half full. */
 #include "tenant/keyring.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <mbedtls/sha256.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -16,19 +17,14 @@
 #include "base/mem.h"
 #include "store/folder.h"
 
-enum { SHA256_BLOCK = 64, SECRET_BYTES = 32, KEY_DIGITS = 43, ID_DIGITS = 16 };
-
-/* HMAC-SHA256 with the secret already taken in: two states to copy, nothing to allocate. */
-struct hmac {
-    mbedtls_sha256_context inner, outer;
-};
+enum { SECRET_BYTES = 32, KEY_DIGITS = 43, ID_DIGITS = 16 };
 
 struct mg_keyring {
     atomic_uint refs;
-    struct hmac hmac;
-    struct mg_key *keys;               /* owned, with their metadata */
+    struct mg_key_secret secret;
+    struct mg_key *keys; /* owned, with their metadata */
     size_t count;
-    uint32_t *slots;                   /* owned */
+    uint32_t *slots; /* owned */
     size_t mask;
 };
 
@@ -39,67 +35,39 @@ static void put_base62(const unsigned char *bytes, size_t size, char *out, size_
 
 /* ---- hashing */
 
-static void hmac_init(struct hmac *hmac, const struct mg_key_secret *secret)
+/* BLAKE2b with a key (RFC 7693): a sixth of the time of HMAC-SHA256 without hardware, and one pass. */
+static void hash_of(const struct mg_key_secret *secret, mg_view text, unsigned char out[MG_KEY_HASH_BYTES])
 {
-    unsigned char inner[SHA256_BLOCK], outer[SHA256_BLOCK];
-    for (size_t i = 0; i < SHA256_BLOCK; i++) {
-        unsigned char byte = i < SECRET_BYTES ? secret->bytes[i] : 0;
-        inner[i] = byte ^ 0x36;
-        outer[i] = byte ^ 0x5c;
-    }
-    mbedtls_sha256_init(&hmac->inner);
-    mbedtls_sha256_init(&hmac->outer);
-    (void)mbedtls_sha256_starts(&hmac->inner, 0);
-    (void)mbedtls_sha256_starts(&hmac->outer, 0);
-    (void)mbedtls_sha256_update(&hmac->inner, inner, sizeof inner);
-    (void)mbedtls_sha256_update(&hmac->outer, outer, sizeof outer);
-    mg_wipe(inner, sizeof inner);
-    mg_wipe(outer, sizeof outer);
-}
-
-static void hmac_fini(struct hmac *hmac)
-{
-    mbedtls_sha256_free(&hmac->inner);
-    mbedtls_sha256_free(&hmac->outer);
-}
-
-static void hmac_of(const struct hmac *hmac, mg_view text, unsigned char out[MG_KEY_HASH_BYTES])
-{
-    mbedtls_sha256_context state;
-    mbedtls_sha256_init(&state);
-    mbedtls_sha256_clone(&state, &hmac->inner);
-    (void)mbedtls_sha256_update(&state, (const unsigned char *)text.ptr, text.len);
-    (void)mbedtls_sha256_finish(&state, out);
-    mbedtls_sha256_clone(&state, &hmac->outer);
-    (void)mbedtls_sha256_update(&state, out, MG_KEY_HASH_BYTES);
-    (void)mbedtls_sha256_finish(&state, out);
-    mbedtls_sha256_free(&state);
+    int failed = crypto_generichash(out, MG_KEY_HASH_BYTES, (const unsigned char *)text.ptr, text.len, secret->bytes,
+                                    sizeof secret->bytes);
+    assert(!failed);                   /* the sizes are ours */
+    (void)failed;
 }
 
 /* ---- issuing */
 
-mg_err mg_key_issue(const struct mg_key_secret *secret, const char *project, const char *name, uint64_t expires_us,
-                    const char *metadata, char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key)
+mg_err mg_key_issue(const struct mg_key_secret *secret, const char *project, const char *name,
+                    uint64_t expires_us, const char *metadata, char out_text[MG_KEY_TEXT_BYTES],
+                    struct mg_key *out_key)
 {
     unsigned char random[SECRET_BYTES], id[12];
     char digits[KEY_DIGITS + 1], id_digits[ID_DIGITS + 1];
-    if (!*project || strlen(project) >= sizeof out_key->project || strlen(name) >= sizeof out_key->name)
+    if (!*project || strlen(project) >= sizeof out_key->project ||
+        strlen(name) >= sizeof out_key->name)
         return MG_E_TOO_LARGE;
     MG_TRY(fill_random(random, sizeof random));
     MG_TRY(fill_random(id, sizeof id));
     put_base62(random, sizeof random, digits, KEY_DIGITS);
     put_base62(id, sizeof id, id_digits, ID_DIGITS);
 
-    *out_key = (struct mg_key){.created_us = mg_wall_us(), .expires_us = expires_us, .metadata = metadata};
+    *out_key =
+        (struct mg_key){.created_us = mg_wall_us(), .expires_us = expires_us, .metadata = metadata};
     (void)snprintf(out_text, MG_KEY_TEXT_BYTES, "mg-%s-%s", project, digits);
     (void)snprintf(out_key->id, sizeof out_key->id, "key_%s", id_digits);
     (void)snprintf(out_key->project, sizeof out_key->project, "%s", project);
     (void)snprintf(out_key->name, sizeof out_key->name, "%s", name);
 
-    struct hmac hmac;
-    hmac_init(&hmac, secret);
-    hmac_of(&hmac, mg_view_cstr(out_text), out_key->hash);
-    hmac_fini(&hmac);
+    hash_of(secret, mg_view_cstr(out_text), out_key->hash);
     mg_wipe(random, sizeof random);
     mg_wipe(digits, sizeof digits);
     return MG_OK;
@@ -163,7 +131,7 @@ mg_err mg_keyring_new(const struct mg_key_secret *secret, const struct mg_key *k
     while (cap < count * 2)
         cap *= 2;
     atomic_init(&keyring->refs, 1);
-    hmac_init(&keyring->hmac, secret);
+    keyring->secret = *secret;
     keyring->mask = cap - 1;
     keyring->slots = mg_new_array(uint32_t, cap);
     keyring->keys = mg_new_array(struct mg_key, count + 1);
@@ -188,8 +156,8 @@ void mg_keyring_unref(struct mg_keyring *keyring)
     if (!keyring || atomic_fetch_sub_explicit(&keyring->refs, 1, memory_order_acq_rel) > 1)
         return;
     for (size_t i = 0; i < keyring->count; i++)
-        mg_free((char *)keyring->keys[i].metadata);      /* our own copy */
-    hmac_fini(&keyring->hmac);
+        mg_free((char *)keyring->keys[i].metadata); /* our own copy */
+    mg_wipe(&keyring->secret, sizeof keyring->secret);
     mg_free(keyring->keys);
     mg_free(keyring->slots);
     mg_free(keyring);
@@ -211,14 +179,14 @@ static const struct mg_key *lookup(const struct mg_keyring *keyring, const unsig
     return NULL;
 }
 
-const struct mg_key *mg_keyring_find(const struct mg_keyring *keyring, mg_view presented, uint64_t now_wall_us,
-                                     const char **out_why)
+const struct mg_key *mg_keyring_find(const struct mg_keyring *keyring, mg_view presented,
+                                     uint64_t now_wall_us, const char **out_why)
 {
     unsigned char hash[MG_KEY_HASH_BYTES];
     const struct mg_key *key = NULL;
     const char *why = NULL;
     if (presented.len > 0 && presented.len < MG_KEY_TEXT_BYTES) {
-        hmac_of(&keyring->hmac, presented, hash);
+        hash_of(&keyring->secret, presented, hash);
         key = lookup(keyring, hash);
     }
     if (!key)
@@ -234,7 +202,8 @@ const struct mg_key *mg_keyring_find(const struct mg_keyring *keyring, mg_view p
 
 /* ---- the server's secret */
 
-mg_err mg_key_secret_load(const char *data_dir, struct mg_key_secret *out_secret, struct mg_diag *diag)
+mg_err mg_key_secret_load(const char *data_dir, struct mg_key_secret *out_secret,
+                          struct mg_diag *diag)
 {
     char path[PATH_MAX];
     if (snprintf(path, sizeof path, "%s/key.secret", data_dir) >= (int)sizeof path)
@@ -253,7 +222,8 @@ static mg_err write_secret(const char *path, const unsigned char *bytes)
     return close(fd) == 0 && written ? MG_OK : MG_E_SYSTEM;
 }
 
-/* Whole or not at all, and never over one that another process has just made: written aside, then linked. */
+/* Whole or not at all, and never over one that another process has just made: written aside, then
+ * linked. */
 static mg_err make_secret(const char *data_dir, const char *path, struct mg_diag *diag)
 {
     unsigned char bytes[SECRET_BYTES];
@@ -277,7 +247,8 @@ static mg_err read_secret(const char *path, struct mg_key_secret *out_secret, st
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0) {
-        mg_err err = mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot read the key secret: %s", strerror(errno));
+        mg_err err = mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot read the key secret: %s",
+                                 strerror(errno));
         if (fd >= 0)
             close(fd);
         return err;
@@ -286,9 +257,13 @@ static mg_err read_secret(const char *path, struct mg_key_secret *out_secret, st
     ssize_t n = read(fd, secret.bytes, sizeof secret.bytes);
     close(fd);
     if ((st.st_mode & 077) != 0)
-        return mg_diag_set(diag, MG_E_DENIED, path, 0, "others may read the key secret: chmod 600 it, and renew the keys if that was so for long");
+        return mg_diag_set(diag, MG_E_DENIED, path, 0,
+                           "others may read the key secret: chmod 600 it, and renew the keys if "
+                           "that was so for long");
     if (n != SECRET_BYTES || st.st_size != SECRET_BYTES)
-        return mg_diag_set(diag, MG_E_CONFIG, path, 0, "expected %d bytes, found %lld; without the secret all keys are void", SECRET_BYTES, (long long)st.st_size);
+        return mg_diag_set(diag, MG_E_CONFIG, path, 0,
+                           "expected %d bytes, found %lld; without the secret all keys are void",
+                           SECRET_BYTES, (long long)st.st_size);
     *out_secret = secret;
     mg_wipe(&secret, sizeof secret);
     return MG_OK;

@@ -1,7 +1,7 @@
 /* keyring.h - which key belongs to which project: an immutable snapshot, one lookup per request.
  *
  * A key looks like `mg-<project>-<43 characters of base62>` (256 random bits) and is shown once; what is kept is
- * HMAC-SHA256(key) under a 32-byte secret of this gateway (<data>/key.secret, created 0600 at the first start). A
+ * BLAKE2b-256 (RFC 7693) keyed with a 32-byte secret of this gateway (<data>/key.secret, created 0600 at the first start). A
  * snapshot is built from rows off the loops, is ref-counted and read by all workers; whoever changes keys builds a new
  * one and swaps it in on each worker. */
 #ifndef MG_TENANT_KEYRING_H
@@ -45,7 +45,7 @@ void mg_keyring_unref(struct mg_keyring *keyring);           /* any thread; NULL
 size_t mg_keyring_count(const struct mg_keyring *keyring);
 
 /* The valid key that `presented` is; NULL when unknown, revoked or expired (*out_why, if given, says which, for the
- * log; clients are told the same for all). One HMAC and one lookup; borrowed from the keyring. Any thread. */
+ * log; clients are told the same for all). One hash and one lookup; borrowed from the keyring. Any thread. */
 const struct mg_key *mg_keyring_find(const struct mg_keyring *keyring, mg_view presented, uint64_t now_wall_us,
                                      const char **out_why);
 

@@ -110,8 +110,10 @@ TEST(deferred_work_that_defers_again_never_waits_for_an_event)
     mg_loop_defer(&loop, &chain.defer, on_defer);
     mg_loop_defer(&loop, &chain.defer, on_defer);
 
-    for (int i = 0; i < 100; i++)
+    for (int turns = 0; chain.runs < 100; turns++) {
+        CHECK(turns < 100);
         mg_loop_turn(&loop, 10000);
+    }
 
     CHECK_INT(chain.runs, 100);
     mg_loop_fini(&loop);
