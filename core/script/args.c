@@ -6,7 +6,7 @@
 #include "base/mem.h"
 
 /* The metatable of scratch buffers is found in the registry under this number: looking up a number allocates nothing. */
-enum { SCRATCH_META = 0x6d670001 };
+enum { SCRATCH_META = 0x6d670001, OPEN_SCRATCHES = 8 };
 
 static const char *found(lua_State *L, int index)
 {
@@ -155,16 +155,36 @@ void mg_lua_only(lua_State *L, int index, const char *what, const char *const *n
             unknown_key(L, what, names);
 }
 
+struct scratch {
+    struct mg_buf buf;
+    struct mg_lua *lua;                /* NULL: given back */
+};
+
+void mg_lua_scratch_end(struct mg_buf *buf)
+{
+    struct scratch *scratch = mg_container_of(buf, struct scratch, buf);
+    mg_buf_fini(buf);
+    if (scratch->lua)
+        scratch->lua->scratches--;
+    scratch->lua = NULL;
+}
+
 static int scratch_gc(lua_State *L)
 {
-    mg_buf_fini(lua_touserdata(L, 1));
+    struct scratch *scratch = lua_touserdata(L, 1);
+    mg_lua_scratch_end(&scratch->buf);
     return 0;
 }
 
 struct mg_buf *mg_lua_scratch(lua_State *L, size_t max)
 {
-    struct mg_buf *buf = lua_newuserdata(L, sizeof *buf);
+    struct mg_lua *lua = mg_lua_of(L);
+    if (lua->scratches >= OPEN_SCRATCHES)
+        lua_gc(L, LUA_GCCOLLECT, 0);
+    struct scratch *scratch = lua_newuserdata(L, sizeof *scratch);
+    struct mg_buf *buf = &scratch->buf;
     mg_buf_init(buf, max);
+    scratch->lua = NULL;
     lua_rawgeti(L, LUA_REGISTRYINDEX, SCRATCH_META);
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);
@@ -177,6 +197,8 @@ struct mg_buf *mg_lua_scratch(lua_State *L, size_t max)
         lua_rawseti(L, LUA_REGISTRYINDEX, SCRATCH_META);
     }
     lua_setmetatable(L, -2);
+    scratch->lua = lua;
+    lua->scratches++;
     return buf;
 }
 

@@ -31,9 +31,11 @@ bool mg_lua_field_boolean(lua_State *L, int index, const char *name, const char 
 /* Raises for a key of the table that is not in the NULL-terminated list, and names the list. */
 void mg_lua_only(lua_State *L, int index, const char *what, const char *const *names);
 
-/* A buffer on top of the stack that the collector frees: safe to hold while something raises. Give its
- * memory back early with mg_buf_fini(). Its bytes are not charged to the state: choose max well. */
+/* A buffer on top of the stack that the collector frees: safe to hold while something raises. Its bytes are not charged
+ * to the state, so choose max well and give it back with mg_lua_scratch_end() on every way out that is not an error of
+ * memory or time: where many stay behind, the next one runs the collector. */
 struct mg_buf *mg_lua_scratch(lua_State *L, size_t max);
+void mg_lua_scratch_end(struct mg_buf *scratch);
 
 void mg_lua_push_view(lua_State *L, mg_view text);                       /* as a string; NULL is "" */
 

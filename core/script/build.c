@@ -319,6 +319,7 @@ static void load_file_function(lua_State *L, struct builder *builder, const char
     if (err != MG_OK)
         luaL_error(L, "file \"%s\": %s", name, mg_err_text(err));
     mg_sandbox_load(L, mg_buf_view(text), chunk);
+    mg_lua_scratch_end(text);
     push_project_environment(L, builder);
     lua_setfenv(L, -2);
     lua_call(L, 0, 1);

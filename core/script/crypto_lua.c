@@ -97,13 +97,15 @@ static bool is_url(lua_State *L, const char *what)
 
 static int push_result(lua_State *L, mg_err err, struct mg_buf *out, const char *what)
 {
+    if (err != MG_OK)
+        mg_lua_scratch_end(out);
     mg_lua_poll(L);
     if (err == MG_E_BAD_REQUEST)
         return mg_lua_fail(L, "invalid", false, "%s: the text is not of that encoding", what);
     if (err != MG_OK)
         return mg_lua_fail_err(L, err, what);
     mg_lua_push_view(L, mg_buf_view(out));
-    mg_buf_fini(out);
+    mg_lua_scratch_end(out);
     return 1;
 }
 

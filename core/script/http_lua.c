@@ -100,12 +100,10 @@ static void read_headers(lua_State *L, struct http *op, struct call *call, const
 
 static void read_json(lua_State *L, struct http *op, struct call *call, const char *what)
 {
-    const char *why = NULL;
     struct mg_buf *out = mg_lua_scratch(L, MG_MAX_LUA_HTTP_BYTES);
-    if (mg_lua_put_json(L, -2, out, &why) != MG_OK)
-        luaL_error(L, "%s: json: %s", what, why);
+    mg_lua_must_json(L, -2, out, what);
     call->request.body = keep(op, mg_buf_view(out));
-    mg_buf_fini(out);
+    mg_lua_scratch_end(out);
     lua_pop(L, 1);
     for (size_t i = 0; i < call->request.header_count; i++)
         if (mg_view_ieq(call->headers[i].name, MG_VIEW("content-type")))

@@ -218,6 +218,16 @@ mg_err mg_lua_put_json(lua_State *L, int index, struct mg_buf *out, const char *
     return err;
 }
 
+void mg_lua_must_json(lua_State *L, int index, struct mg_buf *scratch, const char *what)
+{
+    const char *why = NULL;
+    if (mg_lua_put_json(L, index, scratch, &why) == MG_OK)
+        return;
+    mg_lua_scratch_end(scratch);
+    mg_lua_poll(L);
+    luaL_error(L, "%s: %s", what, why);
+}
+
 /* ---- JSON to Lua: the document was checked, so the walk only has to follow it */
 
 static void skip_blanks(mg_view *rest)
@@ -326,7 +336,7 @@ static void push_checked(lua_State *L, mg_view text)
 {
     struct mg_buf *scratch = mg_lua_scratch(L, text.len + 1);
     push_value(L, &text, scratch, 1);
-    mg_buf_fini(scratch);
+    mg_lua_scratch_end(scratch);
     lua_replace(L, -2);                /* the value instead of the scratch */
 }
 
@@ -351,13 +361,15 @@ static int json_encode(lua_State *L)
         mg_lua_bad(L, 1, "moongate.json.encode: value", "given");
     struct mg_buf *out = mg_lua_scratch(L, ENCODE_BYTES);
     mg_err err = mg_lua_put_json(L, 1, out, &why);
+    if (err != MG_OK)
+        mg_lua_scratch_end(out);
     mg_lua_poll(L);
     if (err == MG_E_TOO_LARGE)
         return mg_lua_fail(L, "too_large", false, "moongate.json.encode: more than %d bytes", ENCODE_BYTES);
     if (err != MG_OK)
         return luaL_error(L, "moongate.json.encode: %s", why);
     mg_lua_push_view(L, mg_buf_view(out));
-    mg_buf_fini(out);
+    mg_lua_scratch_end(out);
     return 1;
 }
 
@@ -483,6 +495,9 @@ static int json_patch(lua_State *L)
     }
     const char *culprit = "";
     mg_err err = mg_json_patch(text, edits, count, out, &error, &culprit);
+    mg_lua_scratch_end(values);
+    if (err != MG_OK)
+        mg_lua_scratch_end(out);
     mg_lua_poll(L);
     if (err == MG_E_CONFIG)
         return luaL_error(L, "moongate.json.patch: '%s' is no path, or is given twice", culprit);
@@ -491,8 +506,7 @@ static int json_patch(lua_State *L)
     if (err != MG_OK)
         return mg_lua_fail(L, "invalid_json", false, "at byte %zu: %s", error.offset, error.reason);
     mg_lua_push_view(L, mg_buf_view(out));
-    mg_buf_fini(out);
-    mg_buf_fini(values);
+    mg_lua_scratch_end(out);
     return 1;
 }
 

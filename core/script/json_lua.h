@@ -13,4 +13,7 @@ void mg_lua_push_json(lua_State *L, mg_view text);
  * runs a metamethod and never raises. */
 MG_MUST_USE mg_err mg_lua_put_json(lua_State *L, int index, struct mg_buf *out, const char **out_why);
 
+/* The same into a scratch buffer of args.h; gives it back and raises "<what>: <why>" when it cannot. */
+void mg_lua_must_json(lua_State *L, int index, struct mg_buf *scratch, const char *what);
+
 #endif

@@ -93,7 +93,7 @@ static int kv_get(lua_State *L)
     if (err != MG_OK)
         return fail(L, err, "moongate.kv.get");
     push_value(L, &value);
-    mg_buf_fini(scratch);
+    mg_lua_scratch_end(scratch);
     return 1;
 }
 
@@ -193,7 +193,7 @@ static int kv_scan(lua_State *L)
             lua_pushstring(L, key);
         lua_rawseti(L, -2, i);
     }
-    mg_buf_fini(keys);
+    mg_lua_scratch_end(keys);
     return 1;
 }
 

@@ -63,10 +63,12 @@ static int log_at(lua_State *L, enum mg_log_level level, const char *what)
         err = mg_buf_putc(line, ' ');
     if (err == MG_OK)
         err = mg_lua_put_json(L, 2, line, &why);
-    if (err == MG_E_BAD_REQUEST)
+    if (err == MG_E_BAD_REQUEST) {
+        mg_lua_scratch_end(line);
         return luaL_error(L, "%s: the fields hold %s", what, why);
+    }
     mg_lua_log(L, level, mg_buf_view(line));
-    mg_buf_fini(line);
+    mg_lua_scratch_end(line);
     return 0;
 }
 

@@ -87,7 +87,7 @@ static struct mg_patterns *self_of(lua_State *L, const struct mg_lua_class *clas
     return *(struct mg_patterns **)lua_touserdata(L, 1);
 }
 
-const struct mg_buf *mg_lua_scan(lua_State *L, const struct mg_lua_class *class_, const char *what,
+struct mg_buf *mg_lua_scan(lua_State *L, const struct mg_lua_class *class_, const char *what,
                                  enum mg_region_rule rule, size_t from, mg_view *out_text)
 {
     struct mg_lua *lua = mg_lua_of(L);
@@ -101,7 +101,7 @@ const struct mg_buf *mg_lua_scan(lua_State *L, const struct mg_lua_class *class_
     mg_lua_poll(L);
     if (err == MG_OK)
         return regions;
-    mg_buf_fini(regions);
+    mg_lua_scratch_end(regions);
     if (err == MG_E_TOO_LARGE)
         mg_lua_fail(L, "too_large", false, "%s: the text, or what was found in it, is too large", what);
     else

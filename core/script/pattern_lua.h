@@ -19,9 +19,9 @@ extern const struct mg_lua_class mg_lua_regex, mg_lua_redactor, mg_lua_matcher;
 void mg_lua_push_patterns(lua_State *L, const struct mg_lua_class *class_, const char *what,
                           const struct mg_pattern *list, size_t count);
 
-/* Argument 1, a value of that class; argument 2, a text: its regions, in a scratch buffer on top of the stack. Returns
- * NULL when the text is too large (and then nil and an error are on top: `return 2`). */
-const struct mg_buf *mg_lua_scan(lua_State *L, const struct mg_lua_class *class_, const char *what,
+/* Argument 1, a value of that class; argument 2, a text: its regions, in a scratch buffer on top of the stack, which the
+ * caller gives back. Returns NULL when the text is too large (and then nil and an error are on top: `return 2`). */
+struct mg_buf *mg_lua_scan(lua_State *L, const struct mg_lua_class *class_, const char *what,
                                  enum mg_region_rule rule, size_t from, mg_view *out_text);
 
 /* The longest match of the value at 1; pushes nil when there is no bound. Returns 1. */

@@ -18,14 +18,16 @@ static int regex_find(lua_State *L)
 {
     mg_view text;
     size_t from = start_of(L, "regex:find: init");
-    const struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:find", MG_REGION_LONGEST, from, &text);
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:find", MG_REGION_LONGEST, from, &text);
     if (!regions)
         return 2;
-    if (mg_region_count(regions) == 0)
-        return 0;
-    lua_pushinteger(L, (lua_Integer)(from + mg_region_at(regions, 0)->from) + 1);
-    lua_pushinteger(L, (lua_Integer)(from + mg_region_at(regions, 0)->to));
-    return 2;
+    int results = mg_region_count(regions) > 0 ? 2 : 0;
+    if (results) {
+        lua_pushinteger(L, (lua_Integer)(from + mg_region_at(regions, 0)->from) + 1);
+        lua_pushinteger(L, (lua_Integer)(from + mg_region_at(regions, 0)->to));
+    }
+    mg_lua_scratch_end(regions);
+    return results;
 }
 
 static mg_view region_text(mg_view text, const struct mg_region *region)
@@ -37,19 +39,20 @@ static int regex_match(lua_State *L)
 {
     mg_view text;
     size_t from = start_of(L, "regex:match: init");
-    const struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:match", MG_REGION_LONGEST, from, &text);
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:match", MG_REGION_LONGEST, from, &text);
     if (!regions)
         return 2;
-    if (mg_region_count(regions) == 0)
-        return 0;
-    mg_lua_push_view(L, region_text(text, mg_region_at(regions, 0)));
-    return 1;
+    int results = mg_region_count(regions) > 0;
+    if (results)
+        mg_lua_push_view(L, region_text(text, mg_region_at(regions, 0)));
+    mg_lua_scratch_end(regions);
+    return results;
 }
 
 static int regex_matches(lua_State *L)
 {
     mg_view text;
-    const struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:matches", MG_REGION_LONGEST, 0, &text);
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:matches", MG_REGION_LONGEST, 0, &text);
     if (!regions)
         return 2;
     size_t count = mg_region_count(regions);
@@ -58,16 +61,18 @@ static int regex_matches(lua_State *L)
         mg_lua_push_view(L, region_text(text, mg_region_at(regions, i)));
         lua_rawseti(L, -2, (int)i + 1);
     }
+    mg_lua_scratch_end(regions);
     return 1;
 }
 
 static int regex_test(lua_State *L)
 {
     mg_view text;
-    const struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:test", MG_REGION_ANY, 0, &text);
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:test", MG_REGION_ANY, 0, &text);
     if (!regions)
         return 2;
     lua_pushboolean(L, mg_region_count(regions) > 0);
+    mg_lua_scratch_end(regions);
     return 1;
 }
 
@@ -106,7 +111,7 @@ static int regex_gsub(lua_State *L)
         mg_lua_bad(L, 3, "regex:gsub: replacement", "a string, a table or a function");
     if (!lua_isnoneornil(L, 4))
         most = (size_t)mg_lua_integer(L, 4, "regex:gsub: n", 0, INT32_MAX);
-    const struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:gsub", MG_REGION_LONGEST, 0, &text);
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_regex, "regex:gsub", MG_REGION_LONGEST, 0, &text);
     if (!regions)
         return 2;
     struct mg_buf *out = mg_lua_scratch(L, OUT_BYTES);
@@ -122,7 +127,8 @@ static int regex_gsub(lua_State *L)
     }
     mg_lua_check(L, mg_buf_put(out, mg_view_skip(text, at)), "regex:gsub");
     mg_lua_push_view(L, mg_buf_view(out));
-    mg_buf_fini(out);
+    mg_lua_scratch_end(out);
+    mg_lua_scratch_end(regions);
     lua_pushinteger(L, (lua_Integer)i);
     return 2;
 }

@@ -129,6 +129,7 @@ struct mg_lua {
     atomic_int late;                   /* trusted states: ran over its burst */
     int callback_depth;                /* gsub and sort callbacks in progress … */
     void *callback_frames[MG_MAX_LUA_CALLBACK_DEPTH];   /* … and where on the C stack each stands */
+    uint32_t scratches;                /* args.c: scratch buffers that nobody gave back yet */
     struct mg_lua_slot *slot;          /* of the thread that is inside */
     struct mg_list co_pool;            /* co.c: idle coroutines */
     int co_pooled;

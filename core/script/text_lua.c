@@ -98,8 +98,8 @@ static void push_set(lua_State *L, const struct mg_lua_class *class_, const char
     }
     lua_insert(L, -2);                 /* the environment on top */
     mg_lua_push_patterns(L, class_, what, (const struct mg_pattern *)(const void *)mg_buf_view(list).ptr, count);
-    mg_buf_fini(list);
-    mg_buf_fini(parts);
+    mg_lua_scratch_end(list);
+    mg_lua_scratch_end(parts);
 }
 
 static int text_redactor(lua_State *L)
@@ -135,10 +135,11 @@ static int redactor_redact(lua_State *L)
     mg_view text;
     size_t at = 0, i = 0;
     const char *what = "redactor:redact";
-    const struct mg_buf *regions = mg_lua_scan(L, &mg_lua_redactor, what, MG_REGION_UNION, 0, &text);
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_redactor, what, MG_REGION_UNION, 0, &text);
     if (!regions)
         return 2;
     if (mg_region_count(regions) == 0) {
+        mg_lua_scratch_end(regions);
         lua_pushvalue(L, 2);
         lua_pushinteger(L, 0);
         return 2;
@@ -157,7 +158,8 @@ static int redactor_redact(lua_State *L)
     }
     mg_lua_check(L, mg_buf_put(out, mg_view_skip(text, at)), what);
     mg_lua_push_view(L, mg_buf_view(out));
-    mg_buf_fini(out);
+    mg_lua_scratch_end(out);
+    mg_lua_scratch_end(regions);
     lua_pushinteger(L, (lua_Integer)i);
     return 2;
 }
@@ -194,36 +196,40 @@ static int text_matcher(lua_State *L)
 static int matcher_find(lua_State *L)
 {
     mg_view text;
-    const struct mg_buf *regions = mg_lua_scan(L, &mg_lua_matcher, "matcher:find", MG_REGION_LONGEST, 0, &text);
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_matcher, "matcher:find", MG_REGION_LONGEST, 0, &text);
     if (!regions)
         return 2;
-    if (mg_region_count(regions) == 0)
+    bool found = mg_region_count(regions) > 0;
+    struct mg_region region = found ? *mg_region_at(regions, 0) : (struct mg_region){0};
+    mg_lua_scratch_end(regions);
+    if (!found)
         return 0;
-    const struct mg_region *region = mg_region_at(regions, 0);
     lua_getfenv(L, 1);
-    lua_rawgeti(L, -1, (int)region->pattern + 1);
-    lua_pushinteger(L, (lua_Integer)region->from + 1);
-    lua_pushinteger(L, (lua_Integer)region->to);
+    lua_rawgeti(L, -1, (int)region.pattern + 1);
+    lua_pushinteger(L, (lua_Integer)region.from + 1);
+    lua_pushinteger(L, (lua_Integer)region.to);
     return 3;
 }
 
 static int matcher_test(lua_State *L)
 {
     mg_view text;
-    const struct mg_buf *regions = mg_lua_scan(L, &mg_lua_matcher, "matcher:test", MG_REGION_ANY, 0, &text);
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_matcher, "matcher:test", MG_REGION_ANY, 0, &text);
     if (!regions)
         return 2;
     lua_pushboolean(L, mg_region_count(regions) > 0);
+    mg_lua_scratch_end(regions);
     return 1;
 }
 
 static int matcher_count(lua_State *L)
 {
     mg_view text;
-    const struct mg_buf *regions = mg_lua_scan(L, &mg_lua_matcher, "matcher:count", MG_REGION_LONGEST, 0, &text);
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_matcher, "matcher:count", MG_REGION_LONGEST, 0, &text);
     if (!regions)
         return 2;
     lua_pushinteger(L, (lua_Integer)mg_region_count(regions));
+    mg_lua_scratch_end(regions);
     return 1;
 }
 

@@ -106,18 +106,15 @@ static void read_headers(lua_State *L, int index, struct mg_call *call, struct m
 
 mg_view mg_lua_read_object(lua_State *L, int index, struct mg_call *call, const char *what)
 {
-    const char *why = NULL;
     mg_lua_table(L, index, what);
     struct mg_buf *json = mg_lua_scratch(L, OBJECT_BYTES);
-    mg_err err = mg_lua_put_json(L, index, json, &why);
-    if (err != MG_OK)
-        luaL_error(L, "%s: %s", what, why ? why : mg_err_text(err));
+    mg_lua_must_json(L, index, json, what);
     mg_view text = mg_buf_view(json);
     if (mg_view_eq(text, MG_VIEW("[]")))
         text = MG_VIEW_NONE;           /* an empty table changes nothing */
     else if (text.ptr[0] != '{')
         luaL_error(L, "%s must be a table of fields, not a list", what);
     text = mg_arena_dup(call->arena, text);
-    mg_buf_fini(json);
+    mg_lua_scratch_end(json);
     return text;
 }

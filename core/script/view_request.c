@@ -213,23 +213,24 @@ static int params_get(lua_State *L, const struct mg_lua_view *view)
 static void params_set(lua_State *L, const struct mg_lua_view *view)
 {
     mg_view name = mg_lua_text(L, 2, "a parameter's name");
-    const char *why = NULL;
     if (mg_lua_of(L)->run->phase != MG_LUA_PHASE_on_request)
         luaL_error(L, "req.params can be changed in on_request only, not in %s",
                    mg_lua_phase_name(mg_lua_of(L)->run->phase));
     mg_view before = param_json(&view->call->request, name);
     if (is_content_param(name, before))
         mg_view_need_content(L, "req.params", "request");
+    const char *what = lua_pushfstring(L, "req.params.%s", name.ptr);
     struct mg_buf *out = mg_lua_scratch(L, MG_MAX_BODY_BYTES);
-    if (!lua_isnil(L, 3) && mg_lua_put_json(L, 3, out, &why) != MG_OK)
-        luaL_error(L, "req.params.%s: %s", name.ptr, why);
-    mg_view json = mg_buf_view(out);
-    mg_view_reserve(L, view, json.len);
-    if (!mg_request_set_param(&view->call->request, name, json))
-        luaL_error(L, "req.params.%s: a parameter is named with letters, digits, '_' and '-', is not model, stream or "
-                      "messages, and at most %d are changed", name.ptr, MG_REQUEST_PARAMS);
-    mg_view_note_change(L, view, lua_pushfstring(L, "params.%s", name.ptr), before.len, json.len);
-    mg_buf_fini(out);
+    if (!lua_isnil(L, 3))
+        mg_lua_must_json(L, 3, out, what);
+    size_t len = out->len;
+    mg_view_reserve(L, view, len);
+    bool done = mg_request_set_param(&view->call->request, name, mg_buf_view(out));
+    mg_lua_scratch_end(out);
+    if (!done)
+        luaL_error(L, "%s: a parameter is named with letters, digits, '_' and '-', is not model, stream or "
+                      "messages, and at most %d are changed", what, MG_REQUEST_PARAMS);
+    mg_view_note_change(L, view, what + 4, before.len, len);
 }
 
 const struct mg_view_class mg_view_params = {"moongate.Params", "req.params", NULL, NULL, params_get, params_set, NULL};

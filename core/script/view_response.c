@@ -280,20 +280,17 @@ static int rec_attempts(lua_State *L, const struct mg_lua_view *view)
 /* Metadata is content of the record's owner: what is too long for it is refused, not cut. */
 static void set_metadata(lua_State *L, const struct mg_lua_view *view)
 {
-    const char *why = NULL;
-    mg_view json = MG_VIEW_NONE;
-    struct mg_buf *out = mg_lua_scratch(L, MG_MAX_METADATA_BYTES);
-    if (!lua_isnil(L, 3)) {
+    if (!lua_isnil(L, 3))
         mg_lua_table(L, 3, "rec.metadata");
-        if (mg_lua_put_json(L, 3, out, &why) != MG_OK)
-            luaL_error(L, "rec.metadata: %s", why);
-        json = mg_buf_view(out);
-        if (!mg_view_starts(json, MG_VIEW("{")))
-            luaL_error(L, "rec.metadata must be an object, got a list");
-    }
+    struct mg_buf *out = mg_lua_scratch(L, MG_MAX_METADATA_BYTES);
+    if (!lua_isnil(L, 3))
+        mg_lua_must_json(L, 3, out, "rec.metadata");
+    mg_view json = mg_buf_view(out);
+    if (mg_view_starts(json, MG_VIEW("[")))
+        luaL_error(L, "rec.metadata must be an object, got a list");
     mg_view_reserve(L, view, json.len);
     timeline_of(view)->metadata = mg_arena_dup(view->call->arena, json);
-    mg_buf_fini(out);
+    mg_lua_scratch_end(out);
 }
 
 static void set_explain(lua_State *L, const struct mg_lua_view *view)

@@ -227,7 +227,6 @@ static mg_view dup_checked(lua_State *L, const struct mg_lua_view *view, mg_view
 static mg_view outcome_body(lua_State *L, const struct mg_lua_view *view, const char *what)
 {
     struct mg_json_error error = {0, ""};
-    const char *why = NULL;
     if (lua_type(L, -1) == LUA_TSTRING) {
         mg_view text = mg_lua_text(L, -1, what);
         if (mg_json_check(text, &error) != MG_OK)
@@ -236,10 +235,9 @@ static mg_view outcome_body(lua_State *L, const struct mg_lua_view *view, const 
     }
     mg_lua_table(L, lua_gettop(L), "the answer's body");
     struct mg_buf *out = mg_lua_scratch(L, MG_MAX_HELD_BYTES);
-    if (mg_lua_put_json(L, -2, out, &why) != MG_OK)
-        luaL_error(L, "%s: body holds %s", what, why);
+    mg_lua_must_json(L, -2, out, what);
     mg_view body = dup_checked(L, view, mg_buf_view(out));
-    mg_buf_fini(out);
+    mg_lua_scratch_end(out);
     lua_pop(L, 1);
     return body;
 }

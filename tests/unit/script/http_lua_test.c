@@ -253,7 +253,7 @@ TEST(mistakes_raise_and_leak_nothing)
         {"moongate.http.request { url = 'x', body = 'a', json = {} }",
          "error: snippet:1: moongate.http.request: give body or json, not both"},
         {"moongate.http.request { url = 'x', json = print }",
-         "error: snippet:1: moongate.http.request: json: a value JSON has no word for (a function, userdata or nil)"},
+         "error: snippet:1: moongate.http.request: a value JSON has no word for (a function, userdata or nil)"},
         {"moongate.http.request { url = 'x', headers = { a = 1 } }",
          "error: snippet:1: moongate.http: a header's value must be a string, got number"},
         {"moongate.http.all {}", "error: snippet:1: moongate.http.all: from 1 to 8 requests"},

@@ -127,4 +127,16 @@ TEST(large_documents_go_there_and_back)
     api_close(&api);
 }
 
+TEST(buffers_of_failed_calls_do_not_pile_up)
+{
+    static const struct api_row rows[] = {
+        {"local big = ('x'):rep(1000000) local log = { big, big, print } for _ = 1, 100 do pcall(moongate.json.encode, log) "
+         "pcall(moongate.log.info, 'x', log) pcall(moongate.json.patch, '{}', { a = big, b = print }) end", ""},
+    };
+    api_open(&api);
+    API_CHECK(&api, on_request, rows);
+    CHECK(api.lua.scratches <= 8);
+    api_close(&api);
+}
+
 MG_TEST_MAIN()
