@@ -134,6 +134,7 @@ static void on_recycle(struct mg_defer *defer)
     x->live = NULL;
     x->route = NULL;
     x->candidates = NULL;
+    x->plan = NULL;
     x->filtering = NULL;
     x->upstream_headers = (struct mg_headers){0};
     x->whole = MG_VIEW_NONE;
@@ -476,13 +477,13 @@ void mg_live_drop_plans(struct mg_live *live)
 
 static void keep_plan(struct mg_exchange *x, int index)
 {
-    if (index < 0 || !x->plan.cache_key.len || !x->plan.cache_ttl_ms)
+    if (index < 0 || !x->plan->cache_key.len || !x->plan->cache_ttl_ms)
         return;
     struct mg_cached_plan *cached = mg_new(struct mg_cached_plan);
     mg_arena_init(&cached->arena, 512);
     cached->refs = 1;
-    cached->until_us = mg_exchange_now(x) + (uint64_t)x->plan.cache_ttl_ms * 1000;
-    cached->plan = x->plan;
+    cached->until_us = mg_exchange_now(x) + (uint64_t)x->plan->cache_ttl_ms * 1000;
+    cached->plan = *x->plan;
     struct mg_plan *plan = &cached->plan;
     plan->explain = mg_arena_dup(&cached->arena, plan->explain);
     plan->sticky = mg_arena_dup(&cached->arena, plan->sticky);
@@ -526,15 +527,16 @@ static bool step_route(struct mg_exchange *x)
     int index = mg_routing_index(x->live->generation->routing, x->route);
     if (!use_cached_plan(x, index)) {
         fill_figures(x);
-        mg_err err = x->live->policy->route(x->live->policy_arg, &x->call, x->candidates, x->route->count, &x->plan);
-        if (err != MG_OK || x->plan.count == 0) {
+        x->plan = mg_arena_new(&x->arena, struct mg_plan);
+        mg_err err = x->live->policy->route(x->live->policy_arg, &x->call, x->candidates, x->route->count, x->plan);
+        if (err != MG_OK || x->plan->count == 0) {
             mg_exchange_refuse(x, 500, "no_plan", "The routing policy of project '%.*s' gave no plan; `moongate trace %s` shows why.",
                                MG_FMT(x->call.project), x->timeline.id);
             return false;
         }
         keep_plan(x, index);
     }
-    x->timeline.explain = x->cached ? x->cached->plan.explain : x->plan.explain;
+    x->timeline.explain = x->cached ? x->cached->plan.explain : x->plan->explain;
     mark(x, MG_PHASE_route);
     return true;
 }
@@ -569,7 +571,7 @@ static void step_relay(struct mg_exchange *x)
         .journal = x->worker->journal,
         .route = x->route,
         .candidates = x->candidates,
-        .plan = x->cached ? &x->cached->plan : &x->plan,
+        .plan = x->cached ? &x->cached->plan : x->plan,
         .policy = x->live->policy,
         .policy_arg = x->live->policy_arg,
         .surface = x->surface->name,

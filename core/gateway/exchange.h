@@ -40,7 +40,7 @@ struct mg_exchange {
     struct mg_live *live;              /* the generation this exchange runs on; entered */
     const struct mg_route *route;
     struct mg_candidate *candidates;
-    struct mg_plan plan;               /* when it was asked for this exchange */
+    struct mg_plan *plan;              /* when it was asked for this exchange; in the arena */
     struct mg_cached_plan *cached;     /* else one reference on a cached one */
     struct mg_buf body;                /* of the request */
     struct mg_buf lines;               /* header lines being built; memory is kept */

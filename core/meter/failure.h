@@ -21,6 +21,7 @@ enum mg_action {
     MG_ACTION_COUNT
 };
 
+/* Stored by number: rows may only be added at the end; so may actions. */
 /*    name               action    client  status  */
 #define MG_CLASS_LIST(X)                                                                           \
     X(none,              accept,   0, 200) /* the attempt succeeded */                             \

@@ -14,7 +14,9 @@
 #include "base/view.h"
 #include "meter/failure.h"
 
-/* The straight line of a request. A phase's mark is the moment it was left successfully. */
+/* Phases, marks and reasons are stored by number: these lists may only grow at the end.
+ *
+ * The straight line of a request. A phase's mark is the moment it was left successfully. */
 #define MG_PHASE_LIST(X)                                                                           \
     X(accept)       /* first byte of the request read */                                           \
     X(parse)        /* the head is here and well-formed */                                         \

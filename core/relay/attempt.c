@@ -576,7 +576,7 @@ static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const cha
     facts->error_code = mg_view_cstr(attempt->tap.error_code);
     facts->error_message = mg_view_cstr(attempt->tap.error_message);
     facts->body_head = mg_view_head(mg_buf_view(&attempt->body), BODY_HEAD_BYTES);
-    facts->retry_after_ms = facts->headers ? retry_after_ms(attempt->headers) : 0;
+    facts->retry_after_ms = facts->headers && hint != MG_CLASS_none ? retry_after_ms(attempt->headers) : 0;
 }
 
 static void release_stream(struct mg_attempt *attempt, bool reusable)

@@ -328,46 +328,48 @@ static void remember(struct mg_relay *relay, const struct mg_verdict *verdict)
         relay->made, (unsigned)relay->max_attempts);
 }
 
-static void retry_later(struct mg_relay *relay, uint64_t asked_ms)
+/* A retry of an entry whose tries are used up, or that would come after the deadline, is a fallback. */
+static enum mg_action effective(struct mg_relay *relay, const struct mg_verdict *verdict, uint64_t *out_wait_ms)
 {
-    uint64_t wait_ms = mg_plan_backoff_ms(entry(relay), relay->tries, asked_ms, mg_random_unit());
+    *out_wait_ms = 0;
+    if (relay->committed)
+        return MG_ACTION_fail;
+    if (verdict->action != MG_ACTION_retry)
+        return verdict->action;
     uint64_t now = mg_loop_now_us(loop(relay));
-    bool fits = relay->deadline_us > now && wait_ms < (relay->deadline_us - now) / 1000;
-    if (relay->tries >= entry(relay)->tries || !fits) {
-        relay->entry++;
-        relay->tries = 0;
-        relay->reason = MG_REASON_fallback;
-        next_attempt(relay);
-        return;
-    }
-    relay->reason = MG_REASON_retry;
-    if (wait_ms == 0)
-        next_attempt(relay);
-    else
-        mg_timer_start(loop(relay), &relay->backoff, wait_ms, on_backoff);
+    uint64_t left_ms = relay->deadline_us > now ? (relay->deadline_us - now) / 1000 : 0;
+    *out_wait_ms = mg_plan_backoff_ms(entry(relay), relay->tries, verdict->delay_ms, mg_random_unit());
+    return relay->tries < entry(relay)->tries && *out_wait_ms < left_ms ? MG_ACTION_retry : MG_ACTION_fallback;
 }
 
-static void act(struct mg_relay *relay, const struct mg_verdict *verdict)
+static void act(struct mg_relay *relay, enum mg_action action, uint64_t wait_ms)
 {
-    if (relay->committed || verdict->action == MG_ACTION_fail || verdict->action == MG_ACTION_accept) {
-        finish(relay);
-    } else if (verdict->action == MG_ACTION_retry) {
-        retry_later(relay, verdict->delay_ms);
-    } else {
+    switch (action) {
+    case MG_ACTION_retry:
+        relay->reason = MG_REASON_retry;
+        if (wait_ms == 0)
+            next_attempt(relay);
+        else
+            mg_timer_start(loop(relay), &relay->backoff, wait_ms, on_backoff);
+        break;
+    case MG_ACTION_fallback:
         relay->entry++;
         relay->tries = 0;
         relay->reason = MG_REASON_fallback;
         next_attempt(relay);
+        break;
+    default:
+        finish(relay);
     }
 }
 
 /* "accept": the operator takes the answer as it is, though the core finds fault with it. */
-static bool accepted(struct mg_relay *relay, const struct mg_verdict *verdict)
+static bool accepted(struct mg_relay *relay, enum mg_action action)
 {
     const struct mg_attempt *attempt = &relay->attempt;
     bool whole = attempt->facts.status >= 200 && attempt->facts.status < 300 && !attempt->facts.timeout &&
                  !attempt->facts.transport;
-    if (verdict->action != MG_ACTION_accept || !whole)
+    if (action != MG_ACTION_accept || !whole)
         return false;
     if (!attempt->event_stream && !attempt->streaming_body)
         relay->call.ops->on_body(relay->call.arg, mg_buf_view(&attempt->body));
@@ -384,14 +386,14 @@ static void on_attempt_end(void *arg)
         return;
     }
     struct mg_verdict verdict;
+    uint64_t wait_ms;
     classify(relay, &verdict);
-    if (relay->committed && verdict.action != MG_ACTION_fail)
-        verdict.action = MG_ACTION_fail;
-    settle_attempt(relay, verdict.class_, verdict.action);
+    enum mg_action action = effective(relay, &verdict, &wait_ms);
+    settle_attempt(relay, verdict.class_, action);
     remember(relay, &verdict);
-    if (accepted(relay, &verdict))
+    if (accepted(relay, action))
         relay->result.ok = true;
-    act(relay, &verdict);
+    act(relay, action, wait_ms);
 }
 
 /* ---- the owner's side ------------------------------------------------------------------------ */
@@ -429,7 +431,10 @@ void mg_relay_again(struct mg_relay *relay, mg_view reason)
         .code = mg_view_cstr(mg_class_name(MG_CLASS_schema_mismatch)),
         .message = mg_arena_printf(arena(relay), "No answer satisfied a plugin of this project: %.*s", MG_FMT(mg_view_head(reason, 500))),
     };
-    retry_later(relay, 0);
+    uint64_t wait_ms;
+    struct mg_verdict again = {.class_ = MG_CLASS_schema_mismatch, .action = MG_ACTION_retry};
+    enum mg_action action = effective(relay, &again, &wait_ms);
+    act(relay, action, wait_ms);
 }
 
 void mg_relay_pause(struct mg_relay *relay, bool paused)
