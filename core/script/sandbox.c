@@ -2,11 +2,13 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "base/embed.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "script/alloc.h"
 #include "script/co_run.h"
@@ -14,6 +16,9 @@
 #include "script/safe_lua.h"
 #include "script/views.h"
 #include "script/watchdog.h"
+
+/* In percent of what is live: with Lua's own 200 a state could use only half of its cap. */
+enum { PROJECT_GC_PAUSE = 140 };
 
 static int open_libraries(lua_State *L);
 static int run_prelude(lua_State *L);
@@ -66,9 +71,18 @@ static void open_library(lua_State *L, const char *name, lua_CFunction open)
     lua_call(L, 1, 0);
 }
 
+/* An error outside of a protected call is a mistake of ours; Lua's own answer would be a silent exit. */
+static int on_panic(lua_State *L)
+{
+    (void)L;
+    mg_log_error("lua.panic", "an error outside of a protected call");
+    abort();
+}
+
 static int open_libraries(lua_State *L)
 {
     struct mg_lua *lua = mg_lua_of(L);
+    lua_atpanic(L, on_panic);
     open_library(L, "", luaopen_base);
     open_library(L, LUA_TABLIBNAME, luaopen_table);
     open_library(L, LUA_STRLIBNAME, luaopen_string);
@@ -79,7 +93,12 @@ static int open_libraries(lua_State *L)
         open_library(L, LUA_JITLIBNAME, luaopen_jit);   /* switches the compiler on; its table is not handed out */
     else
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    if (lua->kind == MG_LUA_PROJECT)
+        lua_gc(L, LUA_GCSETPAUSE, PROJECT_GC_PAUSE);
 
+    /* References are given back outside of protected calls; the list of free ones exists from here on. */
+    lua_pushboolean(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, luaL_ref(L, LUA_REGISTRYINDEX));
     mg_lua_prepare(L);
     return 0;
 }

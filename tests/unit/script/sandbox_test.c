@@ -102,6 +102,30 @@ TEST(stops_every_runaway_in_time_and_leaves_no_hook_behind)
     sandbox_thread(run_all_runaways);
 }
 
+/* A deadline may pass anywhere: in an allocation, a collection, an unwind, the host's own C. */
+static void interrupt_at_random(void)
+{
+    struct mg_lua lua;
+    sandbox_open(&lua);
+    uint32_t seed = 12345;
+    int overran = 0;
+    for (int i = 0; i < 800; i++) {
+        seed = seed * 1664525 + 1013904223;
+        const char *code = runaways[(seed >> 8) % MG_COUNT(runaways)].code;
+        if (sandbox_run(&lua, code, (seed >> 20) % 1500, text, sizeof(text)) == MG_LUA_OVERRAN)
+            overran++;
+        CHECK(!lua_gethook(lua.L) && !lua.stop);
+    }
+    CHECK(overran > 700);
+    check_clean(&lua, "random interrupts");
+    sandbox_close(&lua);
+}
+
+TEST(survives_interrupts_at_random_moments)
+{
+    sandbox_thread(interrupt_at_random);
+}
+
 /* --- memory ---------------------------------------------------------------------------------- */
 
 static const char *const bombs[] = {
@@ -217,6 +241,22 @@ TEST(counts_only_callbacks_that_are_still_running)
                                       1000000, text, sizeof(text));
 
     CHECK_STR(text, "y");
+    CHECK(end == MG_LUA_ENDED);
+    sandbox_close(&lua);
+}
+
+TEST(uses_most_of_its_memory_before_it_is_refused)
+{
+    struct mg_lua lua;
+    sandbox_open(&lua);
+
+    /* 5 MB that live, and strings that come and go beside them */
+    enum mg_lua_end end = sandbox_run(&lua,
+                                      "local t = {} for i = 1, 500 do t[i] = ('x'):rep(10000) .. i end "
+                                      "for i = 1, 20000 do local s = ('y'):rep(100) .. i end return #t",
+                                      5000000, text, sizeof(text));
+
+    CHECK_STR(text, "500");
     CHECK(end == MG_LUA_ENDED);
     sandbox_close(&lua);
 }
