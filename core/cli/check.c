@@ -30,7 +30,8 @@ static void complain(FILE *out, const char *file, int line, const char *text)
     fprintf(out, "%s%s\n", *file || line > 0 ? " " : "", text);
 }
 
-static void print_report(FILE *out, const struct mg_config_report *report, struct mg_check_totals *totals)
+static void print_report(FILE *out, const struct mg_config_report *report,
+                         struct mg_check_totals *totals)
 {
     for (int i = 0; i < report->count; i++)
         complain(out, report->diags[i].file, report->diags[i].line, report->diags[i].text);
@@ -47,7 +48,8 @@ static void count_project(const struct mg_config_project *config, struct mg_chec
 }
 
 /* Builds what a worker would run, and throws it away. */
-static void check_scripts(const struct mg_config_project *config, const char *path, FILE *out, struct mg_check_totals *totals)
+static void check_scripts(const struct mg_config_project *config, const char *path, FILE *out,
+                          struct mg_check_totals *totals)
 {
     struct mg_script *script = NULL;
     struct mg_diag diag = {"", 0, ""};
@@ -109,7 +111,9 @@ static void check_environment(FILE *out, struct mg_check_totals *totals)
     if (err == MG_OK) {
         count_project(config, totals);
     } else {
-        complain(out, "", 0, err == MG_E_NOT_FOUND ? "there is no gateway.lua here and no provider's key in the environment" : diag.text);
+        const char *nothing =
+            "there is no gateway.lua here and no provider's key in the environment";
+        complain(out, "", 0, err == MG_E_NOT_FOUND ? nothing : diag.text);
         totals->mistakes++;
     }
     mg_config_project_free(config);
@@ -130,7 +134,7 @@ static void check_gateway(const char *path, FILE *out, struct mg_check_totals *t
     struct mg_config_gateway *config = NULL;
     mg_config_report_init(report);
     mg_err err = mg_config_check_gateway(path, &config, report);
-    (void)err;                         /* every mistake stands in the report */
+    (void)err; /* every mistake stands in the report */
     print_report(out, report, totals);
     mg_config_gateway_free(config);
     mg_config_report_fini(report);
@@ -159,7 +163,8 @@ void mg_check(const char *path, FILE *out, struct mg_check_totals *out_totals)
 {
     struct check check = {path, out, out_totals};
     uv_thread_t thread;
-    uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = MG_MAX_LUA_STACK_BYTES};
+    uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE,
+                                   .stack_size = MG_MAX_LUA_STACK_BYTES};
     *out_totals = (struct mg_check_totals){0};
     if (uv_thread_create_ex(&thread, &options, run, &check) != 0) {
         complain(out, "", 0, "no thread could be started");
@@ -178,7 +183,8 @@ int mg_cli_check(int argc, char **argv)
 {
     const char *option = NULL;
     const struct mg_option options[] = {
-        {"--config", "-c", "FILE", MG_OPTION_TEXT, &option, "gateway.lua or its folder; without it ./gateway.lua, or the environment"},
+        {"--config", "-c", "FILE", MG_OPTION_TEXT, &option,
+         "gateway.lua or its folder; without it ./gateway.lua, or the environment"},
     };
     int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 1);
     if (end != MG_CLI_GO)

@@ -13,12 +13,11 @@
 enum { MG_EVAL_CHUNKS = 64 };
 
 struct mg_eval {
-    const char
-        *function;    /* of lua/boot/config.lua: "gateway", "project", "environment", "reference" */
-    const char *file; /* as messages show it */
-    const char *dir;  /* absolute folder of the file */
-    const char *name; /* of the project */
-    const char *text; /* of the file; NULL: none */
+    const char *function;            /* of lua/boot/config.lua: "gateway", "project" … */
+    const char *file;                /* as messages show it */
+    const char *dir;                 /* absolute folder of the file */
+    const char *name;                /* of the project */
+    const char *text;                /* of the file; NULL: none */
     struct mg_arena *arena;          /* borrowed; what fill keeps is copied here */
     struct mg_config_report *report; /* borrowed; gets every error and every file that was read */
     /* Copies the result at `index` out. Runs protected: may raise, so it holds nothing. */
@@ -39,9 +38,8 @@ struct mg_eval {
 /* MG_E_CONFIG after anything went into the report. */
 MG_MUST_USE mg_err mg_eval_run(struct mg_eval *eval);
 
-void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L,
-                            int index); /* out: struct mg_config_gateway */
-void mg_config_fill_project(struct mg_eval *eval, lua_State *L,
-                            int index); /* out: struct mg_config_project */
+/* `out` is the mg_config_gateway, or the mg_config_project. */
+void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index);
+void mg_config_fill_project(struct mg_eval *eval, lua_State *L, int index);
 
 #endif

@@ -1,10 +1,10 @@
 /* One row a project; only the builder's thread changes rows, under `lock` where others read them.
  *
- *     change or order ─▶ timer (coalesce) ─▶ look(): new files, gone files, rows whose files' hash moved
- *                                              └▶ build_row(): load ▶ route ▶ scripts ▶ install ▶ report
+ *     change or order ─▶ timer ─▶ look(): new files, gone files, rows whose files changed
+ *                                   └▶ build_row(): load ▶ route ▶ scripts ▶ install ▶ report
  *
- * A generation that the last worker let go comes back by mail and is freed here; one that comes back after the
- * builder stopped is freed where it is. */
+ * A generation that the last worker let go comes back by mail and is freed here; one that comes
+ * back after the builder stopped is freed where it is. */
 #include "gateway/builder.h"
 
 #include <dirent.h>
@@ -21,17 +21,17 @@ enum { BLIND_LOOK_MS = 1000, REBUILD_MS = 100 };
 
 struct row {
     struct mg_list link;
-    struct mg_builder_status status;   /* under lock */
-    uint32_t project;                  /* index */
-    bool installed;                    /* the workers have a generation of it */
-    bool waiting;                      /* for one of its generations to end */
-    bool force;                        /* build it at the next look, changed or not */
-    bool seen;                         /* its file was there at this look */
-    uint32_t alive;                    /* generations not freed yet */
-    struct mg_arena files_arena;       /* owns files */
+    struct mg_builder_status status; /* under lock */
+    uint32_t project;                /* index */
+    bool installed;                  /* the workers have a generation of it */
+    bool waiting;                    /* for one of its generations to end */
+    bool force;                      /* build it at the next look, changed or not */
+    bool seen;                       /* its file was there at this look */
+    uint32_t alive;                  /* generations not freed yet */
+    struct mg_arena files_arena;     /* owns files */
     const char **files;
     int file_count;
-    uint64_t hash;                     /* of the files when they were last read */
+    uint64_t hash; /* of the files when they were last read */
 };
 
 /* The way back of a generation. */
@@ -46,21 +46,21 @@ struct mg_builder {
     struct mg_builder_options options;
     struct mg_loop loop;
     uv_thread_t thread;
-    uv_sem_t built;                    /* the first look is over */
+    uv_sem_t built; /* the first look is over */
     struct mg_watch watch;
-    struct mg_timer timer;             /* the next look */
-    uint64_t due_us;                   /* when it fires; 0: it is not set */
+    struct mg_timer timer; /* the next look */
+    uint64_t due_us;       /* when it fires; 0: it is not set */
     uint32_t next_project;
-    uint64_t gateway_hash;             /* of gateway.lua */
-    struct mg_diag first;              /* of the first look: the first mistake */
+    uint64_t gateway_hash; /* of gateway.lua */
+    struct mg_diag first;  /* of the first look: the first mistake */
     mg_err first_err;
-    bool started;                      /* the first look is over; the two above stay */
-    bool ending;                       /* the loop has ended: no timer may be set */
+    bool started; /* the first look is over; the two above stay */
+    bool ending;  /* the loop has ended: no timer may be set */
 
-    uv_mutex_t lock;                   /* everything below */
-    struct mg_list rows;               /* struct row, by name */
-    bool stopped;                      /* no mail can be sent any more */
-    uint32_t alive;                    /* tickets out */
+    uv_mutex_t lock;     /* everything below */
+    struct mg_list rows; /* struct row, by name */
+    bool stopped;        /* no mail can be sent any more */
+    uint32_t alive;      /* tickets out */
 };
 
 static void run(void *arg);
@@ -73,13 +73,15 @@ static void find_projects(struct mg_builder *builder);
 static void remove_row(struct mg_builder *builder, struct row *row);
 static void look_at_gateway_file(struct mg_builder *builder);
 static int set_watches(struct mg_builder *builder);
-static struct mg_generation *new_generation(struct mg_builder *builder, struct row *row, struct mg_config_project *config);
+static struct mg_generation *new_generation(struct mg_builder *builder, struct row *row,
+                                            struct mg_config_project *config);
 static void row_free(struct row *row);
 static void builder_free(struct mg_builder *builder);
 
 /* ---- start, orders, stop */
 
-mg_err mg_builder_start(const struct mg_builder_options *options, struct mg_builder **out_builder, struct mg_diag *diag)
+mg_err mg_builder_start(const struct mg_builder_options *options, struct mg_builder **out_builder,
+                        struct mg_diag *diag)
 {
     struct mg_builder *builder = mg_new(struct mg_builder);
     builder->options = *options;
@@ -89,7 +91,8 @@ mg_err mg_builder_start(const struct mg_builder_options *options, struct mg_buil
     mg_loop_init(&builder->loop);
     mg_watch_init(&builder->watch, &builder->loop, on_change, builder);
 
-    uv_thread_options_t thread = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = MG_MAX_LUA_STACK_BYTES};
+    uv_thread_options_t thread = {.flags = UV_THREAD_HAS_STACK_SIZE,
+                                  .stack_size = MG_MAX_LUA_STACK_BYTES};
     if (uv_thread_create_ex(&builder->thread, &thread, run, builder) != 0) {
         mg_loop_fini(&builder->loop);
         builder_free(builder);
@@ -118,7 +121,8 @@ static void on_order(struct mg_post *post)
 {
     struct order *order = mg_container_of(post, struct order, post);
     struct mg_builder *builder = order->builder;
-    MG_LIST_EACH(link, next, &builder->rows) {
+    MG_LIST_EACH(link, next, &builder->rows)
+    {
         struct row *row = mg_container_of(link, struct row, link);
         row->force = row->force || order->all || row->project == order->project;
     }
@@ -129,7 +133,8 @@ static void on_order(struct mg_post *post)
 static void give_order(struct mg_builder *builder, bool all, uint32_t project)
 {
     struct order *order = mg_new(struct order);
-    *order = (struct order){.post = {.run = on_order}, .builder = builder, .all = all, .project = project};
+    *order = (struct order){
+        .post = {.run = on_order}, .builder = builder, .all = all, .project = project};
     mg_loop_post(&builder->loop, &order->post);
 }
 
@@ -153,12 +158,12 @@ void mg_builder_stop(struct mg_builder *builder)
     uv_mutex_lock(&builder->lock);
     builder->stopped = true;
     uv_mutex_unlock(&builder->lock);
-    mg_loop_fini(&builder->loop);      /* runs what was posted before */
+    mg_loop_fini(&builder->loop); /* runs what was posted before */
     uv_mutex_lock(&builder->lock);
     bool last = builder->alive == 0;
     uv_mutex_unlock(&builder->lock);
     if (last)
-        builder_free(builder);         /* else the last ticket does */
+        builder_free(builder); /* else the last ticket does */
 }
 
 static void run(void *arg)
@@ -182,7 +187,7 @@ static void row_free(struct row *row)
 static void builder_free(struct mg_builder *builder)
 {
     MG_LIST_EACH(link, next, &builder->rows)
-        row_free(mg_container_of(link, struct row, link));
+    row_free(mg_container_of(link, struct row, link));
     uv_mutex_destroy(&builder->lock);
     uv_sem_destroy(&builder->built);
     mg_free(builder);
@@ -192,7 +197,8 @@ size_t mg_builder_list(struct mg_builder *builder, struct mg_builder_status *out
 {
     size_t count = 0;
     uv_mutex_lock(&builder->lock);
-    MG_LIST_EACH(link, next, &builder->rows) {
+    MG_LIST_EACH(link, next, &builder->rows)
+    {
         if (count < max)
             out_rows[count] = mg_container_of(link, struct row, link)->status;
         count++;
@@ -229,7 +235,8 @@ static void on_change(void *arg, const char *name)
 static void look(struct mg_builder *builder)
 {
     find_projects(builder);
-    MG_LIST_EACH(link, next, &builder->rows) {
+    MG_LIST_EACH(link, next, &builder->rows)
+    {
         struct row *row = mg_container_of(link, struct row, link);
         if (!row->seen)
             remove_row(builder, row);
@@ -238,7 +245,7 @@ static void look(struct mg_builder *builder)
     }
     look_at_gateway_file(builder);
     if (set_watches(builder) > 0)
-        schedule(builder, MG_BUILDER_COALESCE_MS);       /* for what changed before they were watched */
+        schedule(builder, MG_BUILDER_COALESCE_MS); /* for what changed before they were watched */
     if (mg_watch_blind(&builder->watch))
         schedule(builder, BLIND_LOOK_MS);
 }
@@ -248,12 +255,13 @@ static void first_look(struct mg_builder *builder)
     look(builder);
     bool any = false;
     MG_LIST_EACH(link, next, &builder->rows)
-        any = any || mg_container_of(link, struct row, link)->installed;
+    any = any || mg_container_of(link, struct row, link)->installed;
     if (any)
         builder->first_err = MG_OK;
     else if (!builder->first_err)
-        builder->first_err = mg_diag_set(&builder->first, MG_E_NOT_FOUND, builder->options.config->dir, 0,
-                                         "there is no project: write projects/NAME.lua beside gateway.lua");
+        builder->first_err =
+            mg_diag_set(&builder->first, MG_E_NOT_FOUND, builder->options.config->dir, 0,
+                        "there is no project: write projects/NAME.lua beside gateway.lua");
     builder->started = true;
 }
 
@@ -261,7 +269,8 @@ static void first_look(struct mg_builder *builder)
 static struct row *row_of(struct mg_builder *builder, const char *name, const char *path)
 {
     struct mg_list *before = &builder->rows;
-    MG_LIST_EACH(link, next, &builder->rows) {
+    MG_LIST_EACH(link, next, &builder->rows)
+    {
         struct row *row = mg_container_of(link, struct row, link);
         int order = strcmp(row->status.project, name);
         if (order == 0)
@@ -299,7 +308,7 @@ static void find_project(struct mg_builder *builder, const char *folder, const c
 static void set_seen(struct mg_builder *builder, bool seen)
 {
     MG_LIST_EACH(link, next, &builder->rows)
-        mg_container_of(link, struct row, link)->seen = seen;
+    mg_container_of(link, struct row, link)->seen = seen;
 }
 
 /* A folder that cannot be read takes nothing off the air: it may be on its way back. */
@@ -353,13 +362,14 @@ static int set_watches(struct mg_builder *builder)
     const char *root = builder->options.config->dir;
     size_t count = 0, max = 2;
     MG_LIST_EACH(link, next, &builder->rows)
-        max += (size_t)mg_container_of(link, struct row, link)->file_count;
+    max += (size_t)mg_container_of(link, struct row, link)->file_count;
     const char **paths = mg_arena_array(&arena, const char *, max);
     if (root) {
         paths[count++] = root;
         paths[count++] = mg_arena_printf(&arena, "%s/projects", root).ptr;
     }
-    MG_LIST_EACH(link2, next2, &builder->rows) {
+    MG_LIST_EACH(link2, next2, &builder->rows)
+    {
         struct row *row = mg_container_of(link2, struct row, link);
         for (int i = 0; i < row->file_count; i++) {
             mg_view path = mg_view_cstr(row->files[i]);
@@ -378,9 +388,9 @@ struct build {
     struct mg_builder *builder;
     struct row *row;
     struct mg_config_report report;
-    struct mg_config_project *config;            /* until the generation owns it */
-    struct mg_generation *generation;            /* until it is installed */
-    struct mg_script **scripts;                  /* one a worker, until they are installed */
+    struct mg_config_project *config; /* until the generation owns it */
+    struct mg_generation *generation; /* until it is installed */
+    struct mg_script **scripts;       /* one a worker, until they are installed */
     struct mg_diag diag;
     uint64_t start_us;
 };
@@ -397,9 +407,12 @@ static mg_err load(struct build *build)
         build->diag = build->report.diags[0];
         size_t len = strlen(build->diag.text);
         if (build->report.total > 1)
-            (void)snprintf(build->diag.text + len, sizeof build->diag.text - len, " (and %d more)", build->report.total - 1);
+            (void)snprintf(build->diag.text + len, sizeof build->diag.text - len, " (and %d more)",
+                           build->report.total - 1);
     } else if (err == MG_E_NOT_FOUND) {
-        (void)mg_diag_set(&build->diag, err, "", 0, "there is no configuration and no provider's key: export OPENAI_API_KEY, or start with -c DIR");
+        (void)mg_diag_set(&build->diag, err, "", 0,
+                          "there is no configuration and no provider's key: "
+                          "export OPENAI_API_KEY, or start with -c DIR");
     }
     return err;
 }
@@ -409,7 +422,8 @@ static void keep_files(struct build *build)
 {
     struct row *row = build->row;
     mg_arena_reset(&row->files_arena);
-    row->files = mg_arena_array(&row->files_arena, const char *, (size_t)build->report.file_count + 1);
+    row->files =
+        mg_arena_array(&row->files_arena, const char *, (size_t)build->report.file_count + 1);
     for (int i = 0; i < build->report.file_count; i++)
         row->files[i] = mg_arena_strdup(&row->files_arena, build->report.files[i]);
     row->file_count = build->report.file_count;
@@ -480,7 +494,8 @@ static void stayed(struct build *build)
     memcpy(status->error, text, sizeof text);
     status->error_wall_us = mg_wall_us();
     uv_mutex_unlock(&builder->lock);
-    mg_log_error("generation.refused", "project=%s serving=%u error=\"%s\"", status->project, status->number, text);
+    mg_log_error("generation.refused", "project=%s serving=%u error=\"%s\"", status->project,
+                 status->number, text);
     options->ops->report(options->arg, status->project, status->number, false, &build->diag);
 }
 
@@ -488,7 +503,9 @@ static void build_row(struct mg_builder *builder, struct row *row)
 {
     row->waiting = row->alive >= MG_MAX_GENERATIONS;
     if (row->waiting) {
-        mg_log_warn("generation.waiting", "project=%s live=%u note=\"older ones still serve streams\"", row->status.project, row->alive);
+        mg_log_warn("generation.waiting",
+                    "project=%s live=%u note=\"older ones still serve streams\"",
+                    row->status.project, row->alive);
         row->force = true;
         return;
     }
@@ -520,7 +537,8 @@ static void on_return(struct mg_post *post)
 {
     struct ticket *ticket = mg_container_of(post, struct ticket, post);
     struct mg_builder *builder = ticket->builder;
-    MG_LIST_EACH(link, next, &builder->rows) {
+    MG_LIST_EACH(link, next, &builder->rows)
+    {
         struct row *row = mg_container_of(link, struct row, link);
         if (row->project != ticket->project)
             continue;
@@ -554,7 +572,8 @@ static void on_free(struct mg_generation *generation)
         builder_free(builder);
 }
 
-static struct mg_generation *new_generation(struct mg_builder *builder, struct row *row, struct mg_config_project *config)
+static struct mg_generation *new_generation(struct mg_builder *builder, struct row *row,
+                                            struct mg_config_project *config)
 {
     struct ticket *ticket = mg_new(struct ticket);
     ticket->builder = builder;

@@ -10,18 +10,18 @@
 struct folder {
     struct mg_list link;
     uv_fs_event_t handle;
-    struct mg_watch *watch;            /* NULL once it is closing */
-    char *path;                        /* owned */
-    dev_t device;                      /* of what is watched: another one took its place when these differ */
+    struct mg_watch *watch; /* NULL once it is closing */
+    char *path;             /* owned */
+    dev_t device;           /* of what is watched: another one took its place when these differ */
     ino_t inode;
-    bool wanted;                       /* during mg_watch_set() */
+    bool wanted; /* during mg_watch_set() */
 };
 
 static void on_event(uv_fs_event_t *handle, const char *name, int events, int status)
 {
     struct folder *folder = mg_container_of(handle, struct folder, handle);
     (void)events;
-    (void)status;                      /* an error is a reason to look as well */
+    (void)status; /* an error is a reason to look as well */
     if (folder->watch)
         folder->watch->cb(folder->watch->arg, name);
 }
@@ -79,9 +79,11 @@ static int want(struct mg_watch *watch, const char *path)
         watch->blind = true;
         return 0;
     }
-    MG_LIST_EACH(link, next, &watch->folders) {
+    MG_LIST_EACH(link, next, &watch->folders)
+    {
         struct folder *folder = mg_container_of(link, struct folder, link);
-        if (folder->device == st.st_dev && folder->inode == st.st_ino && strcmp(folder->path, here) == 0) {
+        if (folder->device == st.st_dev && folder->inode == st.st_ino &&
+            strcmp(folder->path, here) == 0) {
             folder->wanted = true;
             return 0;
         }
@@ -99,15 +101,17 @@ int mg_watch_set(struct mg_watch *watch, const char *const *paths, int count)
 {
     int added = 0;
     watch->blind = false;
-    MG_LIST_EACH(link, next, &watch->folders) {
+    MG_LIST_EACH(link, next, &watch->folders)
+    {
         struct folder *folder = mg_container_of(link, struct folder, link);
         folder->wanted = false;
         if (!uv_is_active((uv_handle_t *)&folder->handle))
-            drop(folder);              /* had no watch; it is tried again */
+            drop(folder); /* had no watch; it is tried again */
     }
     for (int i = 0; i < count; i++)
         added += want(watch, paths[i]);
-    MG_LIST_EACH(link, next, &watch->folders) {
+    MG_LIST_EACH(link, next, &watch->folders)
+    {
         struct folder *folder = mg_container_of(link, struct folder, link);
         if (!folder->wanted)
             drop(folder);
