@@ -253,7 +253,7 @@ TEST(uses_most_of_its_memory_before_it_is_refused)
     /* 5 MB that live, and strings that come and go beside them */
     enum mg_lua_end end = sandbox_run(&lua,
                                       "local t = {} for i = 1, 500 do t[i] = ('x'):rep(10000) .. i end "
-                                      "for i = 1, 20000 do local s = ('y'):rep(100) .. i end return #t",
+                                      "for i = 1, 100000 do local s = ('y'):rep(100) .. i end return #t",
                                       5000000, text, sizeof(text));
 
     CHECK_STR(text, "500");
