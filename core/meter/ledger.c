@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "meter/key_use.h"
 #include "meter/record.h"
 
 enum {
@@ -53,6 +54,7 @@ struct mg_ledger {
     struct mg_timeline *scratch; /* owned */
     struct mg_db *db;            /* borrowed from the recorder, like the statements */
     struct mg_stmt *insert, *keep, *drop;
+    struct mg_key_use key_use;
 };
 
 static mg_err on_flush(void *arg);
@@ -65,6 +67,7 @@ struct mg_ledger *mg_ledger_new(void)
     mg_list_init(&ledger->unstored);
     mg_list_init(&ledger->pool);
     ledger->scratch = mg_new(struct mg_timeline);
+    mg_key_use_init(&ledger->key_use);
     return ledger;
 }
 
@@ -88,6 +91,7 @@ void mg_ledger_free(struct mg_ledger *ledger)
     mg_map_fini(&ledger->open);
     mg_free(ledger->ended);
     mg_free(ledger->scratch);
+    mg_key_use_fini(&ledger->key_use);
     mg_free(ledger);
 }
 
@@ -234,6 +238,7 @@ static void on_rollback(void *arg)
     }
     ledger->last_at_us = ledger->committed_at_us;
     ledger->ended_count = 0;
+    mg_key_use_rollback(&ledger->key_use);
 }
 
 static mg_err on_checkpoint(void *arg)
@@ -300,6 +305,7 @@ static mg_err on_open(void *arg, struct mg_db *db)
         "excluded.detail",
         &ledger->keep));
     MG_TRY(mg_db_prepare(db, "DELETE FROM open_exchanges WHERE id = ?", &ledger->drop));
+    MG_TRY(mg_key_use_open(&ledger->key_use, db));
     MG_TRY(load_last(ledger));
     return load_open(ledger);
 }
@@ -310,6 +316,7 @@ static void on_close(void *arg)
     mg_stmt_free(ledger->insert);
     mg_stmt_free(ledger->keep);
     mg_stmt_free(ledger->drop);
+    mg_key_use_close(&ledger->key_use);
     ledger->insert = ledger->keep = ledger->drop = NULL;
     ledger->db = NULL;
 }
@@ -576,7 +583,8 @@ static mg_err insert_row(struct mg_ledger *ledger, const struct mg_timeline *tim
     mg_stmt_bind_int(stmt, 14, flags_of(timeline, interrupted));
     bind_figures(stmt, timeline, answer);
     mg_stmt_bind_blob(stmt, 22, detail);
-    return mg_stmt_run(stmt);
+    MG_TRY(mg_stmt_run(stmt));
+    return mg_key_use_note(&ledger->key_use, timeline->key_id, ended_us);
 }
 
 static mg_err write_row(struct mg_ledger *ledger, struct entry *entry)
