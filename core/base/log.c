@@ -1,5 +1,7 @@
 /* The ring is Vyukov's bounded queue: each slot carries a turn number. A writer claims a slot by
- * moving `head`, fills it and publishes it by advancing the slot's turn; the one drainer follows. */
+ * moving `head`, fills it and publishes it by advancing the slot's turn; the one drainer follows.
+ * Turns are kept relative to the slot's place, so that a ring nobody has filled is all zeros and
+ * takes no memory. */
 #include "base/log.h"
 
 #include <pthread.h>
@@ -15,7 +17,7 @@
 enum { SLOTS = 4096, LINE_BYTES = 512 };
 
 struct slot {
-    _Atomic uint64_t turn;
+    _Atomic uint64_t turn;             /* less the slot's index; see turn_of() */
     unsigned len;
     char line[LINE_BYTES];
 };
@@ -46,22 +48,28 @@ void mg_log_level(enum mg_log_level level)
     atomic_store(&threshold, (int)level);
 }
 
+static uint64_t turn_of(struct slot *slot)
+{
+    return atomic_load_explicit(&slot->turn, memory_order_acquire) + (uint64_t)(slot - ring);
+}
+
+static void set_turn(struct slot *slot, uint64_t turn)
+{
+    atomic_store_explicit(&slot->turn, turn - (uint64_t)(slot - ring), memory_order_release);
+}
+
 void mg_log_start(void)
 {
-    for (uint64_t i = 0; i < SLOTS; i++)
-        atomic_store(&ring[i].turn, i);
-    atomic_store(&head, 0);
-    tail = 0;
     atomic_store(&queued, true);
 }
 
 static bool drain_one(void)
 {
     struct slot *slot = &ring[tail % SLOTS];
-    if (atomic_load_explicit(&slot->turn, memory_order_acquire) != tail + 1)
+    if (turn_of(slot) != tail + 1)
         return false;
     write_all(slot->line, slot->len);
-    atomic_store_explicit(&slot->turn, tail + SLOTS, memory_order_release);
+    set_turn(slot, tail + SLOTS);
     tail++;
     return true;
 }
@@ -117,7 +125,7 @@ static struct slot *claim(uint64_t *out_turn)
     uint64_t at = atomic_load_explicit(&head, memory_order_relaxed);
     for (;;) {
         struct slot *slot = &ring[at % SLOTS];
-        uint64_t turn = atomic_load_explicit(&slot->turn, memory_order_acquire);
+        uint64_t turn = turn_of(slot);
         if (turn == at && atomic_compare_exchange_weak(&head, &at, at + 1)) {
             *out_turn = at;
             return slot;
@@ -138,7 +146,7 @@ static void enqueue(const char *line, size_t len)
     }
     memcpy(slot->line, line, len);
     slot->len = (unsigned)len;
-    atomic_store_explicit(&slot->turn, turn + 1, memory_order_release);
+    set_turn(slot, turn + 1);
 }
 
 void mg_log(enum mg_log_level level, const char *event, const char *details, ...)
