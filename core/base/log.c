@@ -126,12 +126,15 @@ static struct slot *claim(uint64_t *out_turn)
     for (;;) {
         struct slot *slot = &ring[at % SLOTS];
         uint64_t turn = turn_of(slot);
-        if (turn == at && atomic_compare_exchange_weak(&head, &at, at + 1)) {
-            *out_turn = at;
-            return slot;
+        if (turn == at) {
+            if (atomic_compare_exchange_weak(&head, &at, at + 1)) {
+                *out_turn = at;
+                return slot;
+            }
+            continue;                  /* another writer was quicker; `at` is the new head */
         }
         if (turn < at)
-            return NULL;
+            return NULL;               /* the slot still holds a line of the round before */
         at = atomic_load_explicit(&head, memory_order_relaxed);
     }
 }
