@@ -101,7 +101,7 @@ static void step(struct mg_co *co, int count)
     struct mg_lua *lua = co->lua;
     uint64_t began_us = mg_mono_us();
     enum mg_lua_end end = mg_lua_resume(lua, &co->run, co->burst_us, co->thread, count);
-    co->cpu_us += mg_mono_us() - began_us;
+    co->cpu_us += mg_lua_took_us(lua, began_us);
 
     struct mg_wait *wait = co->pending;
     if (end == MG_LUA_YIELDED) {

@@ -3,10 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "io/loop.h"
 #include "script/watchdog.h"
 
 enum {
     FRAMES = 8,
+    MOMENT_US = 100,
     SLOT_HANDLER = 0x6d670800,         /* in the registry, far from luaL_ref's numbers */
     SLOT_TRAMPOLINE = 0x6d670801,
 };
@@ -60,6 +63,14 @@ static int describe(lua_State *L)
     luaL_checkstack(thread, 4, NULL);
     write_trace(mg_lua_of(L), mg_lua_error_text(thread, -1), thread, 0);
     return 0;
+}
+
+uint64_t mg_lua_took_us(struct mg_lua *lua, uint64_t began_us)
+{
+    uint64_t now_us = mg_mono_us(), took_us = now_us - began_us;
+    if (lua->loop && took_us > MOMENT_US)
+        lua->loop->now_us = now_us;
+    return took_us;
 }
 
 /* What Lua caught does not count: a call that hit its deadline or cap has failed. */

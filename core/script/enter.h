@@ -21,6 +21,10 @@ enum mg_lua_end mg_lua_enter(struct mg_lua *lua, struct mg_lua_run *run, uint32_
 enum mg_lua_end mg_lua_resume(struct mg_lua *lua, struct mg_lua_run *run, uint32_t budget_us, lua_State *thread,
                               int count);
 
+/* Microseconds since `began_us` (mg_mono_us). A stay of more than a moment also brings the loop's own time up to
+ * date, so that timelines and timers do not miss it. */
+uint64_t mg_lua_took_us(struct mg_lua *lua, uint64_t began_us);
+
 /* Message handler of the main thread stands at this index of its stack; what mg_lua_enter() calls at
  * the next. mg_lua_prepare() makes both, in a protected call; mg_lua_settle() puts them there. */
 enum { MG_LUA_HANDLER = 1, MG_LUA_TRAMPOLINE = 2, MG_LUA_FLOOR = 2 };
