@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/embed.h"
+#include "base/fault.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "config/file.h"
@@ -39,6 +40,7 @@ mg_err mg_eval_run(struct mg_eval *eval)
         report(eval, eval->file, 0, "there is no memory to read it");
         return MG_E_CONFIG;
     }
+    eval->open = true;
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     eval->stop_us = mg_thread_cpu_us() + MAX_CPU_MS * 1000;
     int failed = lua_cpcall(L, run, eval);
@@ -131,6 +133,8 @@ static void *allocate(void *arg, void *ptr, size_t old_size, size_t size)
 {
     struct mg_eval *eval = arg;
     size_t old = ptr ? old_size : 0;
+    if (eval->open && size > old && mg_fault(MG_FAULT_LUA_ALLOC))
+        return NULL;
     if (size > old && eval->used_bytes + (size - old) > eval->max_bytes) {
         eval->max_bytes = MAX_BYTES + SPARE_BYTES; /* once, so that the report has room */
         return NULL;
@@ -266,6 +270,15 @@ static int host_secret(lua_State *L)
     return push_file(L, true);
 }
 
+/* file(path): true when it can be read, or nil and why. */
+static int host_file(lua_State *L)
+{
+    int count = push_file(L, false);
+    if (count == 1)
+        lua_pushboolean(L, true);
+    return count;
+}
+
 static int host_utf8(lua_State *L)
 {
     size_t size;
@@ -294,10 +307,11 @@ static void open_host(lua_State *L)
                                          {"string", luaopen_string},
                                          {"math", luaopen_math},
                                          {"bit", luaopen_bit}};
-    static const luaL_Reg functions[] = {
-        {"module", host_module},   {"load", host_load},     {"env", host_env},
-        {"read", host_read},       {"secret", host_secret}, {"utf8", host_utf8},
-        {"adapter", host_adapter}, {"cores", host_cores},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"module", host_module}, {"load", host_load},
+                                         {"env", host_env},       {"read", host_read},
+                                         {"secret", host_secret}, {"file", host_file},
+                                         {"utf8", host_utf8},     {"adapter", host_adapter},
+                                         {"cores", host_cores},   {NULL, NULL}};
     for (size_t i = 0; i < MG_COUNT(libraries); i++) {
         lua_pushcfunction(L, libraries[i].func);
         lua_pushstring(L, libraries[i].name);

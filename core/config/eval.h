@@ -24,12 +24,13 @@ struct mg_eval {
     void (*fill)(struct mg_eval *eval, lua_State *L, int index);
     void *out; /* for fill */
 
-    bool absent;                        /* the function gave nothing and no error */
-    bool filled;                        /* fill ran to its end */
-    struct mg_buf file_text;            /* of the file being read */
-    size_t used_bytes, max_bytes;       /* of the Lua heap */
-    uint64_t stop_us;                   /* thread CPU time at which the state is stopped */
-    bool stopped;                       /* it was */
+    bool absent;                  /* the function gave nothing and no error */
+    bool filled;                  /* fill ran to its end */
+    struct mg_buf file_text;      /* of the file being read */
+    size_t used_bytes, max_bytes; /* of the Lua heap */
+    uint64_t stop_us;             /* thread CPU time at which the state is stopped */
+    bool stopped;                 /* it was */
+    bool open; /* the state stands; before that LuaJIT bears no failing allocation */
     const char *chunks[MG_EVAL_CHUNKS]; /* the files behind the chunk names c1, c2, … */
     int chunk_count;
     int stop_chunk, stop_line; /* where it was stopped; 0: unknown */

@@ -1,7 +1,7 @@
 --- config.lua - read one configuration file: evaluate it in the sandbox, check it, hand plain tables to C.
 ---
 --- The host (core/config/eval.c) gives: module(name, …), load(text, file), env(name), read(path), secret(path),
---- utf8(text),, adapter(name), cores(). It stops the whole call when it takes too long or too much memory.
+--- file(path), utf8(text),, adapter(name), cores(). It stops the whole call when it takes too long or too much memory.
 local host = ...
 
 local lines = host.module("lines")
@@ -126,6 +126,24 @@ local function finish(ctx, flat)
   return #ctx.errors == 0 and flat or nil, ctx.errors
 end
 
+--- A certificate comes with its key, and clients' certificates are asked for over TLS only.
+local function check_tls(ctx, listener)
+  if (listener.cert == nil) ~= (listener.key == nil) then
+    check.fail(ctx, listener.at, 'give both "cert" and "key", or neither')
+  elseif listener.client_ca and not listener.cert then
+    check.fail(ctx, listener.at, '"client_ca" needs "cert" and "key" beside it')
+  end
+end
+
+local function check_listeners(ctx, value)
+  for _, listener in ipairs(value.listen or {}) do
+    check_tls(ctx, listener)
+  end
+  if value.admin then
+    check_tls(ctx, value.admin)
+  end
+end
+
 --- The text of gateway.lua, or nil for the defaults alone.
 function config.gateway(file, dir, text)
   local ctx = context(file, dir, "gateway")
@@ -135,8 +153,9 @@ function config.gateway(file, dir, text)
   else
     value = check.read(ctx, schema.gateway, {}, {})
   end
-  if value and not value.admin then
-    value.admin = {}
+  if value and #ctx.errors == 0 then
+    check_listeners(ctx, value)
+    value.admin = value.admin or {}
   end
   return finish(ctx, value)
 end

@@ -166,6 +166,19 @@ formats.path = {
   end,
 }
 
+--- A file that is there and can be read; it is watched like the configuration itself.
+formats.file = {
+  expected = "the path of a file",
+  read = function(value, ctx)
+    local path = formats.path.read(value, ctx)
+    if not path then
+      return nil
+    end
+    local ok, why = ctx.host.file(path)
+    return ok and path or nil, why
+  end,
+}
+
 --- Becomes { provider, model }.
 formats.target = {
   expected = '"provider/model"',

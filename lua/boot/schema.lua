@@ -28,7 +28,7 @@ local list, map, record = with("list"), with("map"), with("record")
 local boolean, json, func = { type = "boolean" }, { type = "json" }, { type = "function" }
 
 local name = text { format = "name" }
-local path = text { format = "path" }
+local file = text { format = "file" }
 local secret = text { secret = true }
 local ms = integer { min = 1, max = 86400000 }
 local bytes = integer { min = 1024, max = 1099511627776 }
@@ -41,11 +41,11 @@ local listener = record {
   fields = {
     { "address", text { format = "address" }, required = true,
       doc = '`"host:port"`, `":port"` for all addresses, or `"unix:/path"`; port 0 takes any free one.' },
-    { "cert", path,
+    { "cert", file,
       doc = "PEM file with the certificate chain; with `key` it makes this a TLS listener. It is read again " ..
         "when it changes." },
-    { "key", path, doc = "PEM file with the private key of `cert`." },
-    { "client_ca", path, doc = "PEM file: clients must show a certificate signed by it (mTLS)." },
+    { "key", file, doc = "PEM file with the private key of `cert`." },
+    { "client_ca", file, doc = "PEM file: clients must show a certificate signed by it (mTLS)." },
   },
 }
 
@@ -59,13 +59,13 @@ schema.gateway = record {
           doc = "Where health, metrics and the admin API answer. Keep it on loopback." },
         { "token", secret, example = 'env("MOONGATE_ADMIN_TOKEN", false)',
           doc = "What the admin API asks for as a bearer token; without one it answers health and metrics only." },
-        { "cert", path, doc = "PEM file with the certificate chain of the admin listener." },
-        { "key", path, doc = "PEM file with the private key of `cert`." },
-        { "client_ca", path, doc = "PEM file: admin clients must show a certificate signed by it." },
+        { "cert", file, doc = "PEM file with the certificate chain of the admin listener." },
+        { "key", file, doc = "PEM file with the private key of `cert`." },
+        { "client_ca", file, doc = "PEM file: admin clients must show a certificate signed by it." },
       } }, default = {},
         doc = "The admin plane; `false` switches it off. The command line uses a socket in `data_dir` and needs " ..
           "no token." },
-    { "data_dir", path, default = "data", env = "MOONGATE_DATA",
+    { "data_dir", text { format = "path" }, default = "data", env = "MOONGATE_DATA",
       doc = "Folder of the journal, the store and the key secret, relative to this file." },
     { "workers", integer { min = 1, max = 256 }, default = "cores", env = "MOONGATE_WORKERS",
       doc = "Worker threads; by default one for each core this process may use." },
@@ -192,9 +192,9 @@ local provider = record { fields = {
   { "headers", map { of = text { format = "header", secret = true }, key = "header_name", max = 32 }, default = {},
     doc = "Headers sent with each attempt." },
   { "tls", record { fields = {
-      { "ca", path, doc = "PEM bundle to trust in place of the system's." },
-      { "cert", path, doc = "PEM file with a client certificate (mTLS)." },
-      { "key", path, doc = "PEM file with the private key of `cert`." },
+      { "ca", file, doc = "PEM bundle to trust in place of the system's." },
+      { "cert", file, doc = "PEM file with a client certificate (mTLS)." },
+      { "key", file, doc = "PEM file with the private key of `cert`." },
       { "verify", boolean, default = true, doc = "Whether the provider's certificate is checked. Leave it on." },
     } }, default = {}, doc = "TLS towards this provider." },
   { "proxy", text { format = "proxy" },
@@ -209,7 +209,8 @@ local target = record {
     { "target", text { format = "target" }, required = true,
       doc = '`"provider/model"`; the model `*` means: as the client asked.' },
     { "weight", number { min = 0, max = 1000000 }, default = 1,
-      doc = "Share of the traffic: as soon as one target has a weight other than 1, the default policy draws instead of going in order; 0 is only fallen back to." },
+      doc = "Share of the traffic: as soon as one target has a weight other than 1, the default policy draws " ..
+        "instead of going in order; 0 is only fallen back to." },
     { "name", name, doc = "Name of this arm in records and experiments; by default the target." },
     { "params", map { of = json, key = "any", max = 32 },
       doc = "Top-level fields of the request that are set for this target." },
@@ -225,7 +226,8 @@ local workflow = record {
   short = "targets",
   fields = own_fields({
     { "targets", list { of = target, single = true, min = 1, max = 64 }, also = "arms", required = true,
-      doc = "The models behind this name: tried in this order by the default policy, or drawn by weight when there are weights." },
+      doc = "The models behind this name: tried in this order by the default policy, or drawn by weight when " ..
+        "there are weights." },
     { "deadline_ms", ms, default = 600000,
       doc = "Wall clock over all attempts together; each timer shortens to what is left. The SDKs' own limit, " ..
         "so that a long answer is not cut; lower it where people wait." },

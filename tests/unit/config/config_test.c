@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/limits.h"
 #include "sim/faults.h"
 
@@ -445,7 +446,9 @@ TEST(each_kind_of_mistake_has_its_words)
         {"return { providers = { a = { api_key = '' } } }", "expected a secret of printable text, found an empty one"},
         {"return { providers = { a = { kind = 'simulated', base_url = 'http://h' } }, allow_direct = true }", "a simulated provider has no address"},
         {"return { providers = { a = { models = { x = {} } } }, allow_direct = true }", "expected kind = \"simulated\""},
-        {"return { providers = { a = { tls = { cert = 'x.pem' } } }, allow_direct = true }", "give both \"cert\" and \"key\""},
+        {"return { providers = { a = { tls = { cert = 'demo.lua' } } }, allow_direct = true }", "give both \"cert\" and \"key\""},
+        {"return { providers = { a = { tls = { ca = 'x.pem' } } }, allow_direct = true }",
+         "tls.ca: expected the path of a file, found \"x.pem\" (No such file or directory)"},
         {"return { " PROVIDERS " workflows = { w = { targets = {} } } }", "workflows.w.targets: expected at least 1 entries"},
         {"return { " PROVIDERS " workflows = { w = { } } }", "workflows.w: \"targets\" is missing"},
         {"return { " PROVIDERS " workflows = { w = 'model' } }", "expected \"provider/model\", found \"model\""},
@@ -597,11 +600,15 @@ TEST(gateway_keys_are_read_and_paths_are_relative_to_the_file)
     struct mg_diag diag = {"", 0, ""};
     begin();
     setenv("MG_TEST_KEY", "adm", 1);
-    mg_err err = mg_config_load_gateway(put("gateway.lua", "return { listen = { ':80', { address = '[::1]:443', cert = 'tls/c.pem', key = '/k.pem' }, 'unix:/run/m' },\n"
+    char key[256], text[2048];
+    put("tls/c.pem", "cert");
+    snprintf(key, sizeof key, "%s", put("k.pem", "key"));
+    snprintf(text, sizeof text, "return { listen = { ':80', { address = '[::1]:443', cert = 'tls/c.pem', key = '%s' }, 'unix:/run/m' },\n"
                                                            "admin = { '127.0.0.1:0', token = env 'MG_TEST_KEY' }, data_dir = 'state', workers = 3, drain_ms = 5,\n"
                                                            "proxy = 'http://proxy:3128/', log = { level = 'warn' }, journal = { bytes = 2097152 },\n"
-                                                           "cors = { origins = 'https://App.example' }, limits = { body_bytes = 2048 } }"),
-                                        &config, &diag);
+                                                           "cors = { origins = 'https://App.example' }, limits = { body_bytes = 2048 } }",
+             key);
+    mg_err err = mg_config_load_gateway(put("gateway.lua", text), &config, &diag);
     if (err)
         check_failed(__FILE__, __LINE__, "%d: %s", diag.line, diag.text);
 
@@ -612,7 +619,7 @@ TEST(gateway_keys_are_read_and_paths_are_relative_to_the_file)
     CHECK_INT(config->listen[1].port, 443);
     snprintf(path, sizeof path, "%s/tls/c.pem", dir);
     CHECK_STR(config->listen[1].tls.cert, path);
-    CHECK_STR(config->listen[1].tls.key, "/k.pem");
+    CHECK_STR(config->listen[1].tls.key, key);
     CHECK_STR(config->listen[2].host, "unix:/run/m");
     CHECK_STR(config->admin_token, "adm");
     snprintf(path, sizeof path, "%s/state", dir);
@@ -633,6 +640,51 @@ TEST(gateway_keys_are_read_and_paths_are_relative_to_the_file)
     CHECK_STR(diag.text, "listen: expected \"host:port\", \":port\" or \"unix:/path\", found \"nowhere\"");
     CHECK_INT(mg_config_load_gateway("/nowhere/gateway.lua", &config, &diag), MG_E_CONFIG);
     CHECK_STR(diag.text, "No such file or directory");
+    end();
+}
+
+TEST(listeners_with_half_of_a_certificate_are_refused)
+{
+    static const struct {
+        const char *text, *says;
+    } rows[] = {
+        {"return { listen = { address = ':1', cert = 'c.pem' } }", "listen: give both \"cert\" and \"key\", or neither"},
+        {"return { listen = { { ':1', client_ca = 'c.pem' } } }", "listen[1]: \"client_ca\" needs \"cert\""},
+        {"return { admin = { key = 'c.pem' } }", "admin: give both"},
+        {"return { admin = { cert = 'none.pem', key = 'c.pem' } }", "admin.cert: expected the path of a file, found"},
+    };
+    begin();
+    put("c.pem", "cert");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct mg_config_gateway *config = NULL;
+        struct mg_diag diag;
+        CHECK_INT(mg_config_load_gateway(put("gateway.lua", rows[i].text), &config, &diag), MG_E_CONFIG);
+        if (!strstr(diag.text, rows[i].says))
+            check_failed(__FILE__, __LINE__, "%s", diag.text);
+    }
+    end();
+}
+
+TEST(no_failing_allocation_does_more_than_refuse_the_file)
+{
+    begin();
+    put("secrets/demo/k", "s");
+    const char *path = put("projects/demo.lua", "local t = {}\nfor i = 1, 50 do t[i] = 'a/m' .. i end\n"
+                                                "return { providers = { a = { api_key = secret 'k' } }, workflows = { w = { targets = t, dedline_ms = 1 } } }");
+    mg_err err = MG_E_CONFIG;
+    int refused = 0, mistakes_found = 0;
+    for (int nth = 1; nth < 200000; nth += 1 + nth / 40) {
+        struct mg_config_project *config = NULL;
+        struct mg_diag diag = {"", 0, ""};
+        mg_fault_arm(MG_FAULT_LUA_ALLOC, nth);
+        err = mg_config_load_project(path, &config, &diag);
+        mg_fault_arm(MG_FAULT_LUA_ALLOC, 0);
+        CHECK(err == MG_E_CONFIG && config == NULL && diag.text[0]);
+        refused++;
+        mistakes_found += strstr(diag.text, "dedline_ms") != NULL;
+    }
+    CHECK(refused > 200);
+    CHECK(mistakes_found > 0);                           /* past the last allocation nothing fails */
     end();
 }
 
