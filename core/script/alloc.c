@@ -66,6 +66,7 @@ lua_State *mg_lua_new_state(struct mg_lua *lua)
      * cost a hundred times their copy. */
     mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);
 
+    lua->limit_bytes = lua->cap_bytes;
     lua->L = lua_newstate(allocate, lua);
     return lua->L;
 }
@@ -106,7 +107,7 @@ static bool reserve(struct mg_lua *lua, size_t used)
 {
     if (lua->cap_bytes == 0)
         return true;
-    if (used > lua->cap_bytes)
+    if (used > lua->limit_bytes)
         return false;
     if (used <= lua->reserved_bytes)
         return true;

@@ -234,8 +234,10 @@ static struct mg_plugged *new_instance(struct builder *builder, const char *name
     struct mg_plugged *plugged = &script->instances[script->count];
     *plugged = (struct mg_plugged){.self = LUA_NOREF, .when_stream = -1};
     plugged->base = (struct mg_instance){.name = name, .project = script->config->name};
-    for (int i = 0; i < MG_HOOK_COUNT; i++)
+    for (int i = 0; i < MG_HOOK_COUNT; i++) {
         plugged->function[i] = LUA_NOREF;
+        plugged->burst_us[i] = mg_bursts[i].hard_us;
+    }
     plugged->closed[MG_HOOK_ON_LOG] = true;
     builder->plugged = plugged;
     return plugged;
@@ -412,10 +414,13 @@ static mg_err check_grants(struct builder *builder, const struct mg_config_plugi
 static void apply_stage(struct mg_plugged *plugged, const struct mg_manifest *manifest)
 {
     plugged->guard = manifest->stage == MG_STAGE_GUARD;
+    plugged->base.memory_bytes = manifest->memory_bytes;
     for (int i = 0; i < MG_HOOK_COUNT; i++) {
         bool can_close = i == MG_HOOK_ON_REQUEST || i == MG_HOOK_ON_CHUNK || i == MG_HOOK_ON_RESPONSE;
         bool closed = i == MG_HOOK_ON_LOG || (plugged->guard && can_close);
         plugged->closed[i] = manifest->fail[i] >= 0 ? manifest->fail[i] == 1 : closed;
+        if (manifest->burst_us[i])
+            plugged->burst_us[i] = MG_MIN(plugged->burst_us[i], manifest->burst_us[i]);
     }
     if (manifest->has_stream)
         plugged->stream = manifest->stream;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "io/loop.h"
 #include "script/watchdog.h"
 
@@ -20,14 +21,22 @@ static int describe(lua_State *L);
 static void write_trace(struct mg_lua *lua, const char *message, lua_State *L, int level);
 static enum mg_lua_end leave(struct mg_lua *lua, int status);
 
+static void begin(struct mg_lua *lua, struct mg_lua_run *run)
+{
+    size_t room = run->instance ? run->instance->memory_bytes : 0;
+    lua->run = run;
+    lua->denied = false;
+    lua->trace[0] = '\0';
+    if (room)
+        lua->limit_bytes = MG_MIN(lua->cap_bytes, lua->used_bytes + room);
+}
+
 enum mg_lua_end mg_lua_enter(struct mg_lua *lua, struct mg_lua_run *run, uint32_t budget_us, lua_CFunction body,
                              void *arg)
 {
     if (lua->denied)                   /* what the last call left behind is in the way */
         lua_gc(lua->L, LUA_GCCOLLECT, 0);
-    lua->run = run;
-    lua->denied = false;
-    lua->trace[0] = '\0';
+    begin(lua, run);
     lua->body = body;
     lua->body_arg = arg;
 
@@ -43,9 +52,7 @@ enum mg_lua_end mg_lua_enter(struct mg_lua *lua, struct mg_lua_run *run, uint32_
 enum mg_lua_end mg_lua_resume(struct mg_lua *lua, struct mg_lua_run *run, uint32_t budget_us, lua_State *thread,
                               int count)
 {
-    lua->run = run;
-    lua->denied = false;
-    lua->trace[0] = '\0';
+    begin(lua, run);
 
     mg_watchdog_enter(lua, budget_us);
     int status = lua_resume(thread, count);
@@ -78,6 +85,7 @@ static enum mg_lua_end leave(struct mg_lua *lua, int status)
 {
     bool stopped = mg_watchdog_leave(lua);
     lua->run = NULL;
+    lua->limit_bytes = lua->cap_bytes;
     lua->callback_depth = 0;
     if (stopped)
         return MG_LUA_OVERRAN;

@@ -86,7 +86,7 @@ bool mg_hook_sync(const struct mg_hook_call *call)
         .call = call->call, .instance = &call->plugged->base, .phase = mg_hook_phases[call->hook]};
     uint64_t began_us = mg_mono_us();
     enum mg_lua_end end =
-        mg_lua_enter(&script->lua, &run, mg_bursts[call->hook].hard_us, run_hook, (void *)call);
+        mg_lua_enter(&script->lua, &run, call->plugged->burst_us[call->hook], run_hook, (void *)call);
     uint64_t cpu_us = mg_lua_took_us(&script->lua, began_us);
 
     if (end == MG_LUA_ENDED)

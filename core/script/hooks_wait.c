@@ -95,7 +95,7 @@ static bool run_one(struct mg_hook_run *run, struct mg_plugged *plugged)
         .run = &lua_run,
         .prepare = prepare,
         .prepare_arg = run,
-        .burst_us = mg_bursts[run->hook].hard_us,
+        .burst_us = plugged->burst_us[run->hook],
         .wall_ms = MG_HOOK_WALL_MS,
         .cb = on_end,
         .arg = run,
@@ -133,7 +133,7 @@ static void on_end(void *arg, struct mg_co *co, enum mg_lua_end end)
 
     if (end == MG_LUA_ENDED) {
         reading.thread = mg_co_thread(co);
-        end = mg_lua_enter(&script->lua, mg_co_run(co), mg_bursts[run->hook].hard_us, read_outcome, &reading);
+        end = mg_lua_enter(&script->lua, mg_co_run(co), plugged->burst_us[run->hook], read_outcome, &reading);
     }
     uint64_t cpu_us = mg_co_cpu_us(co);
     if (end == MG_LUA_ENDED)

@@ -22,6 +22,7 @@ struct mg_plugged {
     int self;                          /* registry reference; LUA_NOREF: its hooks take no self */
     bool closed[MG_HOOK_COUNT];        /* a failure ends the request instead of going on without it */
     bool guard;
+    uint32_t burst_us[MG_HOOK_COUNT];  /* CPU of one stay; at most mg_bursts' */
     struct mg_stream_rule stream;      /* mode NONE: nothing to do with streams */
     uint64_t calls, faults, slow;      /* counters */
     uint64_t fault_us[MG_FAULTS_TO_QUARANTINE];  /* the last ones, a ring */

@@ -18,6 +18,7 @@ static const char *const hook_names[] = {"on_request", "route", "on_attempt", "c
 static mg_err read_members(struct mg_manifest *manifest, const char *name, struct mg_diag *diag);
 static mg_err read_hooks(struct mg_manifest *manifest, struct mg_diag *diag);
 static mg_err read_needs(struct mg_manifest *manifest, struct mg_arena *arena, struct mg_diag *diag);
+static mg_err read_limits(struct mg_manifest *manifest, struct mg_diag *diag);
 static mg_err read_stream(const struct mg_json *json, struct mg_stream_rule *out_rule);
 static mg_err read_fail(const struct mg_json *json, int fail[MG_HOOK_COUNT]);
 
@@ -68,6 +69,7 @@ mg_err mg_manifest_read(mg_view text, const char *name, struct mg_arena *arena, 
     MG_TRY(read_members(&manifest, name, diag));
     MG_TRY(read_hooks(&manifest, diag));
     MG_TRY(read_needs(&manifest, arena, diag));
+    MG_TRY(read_limits(&manifest, diag));
     *out_manifest = manifest;
     return MG_OK;
 }
@@ -164,6 +166,30 @@ static mg_err read_needs(struct mg_manifest *manifest, struct mg_arena *arena, s
             if (count == MAX_NEEDS || !mg_json_string(item).len)
                 return bad(diag, "\"permissions\": \"%s\" must be a list of at most %d strings", kinds[kind], (int)MAX_NEEDS);
             needs[count++] = mg_arena_printf(arena, "%s:%.*s", grants[kind], MG_FMT(mg_json_string(item))).ptr;
+        }
+    }
+    return MG_OK;
+}
+
+/* {"memory_kb": 4096, "burst_ms": {"on_request": 5}}: a plugin may only tighten what holds for all. */
+static mg_err read_limits(struct mg_manifest *manifest, struct mg_diag *diag)
+{
+    const struct mg_json *limits = mg_json_get(manifest->json, "limits");
+    for (struct mg_json *m = mg_json_first(limits); m; m = mg_json_next(m)) {
+        int64_t kb = 0;
+        bool memory = mg_view_eq(mg_json_key(m), MG_VIEW("memory_kb"));
+        if (!memory && !mg_view_eq(mg_json_key(m), MG_VIEW("burst_ms")))
+            return bad(diag, "\"limits\": unknown \"%.*s\"", MG_FMT(mg_json_key(m)));
+        if (memory && (!mg_json_i64(m, &kb) || kb < 64 || kb > MG_MAX_LUA_STATE_BYTES / 1024))
+            return bad(diag, "\"limits\": \"memory_kb\" must be from 64 to %d", MG_MAX_LUA_STATE_BYTES / 1024);
+        if (memory)
+            manifest->memory_bytes = (size_t)kb * 1024;
+        for (struct mg_json *b = memory ? NULL : mg_json_first(m); b; b = mg_json_next(b)) {
+            enum mg_hook hook;
+            double burst_ms = mg_json_double(b, 0);
+            if (!mg_hook_find(mg_json_key(b), &hook) || burst_ms < 0.1 || burst_ms > 1000)
+                return bad(diag, "\"limits\": \"burst_ms\" must map hooks to milliseconds");
+            manifest->burst_us[hook] = (uint32_t)(burst_ms * 1000);
         }
     }
     return MG_OK;

@@ -23,6 +23,8 @@ struct mg_manifest {
     bool hooks[MG_HOOK_COUNT];
     bool has_stream;
     struct mg_stream_rule stream;
+    uint32_t burst_us[MG_HOOK_COUNT];  /* the plugin's own, tighter bursts; 0: the usual one */
+    size_t memory_bytes;               /* growth of one call; 0: no limit of its own */
     int fail[MG_HOOK_COUNT];           /* 1 closed, 0 open, -1 the stage decides */
     const char *const *needs;          /* permissions as grants spell them; ends with NULL */
 };

@@ -97,6 +97,7 @@ struct mg_instance {
     const char *project;
     const char *const *grants;         /* "kv", "net:https://a.example", "content:request"; ends with NULL */
     bool inline_code;                  /* the operator's own: every permission but net and secret */
+    size_t memory_bytes;               /* how much one stay in Lua may grow the state; 0: up to its cap */
     uint64_t log_second;               /* for moongate.log: the second lines are counted in */
     uint32_t log_lines;                /* in that second */
     struct mg_kv_space *kv, *kv_shared;   /* its own and its project's space; NULL until moongate.kv is used */
@@ -123,6 +124,7 @@ struct mg_lua {
     void *views_pool;                  /* views.c: free userdata of this state */
     struct mg_account *account;        /* shared; NULL: trusted */
     size_t used_bytes, cap_bytes;      /* of this state; cap 0: none */
+    size_t limit_bytes;                /* of used_bytes during the call in progress: the cap or less */
     size_t reserved_bytes;             /* what this state has taken out of the account, in large steps */
     bool denied;                       /* an allocation was refused since the call began */
     atomic_int stop;                   /* the deadline passed: set by the signal handler */

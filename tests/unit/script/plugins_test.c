@@ -81,6 +81,21 @@ TEST(two_instances_of_one_plugin_share_nothing)
     world_close();
 }
 
+TEST(a_plugin_may_tighten_its_own_limits)
+{
+    const char *json = "{\"manifest\":1,\"api\":1,\"name\":\"shout\",\"version\":\"1\",\"stage\":\"policy\",\"hooks\":[\"on_request\"],"
+                       "\"limits\":{\"memory_kb\":256,\"burst_ms\":{\"on_request\":3}}}";
+    write_plugin(json, "local M = {} function M:on_request(req) local s = ('x'):rep(300000) return req:deny {} end return M");
+    world_open("", use("grant = {}"));
+    CHECK_INT(world.script->instances[0].burst_us[MG_HOOK_ON_REQUEST], 3000);
+
+    world_on_request();                /* far below the state's cap, above its own */
+
+    CHECK_INT(world.outcome.kind, MG_HOOK_GO_ON);
+    CHECK(strstr(world_notes(), "ran out of memory"));
+    world_close();
+}
+
 /* --- refusals -------------------------------------------------------------------------------- */
 
 static void check_refused(const char *in_workflow, const char *in_project, const char *says)
@@ -139,6 +154,7 @@ TEST(refuses_manifests_that_are_wrong)
          "plugin.json lists the hook route, which init.lua does not have"},
         {"{\"manifest\":1,\"api\":1,\"name\":\"shout\",\"version\":\"1\",\"stage\":\"policy\",\"hooks\":[\"on_request\"],\"permissions\":{\"content\":[\"response\"]}}",
          "init.lua has the hook on_chunk, which plugin.json does not list"},
+        {"{\"manifest\":1,\"api\":1,\"name\":\"shout\",\"version\":\"1\",\"stage\":\"policy\",\"hooks\":[],\"limits\":{\"memory_kb\":1}}", "\"memory_kb\" must be"},
         {"{\"manifest\":1,\"api\":1,\"name\":\"shout\",\"version\":\"1\",\"stage\":\"policy\",\"hooks\":[],\"permissions\":{\"disk\":true}}", "unknown \"disk\""},
     };
     char entry[512];
