@@ -111,7 +111,7 @@ const char *mg_pattern_refuse(const struct mg_pattern *pattern)
     return NULL;
 }
 
-static bool is_word_byte(char c)
+bool mg_pattern_is_word_byte(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
@@ -119,18 +119,14 @@ static bool is_word_byte(char c)
 /* Every ASCII byte that could mean something is escaped; others, UTF-8 sequences included, stand for themselves. */
 static char *word_expression(mg_view word)
 {
-    size_t size = word.len * 4 + 8, at = 0;
+    size_t size = word.len * 4 + 1, at = 0;
     char *out = mg_alloc(size);
-    if (is_word_byte(word.ptr[0]))
-        at += (size_t)snprintf(out, size, "\\b");
     for (size_t i = 0; i < word.len; i++) {
-        if (is_word_byte(word.ptr[i]) || (unsigned char)word.ptr[i] >= 0x80)
+        if (mg_pattern_is_word_byte(word.ptr[i]) || (unsigned char)word.ptr[i] >= 0x80)
             out[at++] = word.ptr[i];
         else
             at += (size_t)snprintf(out + at, size - at, "\\x%02x", (unsigned char)word.ptr[i]);
     }
-    if (is_word_byte(word.ptr[word.len - 1]))
-        at += (size_t)snprintf(out + at, size - at, "\\b");
     out[at] = '\0';
     return out;
 }

@@ -7,7 +7,10 @@
 /* Why it cannot be compiled in bounded time and memory; NULL when it can be tried. Static text. */
 const char *mg_pattern_refuse(const struct mg_pattern *pattern);
 
-/* The expression; the caller's to free. */
+/* [A-Za-z0-9_]: what makes the edge of a word. */
+bool mg_pattern_is_word_byte(char c);
+
+/* The expression; the caller's to free. A word's edges are not in it: thousands of \b take seconds to compile. */
 char *mg_pattern_expression(const struct mg_pattern *pattern);
 
 #endif

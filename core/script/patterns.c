@@ -14,6 +14,11 @@ struct mg_patterns {
     struct mg_buf key;                 /* what it was compiled from: equal keys are one set */
     hs_database_t *db;                 /* owned */
     uint32_t max_width;
+    struct rule {
+        uint8_t edges;                 /* where a word may not go on */
+        uint16_t len;                  /* every match has so many bytes, and the library need not find where one
+                                        * begins, which is dear to compile; 0: it tells */
+    } *rules;                          /* owned; of each pattern */
 };
 
 struct mg_patterns_scratch {
@@ -24,7 +29,34 @@ struct mg_patterns_scratch {
 static pthread_mutex_t sets_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct mg_list sets = {&sets, &sets};
 
+enum { EDGE_LEFT = 1, EDGE_RIGHT = 2 };
+
 /* ---- compiling */
+
+/* Case folding changes the length of some letters beyond ASCII. */
+static bool is_fixed(const struct mg_pattern *pattern)
+{
+    for (size_t i = 0; i < pattern->text.len; i++)
+        if ((unsigned char)pattern->text.ptr[i] >= 0x80)
+            return pattern->word && !pattern->caseless;
+    return pattern->word;
+}
+
+static struct rule rule_of(const struct mg_pattern *pattern)
+{
+    if (!pattern->word)
+        return (struct rule){0, 0};
+    bool left = mg_pattern_is_word_byte(pattern->text.ptr[0]);
+    bool right = mg_pattern_is_word_byte(pattern->text.ptr[pattern->text.len - 1]);
+    return (struct rule){(uint8_t)((left ? EDGE_LEFT : 0) | (right ? EDGE_RIGHT : 0)),
+                         is_fixed(pattern) ? (uint16_t)pattern->text.len : 0};
+}
+
+static unsigned flags_of(const struct mg_pattern *pattern)
+{
+    unsigned caseless = pattern->caseless ? HS_FLAG_CASELESS : 0;
+    return is_fixed(pattern) ? caseless : caseless | HS_FLAG_SOM_LEFTMOST | HS_FLAG_UTF8 | HS_FLAG_DOTALL;
+}
 
 /* What Vectorscan takes: parallel arrays, C strings. */
 struct compile {
@@ -51,16 +83,19 @@ static mg_err compile_init(struct compile *c, const struct mg_pattern *list, siz
         if (why)
             return mg_diag_set(diag, MG_E_CONFIG, "", (int)i + 1, "pattern %zu: %s", i + 1, why);
         c->texts[i] = mg_pattern_expression(&list[i]);
-        c->flags[i] = HS_FLAG_SOM_LEFTMOST | HS_FLAG_UTF8 | HS_FLAG_DOTALL | (list[i].caseless ? HS_FLAG_CASELESS : 0u);
+        c->flags[i] = flags_of(&list[i]);
         c->ids[i] = (unsigned)i;
     }
     return MG_OK;
 }
 
-static uint32_t widest(const struct mg_vectorscan *hs, const struct compile *c)
+static uint32_t widest(const struct mg_vectorscan *hs, const struct compile *c, const struct rule *rules)
 {
     uint32_t most = 0;
     for (size_t i = 0; i < c->count; i++) {
+        most = MG_MAX(most, (uint32_t)rules[i].len);
+        if (rules[i].len)
+            continue;
         hs_expr_info_t *info = NULL;
         hs_compile_error_t *error = NULL;
         if (hs->expression_info(c->texts[i], c->flags[i], &info, &error) != HS_SUCCESS) {
@@ -86,8 +121,12 @@ static mg_err compile(struct mg_patterns *patterns, const struct mg_pattern *lis
         err = mg_diag_set(diag, MG_E_CONFIG, "", at, "pattern %d: %s", at, error ? error->message : "out of memory");
         hs->free_compile_error(error);
     }
-    if (err == MG_OK)
-        patterns->max_width = widest(hs, &c);
+    if (err == MG_OK) {
+        patterns->rules = mg_new_array(struct rule, count);
+        for (size_t i = 0; i < count; i++)
+            patterns->rules[i] = rule_of(&list[i]);
+        patterns->max_width = widest(hs, &c, patterns->rules);
+    }
     compile_free(&c);
     return err;
 }
@@ -122,6 +161,7 @@ static void destroy(struct mg_patterns *patterns)
     if (patterns->db && mg_vectorscan(&hs, NULL) == MG_OK)
         hs->free_database(patterns->db);
     mg_buf_fini(&patterns->key);
+    mg_free(patterns->rules);
     mg_free(patterns);
 }
 
@@ -215,8 +255,9 @@ static mg_err clean_text(struct mg_patterns_scratch *scratch, mg_view *text)
 
 struct scan {
     const struct mg_vectorscan *hs;
-    const hs_database_t *db;
+    const struct mg_patterns *patterns;
     hs_scratch_t *scratch;
+    mg_view text;                      /* all of it */
     struct mg_buf *regions;
     enum mg_region_rule rule;
     const atomic_int *stop;
@@ -227,14 +268,27 @@ struct scan {
     mg_err err;
 };
 
+/* A word ends where it stands on its own. */
+static bool is_inside_word(const struct scan *scan, struct mg_region region)
+{
+    uint8_t edges = scan->patterns->rules[region.pattern].edges;
+    if ((edges & EDGE_LEFT) && region.from > 0 && mg_pattern_is_word_byte(scan->text.ptr[region.from - 1]))
+        return true;
+    return (edges & EDGE_RIGHT) && region.to < scan->text.len && mg_pattern_is_word_byte(scan->text.ptr[region.to]);
+}
+
 static int on_match(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *arg)
 {
     struct scan *scan = arg;
+    uint16_t len = scan->patterns->rules[id].len;
+    from = len ? to - len : from;
     struct mg_region region = {(uint32_t)(scan->base + from), (uint32_t)(scan->base + to), id};
     if (region.from < scan->from || region.from >= scan->to)
         return 0;
     if (scan->stop && ++scan->matches % 1024 == 0 && *scan->stop)
         scan->err = MG_E_TIMEOUT;
+    else if (is_inside_word(scan, region))
+        return 0;
     if (scan->err == MG_OK)
         scan->err = mg_regions_add(scan->regions, region, scan->rule == MG_REGION_UNION);
     scan->ended = scan->rule == MG_REGION_ANY;
@@ -243,7 +297,7 @@ static int on_match(unsigned id, unsigned long long from, unsigned long long to,
 
 static mg_err scan_piece(struct scan *scan, mg_view piece)
 {
-    hs_error_t result = scan->hs->scan(scan->db, piece.ptr ? piece.ptr : "", (unsigned)piece.len, 0, scan->scratch,
+    hs_error_t result = scan->hs->scan(scan->patterns->db, piece.ptr ? piece.ptr : "", (unsigned)piece.len, 0, scan->scratch,
                                        on_match, scan);
     if (scan->err == MG_OK && result != HS_SUCCESS && result != HS_SCAN_TERMINATED)
         scan->err = MG_E_SYSTEM;
@@ -262,8 +316,9 @@ static size_t boundary_before(mg_view text, size_t at)
  *
  *       …│lead│ matches that begin here are the piece's │ they may end here   │tail│…
  */
-static mg_err scan_pieces(struct scan *scan, mg_view text, size_t width)
+static mg_err scan_pieces(struct scan *scan, size_t width)
 {
+    mg_view text = scan->text;
     enum { EDGE = 8 };
     for (size_t at = 0; at < text.len && !scan->ended; at += MG_PATTERN_PIECE_BYTES) {
         size_t begin = boundary_before(text, at > EDGE ? at - EDGE : 0);
@@ -291,8 +346,9 @@ mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_s
     MG_TRY(clean_text(scratch, &text));
     if (hs->alloc_scratch(patterns->db, &scratch->hs) != HS_SUCCESS)
         return MG_E_MEMORY;
-    struct scan scan = {hs, patterns->db, scratch->hs, out, rule, stop, 0, 0, SIZE_MAX, 0, false, MG_OK};
+    struct scan scan = {.hs = hs, .patterns = patterns, .scratch = scratch->hs, .text = text, .regions = out, .rule = rule,
+                        .stop = stop, .to = SIZE_MAX};
     if (!bounded || text.len <= MG_PATTERN_PIECE_BYTES)
         return scan_piece(&scan, text);
-    return scan_pieces(&scan, text, patterns->max_width);
+    return scan_pieces(&scan, patterns->max_width);
 }
