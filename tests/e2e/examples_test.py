@@ -16,6 +16,15 @@ from moongate import BIN, PATIENCE_S, main
 EXAMPLES = os.path.join(os.environ.get("MOONGATE_SOURCE_DIR", "."), "examples")
 
 
+def copy(name, folder):
+    """An example in a folder of its own, with the certificate that its comment tells to make."""
+    path = shutil.copytree(os.path.join(EXAMPLES, name), os.path.join(folder, name),
+                           ignore=shutil.ignore_patterns("data", "*.pem"))
+    if name == "tls":
+        subprocess.run([BIN, "cert", "localhost", "--dir", path], check=True, capture_output=True)
+    return path
+
+
 class Example:
     """A copy of an example, served on free ports, with a key for its project."""
 
@@ -24,10 +33,7 @@ class Example:
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="moongate-test-")
-        self.path = shutil.copytree(os.path.join(EXAMPLES, self.name), os.path.join(self.folder.name, self.name),
-                                    ignore=shutil.ignore_patterns("data", "*.pem"))
-        if self.tls:
-            subprocess.run([BIN, "cert", "localhost", "--dir", self.path], check=True, capture_output=True)
+        self.path = copy(self.name, self.folder.name)
         metadata = ["--metadata", json.dumps(self.metadata)] if self.metadata else []
         self.key = subprocess.run([BIN, "key", "create", "-c", self.path, "--project", self.name, *metadata],
                                   check=True, capture_output=True, text=True).stdout.strip()
@@ -65,8 +71,8 @@ class Example:
 class Examples(unittest.TestCase):
     def test_every_example_passes_the_check(self):
         for name in sorted(os.listdir(EXAMPLES)):
-            with self.subTest(name):
-                done = subprocess.run([BIN, "check", os.path.join(EXAMPLES, name)], capture_output=True, text=True)
+            with self.subTest(name), tempfile.TemporaryDirectory(prefix="moongate-test-") as folder:
+                done = subprocess.run([BIN, "check", copy(name, folder)], capture_output=True, text=True)
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_hello_answers(self):
