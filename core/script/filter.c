@@ -67,6 +67,12 @@ static mg_err deny(struct mg_filter *filter, const struct mg_plugged *plugged, c
 
 /* --- which mode ------------------------------------------------------------------------------ */
 
+/* What would rather end the answer than let something slip through. */
+static bool guards(const struct mg_plugged *plugged, enum mg_hook hook)
+{
+    return plugged->guard || plugged->closed[hook];
+}
+
 /* Without a word on streams an on_chunk sees the whole answer, and a guard's on_response has it held back. */
 static enum mg_filter_mode mode_of(const struct mg_plugged *plugged)
 {
@@ -74,7 +80,8 @@ static enum mg_filter_mode mode_of(const struct mg_plugged *plugged)
         return plugged->stream.mode;
     if (plugged->function[MG_HOOK_ON_CHUNK] != LUA_NOREF)
         return MG_FILTER_BUFFER;
-    return plugged->guard && plugged->function[MG_HOOK_ON_RESPONSE] != LUA_NOREF ? MG_FILTER_BUFFER : MG_FILTER_NONE;
+    bool checks_answers = plugged->function[MG_HOOK_ON_RESPONSE] != LUA_NOREF && guards(plugged, MG_HOOK_ON_RESPONSE);
+    return checks_answers ? MG_FILTER_BUFFER : MG_FILTER_NONE;
 }
 
 static bool concerned(const struct mg_script *script, const struct mg_plugged *plugged, const struct mg_call *call)
@@ -208,7 +215,7 @@ static bool due(const struct mg_plugged *plugged, const struct pane *pane, uint6
         return true;
     if (mode_of(plugged) >= MG_FILTER_BUFFER)
         return false;
-    bool expired = !plugged->guard && pane->held.len > 0 &&
+    bool expired = !guards(plugged, MG_HOOK_ON_CHUNK) && pane->held.len > 0 &&
                    now_us - pane->held_since_us >= (uint64_t)plugged->stream.max_hold_ms * 1000;
     return expired || (fresh > 0 && (fresh >= COALESCE_BYTES || now_us - pane->called_us >= COALESCE_US));
 }
@@ -224,7 +231,7 @@ uint32_t mg_filter_flush_in_ms(const struct mg_filter *filter)
                 continue;
             if (pane->held.len > pane->seen)
                 next_us = MG_MIN(next_us, pane->called_us + COALESCE_US);
-            if (!plugged->guard && mode_of(plugged) == MG_FILTER_WINDOW)
+            if (!guards(plugged, MG_HOOK_ON_CHUNK) && mode_of(plugged) == MG_FILTER_WINDOW)
                 next_us = MG_MIN(next_us, pane->held_since_us + (uint64_t)plugged->stream.max_hold_ms * 1000);
         }
     }
@@ -334,7 +341,7 @@ static mg_err release(struct mg_filter *filter, const struct mg_plugged *plugged
     uint64_t now_us = mg_script_now_us(filter->script);
     mg_view held = mg_buf_view(&pane->held);
     uint32_t hold = MG_MAX(plugged->stream.hold, filter->script->chunk_keep);
-    bool expired = !plugged->guard && now_us - pane->held_since_us >= (uint64_t)plugged->stream.max_hold_ms * 1000;
+    bool expired = !guards(plugged, MG_HOOK_ON_CHUNK) && now_us - pane->held_since_us >= (uint64_t)plugged->stream.max_hold_ms * 1000;
     bool all = final || expired || mode_of(plugged) == MG_FILTER_OBSERVE;
     size_t len = all ? held.len : tail_start(held, hold);
     if (len == 0)

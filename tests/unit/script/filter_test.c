@@ -161,6 +161,29 @@ TEST(a_transform_lets_go_after_max_hold_ms)
     close_filter();
 }
 
+TEST(a_guard_keeps_holding)
+{
+    open_filter("on_chunk = function(c) end, stream = { hold = 50, max_hold_ms = 300 }, inline = { fail = { on_chunk = 'closed' } }");
+    CHECK_OK(feed("hello", false));
+    CHECK_INT(mg_filter_flush_in_ms(filter), 0);
+    pass_time(5000);
+    CHECK_OK(feed("", false));
+    CHECK_STR(got, "");
+    CHECK_OK(feed("", true));
+    CHECK_STR(got, "hello");
+    close_filter();
+}
+
+TEST(a_closed_on_response_has_streams_held_back)
+{
+    open_filter("on_response = function() end, inline = { fail = { on_response = 'closed' } }");
+    CHECK_INT(mg_script_filter_mode(world.script, &world.call), MG_FILTER_BUFFER);
+    close_filter();
+    open_filter("on_response = function() end");
+    CHECK_INT(mg_script_filter_mode(world.script, &world.call), MG_FILTER_NONE);
+    close_filter();
+}
+
 TEST(keep_enlarges_the_hold_for_one_turn)
 {
     open_filter("on_chunk = function(c) if c.text:find '<' then c:keep(100) end end, stream = { hold = 1 }");

@@ -385,6 +385,40 @@ TEST(refuses_number_literals_that_load_the_ffi)
     }
 }
 
+/* The scan and the real lexer must not differ about what a number is. */
+TEST(finds_every_literal_that_the_lexer_would_take_for_the_ffi_s)
+{
+    static const char letters[] = "0123456789abcdefxXpPuUlLiIeE._+- '\"[]=\\\n(),;";
+    lua_State *L = luaL_newstate();
+    luaL_openlibs(L);
+    uint32_t seed = 4711;
+    int loaded = 0, found = 0;
+    for (int n = 0; n < 200000; n++) {
+        char code[64] = "return ";
+        size_t len = strlen(code);
+        seed = seed * 1664525 + 1013904223;
+        for (size_t more = 1 + (seed >> 24) % 10; more > 0; more--) {
+            seed = seed * 1664525 + 1013904223;
+            code[len++] = letters[(seed >> 16) % (sizeof(letters) - 1)];
+        }
+        code[len] = '\0';
+        if (luaL_loadstring(L, code) == 0) {
+            loaded++;
+            int before = lua_gettop(L);
+            bool foreign = lua_pcall(L, 0, LUA_MULTRET, 0) == 0;
+            for (int i = before; foreign && i <= lua_gettop(L); i++)
+                foreign = lua_type(L, i) > LUA_TTHREAD;    /* cdata */
+            foreign = foreign && lua_gettop(L) >= before;
+            found += foreign;
+            if (foreign && !mg_sandbox_foreign_literal(mg_view_of(code, len)))
+                check_failed(__FILE__, __LINE__, "missed in: %s", code);
+        }
+        lua_settop(L, 0);
+    }
+    CHECK(loaded > 1000 && found > 10);
+    lua_close(L);
+}
+
 /* --- errors ---------------------------------------------------------------------------------- */
 
 TEST(tells_where_an_error_happened)
