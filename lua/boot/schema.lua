@@ -28,7 +28,8 @@ local list, map, record = with("list"), with("map"), with("record")
 local boolean, json, func = { type = "boolean" }, { type = "json" }, { type = "function" }
 
 local name = text { format = "name" }
-local file = text { format = "file" }
+-- A certificate of the gateway may be made after its file; a project's files are read when it is built.
+local path, file = text { format = "path" }, text { format = "file" }
 local secret = text { secret = true }
 local ms = integer { min = 1, max = 86400000 }
 local bytes = integer { min = 1024, max = 1099511627776 }
@@ -41,11 +42,11 @@ local listener = record {
   fields = {
     { "address", text { format = "address" }, required = true,
       doc = '`"host:port"`, `":port"` for all addresses, or `"unix:/path"`; port 0 takes any free one.' },
-    { "cert", file,
+    { "cert", path,
       doc = "PEM file with the certificate chain; with `key` it makes this a TLS listener. It is read again " ..
         "when it changes." },
-    { "key", file, doc = "PEM file with the private key of `cert`." },
-    { "client_ca", file, doc = "PEM file: clients must show a certificate signed by it (mTLS)." },
+    { "key", path, doc = "PEM file with the private key of `cert`." },
+    { "client_ca", path, doc = "PEM file: clients must show a certificate signed by it (mTLS)." },
   },
 }
 
@@ -59,13 +60,13 @@ schema.gateway = record {
           doc = "Where health, metrics and the admin API answer. Keep it on loopback." },
         { "token", secret, example = 'env("MOONGATE_ADMIN_TOKEN", false)',
           doc = "What the admin API asks for as a bearer token; without one it answers health and metrics only." },
-        { "cert", file, doc = "PEM file with the certificate chain of the admin listener." },
-        { "key", file, doc = "PEM file with the private key of `cert`." },
-        { "client_ca", file, doc = "PEM file: admin clients must show a certificate signed by it." },
+        { "cert", path, doc = "PEM file with the certificate chain of the admin listener." },
+        { "key", path, doc = "PEM file with the private key of `cert`." },
+        { "client_ca", path, doc = "PEM file: admin clients must show a certificate signed by it." },
       } }, default = {},
         doc = "The admin plane; `false` switches it off. The command line uses a socket in `data_dir` and needs " ..
           "no token." },
-    { "data_dir", text { format = "path" }, default = "data", env = "MOONGATE_DATA",
+    { "data_dir", path, default = "data", env = "MOONGATE_DATA",
       doc = "Folder of the journal, the store and the key secret, relative to this file." },
     { "workers", integer { min = 1, max = 256 }, default = "cores", env = "MOONGATE_WORKERS",
       doc = "Worker threads; by default one for each core this process may use." },
