@@ -56,6 +56,9 @@ MG_MUST_USE mg_err mg_admin_start(const struct mg_admin_options *options, struct
 void mg_admin_stop(struct mg_admin *admin);      /* waits for what runs; NULL is a no-op */
 int mg_admin_port(const struct mg_admin *admin); /* 0: no TCP */
 
+/* Writes a row of a Markdown table for each line of the API: method, path, whether it needs the token, what it answers. */
+MG_MUST_USE mg_err mg_admin_put_reference(struct mg_buf *out);
+
 /* A key as a JSON object, without its hash; `text` becomes the member "key", NULL leaves it out. */
 MG_MUST_USE mg_err mg_admin_put_key(const struct mg_key *key, const char *text, struct mg_buf *out);
 

@@ -18,6 +18,7 @@ struct mg_admin_route {
     bool waits;
     bool open;               /* answers without a token */
     const char *type;        /* content type of the answer */
+    const char *text;        /* what it answers, for the reference page */
 };
 
 /* One request. It owns copies, because the client may leave while it runs. */

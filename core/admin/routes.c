@@ -33,25 +33,41 @@ static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, str
 #define JSON "application/json"
 #define TEXT "text/plain; charset=utf-8"
 
+/* clang-format off */
 static const struct mg_admin_route routes[] = {
-    /* method        path                           run            waits  open  type */
-    {MG_HTTP_GET, "/healthz", healthz, false, true, TEXT},
-    {MG_HTTP_GET, "/readyz", readyz, false, true, TEXT},
-    {MG_HTTP_GET, "/metrics", metrics, false, true, "text/plain; version=0.0.4; charset=utf-8"},
-    {MG_HTTP_GET, "/admin/v1/status", status, true, false, JSON},
-    {MG_HTTP_POST, "/admin/v1/reload", reload, true, false, JSON},
-    {MG_HTTP_GET, "/admin/v1/keys", list_keys, true, false, JSON},
-    {MG_HTTP_POST, "/admin/v1/keys", create_key, true, false, JSON},
-    {MG_HTTP_DELETE, "/admin/v1/keys/{id}", revoke_key, true, false, JSON},
-    {MG_HTTP_POST, "/admin/v1/keys/{id}/rotate", rotate_key, true, false, JSON},
-    {MG_HTTP_GET, "/admin/v1/requests", list_requests, true, false, JSON},
-    {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON},
+    /* method, path, run, waits, open, type, what it answers */
+    {MG_HTTP_GET, "/healthz", healthz, false, true, TEXT, "200 while the process lives"},
+    {MG_HTTP_GET, "/readyz", readyz, false, true, TEXT, "200 while it serves, 503 before and while it drains"},
+    {MG_HTTP_GET, "/metrics", metrics, false, true, "text/plain; version=0.0.4; charset=utf-8", "Prometheus text"},
+    {MG_HTTP_GET, "/admin/v1/status", status, true, false, JSON,
+     "projects with their generation and the error of the last reload, listeners, workers, exchanges in flight"},
+    {MG_HTTP_POST, "/admin/v1/reload", reload, true, false, JSON, "202: all files are looked at again"},
+    {MG_HTTP_GET, "/admin/v1/keys", list_keys, true, false, JSON, "`{\"keys\": [...]}`, never with their text"},
+    {MG_HTTP_POST, "/admin/v1/keys", create_key, true, false, JSON,
+     "takes `{\"project\", \"name\"?, \"expires_us\"?, \"metadata\"?}`; 201, and the key's text as `\"key\"`, once"},
+    {MG_HTTP_DELETE, "/admin/v1/keys/{id}", revoke_key, true, false, JSON, "200 when every worker obeys"},
+    {MG_HTTP_POST, "/admin/v1/keys/{id}/rotate", rotate_key, true, false, JSON,
+     "takes `{\"overlap_s\"?}`: how long the old key stays valid; 201, and the new key's text, once"},
+    {MG_HTTP_GET, "/admin/v1/requests", list_requests, true, false, JSON,
+     "`{\"requests\": [...], \"next\"}`; the filters of `moongate logs` as a query: `?status=error&since=10m`"},
+    {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON, "one timeline, attempts and notes included"},
 };
+/* clang-format on */
 
 const struct mg_admin_route *mg_admin_routes(size_t *out_count)
 {
     *out_count = MG_COUNT(routes);
     return routes;
+}
+
+mg_err mg_admin_put_reference(struct mg_buf *out)
+{
+    static const char *const methods[] = {
+        [MG_HTTP_GET] = "GET", [MG_HTTP_POST] = "POST", [MG_HTTP_DELETE] = "DELETE"};
+    for (size_t i = 0; i < MG_COUNT(routes); i++)
+        MG_TRY(mg_buf_putf(out, "| %s | `%s` | %s | %s |\n", methods[routes[i].method],
+                           routes[i].path, routes[i].open ? "no" : "yes", routes[i].text));
+    return MG_OK;
 }
 
 /* "E_NOT_FOUND" is the code "not_found". */
