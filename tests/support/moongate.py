@@ -13,6 +13,7 @@ import queue
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -24,15 +25,30 @@ BIN = os.environ["MOONGATE_BIN"]
 PATIENCE_S = 20  # only reached when something is broken
 
 
-class Gateway:
-    """`moongate serve` in a folder of its own, with one key per project."""
+def clean_env(**more):
+    """The environment without what would lead a gateway elsewhere."""
+    mine = {name: value for name, value in os.environ.items()
+            if not re.search(r"(?i)_proxy$|^OPENAI_|^MOONGATE_(LISTEN|ADMIN|DATA|WORKERS|LOG)|^(NOTIFY_SOCKET|LISTEN_)", name)}
+    return {**mine, **more}
 
-    def __init__(self, projects, gateway="", env=None, files=None):
+
+def certificate(folder, host="localhost"):
+    """A certificate that vouches for itself, and its key: two paths."""
+    os.makedirs(folder, exist_ok=True)
+    subprocess.run([BIN, "cert", host, "--dir", folder], check=True, capture_output=True, timeout=PATIENCE_S)
+    return os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+
+
+class Gateway:
+    """`moongate serve` in a folder of its own, with one key per project. `tls`: the SSLContext that clients use."""
+
+    def __init__(self, projects, gateway="", env=None, files=None, tls=None):
         self.folder = tempfile.TemporaryDirectory(prefix="moongate-test-")
         self.path = self.folder.name
         self.projects = projects if isinstance(projects, dict) else {"main": projects}
         self.gateway_lua = gateway
         self.env = env or {}
+        self.tls = tls
         self.lines = []
         self.process = None
         os.mkdir(os.path.join(self.path, "projects"))
@@ -54,7 +70,7 @@ class Gateway:
     def start(self):
         self.process = subprocess.Popen(
             [BIN, "serve", "-c", self.path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, env={**os.environ, **self.env}, cwd=self.path)
+            text=True, env=clean_env(**self.env), cwd=self.path)
         self.seen = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -98,7 +114,7 @@ class Gateway:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"https://localhost:{self.port}/v1" if self.tls else f"http://127.0.0.1:{self.port}/v1"
 
     def client(self, project="main", **options):
         import openai
@@ -108,7 +124,7 @@ class Gateway:
     def connect(self):
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+        return self.tls.wrap_socket(sock, server_hostname="localhost") if self.tls else sock
 
     def request(self, method, path, body=None, headers=None, key=True):
         """One request on a fresh connection; a Response."""
@@ -234,10 +250,12 @@ def read_response(file, head_only=False):
 class Upstream:
     """A provider that does what the test says: each request takes the next script, the last one stays.
 
-    A script is a function of (connection, request); see json_answer, stream and the like below.
+    A script is a function of (connection, request); see json_answer, stream and the like below. `tls`: an SSLContext
+    to serve with.
     """
 
-    def __init__(self, *scripts):
+    def __init__(self, *scripts, tls=None):
+        self.tls = tls
         self.scripts = list(scripts) or [json_answer("hello")]
         self.requests = queue.Queue()
         self.lock = threading.Lock()
@@ -259,7 +277,7 @@ class Upstream:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"https://localhost:{self.port}/v1" if self.tls else f"http://127.0.0.1:{self.port}/v1"
 
     def _accept(self):
         while True:
@@ -272,8 +290,13 @@ class Upstream:
 
     def _serve(self, sock):
         try:
+            if self.tls:
+                sock = self.tls.wrap_socket(sock, server_side=True)
             with sock, sock.makefile("rb") as file:
                 while (request := read_request(file)):
+                    request.sock = sock
+                    if self.tls:
+                        request.resumed, request.peer = sock.session_reused, sock.getpeercert()
                     with self.lock:
                         self.count += 1
                         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
