@@ -56,8 +56,12 @@ class Gateway:
             self.write(name, text)
         for name, text in self.projects.items():
             self.write(f"projects/{name}.lua", text)
-        self.write("gateway.lua", 'return { listen = "127.0.0.1:0", admin = "127.0.0.1:0", workers = 2, data_dir = "data", %s }'
-                   % gateway if not gateway.lstrip().startswith("return") else gateway)
+        if not gateway.lstrip().startswith("return"):
+            settings = {"listen": '"127.0.0.1:0"', "admin": '"127.0.0.1:0"', "workers": "2", "data_dir": '"data"',
+                        "journal": "{ bytes = 4194304 }"}  # a small one is allocated faster
+            mine = "".join(f"{name} = {value}, " for name, value in settings.items() if not re.search(rf"\b{name} =", gateway))
+            gateway = f"return {{ {mine}{gateway} }}"
+        self.write("gateway.lua", gateway)
 
     def write(self, name, text):
         """Writes as editors do: a new file, then a rename."""
