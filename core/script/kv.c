@@ -299,7 +299,7 @@ mg_err mg_kv_scan(struct mg_kv_space *space, mg_view prefix, size_t limit, struc
     mg_err err = collect(space, prefix, &found, &count);
     keys = mg_new_array(const char *, count + 1);
     const char *at = mg_buf_view(&found).ptr;
-    for (size_t i = 0; i < count && err == MG_OK; i++, at += strlen(at) + 1)
+    for (size_t i = 0; at && i < count && err == MG_OK; i++, at += strlen(at) + 1)
         keys[i] = at;
     if (err == MG_OK && count > 0)
         qsort(keys, count, sizeof *keys, by_bytes);

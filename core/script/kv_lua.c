@@ -13,8 +13,10 @@ static struct mg_kv_space *space_of(lua_State *L, mg_view *key, const char *what
 {
     struct mg_instance *instance = mg_lua_of(L)->run ? mg_lua_of(L)->run->instance : NULL;
     mg_view shared = MG_VIEW("shared:");
-    if (!instance)
+    if (!instance) {
         luaL_error(L, "%s: only plugins have a kv space", what);
+        return NULL;
+    }
     if (!mg_view_starts(*key, shared)) {
         if (!instance->kv)
             instance->kv = mg_kv_space(mg_view_cstr(instance->project), mg_view_cstr(instance->name));
@@ -186,7 +188,7 @@ static int kv_scan(lua_State *L)
         return fail(L, err, "moongate.kv.scan");
     lua_createtable(L, (int)count, 0);
     const char *key = mg_buf_view(keys).ptr;
-    for (int i = 1; i <= (int)count; i++, key += strlen(key) + 1) {
+    for (int i = 1; key && i <= (int)count; i++, key += strlen(key) + 1) {
         if (shared)
             lua_pushfstring(L, "shared:%s", key);
         else

@@ -28,7 +28,7 @@ static struct mg_patterns_scratch *scratch_of(lua_State *L)
     lua_pop(L, 1);
     if (scratch)
         return *scratch;
-    scratch = lua_newuserdata(L, sizeof *scratch);
+    scratch = lua_newuserdata(L, sizeof(void *));
     *scratch = NULL;
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, on_scratch_gc);
@@ -63,7 +63,7 @@ void mg_lua_push_patterns(lua_State *L, const struct mg_lua_class *class_, const
                           const struct mg_pattern *list, size_t count)
 {
     struct mg_diag diag = {.text = ""};
-    struct mg_patterns **patterns = lua_newuserdata(L, sizeof *patterns);
+    struct mg_patterns **patterns = lua_newuserdata(L, sizeof(void *));
     *patterns = NULL;
     push_metatable(L, class_);
     lua_setmetatable(L, -2);

@@ -1,5 +1,6 @@
 #include "script/patterns.h"
 
+#include <assert.h>
 #include <pthread.h>
 
 #include "base/list.h"
@@ -145,9 +146,11 @@ static mg_err put_key(struct mg_buf *key, const struct mg_pattern *list, size_t 
 /* With the lock held. */
 static struct mg_patterns *find_set(mg_view key)
 {
+    assert(key.ptr);                   /* a set is never empty */
     MG_LIST_EACH(item, next, &sets) {
         struct mg_patterns *patterns = mg_container_of(item, struct mg_patterns, link);
-        if (mg_view_eq(mg_buf_view(&patterns->key), key)) {
+        mg_view its = mg_buf_view(&patterns->key);
+        if (its.ptr && mg_view_eq(its, key)) {
             patterns->refs++;
             return patterns;
         }

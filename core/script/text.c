@@ -10,6 +10,12 @@ static size_t step(mg_view text)
     return want <= text.len && mg_view_utf8(mg_view_head(text, want), NULL) ? want : 1;
 }
 
+static void skip(mg_view *text, size_t n)
+{
+    text->ptr += n;
+    text->len -= n;
+}
+
 static bool stopped(uint64_t steps, const atomic_int *stop)
 {
     return steps % 1024 == 1023 && stop && *stop;
@@ -22,7 +28,7 @@ uint64_t mg_text_tokens(mg_view text, const atomic_int *stop)
         size_t n = step(text);
         bool wide = n > 3 || (n == 3 && (unsigned char)text.ptr[0] >= 0xe2);
         quarters += n == 1 ? 1 : wide ? 4 : 2;
-        text = mg_view_skip(text, n);
+        skip(&text, n);
     }
     return (quarters + 3) / 4;
 }
@@ -31,14 +37,14 @@ size_t mg_text_length(mg_view text, const atomic_int *stop)
 {
     size_t count = 0;
     for (; text.len > 0 && !stopped(count, stop); count++)
-        text = mg_view_skip(text, step(text));
+        skip(&text, step(text));
     return count;
 }
 
 static mg_view skip_points(mg_view text, uint64_t n, const atomic_int *stop)
 {
     while (n-- > 0 && text.len > 0 && !stopped(n, stop))
-        text = mg_view_skip(text, step(text));
+        skip(&text, step(text));
     return text;
 }
 
@@ -65,5 +71,7 @@ mg_view mg_text_truncate(mg_view text, size_t n)
     while (at > 0 && n - at < 3 && ((unsigned char)text.ptr[at] & 0xc0) == 0x80)
         at--;
     /* Continuation bytes that belong to nothing are cut where asked. */
-    return mg_view_head(text, ((unsigned char)text.ptr[at] & 0xc0) == 0x80 || at + step(mg_view_skip(text, at)) <= n ? n : at);
+    return mg_view_head(text, ((unsigned char)text.ptr[at] & 0xc0) == 0x80 || at + step(mg_view_of(text.ptr + at, text.len - at)) <= n
+                                  ? n
+                                  : at);
 }

@@ -114,7 +114,7 @@ mg_err mg_time_parse(mg_view text, int64_t *out_wall_ms)
 {
     int year, month, day, hour, minute, second, ms, zone;
     if (!take_number(&text, 4, 0, 9999, '-', &year) || !take_number(&text, 2, 1, 12, '-', &month) ||
-        !take_number(&text, 2, 1, 31, 0, &day) || text.len == 0 || !memchr("Tt ", text.ptr[0], 3))
+        !take_number(&text, 2, 1, 31, 0, &day) || text.len == 0 || (text.ptr[0] != 'T' && text.ptr[0] != 't' && text.ptr[0] != ' '))
         return MG_E_BAD_REQUEST;
     text = mg_view_skip(text, 1);
     if (!take_number(&text, 2, 0, 23, ':', &hour) || !take_number(&text, 2, 0, 59, ':', &minute) ||

@@ -12,7 +12,8 @@ enum { CLOCK = MG_LUA_ANYWHERE & ~MG_LUA_IN(load), SLEEP_MS = 60000 };
 
 static int time_now_ms(lua_State *L)
 {
-    lua_pushnumber(L, (double)(mg_wall_us() / 1000));
+    uint64_t ms = mg_wall_us() / 1000;
+    lua_pushnumber(L, (double)ms);
     return 1;
 }
 

@@ -54,7 +54,8 @@ static int get_deadline_ms(lua_State *L, const struct mg_lua_view *view)
 {
     uint64_t now_us = view->call->loop ? mg_loop_now_us(view->call->loop) : mg_mono_us();
     uint64_t left_us = view->call->deadline_us > now_us ? view->call->deadline_us - now_us : 0;
-    lua_pushnumber(L, (double)(left_us / 1000));
+    uint64_t left_ms = left_us / 1000;
+    lua_pushnumber(L, (double)left_ms);
     return 1;
 }
 
