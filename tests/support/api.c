@@ -7,6 +7,8 @@
 #include "script/sandbox.h"
 #include "script/views.h"
 
+enum { PLENTY_US = 5000000 };
+
 static const struct mg_header items[] = {
     {{"X-Team", 6}, {"blue", 4}},
     {{"Authorization", 13}, {"Bearer sk-secret", 16}},
@@ -165,13 +167,13 @@ const char *api_run(struct api *api, enum mg_lua_phase phase, const char *code)
     struct job job = {api, code, false};
     api->has_outcome = false;
     if ((1u << phase) & MG_LUA_WAITING) {
-        struct mg_co_options options = {.run = &run, .prepare = push_snippet, .prepare_arg = &job, .burst_us = 5000000,
+        struct mg_co_options options = {.run = &run, .prepare = push_snippet, .prepare_arg = &job, .burst_us = api->budget_us ? api->budget_us : PLENTY_US,
                                         .wall_ms = 20000, .cb = on_over, .arg = &job};
         struct mg_co *co;
         mg_co_start(&api->lua, &options, &co);
         while (!job.over)
             mg_loop_turn(&api->loop, 1000);
-    } else if (mg_lua_enter(&api->lua, &run, 5000000, run_snippet, &job) != MG_LUA_ENDED) {
+    } else if (mg_lua_enter(&api->lua, &run, api->budget_us ? api->budget_us : PLENTY_US, run_snippet, &job) != MG_LUA_ENDED) {
         fail(api);
     }
     return api->result;

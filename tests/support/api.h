@@ -19,6 +19,7 @@ struct api {
     struct mg_attempt_facts facts;
     struct mg_candidate candidates[2];
     struct mg_instance instance;       /* inline code of project "test": change it to take its rights away */
+    uint32_t budget_us;                /* CPU of a snippet; 0: plenty */
     bool has_outcome;                  /* the snippet returned one */
     struct mg_hook_outcome outcome;
     char result[8192];

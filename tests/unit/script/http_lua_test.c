@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "check.h"
 #include "http/headers.h"
@@ -263,6 +264,24 @@ TEST(mistakes_raise_and_leak_nothing)
     };
     begin();
     CHECK_ROWS(rows);
+    end();
+}
+
+TEST(every_allocation_may_fail)
+{
+    char code[512];
+    bool through = false;
+    begin();
+    snprintf(code, sizeof code, "local u = 'http://127.0.0.1:%d' local list = moongate.http.all { { url = u .. '/1', json = "
+             "{ a = 1 }, headers = { ['X-Team'] = 'b' } }, { url = u .. '/cut' } } return list[1].headers['x-two'], "
+             "list[2].error.code", mg_listen_port(&service.listener));
+    for (int nth = 1; !through; nth++) {
+        mg_fault_arm(MG_FAULT_LUA_ALLOC, nth);
+        const char *got = api_run(&api, MG_LUA_PHASE_on_request, code);
+        through = mg_fault_armed[MG_FAULT_LUA_ALLOC] > 0;
+        mg_fault_arm(MG_FAULT_LUA_ALLOC, 0);
+        CHECK(through == (strcmp(got, "a, b,closed") == 0));
+    }
     end();
 }
 
