@@ -69,14 +69,11 @@ class Chat(unittest.TestCase):
                 gw.client().chat.completions.create(model="chat", messages=messages)
 
     def test_cancelling_closes_the_upstream_at_once(self):
-        never = threading.Event()
-        with Upstream(stream(*good_events("a")[:2], never)) as up, Gateway(project(up)) as gw:
+        with Upstream(stream(*good_events("a")[:2], then="stall")) as up, Gateway(project(up)) as gw:
             answer = gw.client().chat.completions.create(model="chat", stream=True, messages=[{"role": "user", "content": "hi"}])
             next(iter(answer))
             answer.close()
 
-            up.next_request()
-            never.set()
             self.assertTrue(up.closed.get(timeout=PATIENCE_S))
 
 
