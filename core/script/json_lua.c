@@ -503,6 +503,8 @@ static int json_patch(lua_State *L)
         return luaL_error(L, "moongate.json.patch: '%s' is no path, or is given twice", culprit);
     if (err == MG_E_NOT_FOUND)
         return mg_lua_fail(L, "not_found", false, "moongate.json.patch: %s: there is no object to put it into", culprit);
+    if (err == MG_E_TOO_LARGE || err == MG_E_MEMORY)
+        return mg_lua_fail(L, "too_large", false, "moongate.json.patch: too many values to change, or too long a document");
     if (err != MG_OK)
         return mg_lua_fail(L, "invalid_json", false, "at byte %zu: %s", error.offset, error.reason);
     mg_lua_push_view(L, mg_buf_view(out));

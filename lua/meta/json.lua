@@ -50,7 +50,7 @@ function json.is_array(value) end
 ---@param changes { [string]: any }  path → value; at most 32 together with removals
 ---@param removals? string[]  paths
 ---@return string? text
----@return moongate.Error? err  `invalid_json`, `not_found`: there is no object to put it into
+---@return moongate.Error? err  `invalid_json`, `too_large`, `not_found`: there is no object to put it into
 function json.patch(text, changes, removals) end
 
 return json
