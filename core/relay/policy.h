@@ -47,7 +47,7 @@ struct mg_plan_entry {
 struct mg_plan {
     struct mg_plan_entry entries[MG_MAX_PLAN_ATTEMPTS];
     int count;
-    uint32_t deadline_ms;              /* can only tighten the workflow's */
+    uint32_t deadline_ms;              /* can only tighten the request's; UINT32_MAX: does not */
     uint32_t max_attempts;
     int exhausted_status;              /* 0: the best upstream error */
     mg_view exhausted_code;

@@ -51,7 +51,7 @@ void mg_lua_read_plan(lua_State *L, int index, struct mg_call *call, const struc
     out_plan->count = entries;
     lua_pop(L, 1);
 
-    out_plan->deadline_ms = call->default_deadline_ms;
+    out_plan->deadline_ms = UINT32_MAX;          /* the request's own holds: a cached plan must not carry another's */
     out_plan->max_attempts = call->default_max_attempts;
     read_budget(L, index, out_plan);
     read_cache(L, index, call, out_plan);

@@ -153,6 +153,16 @@ class Limits(unittest.TestCase):
             self.assertEqual(answer.status, 504)
             self.assertLess(time.monotonic() - began, 10)
 
+    def test_one_requests_deadline_is_not_anothers(self):
+        def slow(sock, request):
+            time.sleep(0.5)
+            json_answer("slow")(sock, request)
+
+        with Upstream(json_answer("quick")) as up, Gateway(project(up)) as gw:
+            self.assertEqual(gw.chat(headers={"x-moongate-deadline-ms": "300"}).status, 200)
+            up.answer(slow)
+            self.assertEqual(gw.chat().status, 200)
+
     def test_the_attempt_budget_ends_it(self):
         ups = [Upstream(error_answer(500)) for _ in range(3)]
         with ups[0], ups[1], ups[2], Gateway(project(*ups, workflow="max_attempts = 2")) as gw:
