@@ -39,7 +39,7 @@ static void shift(struct mg_buf *buf)
     buf->start = 0;
 }
 
-mg_err mg_buf_reserve(struct mg_buf *buf, size_t n)
+mg_err mg_buf_grow(struct mg_buf *buf, size_t n)
 {
     if (n > buf->max || buf->len > buf->max - n)
         return MG_E_TOO_LARGE;
@@ -56,16 +56,6 @@ mg_err mg_buf_reserve(struct mg_buf *buf, size_t n)
         return MG_E_MEMORY;
     buf->ptr = grown;
     buf->cap = want;
-    return MG_OK;
-}
-
-mg_err mg_buf_put(struct mg_buf *buf, mg_view bytes)
-{
-    if (bytes.len == 0)
-        return MG_OK;
-    MG_TRY(mg_buf_reserve(buf, bytes.len));
-    memcpy(mg_buf_tail(buf), bytes.ptr, bytes.len);
-    buf->len += bytes.len;
     return MG_OK;
 }
 

@@ -23,13 +23,21 @@ void mg_buf_clear(struct mg_buf *buf);               /* empties, keeps the memor
 void mg_buf_shrink(struct mg_buf *buf, size_t keep); /* empties, and frees what is above keep bytes */
 
 /* All fail with MG_E_TOO_LARGE past max or MG_E_MEMORY when the system refuses. */
-MG_MUST_USE mg_err mg_buf_put(struct mg_buf *buf, mg_view bytes);
+static inline MG_MUST_USE mg_err mg_buf_put(struct mg_buf *buf, mg_view bytes);
 MG_MUST_USE mg_err mg_buf_putc(struct mg_buf *buf, char c);
 MG_MUST_USE mg_err mg_buf_putf(struct mg_buf *buf, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* What mg_buf_reserve() does when there is no room yet. */
+MG_MUST_USE mg_err mg_buf_grow(struct mg_buf *buf, size_t n);
+
 /* Room for at least n more bytes; write at mg_buf_tail() and then mg_buf_grew(). */
-MG_MUST_USE mg_err mg_buf_reserve(struct mg_buf *buf, size_t n);
+static inline MG_MUST_USE mg_err mg_buf_reserve(struct mg_buf *buf, size_t n)
+{
+    if (n <= buf->max - buf->len && n <= buf->cap - buf->start - buf->len)
+        return MG_OK;
+    return mg_buf_grow(buf, n);
+}
 
 static inline char *mg_buf_tail(struct mg_buf *buf)
 {
@@ -39,6 +47,16 @@ static inline char *mg_buf_tail(struct mg_buf *buf)
 static inline void mg_buf_grew(struct mg_buf *buf, size_t n)
 {
     buf->len += n;
+}
+
+static inline mg_err mg_buf_put(struct mg_buf *buf, mg_view bytes)
+{
+    if (bytes.len == 0)
+        return MG_OK;
+    MG_TRY(mg_buf_reserve(buf, bytes.len));
+    memcpy(mg_buf_tail(buf), bytes.ptr, bytes.len);
+    mg_buf_grew(buf, bytes.len);
+    return MG_OK;
 }
 
 /* Drops n bytes (at most all) from the front. */

@@ -1,10 +1,42 @@
 #include "base/view.h"
 
-#include <strings.h>
+/* Eight bytes, 'A' to 'Z' made small: bit 7 of `upper` is set for exactly those. */
+static uint64_t folded(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = 0x80 * ones;
+    uint64_t low = word & ~high;
+    uint64_t upper = (low + (0x80 - 'A') * ones) & ~(low + (0x7f - 'Z') * ones) & ~word & high;
+    return word | upper >> 2;
+}
+
+static uint64_t load(const char *at, size_t len)
+{
+    uint64_t word = 0;
+    for (size_t i = 0; i < len; i++)
+        word = word << 8 | (unsigned char)at[i];
+    return word;
+}
+
+static uint64_t load_word(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
 
 bool mg_view_ieq(mg_view a, mg_view b)
 {
-    return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+    size_t at = 0;
+    if (a.len != b.len)
+        return false;
+    for (; a.len - at >= 8; at += 8)
+        if (folded(load_word(a.ptr + at)) != folded(load_word(b.ptr + at)))
+            return false;
+    if (at == a.len)
+        return true;
+    if (at > 0)              /* the last eight, some of which were compared before */
+        return folded(load_word(a.ptr + a.len - 8)) == folded(load_word(b.ptr + a.len - 8));
+    return folded(load(a.ptr, a.len)) == folded(load(b.ptr, a.len));
 }
 
 size_t mg_view_find(mg_view v, const char *set)

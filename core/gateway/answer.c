@@ -84,8 +84,8 @@ static mg_err put_framing(struct mg_answer *answer, struct mg_buf *head, uint64_
     if (length != UINT64_MAX)
         MG_TRY(mg_http_put_header_u64(head, MG_VIEW("content-length"), length));
     else if (answer->chunked)
-        MG_TRY(mg_http_put_header(head, MG_VIEW("transfer-encoding"), MG_VIEW("chunked")));
-    return mg_http_put_header(head, MG_VIEW("connection"), answer->keep_alive ? MG_VIEW("keep-alive") : MG_VIEW("close"));
+        MG_TRY(mg_http_put_own(head, MG_VIEW("transfer-encoding"), MG_VIEW("chunked")));
+    return mg_http_put_own(head, MG_VIEW("connection"), answer->keep_alive ? MG_VIEW("keep-alive") : MG_VIEW("close"));
 }
 
 /* The head in the worker's scratch buffer. */

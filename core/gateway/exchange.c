@@ -394,33 +394,12 @@ static bool step_resolve(struct mg_exchange *x)
 
 /* ---- transform, mark ------------------------------------------------------------------------- */
 
-/* A hook answered instead of a provider. */
-static void respond_from_hook(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
-{
-    mg_view body = outcome->body;
-    if (!body.len) {
-        struct mg_buf out;
-        mg_buf_init(&out, MG_MAX_HELD_BYTES);
-        mg_err err = mg_buf_putf(&out, "{\"id\":\"%s\",\"object\":\"chat.completion\",\"created\":%llu,\"model\":\"moongate\","
-                                 "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"",
-                                 x->timeline.id, (unsigned long long)(x->timeline.start_wall_us / 1000000));
-        if (err == MG_OK)
-            err = mg_buf_put_json(&out, outcome->text);
-        if (err == MG_OK)
-            err = mg_buf_put(&out, MG_VIEW("\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":0,"
-                                           "\"completion_tokens\":0,\"total_tokens\":0}}"));
-        body = err == MG_OK ? mg_arena_dup(&x->arena, mg_buf_view(&out)) : MG_VIEW("{}");
-        mg_buf_fini(&out);
-    }
-    mg_answer_json(x, outcome->status ? outcome->status : 200, body);
-}
-
 static void on_request_done(void *arg, const struct mg_hook_outcome *outcome)
 {
     struct mg_exchange *x = arg;
     x->hook = NULL;
     if (outcome->kind == MG_HOOK_RESPOND)
-        respond_from_hook(x, outcome);
+        mg_exchange_respond(x, outcome);
     else if (outcome->kind == MG_HOOK_DENY)
         mg_exchange_refuse_as(x, outcome->status ? outcome->status : 403, outcome->code.len ? outcome->code : MG_VIEW("denied"),
                               outcome->message, MG_VIEW_NONE, 0);
@@ -551,10 +530,10 @@ static mg_view forwarded_lines(struct mg_exchange *x)
     const struct mg_upstream *first = x->route->upstreams[0];
     mg_buf_clear(lines);
     for (size_t i = 0; i < headers.count; i++) {
-        mg_view name = headers.items[i].name;
-        if (mg_header_is_denied_upstream(name) || mg_header_is_hop_by_hop(headers, name) || mg_upstream_sets(first, name))
+        const struct mg_header *header = &headers.items[i];
+        if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_UPSTREAM) || mg_upstream_sets(first, header->name))
             continue;
-        if (mg_http_put_header(lines, name, headers.items[i].value) != MG_OK)
+        if (mg_http_put_line(lines, header) != MG_OK)
             break;                     /* the parser bounded them below this buffer's size */
     }
     return mg_arena_dup(&x->arena, mg_buf_view(lines));
@@ -600,8 +579,8 @@ static void put_date(struct mg_worker *worker)
 static mg_err put_ours(struct mg_exchange *x)
 {
     put_date(x->worker);
-    MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("date"), mg_view_cstr(x->worker->date)));
-    MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-request-id"), mg_view_cstr(x->timeline.id)));
+    MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("date"), mg_view_cstr(x->worker->date)));
+    MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("x-request-id"), mg_view_cstr(x->timeline.id)));
     MG_TRY(mg_cors_put(x, &x->lines));
     if (!x->live)
         return MG_OK;
@@ -628,10 +607,12 @@ static mg_err put_upstream(struct mg_exchange *x)
 {
     for (size_t i = 0; i < x->upstream_headers.count; i++) {
         const struct mg_header *header = &x->upstream_headers.items[i];
-        if (mg_header_is_denied_downstream(header->name) || mg_header_is_hop_by_hop(x->upstream_headers, header->name))
+        if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_DOWNSTREAM))
             continue;
-        bool id = mg_view_ieq(header->name, MG_VIEW("x-request-id"));
-        MG_TRY(mg_http_put_header(&x->lines, id ? MG_VIEW("x-moongate-upstream-request-id") : header->name, header->value));
+        if (mg_view_ieq(header->name, MG_VIEW("x-request-id")))
+            MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("x-moongate-upstream-request-id"), header->value));
+        else
+            MG_TRY(mg_http_put_line(&x->lines, header));
     }
     return MG_OK;
 }
@@ -651,11 +632,12 @@ mg_view mg_exchange_lines(struct mg_exchange *x, bool with_upstream)
 
 /* ---- settle ---------------------------------------------------------------------------------- */
 
-static enum mg_class last_class(const struct mg_exchange *x, int status)
+/* A stream that broke off was answered with 200, and failed all the same. */
+static enum mg_class last_class(const struct mg_exchange *x, int status, bool clean)
 {
     if (status == 499)
         return MG_CLASS_cancelled;
-    return status < 400 || !x->timeline.attempt_count ? MG_CLASS_none
+    return (status < 400 && clean) || !x->timeline.attempt_count ? MG_CLASS_none
                                                       : x->timeline.attempts[x->timeline.attempt_count - 1].class_;
 }
 
@@ -689,7 +671,7 @@ void mg_exchange_finish(struct mg_exchange *x, int status, bool clean)
     mg_exchange_set_state(x, MG_EXCHANGE_FLUSHING);
     x->timeline.status = (uint16_t)status;
     x->timeline.clean = clean;
-    x->timeline.class_ = last_class(x, status);
+    x->timeline.class_ = last_class(x, status, clean);
     x->timeline.bytes_out = x->answer.bytes;
     mark(x, MG_PHASE_relay);
     step_settle(x);

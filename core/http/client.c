@@ -177,8 +177,9 @@ static struct mg_http_client *client_of(llhttp_t *parser)
 static int on_head(llhttp_t *parser)
 {
     struct mg_http_client *c = client_of(parser);
-    mg_http_message_resolve(&c->message);
     parser->upgrade = 0;
+    if (!mg_http_message_resolve(&c->message))
+        return -1;
 
     const char *reason = fill_response(c);
     if (reason) {

@@ -2,15 +2,26 @@
  *
  * Names compare without regard to ASCII case. Views are borrowed from whoever made the list: a
  * parser's list lives until its next message. The writers put bytes into a caller's buffer and
- * refuse whatever could end a line early, so that no value can smuggle a header. No state. */
+ * refuse whatever could end a line early, so that no value can smuggle a header. What a parser or
+ * this program made is written without a second look by the two writers that say so. */
 #ifndef MG_HTTP_HEADERS_H
 #define MG_HTTP_HEADERS_H
 
 #include "base/buf.h"
 
+/* What is to be known of a field before it may travel on. */
+enum mg_header_trait {
+    MG_HEADER_HOP = 1,                 /* RFC 9110 §7.6.1: concerns this connection only */
+    MG_HEADER_NOT_UPSTREAM = 2,        /* by the first two tables below */
+    MG_HEADER_NOT_DOWNSTREAM = 4,      /* by the other two */
+    MG_HEADER_CONNECTION = 8,          /* it is `Connection` itself */
+    MG_HEADER_LINE = 16                /* name and value lie in a parser's memory as "name: value\r\n" */
+};
+
 struct mg_header {
     mg_view name;            /* as the peer spelt it; never empty */
     mg_view value;           /* without surrounding blanks; may be empty */
+    unsigned traits;         /* of a parser's list: all that hold; elsewhere 0 */
 };
 
 struct mg_headers {
@@ -89,6 +100,12 @@ bool mg_headers_has_token(struct mg_headers headers, mg_view name, mg_view token
 /* RFC 9110 §7.6.1: concerns this connection only; whatever `Connection` names included. */
 bool mg_header_is_hop_by_hop(struct mg_headers headers, mg_view name);
 
+/* What the name alone tells: every trait but MG_HEADER_LINE and what `Connection` names. */
+unsigned mg_header_traits(mg_view name);
+
+/* Adds to each of `items` its traits, what `Connection` names among them included. */
+void mg_headers_classify(struct mg_header *items, size_t count);
+
 /* By the tables above. Hop-by-hop fields are a separate question: ask both. */
 bool mg_header_is_denied_upstream(mg_view name);
 bool mg_header_is_denied_downstream(mg_view name);
@@ -111,8 +128,15 @@ const char *mg_http_status_text(int status);
 MG_MUST_USE mg_err mg_http_put_request_line(struct mg_buf *buf, mg_view method, mg_view target);
 MG_MUST_USE mg_err mg_http_put_status_line(struct mg_buf *buf, int status);
 MG_MUST_USE mg_err mg_http_put_header(struct mg_buf *buf, mg_view name, mg_view value);
-MG_MUST_USE mg_err mg_http_put_header_u64(struct mg_buf *buf, mg_view name, uint64_t value);
+MG_MUST_USE mg_err mg_http_put_header_u64(struct mg_buf *buf, mg_view name, uint64_t value); /* own name */
 MG_MUST_USE mg_err mg_http_put_end(struct mg_buf *buf);      /* the empty line after the head */
+
+/* The line of a field that has MG_HEADER_LINE, as it came: the parser let through nothing that
+ * could end it early. Anything else is our mistake (assertion). */
+MG_MUST_USE mg_err mg_http_put_line(struct mg_buf *buf, const struct mg_header *header);
+
+/* Not looked at: for names and values that are written in this program or made by it. */
+MG_MUST_USE mg_err mg_http_put_own(struct mg_buf *buf, mg_view name, mg_view value);
 
 /* Chunked framing: head, `len` bytes, MG_HTTP_CHUNK_TAIL; after the last one MG_HTTP_CHUNK_LAST.
  * A chunk of 0 bytes would end the body: never write one. */

@@ -19,8 +19,14 @@ const struct mg_http_limits mg_http_limits_default = {
 };
 
 static int begin_header(struct mg_http_message *m);
+static int end_line(struct mg_http_message *m);
 static int count_bytes(struct mg_http_message *m, size_t len);
 static int keep(struct mg_http_message *m, mg_view piece);
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
 
 void mg_http_message_init(struct mg_http_message *m, llhttp_type_t type, const llhttp_settings_t *settings,
                           const struct mg_http_limits *limits)
@@ -48,7 +54,7 @@ void mg_http_message_reset(struct mg_http_message *m)
     }
     m->count = m->start_bytes = m->counted_bytes = m->trailers = 0;
     m->body_bytes = 0;
-    m->in_name = m->has_head = false;
+    m->in_name = m->in_line = m->has_head = false;
     m->failed = MG_OK;
     m->reason = NULL;
 }
@@ -74,18 +80,21 @@ int mg_http_message_put_start(struct mg_http_message *m, mg_view piece)
     return keep(m, piece);
 }
 
-void mg_http_message_resolve(struct mg_http_message *m)
+bool mg_http_message_resolve(struct mg_http_message *m)
 {
+    if (m->in_line && end_line(m) != 0)
+        return false;
     const char *at = mg_buf_view(&m->bytes).ptr;
     at = at ? at + m->start_bytes : "";
     for (size_t i = 0; i < m->count; i++) {
         struct mg_header *item = &m->items[i];
-        size_t value_len = item->value.len;
         item->name.ptr = at;
-        item->value = mg_view_trim(mg_view_of(at + item->name.len, value_len));
-        at += item->name.len + value_len;
+        item->value.ptr = at + item->name.len + 2;
+        at = item->value.ptr + item->value.len + 2;
     }
+    mg_headers_classify(m->items, m->count);
     m->has_head = true;
+    return true;
 }
 
 const char *mg_http_message_framing(const struct mg_http_message *m, struct mg_http_framing *out)
@@ -153,7 +162,7 @@ int mg_http_message_on_field_end(llhttp_t *parser)
 {
     struct mg_http_message *m = parser->data;
     m->in_name = false;
-    return 0;
+    return m->has_head ? 0 : keep(m, MG_VIEW(": "));
 }
 
 int mg_http_message_on_value(llhttp_t *parser, const char *at, size_t len)
@@ -163,8 +172,11 @@ int mg_http_message_on_value(llhttp_t *parser, const char *at, size_t len)
         return HPE_USER;
     if (m->has_head)
         return 0;
-    m->items[m->count - 1].value.len += len;
-    return keep(m, mg_view_of(at, len));
+    mg_view *value = &m->items[m->count - 1].value, piece = mg_view_of(at, len);
+    while (value->len == 0 && piece.len > 0 && is_blank(piece.ptr[0]))
+        piece = mg_view_skip(piece, 1);
+    value->len += piece.len;
+    return keep(m, piece);
 }
 
 int mg_http_message_on_ignored(llhttp_t *parser, const char *at, size_t len)
@@ -181,6 +193,8 @@ static int too_large(struct mg_http_message *m, const char *reason)
 static int begin_header(struct mg_http_message *m)
 {
     size_t *lines = m->has_head ? &m->trailers : &m->count;
+    if (m->in_line && end_line(m) != 0)
+        return HPE_USER;
     if (*lines >= m->limits->header_count)
         return too_large(m, "there are too many header lines");
     if (!m->has_head && m->count == m->cap) {
@@ -188,10 +202,21 @@ static int begin_header(struct mg_http_message *m)
         m->items = mg_realloc(m->items, m->cap * sizeof *m->items);
     }
     if (!m->has_head)
-        m->items[m->count] = (struct mg_header){MG_VIEW_NONE, MG_VIEW_NONE};
+        m->items[m->count] = (struct mg_header){MG_VIEW_NONE, MG_VIEW_NONE, MG_HEADER_LINE};
     (*lines)++;
     m->in_name = true;
+    m->in_line = !m->has_head;
     return count_bytes(m, LINE_BYTES);
+}
+
+/* Blanks behind the value are no part of it. */
+static int end_line(struct mg_http_message *m)
+{
+    mg_view *value = &m->items[m->count - 1].value;
+    for (; value->len > 0 && is_blank(mg_buf_tail(&m->bytes)[-1]); value->len--)
+        m->bytes.len--;
+    m->in_line = false;
+    return keep(m, MG_VIEW("\r\n"));
 }
 
 static int count_bytes(struct mg_http_message *m, size_t len)

@@ -14,7 +14,7 @@ enum { MG_HTTP_KEPT_BYTES = 4096 };    /* of a head buffer between two messages 
 struct mg_http_message {
     llhttp_t parser;                   /* its data points at this message */
     const struct mg_http_limits *limits;   /* borrowed */
-    struct mg_buf bytes;               /* start line, then name and value of each header in a row */
+    struct mg_buf bytes;               /* start line, then "name: value\r\n" of each header in a row */
     struct mg_header *items;           /* owned; lengths while parsing, views once resolved */
     size_t count;                      /* of items */
     size_t cap;
@@ -23,6 +23,7 @@ struct mg_http_message {
     size_t trailers;                   /* trailer lines */
     uint64_t body_bytes;               /* delivered so far */
     bool in_name;                      /* the next piece of a name belongs to the current header */
+    bool in_line;                      /* the current header's line has no end yet */
     bool has_head;                     /* header lines from here on are trailers */
     mg_err failed;                     /* the first error, final */
     const char *reason;                /* static; NULL when there was none */
@@ -65,8 +66,8 @@ int mg_http_message_violated(struct mg_http_message *m, const char *reason);
 /* Appends to the start line. */
 int mg_http_message_put_start(struct mg_http_message *m, mg_view piece);
 
-/* The head is complete: turns lengths into views. */
-void mg_http_message_resolve(struct mg_http_message *m);
+/* The head is complete: turns lengths into views and classifies the headers. False: failed. */
+bool mg_http_message_resolve(struct mg_http_message *m);
 
 static inline struct mg_headers mg_http_message_headers(const struct mg_http_message *m)
 {

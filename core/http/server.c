@@ -227,8 +227,9 @@ static int check_body(struct mg_http_server *s, uint64_t more)
 static int on_head(llhttp_t *parser)
 {
     struct mg_http_server *s = server_of(parser);
-    mg_http_message_resolve(&s->message);
     parser->upgrade = 0;     /* offers to speak something else are not taken up */
+    if (!mg_http_message_resolve(&s->message))
+        return -1;
 
     const char *reason = fill_request(s);
     if (reason)

@@ -1,5 +1,7 @@
 #include "base/view.h"
 
+#include <ctype.h>
+
 #include "check.h"
 
 TEST(compares_finds_and_cuts)
@@ -20,6 +22,30 @@ TEST(compares_finds_and_cuts)
     CHECK_VIEW(mg_view_trim(MG_VIEW(" \tx y\t ")), MG_VIEW("x y"));
     CHECK_VIEW(mg_view_skip(MG_VIEW("ab"), 9), MG_VIEW(""));
     CHECK(mg_view_eq_ct(MG_VIEW("key"), MG_VIEW("key")) && !mg_view_eq_ct(MG_VIEW("key"), MG_VIEW("kez")));
+}
+
+static bool same_byte(int a, int b)
+{
+    bool letters = a < 0x80 && b < 0x80 && isalpha(a) && isalpha(b);
+    return letters ? (a | 0x20) == (b | 0x20) : a == b;
+}
+
+static void try_pair(size_t len, size_t at, int a, int b)
+{
+    char one[20] = "abcdefgh-ABCDEFGH-xy", two[20] = "ABCDEFGH-abcdefgh-XY";
+    one[at] = (char)a;
+    two[at] = (char)b;
+    if (mg_view_ieq(mg_view_of(one, len), mg_view_of(two, len)) != same_byte(a, b))
+        check_failed(__FILE__, __LINE__, "%02x and %02x at %zu of %zu", (unsigned)a, (unsigned)b, at, len);
+}
+
+TEST(folds_ascii_letters_and_nothing_else_at_every_place)
+{
+    static const size_t lens[] = {1, 3, 8, 13, 20};
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; i++)
+        for (size_t at = 0; at < lens[i]; at++)
+            for (int pair = 0; pair < 256 * 256; pair++)
+                try_pair(lens[i], at, pair / 256, pair % 256);
 }
 
 TEST(reads_numbers_strictly)

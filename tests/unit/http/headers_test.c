@@ -73,6 +73,38 @@ TEST(keeps_what_speaks_of_the_upstreams_origin_from_reaching_a_client)
     CHECK(!mg_header_is_denied_downstream(MG_VIEW("Retry-After")));
 }
 
+TEST(classifies_a_list_as_single_names_are)
+{
+    struct mg_header list[] = {
+        {MG_VIEW("Connection"), MG_VIEW("keep-alive, X-Trace")}, {MG_VIEW("X-TRACE"), MG_VIEW("1")},
+        {MG_VIEW("Via"), MG_VIEW("a")},                          {MG_VIEW("Content-Length"), MG_VIEW("1")},
+        {MG_VIEW("X-Moongate-Session"), MG_VIEW("s")},           {MG_VIEW("X-Forwarded-For"), MG_VIEW("s")},
+        {MG_VIEW("x"), MG_VIEW("s"), MG_HEADER_LINE},
+    };
+    mg_headers_classify(list, MG_COUNT(list));
+
+    CHECK_INT(list[0].traits, MG_HEADER_HOP | MG_HEADER_CONNECTION);
+    CHECK_INT(list[1].traits, MG_HEADER_HOP);
+    CHECK_INT(list[2].traits, MG_HEADER_NOT_UPSTREAM | MG_HEADER_NOT_DOWNSTREAM);
+    CHECK_INT(list[3].traits, MG_HEADER_NOT_UPSTREAM | MG_HEADER_NOT_DOWNSTREAM);
+    CHECK_INT(list[4].traits, MG_HEADER_NOT_UPSTREAM | MG_HEADER_NOT_DOWNSTREAM);
+    CHECK_INT(list[5].traits, MG_HEADER_NOT_UPSTREAM);
+    CHECK_INT(list[6].traits, MG_HEADER_LINE);
+}
+
+#define IS_DENIED(text) CHECK(mg_header_traits(MG_VIEW(text)) & MG_HEADER_NOT_UPSTREAM);
+#define IS_FAMILY(text) CHECK(mg_header_traits(MG_VIEW(text "any")) & MG_HEADER_NOT_UPSTREAM);
+#define IS_KEPT(text) CHECK(mg_header_traits(MG_VIEW(text)) & MG_HEADER_NOT_DOWNSTREAM);
+#define IS_KEPT_FAMILY(text) CHECK(mg_header_traits(MG_VIEW(text "any")) & MG_HEADER_NOT_DOWNSTREAM);
+
+TEST(knows_every_name_of_its_tables)
+{
+    MG_DENIED_UPSTREAM_LIST(IS_DENIED)
+    MG_DENIED_UPSTREAM_PREFIX_LIST(IS_FAMILY)
+    MG_DENIED_DOWNSTREAM_LIST(IS_KEPT)
+    MG_DENIED_DOWNSTREAM_PREFIX_LIST(IS_KEPT_FAMILY)
+}
+
 TEST(writes_a_head)
 {
     struct mg_buf buf;

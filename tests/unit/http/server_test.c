@@ -437,4 +437,71 @@ TEST(leaves_the_head_readable_until_next)
     mg_buf_fini(&t.text);
 }
 
+/* Lines of a parser are written on without another look: it must not let through what a writer would refuse. */
+static mg_err check_lines(void *arg, const struct mg_http_request *r)
+{
+    struct mg_buf *lines = arg;
+    mg_buf_clear(lines);
+    for (size_t i = 0; i < r->headers.count; i++) {
+        const struct mg_header *header = &r->headers.items[i];
+        struct mg_buf checked;
+        mg_buf_init(&checked, 1000);
+        CHECK_OK(mg_http_put_header(&checked, header->name, header->value));
+        CHECK(header->value.len == 0 || mg_view_trim(header->value).len == header->value.len);
+        size_t before = lines->len;
+        CHECK_OK(mg_http_put_line(lines, header));
+        CHECK_VIEW(mg_view_skip(mg_buf_view(lines), before), mg_buf_view(&checked));
+        mg_buf_fini(&checked);
+    }
+    return MG_OK;
+}
+
+static mg_err ignore_end(void *arg)
+{
+    (void)arg;
+    return MG_OK;
+}
+
+static const struct mg_http_server_ops line_ops = {check_lines, NULL, ignore_end};
+
+/* The lines of a request that is cut in two, or an error. */
+static mg_err lines_of(mg_view wire, size_t cut, struct mg_buf *lines)
+{
+    size_t used;
+    struct mg_http_server *s = mg_http_server_new(&mg_http_limits_default, &line_ops, lines);
+    mg_err err = mg_http_server_feed(s, mg_view_head(wire, cut), &used);
+    if (!err)
+        err = mg_http_server_feed(s, mg_view_skip(wire, cut), &used);
+    mg_http_server_free(s);
+    return err;
+}
+
+TEST(lets_no_byte_through_that_a_writer_of_lines_would_refuse)
+{
+    struct mg_buf lines;
+    mg_buf_init(&lines, 1000);
+    int passed = 0;
+    for (int place = 0; place < 6; place++)
+        for (int byte = 0; byte < 256; byte++) {
+            char wire[] = "GET / HTTP/1.1\r\nHost: a\r\nxyz: uvw\r\n\r\n";
+            static const int at[] = {25, 26, 27, 30, 31, 32};
+            wire[at[place]] = (char)byte;
+            passed += lines_of(mg_view_of(wire, sizeof wire - 1), sizeof wire - 1, &lines) == MG_OK;
+        }
+    CHECK(passed > 6 * 64);
+    mg_buf_fini(&lines);
+}
+
+TEST(keeps_lines_as_they_came_without_blanks_around_the_value)
+{
+    const mg_view wire = MG_VIEW("GET / HTTP/1.1\r\nHost: a\r\nX-One:  \t b c \t \r\nX-Two:\r\nX-Three:   \r\nx:y\r\n\r\n");
+    for (size_t cut = 0; cut <= wire.len; cut++) {
+        struct mg_buf lines;
+        mg_buf_init(&lines, 1000);
+        CHECK_OK(lines_of(wire, cut, &lines));
+        CHECK_VIEW(mg_buf_view(&lines), MG_VIEW("Host: a\r\nX-One: b c\r\nX-Two: \r\nX-Three: \r\nx: y\r\n"));
+        mg_buf_fini(&lines);
+    }
+}
+
 MG_TEST_MAIN()
