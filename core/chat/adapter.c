@@ -2,13 +2,14 @@
  * whole answers; `meaning` says what a hit of path i is. */
 #include "chat/adapter.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <strings.h>
 
 #include "base/mem.h"
 
 enum meaning {
-    IS_ITEM, IS_CONTENT, IS_REASONING, IS_TOOL_CALL, IS_REFUSAL, IS_FINISH, IS_DATA,
+    IS_ITEM, IS_CONTENT, IS_REASONING, IS_TOOL_CALL, IS_REFUSAL, IS_FINISH, IS_DATA, IS_INDEX,
     IS_INPUT, IS_OUTPUT, IS_TOTAL, IS_CACHED_READ, IS_CACHED_WRITE, IS_REASONING_TOKENS,
     IS_USAGE, IS_ERROR, IS_ERROR_TYPE, IS_ERROR_CODE, IS_ERROR_MESSAGE
 };
@@ -57,7 +58,8 @@ static bool add_shared(struct path_set *set, const struct mg_adapter_decl *decl)
 }
 
 #define ADD_PARTS(set, decl, part)                                                                 \
-    (add_paths((set), (decl)->part.item, IS_ITEM) && add_paths((set), (decl)->part.content, IS_CONTENT) && \
+    (add_paths((set), (decl)->part.item, IS_ITEM) && add_paths((set), (decl)->part.index, IS_INDEX) && \
+     add_paths((set), (decl)->part.content, IS_CONTENT) &&                                         \
      add_paths((set), (decl)->part.reasoning, IS_REASONING) &&                                     \
      add_paths((set), (decl)->part.tool_call, IS_TOOL_CALL) &&                                     \
      add_paths((set), (decl)->part.refusal, IS_REFUSAL) && add_paths((set), (decl)->part.finish, IS_FINISH) && \
@@ -121,8 +123,20 @@ struct look {
     uint64_t content_bytes;
     bool content, refused, item, usage_seen, error;
     char finish[24];
+    struct {
+        int place, number;
+    } choices[MG_TAP_TEXTS];           /* the places in the list whose numbers stand there */
+    int choice_count;
     struct mg_json_hit usage_hit;
 };
+
+static int number_of(const struct look *look, int place)
+{
+    for (int i = 0; i < look->choice_count; i++)
+        if (look->choices[i].place == place)
+            return look->choices[i].number;
+    return place;
+}
 
 static bool has_bytes(const struct mg_json_hit *hit)
 {
@@ -158,7 +172,7 @@ static void see_content(struct look *look, const struct mg_json_hit *hit, bool r
     look->content = true;
     look->content_bytes += hit->value.len;
     struct mg_tap_event *event = look->event;
-    if (!event || hit->type != MG_JSON_STRING || event->text_count == (int)(sizeof event->texts / sizeof event->texts[0]))
+    if (!event || hit->type != MG_JSON_STRING || event->text_count == MG_TAP_TEXTS)
         return;
     event->texts[event->text_count++] = (struct mg_tap_text){
         .offset = (size_t)(hit->value.ptr - look->doc.ptr),
@@ -166,6 +180,35 @@ static void see_content(struct look *look, const struct mg_json_hit *hit, bool r
         .choice = (int)mg_json_hit_index(hit),
         .reasoning = reasoning,
     };
+}
+
+static void see_index(struct look *look, const struct mg_json_hit *hit)
+{
+    uint64_t number;
+    if (look->choice_count == MG_TAP_TEXTS || hit->type != MG_JSON_NUMBER || !mg_json_span_u64(hit->value, &number) ||
+        number > INT_MAX)
+        return;
+    look->choices[look->choice_count].place = (int)mg_json_hit_index(hit);
+    look->choices[look->choice_count++].number = (int)number;
+}
+
+static void see_finish(struct look *look, const struct mg_json_hit *hit)
+{
+    struct mg_tap_event *event = look->event;
+    if (hit->type != MG_JSON_STRING)
+        return;
+    copy_text(look->finish, sizeof look->finish, hit);
+    if (event && event->finished_count < MG_TAP_FINISHED)
+        event->finished[event->finished_count++] = (int)mg_json_hit_index(hit);
+}
+
+/* Texts and ends were noted with their place in the list; its number may have come after them. */
+static void number_choices(const struct look *look, struct mg_tap_event *event)
+{
+    for (int i = 0; i < event->text_count; i++)
+        event->texts[i].choice = number_of(look, event->texts[i].choice);
+    for (int i = 0; i < event->finished_count; i++)
+        event->finished[i] = number_of(look, event->finished[i]);
 }
 
 static void see_count(uint64_t *count, const struct mg_json_hit *hit)
@@ -196,10 +239,8 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
         look->refused |= has_bytes(hit);
         look->content |= has_bytes(hit);
         break;
-    case IS_FINISH:
-        if (hit->type == MG_JSON_STRING)
-            copy_text(look->finish, sizeof look->finish, hit);
-        break;
+    case IS_FINISH: see_finish(look, hit); break;
+    case IS_INDEX: see_index(look, hit); break;
     case IS_INPUT: see_count(&look->usage.input_tokens, hit); break;
     case IS_OUTPUT: see_count(&look->usage.output_tokens, hit); break;
     case IS_TOTAL: break;
@@ -258,6 +299,7 @@ static void describe(const struct look *look, struct mg_tap_event *event)
     event->content = look->content;
     event->finish = look->finish[0] != '\0';
     event->error = look->tap->failed;
+    number_choices(look, event);
     event->usage_only = look->usage_seen && !look->item && !look->content;
     if (look->usage_hit.member.ptr) {
         mg_view cut = mg_json_cut_span(look->doc, &look->usage_hit);

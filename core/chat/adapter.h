@@ -45,6 +45,7 @@ struct mg_adapter_decl {
     mg_adapter_paths usage_object;     /* the member cut from chunks of a client who did not ask */
     struct {
         mg_adapter_paths item;         /* one choice or other unit of the answer: an event without any is only usage */
+        mg_adapter_paths index;        /* of a choice, when it is not its place in the list */
         mg_adapter_paths content, reasoning, tool_call, refusal, finish, data;
     } answer, chunk;                   /* of a whole answer, of one streamed event; `data`: embeddings and the like */
     mg_adapter_paths error;            /* an in-band error object */
@@ -96,6 +97,8 @@ struct mg_tap_text {
 };
 
 /* What one event was. */
+enum { MG_TAP_TEXTS = 8, MG_TAP_FINISHED = 8 };
+
 struct mg_tap_event {
     bool content;                      /* carries content, a tool call, reasoning or a refusal */
     bool done;
@@ -103,8 +106,10 @@ struct mg_tap_event {
     bool malformed;                    /* skip it, count it */
     bool usage_only;                   /* no choices: drop it for a client who did not ask */
     bool finish;
+    int finished[MG_TAP_FINISHED];     /* the choices that end here */
+    int finished_count;
     size_t cut_offset, cut_len;        /* of the usage member with one comma; len 0: none */
-    struct mg_tap_text texts[8];
+    struct mg_tap_text texts[MG_TAP_TEXTS];
     int text_count;
 };
 

@@ -522,16 +522,29 @@ static bool step_route(struct mg_exchange *x)
 
 /* ---- relay ----------------------------------------------------------------------------------- */
 
+/* What the configuration sets for one provider of a route, the client sets for none of them. */
+static bool is_configured(const struct mg_route *route, mg_view name)
+{
+    for (int i = 0; i < route->count; i++)
+        if (mg_upstream_sets(route->upstreams[i], name))
+            return true;
+    return false;
+}
+
 /* End-to-end headers of the client, as they came. */
 static mg_view forwarded_lines(struct mg_exchange *x)
 {
     struct mg_buf *lines = &x->lines;
     struct mg_headers headers = x->request.headers;
-    const struct mg_upstream *first = x->route->upstreams[0];
     mg_buf_clear(lines);
     for (size_t i = 0; i < headers.count; i++) {
+<<<<<<< ours
         const struct mg_header *header = &headers.items[i];
         if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_UPSTREAM) || mg_upstream_sets(first, header->name))
+=======
+        mg_view name = headers.items[i].name;
+        if (mg_header_is_denied_upstream(name) || mg_header_is_hop_by_hop(headers, name) || is_configured(x->route, name))
+>>>>>>> theirs
             continue;
         if (mg_http_put_line(lines, header) != MG_OK)
             break;                     /* the parser bounded them below this buffer's size */

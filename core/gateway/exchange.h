@@ -89,8 +89,12 @@ void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_v
                            uint64_t retry_after_ms);
 mg_view mg_error_body(struct mg_arena *arena, int status, mg_view code, mg_view message, mg_view param);
 
-/* refuse.c: a whole JSON answer of ours, and the end of the exchange. */
+/* refuse.c: a whole answer of ours, and the end of the exchange. */
+void mg_answer_typed(struct mg_exchange *x, int status, const char *content_type, mg_view body);
 void mg_answer_json(struct mg_exchange *x, int status, mg_view body);
+
+/* respond.c: a hook's own answer, a stream when one was asked for, and the end of the exchange. */
+void mg_exchange_respond(struct mg_exchange *x, const struct mg_hook_outcome *outcome);
 
 /* deliver.c: what the relay hands on, filtered and written to the client. */
 extern const struct mg_relay_ops mg_deliver_ops;

@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { OUTPUTS = 8 };
+enum { OUTPUTS = 8 };                  /* and as many texts an event */
 
 /* One logical output of the stream: a choice × content or reasoning. */
 struct output {
@@ -78,8 +78,7 @@ void mg_filtering_restart(struct mg_exchange *x)
     mg_buf_clear(&f->text);
     mg_buf_clear(&x->rewritten);
     mg_timer_cancel(&x->worker->loop, &f->flush);
-    if (f->mode != MG_FILTER_BUFFER)
-        f->filter = mg_filter_new(x->live->script, &x->call);
+    f->filter = mg_filter_new(x->live->script, &x->call);
 }
 
 static struct output *find_output(struct mg_filtering *f, const struct mg_tap_text *text)
@@ -107,11 +106,9 @@ static mg_err quote(struct mg_buf *out, mg_view text)
 static mg_err filter_text(struct mg_filtering *f, struct output *output, mg_view text, bool final, mg_view *out_text,
                           struct mg_hook_outcome *outcome)
 {
-    if (f->mode == MG_FILTER_BUFFER) {
-        *out_text = text;
-        return output->choice == 0 && output->channel == MG_CHANNEL_CONTENT ? mg_buf_put(&f->text, text) : MG_OK;
-    }
-    return mg_filter_feed(f->filter, output->choice, output->channel, text, final, out_text, outcome);
+    MG_TRY(mg_filter_feed(f->filter, output->choice, output->channel, text, final, out_text, outcome));
+    bool keep = f->mode == MG_FILTER_BUFFER && output->choice == 0 && output->channel == MG_CHANNEL_CONTENT;
+    return keep ? mg_buf_put(&f->text, *out_text) : MG_OK;
 }
 
 static mg_err put_data(struct mg_buf *out, mg_view data, const struct mg_splice *splices, size_t count)
@@ -139,10 +136,31 @@ static mg_err end_output(struct mg_filtering *f, struct output *output, struct m
     return rest.len ? put_text(f, output, rest) : MG_OK;
 }
 
-static mg_err end_outputs(struct mg_filtering *f, struct mg_hook_outcome *outcome)
+static bool finishes(const struct mg_tap_event *seen, int choice)
 {
-    for (int i = 0; i < f->output_count; i++)
-        MG_TRY(end_output(f, &f->outputs[i], outcome));
+    for (int i = 0; i < seen->finished_count; i++)
+        if (seen->finished[i] == choice)
+            return true;
+    return false;
+}
+
+/* There is text of that output in the event itself. */
+static bool speaks(const struct mg_tap_event *seen, const struct output *output)
+{
+    for (int i = 0; i < seen->text_count; i++)
+        if (seen->texts[i].choice == output->choice && seen->texts[i].reasoning == (output->channel == MG_CHANNEL_REASONING))
+            return true;
+    return false;
+}
+
+/* Those that end with this event and are not ended by a text in it. */
+static mg_err end_outputs(struct mg_filtering *f, const struct mg_tap_event *seen, struct mg_hook_outcome *outcome)
+{
+    for (int i = 0; i < f->output_count; i++) {
+        struct output *output = &f->outputs[i];
+        if (seen->done || (finishes(seen, output->choice) && !speaks(seen, output)))
+            MG_TRY(end_output(f, output, outcome));
+    }
     return MG_OK;
 }
 
@@ -193,7 +211,8 @@ static mg_err filter_texts(struct mg_filtering *f, mg_view data, const struct mg
             return MG_E_TOO_LARGE;
         MG_TRY(remember(output, data, text));
         MG_TRY(mg_json_span_text(mg_view_of(data.ptr + text->offset, text->len), &f->scratch, &decoded));
-        MG_TRY(filter_text(f, output, decoded, false, &passed, outcome));
+        output->ended = finishes(seen, text->choice);
+        MG_TRY(filter_text(f, output, decoded, output->ended, &passed, outcome));
         if (mg_view_eq(passed, decoded))
             continue;
         MG_TRY(quote(&f->quoted[i], passed));
@@ -209,7 +228,7 @@ mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *even
     struct mg_splice splices[9];
     size_t count = 0;
     if (seen->finish || seen->done)
-        MG_TRY(end_outputs(f, out_outcome));
+        MG_TRY(end_outputs(f, seen, out_outcome));
     if (seen->usage_only && !x->call.request.wants_usage)
         return MG_OK;
     MG_TRY(filter_texts(f, event->data, seen, splices, &count, out_outcome));

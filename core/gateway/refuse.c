@@ -52,18 +52,23 @@ static void put_retry_after(struct mg_exchange *x, uint64_t retry_after_ms)
         mg_timeline_note(&x->timeline, mg_exchange_now(x), "answer", "retry-after did not fit");
 }
 
-static void answer_with_lines(struct mg_exchange *x, int status, mg_view body)
+static void answer_with_lines(struct mg_exchange *x, int status, const char *content_type, mg_view body)
 {
-    if (mg_http_put_header(&x->lines, MG_VIEW("content-type"), MG_VIEW("application/json")) != MG_OK)
+    if (mg_http_put_header(&x->lines, MG_VIEW("content-type"), mg_view_cstr(content_type)) != MG_OK)
         mg_timeline_note(&x->timeline, mg_exchange_now(x), "answer", "the content type did not fit");
     mg_answer_whole(&x->answer, status, mg_buf_view(&x->lines), body);
     mg_exchange_finish(x, status, true);
 }
 
-void mg_answer_json(struct mg_exchange *x, int status, mg_view body)
+void mg_answer_typed(struct mg_exchange *x, int status, const char *content_type, mg_view body)
 {
     mg_exchange_lines(x, false);
-    answer_with_lines(x, status, body);
+    answer_with_lines(x, status, content_type, body);
+}
+
+void mg_answer_json(struct mg_exchange *x, int status, mg_view body)
+{
+    mg_answer_typed(x, status, "application/json", body);
 }
 
 void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_view message, mg_view param,
@@ -72,7 +77,7 @@ void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_v
     x->timeline.error_code = mg_arena_dup(&x->arena, code);
     mg_exchange_lines(x, false);
     put_retry_after(x, retry_after_ms);
-    answer_with_lines(x, status, mg_error_body(&x->arena, status, code, message, param));
+    answer_with_lines(x, status, "application/json", mg_error_body(&x->arena, status, code, message, param));
 }
 
 void mg_exchange_refuse(struct mg_exchange *x, int status, const char *code, const char *fmt, ...)

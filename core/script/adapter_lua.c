@@ -194,7 +194,7 @@ static void read_usage(lua_State *L, struct loader *loader, int table)
 
 static void read_parts(lua_State *L, struct loader *loader, int table, const char *name)
 {
-    static const char *const names[] = {"item", "content", "reasoning", "tool_call", "refusal", "finish", "data", NULL};
+    static const char *const names[] = {"item", "index", "content", "reasoning", "tool_call", "refusal", "finish", "data", NULL};
     int parts = open_table(L, table, name, names);
     if (!parts)
         luaL_error(L, "adapter: field '%s' is missing", name);
@@ -202,6 +202,7 @@ static void read_parts(lua_State *L, struct loader *loader, int table, const cha
     read_paths(L, loader, parts, #part,                                                            \
                strcmp(name, "answer") == 0 ? loader->decl->answer.part : loader->decl->chunk.part)
     READ(item);
+    READ(index);
     READ(content);
     READ(reasoning);
     READ(tool_call);

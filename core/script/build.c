@@ -372,7 +372,7 @@ static mg_err add_entry(struct builder *builder, const struct mg_config_plugin *
 
     plugged->base.inline_code = true;
     MG_TRY(set_rules(builder, mg_view_cstr(entry->fail), mg_view_cstr(entry->stream), entry->line));
-    builder->config_json = MG_VIEW("{}");
+    builder->config_json = mg_view_cstr(entry->config);
     MG_TRY(enter(builder, MG_LUA_PHASE_load, &builder->file_instance, make_plain_self, builder->shown, entry->line, "setting up"));
     builder->path[0] = "plugins";
     builder->path[1] = NULL;

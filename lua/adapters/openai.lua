@@ -44,6 +44,7 @@ return {
   -- one event of a stream
   chunk = {
     item = { "choices[*]" },
+    index = { "choices[*].index" },
     content = { "choices[*].delta.content", "choices[*].text" },
     reasoning = { "choices[*].delta.reasoning_content", "choices[*].delta.reasoning" },
     tool_call = { "choices[*].delta.tool_calls", "choices[*].delta.function_call", "choices[*].delta.audio" },

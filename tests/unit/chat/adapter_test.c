@@ -52,6 +52,22 @@ TEST(tells_content_from_what_only_looks_like_it)
     }
 }
 
+TEST(numbers_choices_by_what_they_say_and_not_by_their_place)
+{
+    begin(true);
+    struct mg_tap_event seen = event("{\"choices\":[{\"delta\":{\"content\":\"x\"},\"index\":3,\"finish_reason\":\"stop\"},"
+                                     "{\"index\":1,\"delta\":{\"reasoning_content\":\"y\"}}]}");
+    CHECK_INT(seen.text_count, 2);
+    CHECK_INT(seen.texts[0].choice, 3);
+    CHECK_INT(seen.texts[1].choice, 1);
+    CHECK_INT(seen.finished_count, 1);
+    CHECK_INT(seen.finished[0], 3);
+
+    seen = event("{\"choices\":[{\"delta\":{}},{\"delta\":{\"content\":\"z\"},\"finish_reason\":\"length\"}]}");
+    CHECK_INT(seen.texts[0].choice, 1);
+    CHECK_INT(seen.finished[0], 1);
+}
+
 TEST(cuts_usage_from_a_chunk_and_drops_one_that_is_nothing_else)
 {
     begin(true);

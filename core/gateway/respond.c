@@ -1,0 +1,62 @@
+/* A hook answered instead of a provider: its text in the shape that the surface has, as a whole or as events. */
+#include <string.h>
+
+#include "gateway/surface.h"
+
+/* What an answer to this request is called, and what stands before and after its text. */
+struct shape {
+    const char *object, *before, *after;
+};
+
+static const struct shape whole_chat = {"chat.completion", "\"message\":{\"role\":\"assistant\",\"content\":\"", "\"}"};
+static const struct shape event_chat = {"chat.completion.chunk", "\"delta\":{\"role\":\"assistant\",\"content\":\"", "\"}"};
+static const struct shape plain = {"text_completion", "\"text\":\"", "\""};
+
+static const struct shape *shape_of(const struct mg_exchange *x, bool event)
+{
+    if (strcmp(x->surface->name, "completions") == 0)
+        return &plain;
+    return event ? &event_chat : &whole_chat;
+}
+
+static mg_err put_document(struct mg_buf *out, const struct mg_exchange *x, bool event, mg_view text, const char *usage)
+{
+    const struct shape *shape = shape_of(x, event);
+    MG_TRY(mg_buf_putf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,\"model\":\"moongate\",\"choices\":[{\"index\":0,%s",
+                       x->timeline.id, shape->object, (unsigned long long)(x->timeline.start_wall_us / 1000000), shape->before));
+    MG_TRY(mg_buf_put_json(out, text));
+    return mg_buf_putf(out, "%s,\"finish_reason\":\"stop\"}]%s}", shape->after, usage);
+}
+
+static const char *const no_usage = ",\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0}";
+
+/* One event with all of the text, and the end. */
+static mg_err put_events(struct mg_buf *out, const struct mg_exchange *x, mg_view text)
+{
+    MG_TRY(mg_buf_put(out, MG_VIEW("data: ")));
+    MG_TRY(put_document(out, x, true, text, ""));
+    if (x->call.request.wants_usage)
+        MG_TRY(mg_buf_putf(out, "\n\ndata: {\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,\"model\":\"moongate\",\"choices\":[]%s}",
+                           x->timeline.id, shape_of(x, true)->object,
+                           (unsigned long long)(x->timeline.start_wall_us / 1000000), no_usage));
+    return mg_buf_put(out, MG_VIEW("\n\ndata: [DONE]\n\n"));
+}
+
+void mg_exchange_respond(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
+{
+    int status = outcome->status ? outcome->status : 200;
+    if (outcome->body.len) {
+        mg_answer_json(x, status, outcome->body);
+        return;
+    }
+    bool events = x->call.request.stream && status < 300;
+    struct mg_buf out;
+    mg_buf_init(&out, MG_MAX_HELD_BYTES);
+    mg_err err = events ? put_events(&out, x, outcome->text) : put_document(&out, x, false, outcome->text, no_usage);
+    mg_view body = mg_arena_dup(&x->arena, mg_buf_view(&out));
+    mg_buf_fini(&out);
+    if (err)
+        mg_exchange_refuse(x, 500, "answer_too_large", "A plugin answered with more text than is possible.");
+    else
+        mg_answer_typed(x, status, events ? "text/event-stream" : "application/json", body);
+}
