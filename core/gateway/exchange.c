@@ -538,13 +538,8 @@ static mg_view forwarded_lines(struct mg_exchange *x)
     struct mg_headers headers = x->request.headers;
     mg_buf_clear(lines);
     for (size_t i = 0; i < headers.count; i++) {
-<<<<<<< ours
         const struct mg_header *header = &headers.items[i];
-        if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_UPSTREAM) || mg_upstream_sets(first, header->name))
-=======
-        mg_view name = headers.items[i].name;
-        if (mg_header_is_denied_upstream(name) || mg_header_is_hop_by_hop(headers, name) || is_configured(x->route, name))
->>>>>>> theirs
+        if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_UPSTREAM) || is_configured(x->route, header->name))
             continue;
         if (mg_http_put_line(lines, header) != MG_OK)
             break;                     /* the parser bounded them below this buffer's size */

@@ -35,7 +35,8 @@ static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_r
         if (!base_url)
             return MG_E_CONFIG;
     }
-    return mg_upstream_new(provider, routing->adapters[i], base_url, options->default_proxy, &routing->upstreams[i], diag);
+    return mg_upstream_new(routing->config->name, provider, routing->adapters[i], base_url, options->default_proxy,
+                           &routing->upstreams[i], diag);
 }
 
 static void set_candidate(const struct mg_routing *routing, struct mg_route *route, int at,

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048 };
+enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048, TELLING_BYTES = 8 };
 
 /* The length of an answer is bounded by its timers and by what is held of it, not by a number. */
 static const struct mg_http_limits answer_limits = {
@@ -433,8 +433,10 @@ static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
     bool good = attempt->facts.status >= 200 && attempt->facts.status < 300;
     if (!attempt->streaming_body && mg_buf_put(&attempt->body, bytes) == MG_OK)
         return MG_OK;
-    if (!good || attempt->call.stream)
-        return MG_OK;                  /* an error text of a megabyte: its beginning says enough */
+    if (!good || attempt->call.stream) {
+        attempt->body.max = attempt->body.len;
+        return MG_OK;                  /* an error text of a megabyte: its beginning, without holes, says enough */
+    }
     if (!attempt->streaming_body) {
         attempt->streaming_body = true;
         attempt->tap.content = true;
@@ -554,19 +556,54 @@ static enum mg_class judge_stream(const struct mg_attempt *attempt)
     return tap->content || may_be_empty ? MG_CLASS_none : MG_CLASS_empty_response;
 }
 
+/* Providers bill answers, and may bill a request they took without answering; an error status is free. */
+static bool may_be_billed(const struct mg_attempt *attempt)
+{
+    int status = attempt->facts.status;
+    return status ? status < 300 : attempt->call.record->mark_us[MG_MARK_sent] != 0;
+}
+
 static void take_usage(struct mg_attempt *attempt)
 {
     struct mg_usage *usage = &attempt->call.record->usage;
     *usage = attempt->tap.usage;
-    if (usage->reported)
+    if (usage->reported || !may_be_billed(attempt))
         return;
     usage->input_tokens = attempt->call.record->bytes_sent / 4;
     usage->output_tokens = (attempt->streaming_body ? attempt->call.record->bytes_received : attempt->tap.content_bytes) / 4;
 }
 
+/* Stars over a secret in a text; at its end also over the beginning of one, since error messages are cut. */
+static void star_out(char *text, size_t len, mg_view secret)
+{
+    char *end = text + len, *at = text;
+    while (len > 0 && (at = memchr(at, secret.ptr[0], (size_t)(end - at)))) {
+        mg_view here = mg_view_head(mg_view_of(at, (size_t)(end - at)), secret.len);
+        if (here.len < TELLING_BYTES)
+            return;
+        if (mg_view_starts(secret, here))
+            memset(at, '*', here.len);
+        at++;
+    }
+}
+
+/* Some providers repeat the key they refuse; it is not the client's to read. */
+static void hide_credential(struct mg_attempt *attempt)
+{
+    const char *key = attempt->call.upstream->config->api_key;
+    mg_view secret = key ? mg_view_cstr(key) : MG_VIEW_NONE;
+    if (secret.len < TELLING_BYTES)
+        return;
+    star_out(attempt->tap.error_message, strlen(attempt->tap.error_message), secret);
+    if (attempt->body.len)
+        star_out(mg_buf_tail(&attempt->body) - attempt->body.len, attempt->body.len, secret);
+}
+
 static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout)
 {
     struct mg_attempt_facts *facts = &attempt->facts;
+    if (!attempt->ok)
+        hide_credential(attempt);
     facts->hint = hint;
     facts->transport = transport;
     facts->timeout = timeout;

@@ -97,6 +97,24 @@ static mg_err build_body(struct mg_relay *relay, const struct mg_attempt_patch *
     return mg_request_for_attempt(&relay->call.call->request, arena(relay), &change, &relay->body);
 }
 
+/* A header of the client that a patch sets is the patch's to say. */
+static mg_err put_forwarded(struct mg_buf *head, mg_view lines, const struct mg_attempt_patch *patch)
+{
+    if (patch->header_count == 0)
+        return mg_buf_put(head, lines);
+    while (lines.len > 0) {
+        mg_view line = mg_view_head(lines, mg_view_find(lines, "\n") + 1);
+        mg_view name = mg_view_head(line, mg_view_find(line, ":"));
+        bool patched = false;
+        for (size_t i = 0; i < patch->header_count; i++)
+            patched |= mg_view_ieq(name, patch->headers[i].name);
+        if (!patched)
+            MG_TRY(mg_buf_put(head, line));
+        lines = mg_view_skip(lines, line.len);
+    }
+    return MG_OK;
+}
+
 static mg_err build_head(struct mg_relay *relay, const struct mg_attempt_patch *patch)
 {
     const struct mg_upstream *upstream = relay->call.route->upstreams[relay->candidate];
@@ -112,7 +130,7 @@ static mg_err build_head(struct mg_relay *relay, const struct mg_attempt_patch *
     MG_TRY(mg_buf_put(head, mg_view_cstr(path)));
     MG_TRY(mg_buf_put(head, MG_VIEW(" HTTP/1.1\r\n")));
     MG_TRY(mg_buf_put(head, upstream->fixed_head));
-    MG_TRY(mg_buf_put(head, relay->call.forwarded));
+    MG_TRY(put_forwarded(head, relay->call.forwarded, patch));
     for (size_t i = 0; i < patch->header_count; i++)
         MG_TRY(mg_http_put_header(head, patch->headers[i].name, patch->headers[i].value));
     MG_TRY(mg_http_put_header_u64(head, MG_VIEW("content-length"), relay->body.length));
@@ -328,7 +346,7 @@ static void remember(struct mg_relay *relay, const struct mg_verdict *verdict)
         relay->made, (unsigned)relay->max_attempts);
 }
 
-/* A retry of an entry whose tries are used up, or that would come after the deadline, is a fallback. */
+/* A retry of an entry whose tries are used up, beyond the budget, or after the deadline, is a fallback. */
 static enum mg_action effective(struct mg_relay *relay, const struct mg_verdict *verdict, uint64_t *out_wait_ms)
 {
     *out_wait_ms = 0;
@@ -339,7 +357,8 @@ static enum mg_action effective(struct mg_relay *relay, const struct mg_verdict 
     uint64_t now = mg_loop_now_us(loop(relay));
     uint64_t left_ms = relay->deadline_us > now ? (relay->deadline_us - now) / 1000 : 0;
     *out_wait_ms = mg_plan_backoff_ms(entry(relay), relay->tries, verdict->delay_ms, mg_random_unit());
-    return relay->tries < entry(relay)->tries && *out_wait_ms < left_ms ? MG_ACTION_retry : MG_ACTION_fallback;
+    bool may = relay->tries < entry(relay)->tries && relay->made < relay->max_attempts && *out_wait_ms < left_ms;
+    return may ? MG_ACTION_retry : MG_ACTION_fallback;
 }
 
 static void act(struct mg_relay *relay, enum mg_action action, uint64_t wait_ms)

@@ -149,7 +149,7 @@ static mg_err write_head(struct mg_upstream *upstream, const struct mg_url *url)
     return err;
 }
 
-static mg_err fill(struct mg_upstream *upstream, const char *base_url, const char *default_proxy, struct mg_diag *diag)
+static mg_err fill(struct mg_upstream *upstream, const char *project, const char *base_url, const char *default_proxy, struct mg_diag *diag)
 {
     const struct mg_config_provider *config = upstream->config;
     if (!base_url)
@@ -163,9 +163,9 @@ static mg_err fill(struct mg_upstream *upstream, const char *base_url, const cha
         .port = url.port,
     };
     MG_TRY(choose_proxy(upstream, url.https, default_proxy, diag));
-    upstream->endpoint.key = mg_arena_printf(&upstream->arena, "%s://%s:%d via %s:%d", url.https ? "https" : "http",
-                                             upstream->endpoint.host, url.port, upstream->proxy.host,
-                                             upstream->proxy.port).ptr;
+    upstream->endpoint.key = mg_arena_printf(&upstream->arena, "%s: %s://%s:%d via %s:%d", project,
+                                             url.https ? "https" : "http", upstream->endpoint.host, url.port,
+                                             upstream->proxy.host, upstream->proxy.port).ptr;
     if (url.https)
         MG_TRY(client_context(config, &upstream->arena, &upstream->endpoint.tls, diag));
     if (write_head(upstream, &url) != MG_OK)
@@ -173,14 +173,15 @@ static mg_err fill(struct mg_upstream *upstream, const char *base_url, const cha
     return MG_OK;
 }
 
-mg_err mg_upstream_new(const struct mg_config_provider *config, const struct mg_adapter *adapter, const char *base_url,
-                       const char *default_proxy, struct mg_upstream **out_upstream, struct mg_diag *diag)
+mg_err mg_upstream_new(const char *project, const struct mg_config_provider *config, const struct mg_adapter *adapter,
+                       const char *base_url, const char *default_proxy, struct mg_upstream **out_upstream,
+                       struct mg_diag *diag)
 {
     struct mg_upstream *upstream = mg_new(struct mg_upstream);
     mg_arena_init(&upstream->arena, 1024);
     upstream->config = config;
     upstream->adapter = adapter;
-    mg_err err = fill(upstream, base_url, default_proxy, diag);
+    mg_err err = fill(upstream, project, base_url, default_proxy, diag);
     if (err != MG_OK) {
         mg_upstream_free(upstream);
         return err;

@@ -19,10 +19,11 @@ struct mg_upstream {
     mg_view fixed_head;                /* header lines sent with every attempt: host, credential, configured ones */
 };
 
-/* base_url NULL: the provider's, or the adapter's. default_proxy is the gateway's `proxy`, NULL: the
+/* Connections are pooled per project, so that no answer on one can ever reach another project. base_url NULL: the
+ * provider's, or the adapter's. default_proxy is the gateway's `proxy`, NULL: the
  * environment decides. Reads certificate files: not on a worker's loop. The diag names the provider. */
-MG_MUST_USE mg_err mg_upstream_new(const struct mg_config_provider *config, const struct mg_adapter *adapter,
-                                   const char *base_url, const char *default_proxy,
+MG_MUST_USE mg_err mg_upstream_new(const char *project, const struct mg_config_provider *config,
+                                   const struct mg_adapter *adapter, const char *base_url, const char *default_proxy,
                                    struct mg_upstream **out_upstream, struct mg_diag *diag);
 void mg_upstream_free(struct mg_upstream *upstream);          /* NULL is a no-op */
 

@@ -50,5 +50,82 @@ class Floods(unittest.TestCase):
             self.assertEqual(gw.chat().json["choices"][0]["message"]["content"], "hi")
 
 
+PROVIDER = 'return {{ providers = {{ p = {{ adapter = "openai", base_url = "{}", api_key = "{}" }} }}, workflows = {{ chat = {{ targets = {{ "p/m" }} }} }} }}'
+ONE_WORKER = 'return { listen = "127.0.0.1:0", admin = "127.0.0.1:0", workers = 1, data_dir = "data" }'
+
+
+class Poison(unittest.TestCase):
+    def test_no_connection_is_shared_by_two_projects(self):
+        seen = []
+
+        def answer(sock, request):
+            seen.append((sock.getpeername(), request.headers["authorization"]))
+            json_answer("hi")(sock, request)
+
+        with Upstream(answer) as up:
+            projects = {"main": PROVIDER.format(up.url, "key-of-main"), "other": PROVIDER.format(up.url, "key-of-other")}
+            with Gateway(projects, gateway=ONE_WORKER) as gw:
+                for name in ("main", "other", "main", "other"):
+                    gw.client(name).chat.completions.create(model="chat", messages=[])
+        self.assertEqual(len(set(seen)), 2)
+        self.assertEqual(len({peer for peer, _ in seen}), 2)
+
+    def test_an_answer_nobody_asked_for_ends_the_connection(self):
+        def poisoned(sock, request):
+            json_answer("right")(sock, request)
+            time.sleep(0.02)
+            json_answer("WRONG")(sock, request)
+
+        with Upstream(poisoned) as up, Gateway(project(up), gateway=ONE_WORKER) as gw:
+            for _ in range(5):
+                self.assertIn(b"right", gw.chat().body)
+                up.closed.get(timeout=PATIENCE_S)
+
+
+class Secrets(unittest.TestCase):
+    def test_a_provider_that_repeats_its_key_does_not_tell_it_to_the_client_or_the_record(self):
+        for status in (400, 401, 500):
+            echo = error_answer(status, message="Incorrect API key provided: secret-0-with-a-tail. " + "x" * 183 + " secret-0-with-a-tail")
+            with Upstream(echo) as up:
+                text = project(up, workflow="max_attempts = 1").replace("secret-0", "secret-0-with-a-tail")
+                with Gateway(text) as gw:
+                    answer = gw.chat()
+                    self.assertGreaterEqual(answer.status, 400)
+                    told = answer.body.decode() + json.dumps(gw.trace(answer)) + "\n".join(gw.lines)
+                    self.assertNotIn("secret-0", told)
+                    self.assertIn("****", told)
+
+
+class Answers(unittest.TestCase):
+    def test_no_time_is_spent_waiting_for_a_retry_that_the_budget_forbids(self):
+        slow = "max_attempts = 1, route = function(req, candidates) return { attempts = { { target = candidates[1].id, tries = 3, backoff = { base_ms = 5000, jitter = 0 } } } } end"
+        with Upstream(error_answer(503)) as up, Gateway(project(up, workflow=slow)) as gw:
+            begun = time.monotonic()
+            self.assertEqual(gw.chat().status, 503)
+            self.assertLess(time.monotonic() - begun, 4)
+
+    def test_a_huge_error_is_cut_and_not_punched(self):
+        with Upstream(error_answer(400, message="e" * 3000000)) as up, Gateway(project(up)) as gw:
+            answer = gw.chat()
+            self.assertEqual((answer.status, answer.json["error"]["code"]), (400, "invalid_request"))
+
+    def test_headers_that_any_provider_of_the_route_configures_are_not_the_clients(self):
+        with Upstream(error_answer(503)) as bad, Upstream(json_answer("hi")) as good:
+            text = project(bad, good).replace('api_key = "secret-1"', 'api_key = "secret-1", headers = { ["x-account"] = "ours" }')
+            with Gateway(text) as gw:
+                self.assertEqual(gw.chat(headers={"x-account": "theirs", "x-other": "kept"}).status, 200)
+                raw = good.next_request().raw_headers
+                self.assertEqual([v for k, v in raw if k == "x-account"], ["ours"])
+                self.assertIn(("x-other", "kept"), raw)
+
+    def test_a_header_that_a_patch_sets_replaces_the_clients(self):
+        patch = 'on_attempt = function(req, att) return { headers = { ["x-tenant"] = "right" } } end,'
+        with Upstream(json_answer("hi")) as up, Gateway(project(up, extra=patch)) as gw:
+            self.assertEqual(gw.chat(headers={"x-tenant": "wrong", "x-other": "kept"}).status, 200)
+            raw = up.next_request().raw_headers
+            self.assertEqual([v for k, v in raw if k == "x-tenant"], ["right"])
+            self.assertIn(("x-other", "kept"), raw)
+
+
 if __name__ == "__main__":
     main()
