@@ -50,6 +50,8 @@ class BeforeContent(unittest.TestCase):
                     self.assertEqual(answer.events[-1], "[DONE]")
                     attempts = gw.trace(answer)["attempts"]
                     self.assertEqual(attempts[0]["class"], expected)
+                    if attempts[0]["status"] >= 400:
+                        self.assertEqual(attempts[0]["usage"]["input_tokens"], 0, "an error status is not billed")
                     self.assertEqual(attempts[-1]["class"], "none")
                     self.assertEqual(attempts[-1]["target"], "p1/model-1")
 
