@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -20,6 +21,7 @@ struct arguments {
 
 static int run(const struct arguments *arguments, struct mg_tls_context *tls);
 static int print_faults(void);
+static void raise_descriptors(void);
 static void wait_for_signal(const sigset_t *set);
 
 int mg_cli_sim(int argc, char **argv)
@@ -95,6 +97,7 @@ static int run(const struct arguments *a, struct mg_tls_context *tls)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* before there are threads: all inherit it */
+    raise_descriptors();
     signal(SIGPIPE, SIG_IGN);
     if (mg_sim_start(&options, &sim, &diag) != MG_OK)
         return mg_cli_failed("sim", &diag);
@@ -119,6 +122,17 @@ static int print_faults(void)
     }
     printf("\nAs a model name: \"fault:NAME\" or \"fault:NAME:VALUE\".\n");
     return MG_EXIT_OK;
+}
+
+/* A benchmark opens ten thousand streams. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        fprintf(stderr, "moongate sim: the limit of open files stays as it is\n");
 }
 
 static void wait_for_signal(const sigset_t *set)
