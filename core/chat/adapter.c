@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 
+enum { MAX_TOKENS = 1000000000 };         /* of one call; a counter then takes centuries to wrap */
+
 enum meaning {
     IS_ITEM, IS_CONTENT, IS_REASONING, IS_TOOL_CALL, IS_REFUSAL, IS_FINISH, IS_DATA, IS_INDEX,
     IS_INPUT, IS_OUTPUT, IS_TOTAL, IS_CACHED_READ, IS_CACHED_WRITE, IS_REASONING_TOKENS,
@@ -121,7 +123,7 @@ struct look {
     mg_view doc;
     struct mg_usage usage;             /* taken over only when the document turns out valid */
     uint64_t content_bytes;
-    bool content, refused, item, usage_seen, error;
+    bool content, refused, item, usage_seen, usage_bad, error;
     char finish[24];
     struct {
         int place, number;
@@ -211,11 +213,14 @@ static void number_choices(const struct look *look, struct mg_tap_event *event)
         event->finished[i] = number_of(look, event->finished[i]);
 }
 
-static void see_count(uint64_t *count, const struct mg_json_hit *hit)
+/* Nonsense is not billed: with one such count the whole usage counts as not reported, and is estimated. */
+static void see_count(struct look *look, uint64_t *count, const struct mg_json_hit *hit)
 {
     uint64_t value;
-    if (hit->type == MG_JSON_NUMBER && mg_json_span_u64(hit->value, &value))
+    if (hit->type == MG_JSON_NUMBER && mg_json_span_u64(hit->value, &value) && value <= MAX_TOKENS)
         *count = value;
+    else if (hit->type != MG_JSON_NULL)
+        look->usage_bad = true;
 }
 
 static void see_usage(struct look *look, const struct mg_json_hit *hit)
@@ -241,12 +246,12 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
         break;
     case IS_FINISH: see_finish(look, hit); break;
     case IS_INDEX: see_index(look, hit); break;
-    case IS_INPUT: see_count(&look->usage.input_tokens, hit); break;
-    case IS_OUTPUT: see_count(&look->usage.output_tokens, hit); break;
+    case IS_INPUT: see_count(look, &look->usage.input_tokens, hit); break;
+    case IS_OUTPUT: see_count(look, &look->usage.output_tokens, hit); break;
     case IS_TOTAL: break;
-    case IS_CACHED_READ: see_count(&look->usage.cached_read_tokens, hit); break;
-    case IS_CACHED_WRITE: see_count(&look->usage.cached_write_tokens, hit); break;
-    case IS_REASONING_TOKENS: see_count(&look->usage.reasoning_tokens, hit); break;
+    case IS_CACHED_READ: see_count(look, &look->usage.cached_read_tokens, hit); break;
+    case IS_CACHED_WRITE: see_count(look, &look->usage.cached_write_tokens, hit); break;
+    case IS_REASONING_TOKENS: see_count(look, &look->usage.reasoning_tokens, hit); break;
     case IS_USAGE: see_usage(look, hit); break;
     case IS_ERROR: look->error |= hit->type == MG_JSON_OBJECT || has_bytes(hit); break;
     case IS_ERROR_TYPE: copy_text(tap->error_type, sizeof tap->error_type, hit); break;
@@ -280,7 +285,7 @@ static void take_over(struct look *look)
     tap->content |= look->content;
     tap->refused |= look->refused;
     tap->content_bytes += look->content_bytes;
-    if (look->usage_seen) {
+    if (look->usage_seen && !look->usage_bad) {
         tap->usage = look->usage;
         tap->usage.reported = true;
     }

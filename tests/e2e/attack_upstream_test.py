@@ -97,6 +97,14 @@ class Secrets(unittest.TestCase):
 
 
 class Answers(unittest.TestCase):
+    def test_nonsense_in_usage_is_estimated_and_not_billed(self):
+        for bad in (2**64 - 1, -5, "12", 1e300):
+            body = {**completion("hello"), "usage": {"prompt_tokens": bad, "completion_tokens": 3, "total_tokens": 3}}
+            with Upstream(respond(200, body)) as up, Gateway(project(up)) as gw:
+                usage = gw.trace(gw.chat())["attempts"][0]["usage"]
+                self.assertFalse(usage["reported"], usage)
+                self.assertLess(usage["input_tokens"], 1000)
+
     def test_no_time_is_spent_waiting_for_a_retry_that_the_budget_forbids(self):
         slow = "max_attempts = 1, route = function(req, candidates) return { attempts = { { target = candidates[1].id, tries = 3, backoff = { base_ms = 5000, jitter = 0 } } } } end"
         with Upstream(error_answer(503)) as up, Gateway(project(up, workflow=slow)) as gw:

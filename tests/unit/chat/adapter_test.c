@@ -84,6 +84,18 @@ TEST(cuts_usage_from_a_chunk_and_drops_one_that_is_nothing_else)
     CHECK(tap.usage.reported);
 }
 
+TEST(takes_no_usage_with_nonsense_in_it)
+{
+    static const char *const nonsense[] = {"-1", "\"9\"", "1.5", "18446744073709551615", "1e300", "[9]", "true"};
+    for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
+        char data[128];
+        snprintf(data, sizeof data, "{\"choices\":[],\"usage\":{\"prompt_tokens\":%s,\"completion_tokens\":7}}", nonsense[i]);
+        begin(true);
+        event(data);
+        CHECK(!tap.usage.reported);
+    }
+}
+
 TEST(keeps_a_usage_chunk_whose_choices_are_not_empty)
 {
     begin(true);
