@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/limits.h"
@@ -124,6 +125,9 @@ static void check_folder(const char *path, FILE *out, struct mg_check_totals *to
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
     int len = slash ? (int)(slash - path) + 1 : 0;
+    if (snprintf(folder, sizeof folder, "%.*s", len, path) < (int)sizeof folder && len > 0 &&
+        access(folder, F_OK) != 0)
+        return; /* it was missed already, with the gateway.lua in it */
     if (snprintf(folder, sizeof folder, "%.*sprojects", len, path) < (int)sizeof folder)
         check_projects(folder, out, totals);
 }

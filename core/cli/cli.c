@@ -146,7 +146,7 @@ int mg_cli_distance(const char *a, const char *b)
 
 static int help(int argc, char **argv)
 {
-    if (argc < 2) {
+    if (argc < 2 || !strcmp(argv[1], "help")) {
         print_commands(stdout);
         return MG_EXIT_OK;
     }

@@ -74,7 +74,7 @@ static mg_err ask_store(struct mg_history *history, struct mg_buf *out, struct m
     mg_buf_clear(out);
     err = history->offline(history->arg, db, out);
     if (err == MG_E_NOT_FOUND)
-        mg_diag_set(diag, err, "", 0, "there is no such request in %s", path);
+        mg_diag_set(diag, err, "", 0, "there is no such request in %s (-c or --data says where to look)", path);
     else if (err != MG_OK)
         mg_diag_set(diag, err, path, 0, "%s",
                     err == MG_E_STORE ? mg_db_message(db) : mg_err_text(err));

@@ -9,7 +9,7 @@
 #include "cli/place.h"
 #include "watch/logs.h"
 
-enum { POLL_MS = 500, PATH_BYTES = 4096, WIDE = 120 };
+enum { POLL_MS = 500, PATH_BYTES = 4096, WIDE = 120, NARROW = 100 };
 
 /* The filters of watch/logs.h, as options. */
 #define FILTER_LIST(X)                                                                             \
@@ -176,11 +176,21 @@ static const char *status_colour(const struct mg_paint *paint, const struct mg_l
     return row->status >= 400 ? paint->yellow : paint->green;
 }
 
+/* A narrow terminal shows where a request went rather than how long its first token took. */
+static bool is_narrow(void)
+{
+    return mg_history_columns(stdout, WIDE) < NARROW;
+}
+
 static void print_header(void)
 {
     const struct mg_paint *paint = mg_cli_paint(stdout);
-    printf("%s%-8s %-3s %-30s %3s %6s %6s %9s  %s%s\n", paint->dim, "TIME", "", "REQUEST", "TRY",
-           "TTFT", "TOTAL", "TOKENS", "ROUTE", paint->off);
+    printf("%s%-8s %-3s %-30s %3s ", paint->dim, "TIME", "", "REQUEST", "TRY");
+    if (is_narrow())
+        printf("%6s  ", "TOTAL");
+    else
+        printf("%6s %6s %9s  ", "TTFT", "TOTAL", "TOKENS");
+    printf("%s%s\n", "ROUTE", paint->off);
 }
 
 /* What is left of the line: where it went, and why that did not do. */
@@ -235,10 +245,14 @@ static void print_row(const struct mg_logs_row *row)
     mg_history_pad(stdout, row->id, 30);
     printf(" %s%3u%s ", row->attempts > 1 ? paint->yellow : "", row->attempts,
            row->attempts > 1 ? paint->off : "");
-    print_time(row->ttft_us);
+    if (!is_narrow())
+        print_time(row->ttft_us);
     print_time(row->interrupted ? 0 : row->duration_us);
-    printf("%*s  ", utf8 ? 11 : 9, tokens);
-    print_route(row, columns > 75 ? columns - 75 : 25);
+    if (!is_narrow())
+        printf("%*s", utf8 ? 11 : 9, tokens);
+    unsigned used = is_narrow() ? 57 : 75;
+    printf("%*s", is_narrow() ? 1 : 2, "");
+    print_route(row, columns > used ? columns - used : 25);
     putchar('\n');
 }
 

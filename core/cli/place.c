@@ -1,5 +1,6 @@
 #include "cli/place.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,11 +19,21 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+static bool has_projects(void)
+{
+    glob_t found;
+    bool any = glob("projects/*.lua", GLOB_NOSORT, NULL, &found) == 0;
+    if (any)
+        globfree(&found);
+    return any;
+}
+
 const char *mg_place_config(const char *option, struct mg_arena *arena)
 {
     if (!option)
-        return exists("gateway.lua") ? "gateway.lua" : NULL;
-    return is_folder(option) ? mg_arena_printf(arena, "%s/gateway.lua", option).ptr : option;
+        return exists("gateway.lua") || has_projects() ? "gateway.lua" : NULL;
+    bool is_file = mg_view_ends(mg_view_cstr(option), MG_VIEW(".lua")) && !is_folder(option);
+    return !is_file ? mg_arena_printf(arena, "%s/gateway.lua", option).ptr : option;
 }
 
 mg_err mg_place_data(const char *data, const char *config, char out_path[MG_FOLDER_PATH_BYTES],

@@ -5,8 +5,8 @@
 #include "base/arena.h"
 #include "store/folder.h"
 
-/* The configuration file for `-c option`: the option itself, gateway.lua in it when it is a folder; without one
- * ./gateway.lua, or NULL when there is none. Lives in the arena or is the option. */
+/* The configuration file for `-c option`: the option itself when it ends in .lua, else gateway.lua in that folder; without
+ * one ./gateway.lua when it or a projects/NAME.lua is there, else NULL. The file itself may be missing: then its defaults hold. Lives in the arena or is the option. */
 const char *mg_place_config(const char *option, struct mg_arena *arena);
 
 /* The data folder: `data` when given, else what the configuration says (mg_place_config(config)). */

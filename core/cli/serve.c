@@ -91,7 +91,8 @@ static void print_project(const struct mg_serving *serving, const struct mg_buil
     if (!has_key && !*row->path)
         first_key(serving, row->project);
     else if (!has_key)
-        printf("           it has no key yet: moongate key create --project %s\n", row->project);
+        printf("           it has no key yet: moongate key create -c %s --project %s\n",
+               serving->config->dir, row->project);
     else if (!*row->path)
         printf("           its key was shown when it was made; another one: moongate key create\n");
 }

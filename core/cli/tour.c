@@ -1,13 +1,16 @@
 #include "cli/tour.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "cli/call.h"
 #include "cli/cli.h"
+#include "cli/history.h"
 #include "http/json.h"
 #include "http/sse.h"
 
@@ -39,6 +42,7 @@ static void title(const char *number, const char *text);
 static void print_trace(const struct mg_tour *tour, const char *id);
 static void print_clients(const struct mg_tour *tour);
 static void print_next(const struct mg_tour *tour);
+static void print_path(void);
 
 int mg_tour_run(const struct mg_tour *tour)
 {
@@ -140,7 +144,8 @@ static void print_text(struct chat *chat, mg_view text)
 {
     if (!text.len)
         return;
-    if (!chat->column || chat->column + (int)text.len > WIDTH) {
+    int width = (int)MG_MIN(mg_history_columns(stdout, WIDTH), (unsigned)WIDTH);
+    if (!chat->column || chat->column + (int)text.len > width) {
         printf("%s%*s", chat->column ? "\n" : "", MARGIN, "");
         text = text.ptr[0] == ' ' ? mg_view_skip(text, 1) : text;
         chat->column = MARGIN;
@@ -158,8 +163,8 @@ static bool print_outcome(struct chat *chat, mg_err err, const struct mg_diag *d
         printf("\n\n");
     if (good) {
         bool several = strcmp(chat->attempts, "1") != 0;
-        printf("   %s%s answered%s by %s/%s after %s attempt%s, first token after %llu ms%s\n",
-               several ? paint->yellow : paint->green, several ? "failed over:" : "ok:", "",
+        printf("   %s%s answered by %s/%s after %s attempt%s, first token after %llu ms%s\n",
+               several ? paint->yellow : paint->green, several ? "failed over:" : "ok:",
                chat->provider, chat->model, chat->attempts, several ? "s" : "",
                (unsigned long long)((chat->first_us - chat->begin_us) / 1000), paint->off);
     } else if (!chat->tour->ending(chat->tour->arg)) {
@@ -228,14 +233,29 @@ static void print_next(const struct mg_tour *tour)
 {
     const struct mg_paint *paint = mg_cli_paint(stdout);
     printf("\n%sWhat to try next%s\n\n", paint->bold, paint->off);
-    printf("   %s/projects/policies/route.lua   set PREFER to \"backup\", save, ask again: the "
-           "next request obeys\n",
+    print_path();
+    printf("   %s/projects/policies/route.lua\n"
+           "      set PREFER to \"backup\", save, ask again: the next request obeys\n",
            tour->dir);
-    printf("   %s/projects/demo.lua             break something else (`moongate sim --faults`), or "
-           "add a real provider\n",
+    printf("   %s/projects/demo.lua\n"
+           "      break something else (`moongate sim --faults`), or add a real provider\n",
            tour->dir);
-    printf("   moongate logs -c %s -f           watch requests as they happen, in another "
-           "terminal\n\n",
+    printf("   moongate logs -c %s -f\n"
+           "      in another terminal: requests as they happen\n\n",
            tour->dir);
     fflush(stdout);
+}
+
+/* Fresh from a build, the shell does not find the command that the lines below name. */
+static void print_path(void)
+{
+    char folder[4096];
+    ssize_t len = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
+    const char *path = getenv("PATH");
+    if (len <= 0)
+        return;
+    folder[len] = '\0';
+    *strrchr(folder, '/') = '\0';
+    if (!path || !strstr(path, folder))
+        printf("   export PATH=%s:$PATH\n      so that your shell finds `moongate`\n", folder);
 }

@@ -1,4 +1,4 @@
-/* moongate trace: one request as a waterfall, a hundred columns wide.
+/* moongate trace: one request as a waterfall, a hundred columns wide; on a narrower terminal the bars are shorter.
  *
  *     label (26)                │ bar (48)                                       │ time and outcome
  *
@@ -14,7 +14,7 @@
 #include "cli/place.h"
 #include "watch/trace.h"
 
-enum { LABEL = 24, BAR = 48, WIDTH = 100, INDENT = 4 };
+enum { LABEL = 24, BAR = 48, WIDTH = 100, INDENT = 4, LEGEND = 63, NARROW = 72 };
 
 enum shade { NOTHING, CONNECTING, WAITING, RECEIVING, WORKING, FAILED };
 
@@ -30,6 +30,8 @@ struct canvas {
     const struct glyphs *glyphs;
     const struct mg_paint *paint;
     uint64_t total_us; /* what the width of a bar stands for; not 0 */
+    unsigned bar;      /* its width, at most BAR */
+    unsigned width;    /* of the lines, at most WIDTH */
     enum shade cells[BAR];
 };
 
@@ -118,8 +120,8 @@ static void shade(struct canvas *canvas, uint64_t from_us, uint64_t to_us, enum 
 {
     if (to_us <= from_us)
         return;
-    uint64_t from = MG_MIN(from_us * BAR / canvas->total_us, (uint64_t)BAR - 1);
-    uint64_t to = MG_MIN((to_us * BAR + canvas->total_us - 1) / canvas->total_us, (uint64_t)BAR);
+    uint64_t from = MG_MIN(from_us * canvas->bar / canvas->total_us, (uint64_t)canvas->bar - 1);
+    uint64_t to = MG_MIN((to_us * canvas->bar + canvas->total_us - 1) / canvas->total_us, (uint64_t)canvas->bar);
     for (uint64_t i = from; i < MG_MAX(to, from + 1); i++)
         canvas->cells[i] = with;
 }
@@ -146,7 +148,7 @@ static void put_bar(const struct canvas *canvas)
     const struct mg_paint *paint = canvas->paint;
     enum shade now = NOTHING;
     printf("%s%s%s", paint->dim, glyphs->edge, paint->off);
-    for (unsigned i = 0; i < BAR; i++) {
+    for (unsigned i = 0; i < canvas->bar; i++) {
         if (canvas->cells[i] != now)
             printf("%s%s", paint->off, colour(canvas, canvas->cells[i]));
         now = canvas->cells[i];
@@ -201,9 +203,9 @@ static void put_axis(const struct canvas *canvas)
     unsigned at = 0; /* columns printed */
     printf("%*s %s", LABEL, "", canvas->paint->dim);
     for (uint64_t us = 0; us < canvas->total_us; us += step) {
-        unsigned column = (unsigned)(us * BAR / canvas->total_us);
+        unsigned column = (unsigned)(us * canvas->bar / canvas->total_us);
         mg_view label = us ? mg_view_cstr(mg_history_time(text, us, true)) : MG_VIEW("0");
-        if ((us > 0 && column < at + 2) || column + columns_of(label) > BAR)
+        if ((us > 0 && column < at + 2) || column + columns_of(label) > canvas->bar)
             continue;
         printf("%*s%.*s", (int)(column - at), "", MG_FMT(label));
         at = column + columns_of(label);
@@ -222,13 +224,13 @@ struct words {
 };
 
 /* The first bytes of text that fit a line, cut at a blank when there is one. */
-static size_t fitting(mg_view text)
+static size_t fitting(mg_view text, unsigned width)
 {
     unsigned columns = 0;
     size_t blank = 0;
     for (size_t i = 0; i < text.len; i++) {
         bool begins = ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
-        if (begins && columns++ == WIDTH - INDENT)
+        if (begins && columns++ == width - INDENT)
             return blank ? blank : i;
         if (text.ptr[i] == ' ')
             blank = i;
@@ -240,7 +242,7 @@ static void flush_words(struct words *words)
 {
     mg_view text = mg_view_of(words->line, words->len);
     while (text.len > 0) {
-        mg_view line = mg_view_head(text, fitting(text));
+        mg_view line = mg_view_head(text, fitting(text, words->canvas->width));
         printf("%*s%s", INDENT, "", words->colour);
         mg_history_put(stdout, line, 0);
         printf("%s\n", words->canvas->paint->off);
@@ -263,7 +265,7 @@ static void word(struct words *words, const char *fmt, ...)
     va_end(args);
     mg_view view = mg_view_of(text, MG_MIN((size_t)n, sizeof text - 1));
     unsigned columns = columns_of(view);
-    if (words->columns > 0 && words->columns + 3 + columns > WIDTH - INDENT)
+    if (words->columns > 0 && words->columns + 3 + columns > words->canvas->width - INDENT)
         flush_words(words);
     if (words->len > 0) {
         memcpy(words->line + words->len, separator.ptr, separator.len);
@@ -412,7 +414,8 @@ static void put_attempt_bar(struct canvas *canvas, const struct mg_attempt_recor
     if (token > 0)
         shade(canvas, start + token, end, RECEIVING);
     if (attempt->class_ != MG_CLASS_none && end > 0)
-        canvas->cells[MG_MIN((end - 1) * BAR / canvas->total_us, (uint64_t)BAR - 1)] = FAILED;
+        canvas->cells[MG_MIN((end - 1) * canvas->bar / canvas->total_us,
+                             (uint64_t)canvas->bar - 1)] = FAILED;
 }
 
 static void put_verdict(const struct canvas *canvas, const struct mg_attempt_record *attempt)
@@ -525,7 +528,7 @@ static void put_legend(const struct canvas *canvas)
                 {WAITING, "waiting for the answer"},
                 {RECEIVING, "receiving"},
                 {FAILED, "failed"}};
-    printf("%*s", LABEL, "");
+    printf("%*s", (int)MG_MIN((unsigned)LABEL, canvas->width - LEGEND), "");
     for (size_t i = 0; i < MG_COUNT(rows); i++)
         printf("  %s%s%s %s%s%s", colour(canvas, rows[i].shade),
                canvas->glyphs->shades[rows[i].shade], canvas->paint->off, canvas->paint->dim,
@@ -535,7 +538,10 @@ static void put_legend(const struct canvas *canvas)
 
 static void draw(const struct mg_timeline *timeline, bool interrupted)
 {
+    unsigned width = MG_MIN(MG_MAX(mg_history_columns(stdout, WIDTH), (unsigned)NARROW), (unsigned)WIDTH);
     struct canvas canvas = {
+        .width = width,
+        .bar = width < WIDTH ? BAR - 4 - (WIDTH - width) : BAR,
         .glyphs = mg_history_utf8() ? &unicode : &ascii,
         .paint = mg_cli_paint(stdout),
         .total_us = MG_MAX(mg_timeline_duration_us(timeline), (uint64_t)1),

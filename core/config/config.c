@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -21,6 +22,7 @@ static mg_err find_place(const char *path, struct mg_config_report *report,
                          struct place *out_place);
 static mg_err read_text(const char *shown, const char *path, struct mg_buf *text,
                         struct mg_config_report *report);
+static bool is_left_out(const struct place *place);
 static mg_err refuse(struct mg_config_report *report, const char *file, const char *text);
 static mg_err first_of(struct mg_config_report *report, mg_err err, struct mg_diag *diag);
 static const char *default_dir(struct mg_arena *arena);
@@ -37,7 +39,8 @@ mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_
     mg_buf_init(&text, MG_MAX_LUA_SOURCE_BYTES);
 
     mg_err err = path ? find_place(path, report, &place) : MG_OK;
-    if (!err && path)
+    bool has_text = !err && path && !is_left_out(&place);
+    if (has_text)
         err = read_text(path, place.path, &text, report);
     if (!err) {
         const char *dir = path ? place.dir : default_dir(&config->arena);
@@ -45,7 +48,7 @@ mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_
         struct mg_eval eval = {.function = "gateway",
                                .file = path ? path : "the built-in configuration",
                                .dir = dir,
-                               .text = path ? mg_buf_cstr(&text) : NULL,
+                               .text = has_text ? mg_buf_cstr(&text) : NULL,
                                .arena = &config->arena,
                                .report = report,
                                .fill = mg_config_fill_gateway,
@@ -283,6 +286,15 @@ static mg_err find_place(const char *path, struct mg_config_report *report, stru
     };
     report->files[report->file_count++] = out_place->path;
     return MG_OK;
+}
+
+/* Where there are projects, the file beside them may be missing: all it says has a default. */
+static bool is_left_out(const struct place *place)
+{
+    char projects[PATH_MAX];
+    int n = snprintf(projects, sizeof projects, "%s/projects", place->dir);
+    return n < (int)sizeof projects && access(place->path, F_OK) != 0 && errno == ENOENT &&
+           access(projects, F_OK) == 0;
 }
 
 /* `shown` is the path as the user gave it. */

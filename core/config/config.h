@@ -176,7 +176,7 @@ MG_MUST_USE mg_err mg_config_check_gateway(const char *path, struct mg_config_ga
 MG_MUST_USE mg_err mg_config_check_project(const char *path, struct mg_config_project **out_config,
                                            struct mg_config_report *report);
 
-/* path NULL: no file, everything default. */
+/* path NULL: no file, everything default; so it is when the file is missing and projects/ stands beside its place. */
 MG_MUST_USE mg_err mg_config_load_gateway(const char *path, struct mg_config_gateway **out_config,
                                      struct mg_diag *diag);
 MG_MUST_USE mg_err mg_config_load_project(const char *path, struct mg_config_project **out_config,

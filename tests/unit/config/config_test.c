@@ -577,6 +577,25 @@ TEST(the_gateway_without_a_file_is_all_defaults)
     unsetenv("XDG_STATE_HOME");
 }
 
+TEST(where_there_are_projects_the_file_beside_them_may_be_missing)
+{
+    begin();
+    char path[256], data[256];
+    struct mg_config_gateway *config = NULL;
+    struct mg_diag diag = {"", 0, ""};
+    snprintf(path, sizeof path, "%s/gateway.lua", dir);
+    snprintf(data, sizeof data, "%s/data", dir);
+    CHECK_INT(mg_config_load_gateway(path, &config, &diag), MG_E_CONFIG);
+
+    put("projects/demo.lua", "return {}");
+    CHECK_OK(mg_config_load_gateway(path, &config, &diag));
+
+    CHECK(strcmp(config->data_dir, data) == 0);
+    CHECK_INT(config->listen[0].port, 8080);
+    mg_config_gateway_free(config);
+    end();
+}
+
 TEST(the_defaults_are_the_rows_of_limits_h)
 {
     struct mg_config_gateway *config = NULL;
