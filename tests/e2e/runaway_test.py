@@ -104,6 +104,35 @@ class Runaways(unittest.TestCase):
                 self.assertEqual(answer.events[-1], "[DONE]")
                 self.assertIn("boom", notes(gateway, answer))
 
+    def test_hooks_without_a_workflow_fail_open_too(self):
+        for code, words in (("error 'boom'", "boom"), ("while true do end", "ran past its deadline")):
+            hooks = "".join(f"{hook} = function() {code} end, " for hook in ("on_attempt", "classify"))
+            text = ("return { %s workflows = { chat = { 'sim/fault:overloaded', 'sim/moon' } }, %s }" % (SIM, hooks))
+            with self.subTest(words), Gateway({"main": text, "calm": CALM}, ONE_WORKER) as gateway, Calm(gateway) as calm:
+                answer = gateway.chat()
+                self.assertEqual((answer.status, answer.headers["x-moongate-attempts"]), (200, "2"))
+                trace = gateway.trace(answer)
+                self.assertEqual(trace["attempts"][0]["class"], "overloaded")
+                told = " | ".join(note["text"] for note in trace["notes"])
+                self.assertIn(words, told)
+                for hook in ("on_attempt", "classify"):
+                    self.assertIn(hook, told)
+                self.assertIsNone(calm.failed)
+                self.assertLess(calm.slowest_s, LATE_S)
+
+    def test_loops_in_streams_and_policies_end_and_the_answer_arrives(self):
+        text = """return { %s workflows = {
+            route = { targets = "sim/moon", route = function() while true do end end },
+            chunk = { targets = "sim/moon", on_chunk = function() while true do end end, stream = { hold = 4 } } } }""" % SIM
+        with Gateway({"main": text, "calm": CALM}, ONE_WORKER) as gateway, Calm(gateway) as calm:
+            for name in ("route", "chunk"):
+                with self.subTest(name):
+                    answer = gateway.chat(name, stream=True)
+                    self.assertEqual((answer.status, answer.clean, answer.events[-1]), (200, True, "[DONE]"))
+                    self.assertIn("ran past its deadline", notes(gateway, answer))
+            self.assertIsNone(calm.failed)
+            self.assertLess(calm.slowest_s, LATE_S)
+
     def test_a_closed_hook_refuses_instead(self):
         with Gateway({"main": project('inline = { fail = { on_request = "closed" } }')}, ONE_WORKER) as gateway:
             answer = gateway.chat("closed")
