@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,4 +57,9 @@ void mg_wipe(void *ptr, size_t size)
 {
     if (size)
         explicit_bzero(ptr, size);
+}
+
+void mg_mem_give_back(void)
+{
+    malloc_trim(0);
 }

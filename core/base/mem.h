@@ -24,6 +24,9 @@ void mg_free(void *ptr);                          /* NULL is a no-op */
 char *mg_strdup(const char *text);                /* NULL stays NULL */
 char *mg_strndup(const char *ptr, size_t len);    /* adds the NUL */
 
+/* Hands free memory back to the system. May take milliseconds and holds up other threads' allocations: not on a worker. */
+void mg_mem_give_back(void);
+
 /* Overwrites with zeros in a way the compiler may not drop. For secrets. */
 void mg_wipe(void *ptr, size_t size);
 

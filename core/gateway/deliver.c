@@ -39,7 +39,7 @@ static void on_head(void *arg, int status, struct mg_headers headers)
 
 static void commit(struct mg_exchange *x)
 {
-    mg_timeline_phase(&x->timeline, MG_PHASE_commit, mg_exchange_now(x));
+    mg_timeline_phase(x->timeline, MG_PHASE_commit, mg_exchange_now(x));
     mg_relay_committed(&x->relay);
     watch(x, mg_answer_commit(&x->answer, x->relay.attempt.facts.status, mg_exchange_lines(x, true), UINT64_MAX));
 }
@@ -62,7 +62,7 @@ static void add_event(struct mg_exchange *x, const struct mg_sse_event *event, c
 /* Bytes are with the client: the error goes in-band and the end is no clean one. */
 static void break_stream_with(struct mg_exchange *x, int status, mg_view code, mg_view message)
 {
-    x->timeline.error_code = mg_arena_dup(&x->arena, code);
+    x->timeline->error_code = mg_arena_dup(&x->arena, code);
     if (x->relay.attempt.event_stream) {
         mg_view error = mg_error_body(&x->arena, status, code, message, MG_VIEW_NONE);
         mg_buf_clear(&x->rewritten);
@@ -141,7 +141,7 @@ static void on_body(void *arg, mg_view bytes)
 static void deliver_whole(struct mg_exchange *x)
 {
     int status = x->relay.attempt.facts.status;
-    mg_timeline_phase(&x->timeline, MG_PHASE_commit, mg_exchange_now(x));
+    mg_timeline_phase(x->timeline, MG_PHASE_commit, mg_exchange_now(x));
     mg_answer_whole(&x->answer, status, mg_exchange_lines(x, true), x->whole);
     mg_exchange_finish(x, status, true);
 }
@@ -161,7 +161,7 @@ static void deliver_error(struct mg_exchange *x)
         mg_exchange_refuse_as(x, result->status, result->code, result->message, MG_VIEW_NONE, result->retry_after_ms);
         return;
     }
-    x->timeline.error_code = result->code;
+    x->timeline->error_code = result->code;
     mg_answer_json(x, result->status, result->body);
 }
 
@@ -206,7 +206,7 @@ static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *o
 {
     if (mg_filtering_buffers(x) && x->relay.attempt.event_stream) {
         if (mg_filtering_replace(x, outcome->text) != MG_OK)
-            mg_timeline_note(&x->timeline, mg_exchange_now(x), "stream", "the replaced text did not fit");
+            mg_timeline_note(x->timeline, mg_exchange_now(x), "stream", "the replaced text did not fit");
         on_flush(x);
     } else if (outcome->body.len) {
         x->whole = outcome->body;
@@ -218,7 +218,7 @@ static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *o
 
 static void fill_response(struct mg_exchange *x, struct mg_call_response *response)
 {
-    const struct mg_attempt_record *last = &x->timeline.attempts[x->timeline.attempt_count - 1];
+    const struct mg_attempt_record *last = &x->timeline->attempts[x->timeline->attempt_count - 1];
     const struct mg_tap *tap = mg_relay_tap(&x->relay);
     *response = (struct mg_call_response){
         .status = x->relay.attempt.facts.status,
@@ -226,7 +226,7 @@ static void fill_response(struct mg_exchange *x, struct mg_call_response *respon
         .body = x->whole,
         .text = mg_filtering_buffers(x) ? mg_filtering_text(x) : mg_tap_text_of(tap->adapter, &x->arena, x->whole),
         .finish = mg_view_cstr(tap->finish),
-        .attempts = x->timeline.attempt_count,
+        .attempts = x->timeline->attempt_count,
         .usage = last->usage,
         .streamed = x->relay.attempt.event_stream,
         .sent = x->answer.committed,

@@ -13,15 +13,7 @@
 #include "gateway/surface.h"
 #include "meter/record.h"
 
-enum { ARENA_BYTES = 4096, KEEP_BODY_BYTES = 65536, KEEP_EXCHANGES = 256, MAX_MODEL_BYTES = 256 };
-
-/* A plan that a policy allowed to be used again. */
-struct mg_cached_plan {
-    uint32_t refs;
-    uint64_t until_us;
-    struct mg_arena arena;             /* owns the plan's strings */
-    struct mg_plan plan;
-};
+enum { ARENA_BYTES = 4096, KEEP_BODY_BYTES = 65536, KEEP_EXCHANGES = 256, USUAL_ATTEMPTS = 4, MAX_MODEL_BYTES = 256 };
 
 static bool step_parse(struct mg_exchange *x);
 static bool step_authenticate(struct mg_exchange *x);
@@ -40,7 +32,7 @@ uint64_t mg_exchange_now(const struct mg_exchange *x)
 
 static void mark(struct mg_exchange *x, enum mg_phase phase)
 {
-    mg_timeline_phase(&x->timeline, phase, mg_exchange_now(x));
+    mg_timeline_phase(x->timeline, phase, mg_exchange_now(x));
 }
 
 void mg_exchange_set_state(struct mg_exchange *x, enum mg_exchange_state to)
@@ -84,9 +76,12 @@ static struct mg_exchange *recycled(struct mg_worker *worker)
     return mg_container_of(link, struct mg_exchange, link);
 }
 
+/* Most exchanges make few attempts: `room` ends after USUAL_ATTEMPTS of them, and a workflow that may make more gets a
+ * whole timeline in the arena (see fit_attempts). */
 static struct mg_exchange *fresh(void)
 {
-    struct mg_exchange *x = mg_new(struct mg_exchange);
+    struct mg_exchange *x = mg_alloc(offsetof(struct mg_exchange, room.attempts) +
+                                     USUAL_ATTEMPTS * sizeof(struct mg_attempt_record));
     mg_arena_init(&x->arena, ARENA_BYTES);
     mg_buf_init(&x->lines, MG_MAX_HEADER_BYTES * 2);
     mg_buf_init(&x->rewritten, MG_MAX_SSE_EVENT_BYTES * 2);
@@ -111,12 +106,13 @@ struct mg_exchange *mg_exchange_new(struct mg_client *client)
     x->state = MG_EXCHANGE_READING;
     x->worker = worker;
     x->client = client;
-    reset_timeline(&x->timeline, mg_loop_now_us(&worker->loop));
+    x->timeline = &x->room;
+    reset_timeline(x->timeline, mg_loop_now_us(&worker->loop));
     mg_buf_init(&x->body, worker->config->limits.body_bytes);
     mg_answer_init(&x->answer, client->stream, &worker->scratch);
-    x->call = (struct mg_call){.arena = &x->arena, .loop = &worker->loop, .timeline = &x->timeline, .dialect = "openai"};
+    x->call = (struct mg_call){.arena = &x->arena, .loop = &worker->loop, .timeline = x->timeline, .dialect = "openai"};
     x->request = (struct mg_http_request){.method = MG_HTTP_OTHER};
-    x->timeline.client = mg_arena_dup(&x->arena, mg_view_cstr(mg_stream_peer(client->stream)));
+    x->timeline->client = mg_arena_dup(&x->arena, mg_view_cstr(mg_stream_peer(client->stream)));
     mark(x, MG_PHASE_accept);
     return x;
 }
@@ -187,7 +183,7 @@ mg_err mg_exchange_body(struct mg_exchange *x, mg_view bytes)
 {
     if (x->body.cap == 0 && x->request.has_length)
         MG_TRY(mg_buf_reserve(&x->body, (size_t)x->request.content_length));
-    x->timeline.bytes_in += bytes.len;
+    x->timeline->bytes_in += bytes.len;
     return mg_buf_put(&x->body, bytes);
 }
 
@@ -209,8 +205,8 @@ static bool step_parse(struct mg_exchange *x)
 {
     bool other_method = false;
     x->surface = mg_surface_find(x->request.method, x->request.path, &other_method);
-    x->timeline.path = x->request.path;
-    x->timeline.user_agent = mg_headers_get(x->request.headers, MG_VIEW("user-agent"));
+    x->timeline->path = x->request.path;
+    x->timeline->user_agent = mg_headers_get(x->request.headers, MG_VIEW("user-agent"));
     mark(x, MG_PHASE_parse);
     if (x->request.method == MG_HTTP_OPTIONS && mg_cors_preflight(x))
         return false;
@@ -239,7 +235,7 @@ static mg_view presented_key(const struct mg_exchange *x)
 
 static bool refuse_key(struct mg_exchange *x, mg_view presented, const char *why)
 {
-    mg_log_info("authenticate.refused", "client=%.*s why=%s", MG_FMT(x->timeline.client), why);
+    mg_log_info("authenticate.refused", "client=%.*s why=%s", MG_FMT(x->timeline->client), why);
     if (presented.len)
         mg_exchange_refuse(x, 401, "invalid_api_key", "Incorrect API key provided: it is unknown, expired or revoked. "
                            "`moongate key list` shows the keys of this gateway.");
@@ -254,7 +250,7 @@ static bool step_authenticate(struct mg_exchange *x)
     const char *why = "no key was sent";
     mg_view presented = presented_key(x);
     const struct mg_key *key = presented.len && x->worker->keyring
-                                   ? mg_keyring_find(x->worker->keyring, presented, x->timeline.start_wall_us, &why) : NULL;
+                                   ? mg_keyring_find(x->worker->keyring, presented, x->timeline->start_wall_us, &why) : NULL;
     if (!key)
         return refuse_key(x, presented, why);
     x->live = mg_worker_project(x->worker, mg_view_cstr(key->project));
@@ -266,9 +262,9 @@ static bool step_authenticate(struct mg_exchange *x)
     x->call.key_id = mg_arena_dup(&x->arena, mg_view_cstr(key->id));
     x->call.key_metadata = key->metadata ? mg_arena_dup(&x->arena, mg_view_cstr(key->metadata)) : MG_VIEW_NONE;
     x->call.project = mg_view_cstr(x->live->generation->config->name);
-    x->timeline.key_id = x->call.key_id;
-    x->timeline.project = x->call.project;
-    x->timeline.generation = x->live->generation->number;
+    x->timeline->key_id = x->call.key_id;
+    x->timeline->project = x->call.project;
+    x->timeline->generation = x->live->generation->number;
     mark(x, MG_PHASE_authenticate);
     return true;
 }
@@ -346,12 +342,21 @@ static void fill_call(struct mg_exchange *x)
     call->metadata = metadata(x);
     call->default_deadline_ms = deadline_ms(x);
     call->default_max_attempts = x->route->workflow->max_attempts;
-    call->deadline_us = x->timeline.start_mono_us + (uint64_t)call->default_deadline_ms * 1000;
+    call->deadline_us = x->timeline->start_mono_us + (uint64_t)call->default_deadline_ms * 1000;
     call->finished = false;
-    x->timeline.workflow = call->workflow;
-    x->timeline.session = call->session;
-    x->timeline.metadata = call->metadata;
-    x->timeline.stream = call->request.stream;
+    x->timeline->workflow = call->workflow;
+    x->timeline->session = call->session;
+    x->timeline->metadata = call->metadata;
+    x->timeline->stream = call->request.stream;
+}
+
+static void fit_attempts(struct mg_exchange *x)
+{
+    if (x->call.default_max_attempts <= USUAL_ATTEMPTS)
+        return;
+    struct mg_timeline *whole = mg_arena_new(&x->arena, struct mg_timeline);
+    memcpy(whole, x->timeline, offsetof(struct mg_timeline, attempts));
+    x->timeline = x->call.timeline = whole;
 }
 
 static bool resolve_model(struct mg_exchange *x)
@@ -386,6 +391,7 @@ static bool step_resolve(struct mg_exchange *x)
     if (!resolve_model(x))
         return false;
     fill_call(x);
+    fit_attempts(x);
     if (!reserve(x, mg_record_worst_case(x->call.default_max_attempts) - mg_record_worst_case(0)))
         return shed(x, "journal_full", "The usage journal is full.");
     mark(x, MG_PHASE_resolve);
@@ -429,64 +435,13 @@ static bool step_mark(struct mg_exchange *x)
         mg_exchange_refuse(x, 500, "transform_failed", "A plugin left a request that cannot be sent: %s.", mg_err_text(err));
         return false;
     }
-    x->timeline.body_hash = mg_fingerprint(x->call.request.body);
+    x->timeline->body_hash = mg_fingerprint(x->call.request.body);
     mark(x, MG_PHASE_transform);
     mark(x, MG_PHASE_mark);            /* prompt-cache marks belong to the prompt-cache issue: nothing to place yet */
     return true;
 }
 
 /* ---- route ----------------------------------------------------------------------------------- */
-
-static void unref_plan(struct mg_cached_plan *cached)
-{
-    if (!cached || --cached->refs > 0)
-        return;
-    mg_arena_fini(&cached->arena);
-    mg_free(cached);
-}
-
-void mg_live_drop_plans(struct mg_live *live)
-{
-    int count = mg_routing_count(live->generation->routing);
-    for (int i = 0; live->plans && i < count; i++)
-        unref_plan(live->plans[i]);
-    mg_free(live->plans);
-    live->plans = NULL;
-}
-
-static void keep_plan(struct mg_exchange *x, int index)
-{
-    if (index < 0 || !x->plan->cache_key.len || !x->plan->cache_ttl_ms)
-        return;
-    struct mg_cached_plan *cached = mg_new(struct mg_cached_plan);
-    mg_arena_init(&cached->arena, 512);
-    cached->refs = 1;
-    cached->until_us = mg_exchange_now(x) + (uint64_t)x->plan->cache_ttl_ms * 1000;
-    cached->plan = *x->plan;
-    struct mg_plan *plan = &cached->plan;
-    plan->explain = mg_arena_dup(&cached->arena, plan->explain);
-    plan->sticky = mg_arena_dup(&cached->arena, plan->sticky);
-    plan->exhausted_code = mg_arena_dup(&cached->arena, plan->exhausted_code);
-    for (int i = 0; i < plan->count; i++)
-        plan->entries[i].patch = mg_arena_dup(&cached->arena, plan->entries[i].patch);
-    if (!x->live->plans)
-        x->live->plans = mg_new_array(struct mg_cached_plan *, (size_t)mg_routing_count(x->live->generation->routing));
-    unref_plan(x->live->plans[index]);
-    x->live->plans[index] = cached;
-}
-
-/* A cached plan was made without this request's session, deadline or figures: it is only used when the policy said so,
- * and its deadline is the workflow's, which mg_relay_start() cuts to this request's. */
-static bool use_cached_plan(struct mg_exchange *x, int index)
-{
-    struct mg_cached_plan *cached = index >= 0 && x->live->plans ? x->live->plans[index] : NULL;
-    if (!cached || cached->until_us < mg_exchange_now(x))
-        return false;
-    cached->refs++;
-    x->cached = cached;
-    x->candidates = x->route->candidates;
-    return true;
-}
 
 static void fill_figures(struct mg_exchange *x)
 {
@@ -504,18 +459,18 @@ static void fill_figures(struct mg_exchange *x)
 static bool step_route(struct mg_exchange *x)
 {
     int index = mg_routing_index(x->live->generation->routing, x->route);
-    if (!use_cached_plan(x, index)) {
+    if (!mg_plan_use_cached(x, index)) {
         fill_figures(x);
         x->plan = mg_arena_new(&x->arena, struct mg_plan);
         mg_err err = x->live->policy->route(x->live->policy_arg, &x->call, x->candidates, x->route->count, x->plan);
         if (err != MG_OK || x->plan->count == 0) {
             mg_exchange_refuse(x, 500, "no_plan", "The routing policy of project '%.*s' gave no plan; `moongate trace %s` shows why.",
-                               MG_FMT(x->call.project), x->timeline.id);
+                               MG_FMT(x->call.project), x->timeline->id);
             return false;
         }
-        keep_plan(x, index);
+        mg_plan_keep(x, index);
     }
-    x->timeline.explain = x->cached ? x->cached->plan.explain : x->plan->explain;
+    x->timeline->explain = x->cached ? x->cached->plan.explain : x->plan->explain;
     mark(x, MG_PHASE_route);
     return true;
 }
@@ -570,74 +525,6 @@ static void step_relay(struct mg_exchange *x)
     x->overhead_us = mg_mono_us() - x->admitted_us;
 }
 
-/* ---- header lines of every answer ------------------------------------------------------------ */
-
-static void put_date(struct mg_worker *worker)
-{
-    uint64_t now_s = mg_wall_us() / 1000000;
-    if (now_s == worker->date_s)
-        return;
-    worker->date_s = now_s;
-    time_t seconds = (time_t)now_s;
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    strftime(worker->date, sizeof worker->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-}
-
-static mg_err put_ours(struct mg_exchange *x)
-{
-    put_date(x->worker);
-    MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("date"), mg_view_cstr(x->worker->date)));
-    MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("x-request-id"), mg_view_cstr(x->timeline.id)));
-    MG_TRY(mg_cors_put(x, &x->lines));
-    if (!x->live)
-        return MG_OK;
-    return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-generation"), x->live->generation->number);
-}
-
-/* Time inside the gateway so far: before the first attempt, and in this turn of the loop, which began when the last
- * bytes of the upstream arrived. */
-static uint64_t overhead_us(const struct mg_exchange *x)
-{
-    return x->overhead_us + (mg_mono_us() - mg_exchange_now(x));
-}
-
-static mg_err put_attempt(struct mg_exchange *x)
-{
-    const struct mg_attempt_record *last = &x->timeline.attempts[x->timeline.attempt_count - 1];
-    MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-provider"), last->provider));
-    MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-model"), last->model));
-    MG_TRY(mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-attempts"), x->timeline.attempt_count));
-    return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-overhead-us"), overhead_us(x));
-}
-
-static mg_err put_upstream(struct mg_exchange *x)
-{
-    for (size_t i = 0; i < x->upstream_headers.count; i++) {
-        const struct mg_header *header = &x->upstream_headers.items[i];
-        if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_DOWNSTREAM))
-            continue;
-        if (mg_view_ieq(header->name, MG_VIEW("x-request-id")))
-            MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("x-moongate-upstream-request-id"), header->value));
-        else
-            MG_TRY(mg_http_put_line(&x->lines, header));
-    }
-    return MG_OK;
-}
-
-mg_view mg_exchange_lines(struct mg_exchange *x, bool with_upstream)
-{
-    mg_buf_clear(&x->lines);
-    mg_err err = put_ours(x);
-    if (err == MG_OK && x->timeline.attempt_count)
-        err = put_attempt(x);
-    if (err == MG_OK && with_upstream)
-        err = put_upstream(x);
-    if (err != MG_OK)
-        mg_timeline_note(&x->timeline, mg_exchange_now(x), "answer", "some header lines of the answer were left out");
-    return mg_buf_view(&x->lines);
-}
-
 /* ---- settle ---------------------------------------------------------------------------------- */
 
 /* A stream that broke off was answered with 200, and failed all the same. */
@@ -645,30 +532,39 @@ static enum mg_class last_class(const struct mg_exchange *x, int status, bool cl
 {
     if (status == 499)
         return MG_CLASS_cancelled;
-    return (status < 400 && clean) || !x->timeline.attempt_count ? MG_CLASS_none
-                                                      : x->timeline.attempts[x->timeline.attempt_count - 1].class_;
+    return (status < 400 && clean) || !x->timeline->attempt_count ? MG_CLASS_none
+                                                      : x->timeline->attempts[x->timeline->attempt_count - 1].class_;
+}
+
+/* The gateway's own time is measured with the clock; the rest was waiting, for the client or for upstreams. */
+static void settle_times(struct mg_exchange *x)
+{
+    uint64_t now_us = mg_mono_us(), overhead_us = mg_exchange_overhead_us(x);
+    mg_timeline_phase(x->timeline, MG_PHASE_settle, now_us);
+    uint64_t total_us = mg_timeline_duration_us(x->timeline);
+    x->timeline->upstream_us = total_us > overhead_us ? total_us - overhead_us : 0;
 }
 
 static void step_settle(struct mg_exchange *x)
 {
-    mark(x, MG_PHASE_settle);
+    settle_times(x);
     if (x->skipped_events)
-        mg_timeline_note(&x->timeline, mg_exchange_now(x), "stream", "%u malformed events were skipped", x->skipped_events);
+        mg_timeline_note(x->timeline, mg_exchange_now(x), "stream", "%u malformed events were skipped", x->skipped_events);
     if (x->recorded) {
         if (x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_LOG, &x->call) &&
             !mg_script_on_log(x->live->script, &x->call))
-            x->timeline.metadata = x->timeline.explain = MG_VIEW_NONE, x->timeline.note_bytes = 0;
-        if (mg_record_exchange(x->worker->journal, &x->timeline) != MG_OK)
-            mg_log_error("journal.refused", "exchange=%s", x->timeline.id);
+            x->timeline->metadata = x->timeline->explain = MG_VIEW_NONE, x->timeline->note_bytes = 0;
+        if (mg_record_exchange(x->worker->journal, x->timeline) != MG_OK)
+            mg_log_error("journal.refused", "exchange=%s", x->timeline->id);
         mg_journal_unreserve(x->worker->journal, x->reserved_bytes);
         x->reserved_bytes = 0;
     }
     if (x->counted) {
-        mg_metrics_settle(x->worker->metrics, &x->timeline);
+        mg_metrics_settle(x->worker->metrics, x->timeline);
         atomic_fetch_sub_explicit(&x->worker->in_flight, 1, memory_order_relaxed);
     }
     x->call.finished = true;
-    unref_plan(x->cached);
+    mg_plan_unref(x->cached);
     x->cached = NULL;
     if (x->live)
         mg_live_leave(x->worker, x->live);
@@ -677,10 +573,10 @@ static void step_settle(struct mg_exchange *x)
 void mg_exchange_finish(struct mg_exchange *x, int status, bool clean)
 {
     mg_exchange_set_state(x, MG_EXCHANGE_FLUSHING);
-    x->timeline.status = (uint16_t)status;
-    x->timeline.clean = clean;
-    x->timeline.class_ = last_class(x, status, clean);
-    x->timeline.bytes_out = x->answer.bytes;
+    x->timeline->status = (uint16_t)status;
+    x->timeline->clean = clean;
+    x->timeline->class_ = last_class(x, status, clean);
+    x->timeline->bytes_out = x->answer.bytes;
     mark(x, MG_PHASE_relay);
     step_settle(x);
     mg_answer_end(&x->answer, clean);

@@ -33,7 +33,7 @@ struct mg_exchange {
     struct mg_worker *worker;          /* borrowed */
     struct mg_client *client;          /* borrowed; NULL once it is gone */
     struct mg_arena arena;             /* the request's memory */
-    struct mg_timeline timeline;
+    struct mg_timeline *timeline;      /* `room`, or a whole one in the arena */
     struct mg_call call;
     struct mg_http_request request;    /* views into the client's parser */
     const struct mg_surface *surface;  /* NULL: no such path */
@@ -59,6 +59,7 @@ struct mg_exchange {
     int refusal;                       /* status of an answer that waits for the end of the body; 0: none */
     bool recorded;                     /* there is a project to record it for */
     bool counted;                      /* in metrics and in_flight */
+    struct mg_timeline room;           /* last, and allocated only up to its first few attempts */
 };
 
 struct mg_exchange *mg_exchange_new(struct mg_client *client);
@@ -104,6 +105,20 @@ void mg_exchange_finish(struct mg_exchange *x, int status, bool clean);
 
 void mg_exchange_set_state(struct mg_exchange *x, enum mg_exchange_state to);
 uint64_t mg_exchange_now(const struct mg_exchange *x);
+
+/* plans.c: plans kept for the next request of the same route. */
+struct mg_cached_plan {
+    uint32_t refs;
+    uint64_t until_us;
+    struct mg_arena arena;             /* owns the plan's strings */
+    struct mg_plan plan;
+};
+void mg_plan_keep(struct mg_exchange *x, int index);          /* when its policy allows it; index is the route's */
+bool mg_plan_use_cached(struct mg_exchange *x, int index);    /* true: x->cached is one, with a reference */
+void mg_plan_unref(struct mg_cached_plan *cached);            /* NULL is a no-op */
+
+/* lines.c: time inside the gateway so far, waiting excluded. */
+uint64_t mg_exchange_overhead_us(const struct mg_exchange *x);
 
 /* Header lines every answer carries; fills x->lines and returns it. */
 mg_view mg_exchange_lines(struct mg_exchange *x, bool with_upstream);

@@ -185,7 +185,7 @@ static void on_flush_due(struct mg_timer *timer)
         if (output->ended || filter_text(f, output, MG_VIEW_NONE, false, &text, &outcome) != MG_OK || !text.len)
             continue;
         if (put_text(f, output, text) != MG_OK)
-            mg_log_warn("filter.flush", "exchange=%s", x->timeline.id);
+            mg_log_warn("filter.flush", "exchange=%s", x->timeline->id);
     }
     mg_deliver_ops.on_flush(x);
     arm_flush(f);

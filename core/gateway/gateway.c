@@ -16,7 +16,7 @@
 #include "io/tls.h"
 #include "store/folder.h"
 
-enum { MAX_LISTENERS = 16, CERT_CHECK_MS = 1000, DRAIN_CHECK_MS = 20 };
+enum { MAX_LISTENERS = 16, SECOND_MS = 1000, TRIM_PEAK = 500, DRAIN_CHECK_MS = 20 };
 
 struct listener {
     struct mg_gateway *gateway;
@@ -44,7 +44,8 @@ struct mg_gateway {
     int listener_count;
     uv_signal_t signals[3];
     int signal_count;
-    struct mg_timer certificates, drain_check;
+    struct mg_timer second, drain_check;
+    unsigned peak;                     /* exchanges in flight since memory was last given back */
     uint64_t drain_until_us;
     struct mg_post quit;
     atomic_bool serving;
@@ -82,7 +83,15 @@ static void on_fd(void *arg, int fd, const struct sockaddr *peer)
     mg_worker_take(worker, fd, listener->tls);
 }
 
-/* ---- certificates ---------------------------------------------------------------------------- */
+/* ---- once a second ---------------------------------------------------------------------------- */
+
+static unsigned in_flight(const struct mg_gateway *gateway)
+{
+    unsigned sum = 0;
+    for (unsigned i = 0; i < gateway->worker_count; i++)
+        sum += atomic_load_explicit(&gateway->workers[i].in_flight, memory_order_relaxed);
+    return sum;
+}
 
 static struct timespec mtime_of(const char *path)
 {
@@ -128,23 +137,27 @@ static void check_certificate(struct listener *listener)
     mg_log_error("certificate.refused", "%s; the old one stays", text);
 }
 
-static void on_certificates(struct mg_timer *timer)
+/* After thousands of streams have ended, what they used goes back to the system. */
+static void give_back_memory(struct mg_gateway *gateway)
 {
-    struct mg_gateway *gateway = mg_container_of(timer, struct mg_gateway, certificates);
+    unsigned now = in_flight(gateway);
+    gateway->peak = MG_MAX(gateway->peak, now);
+    if (gateway->peak < TRIM_PEAK || now > gateway->peak / 8)
+        return;
+    gateway->peak = now;
+    mg_mem_give_back();
+}
+
+static void on_second(struct mg_timer *timer)
+{
+    struct mg_gateway *gateway = mg_container_of(timer, struct mg_gateway, second);
     for (int i = 0; i < gateway->listener_count; i++)
         check_certificate(&gateway->listeners[i]);
-    mg_timer_start(&gateway->loop, timer, CERT_CHECK_MS, on_certificates);
+    give_back_memory(gateway);
+    mg_timer_start(&gateway->loop, timer, SECOND_MS, on_second);
 }
 
 /* ---- stopping -------------------------------------------------------------------------------- */
-
-static unsigned in_flight(const struct mg_gateway *gateway)
-{
-    unsigned sum = 0;
-    for (unsigned i = 0; i < gateway->worker_count; i++)
-        sum += atomic_load_explicit(&gateway->workers[i].in_flight, memory_order_relaxed);
-    return sum;
-}
 
 static void on_drain_check(struct mg_timer *timer)
 {
@@ -346,7 +359,7 @@ static mg_err start_loop(struct mg_gateway *gateway, struct mg_diag *diag)
     watch_signal(gateway, SIGTERM);
     watch_signal(gateway, SIGINT);
     watch_signal(gateway, SIGHUP);
-    mg_timer_start(&gateway->loop, &gateway->certificates, CERT_CHECK_MS, on_certificates);
+    mg_timer_start(&gateway->loop, &gateway->second, SECOND_MS, on_second);
     return MG_OK;
 }
 
@@ -402,7 +415,7 @@ static void close_loop(struct mg_gateway *gateway)
     close_listeners(gateway);
     for (int i = 0; i < gateway->signal_count; i++)
         uv_close((uv_handle_t *)&gateway->signals[i], NULL);
-    mg_timer_cancel(&gateway->loop, &gateway->certificates);
+    mg_timer_cancel(&gateway->loop, &gateway->second);
     mg_timer_cancel(&gateway->loop, &gateway->drain_check);
     mg_loop_fini(&gateway->loop);
     for (int i = 0; i < gateway->listener_count; i++)

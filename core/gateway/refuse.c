@@ -49,13 +49,13 @@ static void put_retry_after(struct mg_exchange *x, uint64_t retry_after_ms)
         return;
     if (mg_http_put_header_u64(&x->lines, MG_VIEW("retry-after"), (retry_after_ms + 999) / 1000) != MG_OK ||
         mg_http_put_header_u64(&x->lines, MG_VIEW("retry-after-ms"), retry_after_ms) != MG_OK)
-        mg_timeline_note(&x->timeline, mg_exchange_now(x), "answer", "retry-after did not fit");
+        mg_timeline_note(x->timeline, mg_exchange_now(x), "answer", "retry-after did not fit");
 }
 
 static void answer_with_lines(struct mg_exchange *x, int status, const char *content_type, mg_view body)
 {
     if (mg_http_put_header(&x->lines, MG_VIEW("content-type"), mg_view_cstr(content_type)) != MG_OK)
-        mg_timeline_note(&x->timeline, mg_exchange_now(x), "answer", "the content type did not fit");
+        mg_timeline_note(x->timeline, mg_exchange_now(x), "answer", "the content type did not fit");
     mg_answer_whole(&x->answer, status, mg_buf_view(&x->lines), body);
     mg_exchange_finish(x, status, true);
 }
@@ -74,7 +74,7 @@ void mg_answer_json(struct mg_exchange *x, int status, mg_view body)
 void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_view message, mg_view param,
                            uint64_t retry_after_ms)
 {
-    x->timeline.error_code = mg_arena_dup(&x->arena, code);
+    x->timeline->error_code = mg_arena_dup(&x->arena, code);
     mg_exchange_lines(x, false);
     put_retry_after(x, retry_after_ms);
     answer_with_lines(x, status, "application/json", mg_error_body(&x->arena, status, code, message, param));

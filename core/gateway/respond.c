@@ -23,7 +23,7 @@ static mg_err put_document(struct mg_buf *out, const struct mg_exchange *x, bool
 {
     const struct shape *shape = shape_of(x, event);
     MG_TRY(mg_buf_putf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,\"model\":\"moongate\",\"choices\":[{\"index\":0,%s",
-                       x->timeline.id, shape->object, (unsigned long long)(x->timeline.start_wall_us / 1000000), shape->before));
+                       x->timeline->id, shape->object, (unsigned long long)(x->timeline->start_wall_us / 1000000), shape->before));
     MG_TRY(mg_buf_put_json(out, text));
     return mg_buf_putf(out, "%s,\"finish_reason\":\"stop\"}]%s}", shape->after, usage);
 }
@@ -37,8 +37,8 @@ static mg_err put_events(struct mg_buf *out, const struct mg_exchange *x, mg_vie
     MG_TRY(put_document(out, x, true, text, ""));
     if (x->call.request.wants_usage)
         MG_TRY(mg_buf_putf(out, "\n\ndata: {\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,\"model\":\"moongate\",\"choices\":[]%s}",
-                           x->timeline.id, shape_of(x, true)->object,
-                           (unsigned long long)(x->timeline.start_wall_us / 1000000), no_usage));
+                           x->timeline->id, shape_of(x, true)->object,
+                           (unsigned long long)(x->timeline->start_wall_us / 1000000), no_usage));
     return mg_buf_put(out, MG_VIEW("\n\ndata: [DONE]\n\n"));
 }
 

@@ -90,6 +90,6 @@ void mg_worker_stop(struct mg_worker *worker);
 struct mg_live *mg_worker_project(struct mg_worker *worker, mg_view name);    /* NULL: no such project here */
 void mg_live_enter(struct mg_live *live);
 void mg_live_leave(struct mg_worker *worker, struct mg_live *live);     /* may free a retired one */
-void mg_live_drop_plans(struct mg_live *live);                 /* exchange.c: forgets cached plans */
+void mg_live_drop_plans(struct mg_live *live);                 /* plans.c: forgets cached plans */
 
 #endif

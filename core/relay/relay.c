@@ -428,7 +428,8 @@ void mg_relay_start(struct mg_relay *relay, const struct mg_relay_call *call)
     relay->running = true;
     relay->reason = MG_REASON_first;
     relay->result = (struct mg_relay_result){.class_ = MG_CLASS_none};
-    relay->max_attempts = MG_MIN(call->plan->max_attempts, (uint32_t)MG_MAX_ATTEMPTS);
+    relay->max_attempts = MG_MIN(MG_MIN(call->plan->max_attempts, call->call->default_max_attempts),
+                                  (uint32_t)MG_MAX_ATTEMPTS);   /* the timeline has no room for more */
     relay->deadline_us = MG_MIN(call->call->deadline_us, mg_loop_now_us(loop(relay)) + (uint64_t)call->plan->deadline_ms * 1000);
     next_attempt(relay);
 }
