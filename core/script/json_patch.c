@@ -39,7 +39,7 @@ static mg_err refuse_conflicts(const struct mg_json_edit *edits, size_t count, c
 {
     for (size_t i = 0; i < count; i++) {
         struct mg_json_paths *one = mg_json_paths_try_new(&edits[i].path, 1);
-        bool bad = !one;
+        bool bad = !one || !mg_view_utf8(mg_view_cstr(edits[i].path), NULL);
         mg_json_paths_free(one);
         for (size_t j = 0; j < count && !bad; j++)
             bad = i != j && inside(edits[i].path, edits[j].path);

@@ -14,7 +14,7 @@ struct mg_json_edit {
 /* Appends the edited document to out. A member that is absent is added at the end of its object when its path ends in
  * a key; removing what is absent is no error. Paths are those of json_scan.h.
  *
- * MG_E_CONFIG: *out_culprit is no path, equals another or lies inside another. MG_E_NOT_FOUND: there is no object to
+ * MG_E_CONFIG: *out_culprit is no path or not UTF-8, equals another or lies inside another. MG_E_NOT_FOUND: there is no object to
  * add it to. MG_E_BAD_REQUEST: the document is not JSON, see out_error. MG_E_TOO_LARGE: out is full, or more than
  * MG_JSON_EDITS edits or a thousand values to change. */
 MG_MUST_USE mg_err mg_json_patch(mg_view doc, const struct mg_json_edit *edits, size_t count, struct mg_buf *out,

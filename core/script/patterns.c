@@ -15,6 +15,7 @@ struct mg_patterns {
     struct mg_buf key;                 /* what it was compiled from: equal keys are one set */
     hs_database_t *db;                 /* owned */
     uint32_t max_width;
+    bool unordered;                    /* matches may come out of the order of their ends */
     struct rule {
         uint8_t edges;                 /* where a word may not go on */
         uint16_t len;                  /* every match has so many bytes, and the library need not find where one
@@ -90,23 +91,26 @@ static mg_err compile_init(struct compile *c, const struct mg_pattern *list, siz
     return MG_OK;
 }
 
-static uint32_t widest(const struct mg_vectorscan *hs, const struct compile *c, const struct rule *rules)
+/* Width and order of all that the library tells about. */
+static void inspect(const struct mg_vectorscan *hs, const struct compile *c, struct mg_patterns *patterns)
 {
-    uint32_t most = 0;
     for (size_t i = 0; i < c->count; i++) {
-        most = MG_MAX(most, (uint32_t)rules[i].len);
-        if (rules[i].len)
+        uint32_t width = patterns->rules[i].len;
+        patterns->max_width = MG_MAX(patterns->max_width, width);
+        if (width)
             continue;
         hs_expr_info_t *info = NULL;
         hs_compile_error_t *error = NULL;
         if (hs->expression_info(c->texts[i], c->flags[i], &info, &error) != HS_SUCCESS) {
             hs->free_compile_error(error);
-            return UINT32_MAX;
+            patterns->max_width = UINT32_MAX;
+            patterns->unordered = true;
+            continue;
         }
-        most = MG_MAX(most, info->max_width);
+        patterns->max_width = MG_MAX(patterns->max_width, info->max_width);
+        patterns->unordered |= info->unordered_matches != 0;
         mg_free(info);
     }
-    return most;
 }
 
 static mg_err compile(struct mg_patterns *patterns, const struct mg_pattern *list, size_t count, struct mg_diag *diag)
@@ -126,7 +130,7 @@ static mg_err compile(struct mg_patterns *patterns, const struct mg_pattern *lis
         patterns->rules = mg_new_array(struct rule, count);
         for (size_t i = 0; i < count; i++)
             patterns->rules[i] = rule_of(&list[i]);
-        patterns->max_width = widest(hs, &c, patterns->rules);
+        inspect(hs, &c, patterns);
     }
     compile_free(&c);
     return err;
@@ -268,6 +272,7 @@ struct scan {
     size_t from, to;                   /* matches that begin from … to-1 are the piece's */
     uint32_t matches;
     bool ended;                        /* MG_REGION_ANY has its match */
+    bool raw;                          /* collect only: the matches are put into order afterwards */
     mg_err err;
 };
 
@@ -292,7 +297,9 @@ static int on_match(unsigned id, unsigned long long from, unsigned long long to,
         scan->err = MG_E_TIMEOUT;
     else if (is_inside_word(scan, region))
         return 0;
-    if (scan->err == MG_OK)
+    if (scan->err == MG_OK && scan->raw)
+        scan->err = mg_buf_put(scan->regions, mg_view_of((const char *)&region, sizeof region));
+    else if (scan->err == MG_OK)
         scan->err = mg_regions_add(scan->regions, region, scan->rule == MG_REGION_UNION);
     scan->ended = scan->rule == MG_REGION_ANY;
     return scan->err != MG_OK || scan->ended;
@@ -337,6 +344,18 @@ static mg_err scan_pieces(struct scan *scan, size_t width)
     return MG_OK;
 }
 
+static mg_err put_in_order(struct mg_buf *regions)
+{
+    struct mg_buf raw = *regions;
+    mg_err err = MG_OK;
+    mg_buf_init(regions, raw.max);
+    mg_regions_sort(&raw);
+    for (size_t i = 0; i < mg_region_count(&raw) && err == MG_OK; i++)
+        err = mg_regions_add(regions, *mg_region_at(&raw, i), false);
+    mg_buf_fini(&raw);
+    return err;
+}
+
 mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch, mg_view text,
                         enum mg_region_rule rule, const atomic_int *stop, struct mg_buf *out)
 {
@@ -351,7 +370,8 @@ mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_s
         return MG_E_MEMORY;
     struct scan scan = {.hs = hs, .patterns = patterns, .scratch = scratch->hs, .text = text, .regions = out, .rule = rule,
                         .stop = stop, .to = SIZE_MAX};
-    if (!bounded || text.len <= MG_PATTERN_PIECE_BYTES)
-        return scan_piece(&scan, text);
-    return scan_pieces(&scan, patterns->max_width);
+    scan.raw = patterns->unordered && rule == MG_REGION_LONGEST;
+    bool whole = !bounded || text.len <= MG_PATTERN_PIECE_BYTES;
+    MG_TRY(whole ? scan_piece(&scan, text) : scan_pieces(&scan, patterns->max_width));
+    return scan.raw ? put_in_order(out) : MG_OK;
 }

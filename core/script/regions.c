@@ -1,5 +1,7 @@
 #include "script/regions.h"
 
+#include <stdlib.h>
+
 static struct mg_region *items(struct mg_buf *regions)
 {
     return (struct mg_region *)(void *)(regions->ptr + regions->start);
@@ -22,6 +24,20 @@ static mg_err replace(struct mg_buf *regions, size_t from, size_t to, struct mg_
     if (to > from + 1)
         regions->len -= (to - from - 1) * sizeof *list;
     return MG_OK;
+}
+
+static int by_end(const void *a, const void *b)
+{
+    const struct mg_region *x = a, *y = b;
+    if (x->to != y->to)
+        return x->to < y->to ? -1 : 1;
+    return (x->from > y->from) - (x->from < y->from);
+}
+
+void mg_regions_sort(struct mg_buf *matches)
+{
+    if (mg_region_count(matches) > 1)
+        qsort(items(matches), mg_region_count(matches), sizeof(struct mg_region), by_end);
 }
 
 mg_err mg_regions_add(struct mg_buf *regions, struct mg_region match, bool join)

@@ -56,6 +56,7 @@ TEST(the_leftmost_longest_match_wins)
         {"^x", "x x", "0-1:0"},
         {"x$", "x x", "2-3:0"},
         {".+", "ab\ncd", "0-5:0"},
+        {"\\bx.{0,3}\\b|yz$", "x abc yz xx", "0-2:0 9-11:0"},
         {"q", "nothing", ""},
         {"q", "", ""},
     };
