@@ -23,6 +23,14 @@ static void step_transform(struct mg_exchange *x);
 static bool step_mark(struct mg_exchange *x);
 static bool step_route(struct mg_exchange *x);
 static void step_relay(struct mg_exchange *x);
+/* on_log said so, or failed to say what may stay. */
+static void drop_content(struct mg_exchange *x)
+{
+    x->timeline->metadata = x->timeline->explain = MG_VIEW_NONE;
+    x->timeline->note_bytes = 0;
+    mg_timeline_note(x->timeline, mg_exchange_now(x), "plugin", "on_log dropped metadata, explanation and notes");
+}
+
 static void step_settle(struct mg_exchange *x);
 
 uint64_t mg_exchange_now(const struct mg_exchange *x)
@@ -378,6 +386,18 @@ static bool resolve_model(struct mg_exchange *x)
     return false;
 }
 
+/* A deadline that is no number would silently become the longest one. */
+static bool check_deadline(struct mg_exchange *x)
+{
+    uint64_t asked;
+    mg_view header = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-deadline-ms"));
+    if (!header.len || (mg_view_u64(header, &asked) && asked > 0))
+        return true;
+    mg_exchange_refuse_as(x, 400, MG_VIEW("invalid_deadline"), MG_VIEW("The header x-moongate-deadline-ms is no number of milliseconds above 0."),
+                          MG_VIEW_NONE, 0);
+    return false;
+}
+
 static bool step_resolve(struct mg_exchange *x)
 {
     if (x->surface->answer) {
@@ -388,7 +408,7 @@ static bool step_resolve(struct mg_exchange *x)
     mg_err err = x->body.len ? mg_request_scan(&x->call.request, &x->arena, mg_buf_view(&x->body), &error) : MG_E_BAD_REQUEST;
     if (err != MG_OK)
         return refuse_body(x, err, &error);
-    if (!resolve_model(x))
+    if (!resolve_model(x) || !check_deadline(x))
         return false;
     fill_call(x);
     fit_attempts(x);
@@ -553,7 +573,7 @@ static void step_settle(struct mg_exchange *x)
     if (x->recorded) {
         if (x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_LOG, &x->call) &&
             !mg_script_on_log(x->live->script, &x->call))
-            x->timeline->metadata = x->timeline->explain = MG_VIEW_NONE, x->timeline->note_bytes = 0;
+            drop_content(x);
         if (mg_record_exchange(x->worker->journal, x->timeline) != MG_OK)
             mg_log_error("journal.refused", "exchange=%s", x->timeline->id);
         mg_journal_unreserve(x->worker->journal, x->reserved_bytes);

@@ -564,7 +564,8 @@ class Plugins(Case):
 
     def test_on_log_can_drop_all_but_the_usage(self):
         trace = self.gw.trace(self.ask("other", metadata={"who": "bob@example.com"}))
-        self.assertEqual((trace["metadata"], trace["explain"], trace["notes"]), (None, None, []))
+        self.assertEqual((trace["metadata"], trace["explain"]), (None, None))
+        self.assertEqual([note["text"] for note in trace["notes"]], ["on_log dropped metadata, explanation and notes"])
         self.assertEqual(trace["attempts"][0]["usage"]["input_tokens"], 9)
 
 

@@ -120,6 +120,18 @@ class Runaways(unittest.TestCase):
                 self.assertIsNone(calm.failed)
                 self.assertLess(calm.slowest_s, LATE_S)
 
+    def test_a_redaction_that_fails_keeps_nothing(self):
+        for code in ("error 'boom'", "while true do end"):
+            text = "return { %s workflows = { chat = 'sim/moon' }, on_log = function() %s end }" % (SIM, code)
+            with self.subTest(code), Gateway({"main": text}, ONE_WORKER) as gateway:
+                answer = gateway.chat(metadata={"who": "bob@example.com"})
+                self.assertEqual(answer.status, 200)
+                trace = gateway.trace(answer)
+                self.assertNotIn("bob@example.com", str(trace))
+                self.assertIn("on_log dropped", str(trace["notes"]))
+                self.assertGreater(trace["attempts"][0]["usage"]["output_tokens"], 0)
+                gateway.wait_line("plugin.fault.*on_log")
+
     def test_loops_in_streams_and_policies_end_and_the_answer_arrives(self):
         text = """return { %s workflows = {
             route = { targets = "sim/moon", route = function() while true do end end },

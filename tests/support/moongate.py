@@ -42,6 +42,8 @@ def certificate(folder, host="localhost"):
 class Gateway:
     """`moongate serve` in a folder of its own, with one key per project. `tls`: the SSLContext that clients use."""
 
+    prefix, pass_fds = [], ()  # a command that starts it, and descriptors it inherits
+
     def __init__(self, projects, gateway="", env=None, files=None, tls=None):
         self.folder = tempfile.TemporaryDirectory(prefix="moongate-test-")
         self.path = self.folder.name
@@ -73,7 +75,7 @@ class Gateway:
 
     def start(self):
         self.process = subprocess.Popen(
-            [BIN, "serve", "-c", self.path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            [*self.prefix, BIN, "serve", "-c", self.path], pass_fds=self.pass_fds, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True, env=clean_env(**self.env), cwd=self.path)
         self.seen = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
