@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/map.h"
@@ -54,30 +55,31 @@ static void make_room(struct mg_kv_space *space, const struct entry *made);
 
 /* ---- spaces, buckets */
 
+static struct mg_kv_space *space_new(void)
+{
+    struct mg_kv_space *space = mg_new(struct mg_kv_space);
+    for (int i = 0; i < SHARDS; i++) {
+        pthread_mutex_init(&space->shards[i].lock, NULL);
+        space->shards[i].round = FIRST;
+    }
+    atomic_store(&space->next_expiry_us, UINT64_MAX);
+    return space;
+}
+
 struct mg_kv_space *mg_kv_space(mg_view project, mg_view instance)
 {
-    char name[512];
-    size_t project_len = MG_MIN(project.len, sizeof name / 2 - 1);
-    size_t instance_len = MG_MIN(instance.len, sizeof name / 2);
-    if (project_len)
-        memcpy(name, project.ptr, project_len);
-    name[project_len] = '\0';
-    if (instance_len)
-        memcpy(name + project_len + 1, instance.ptr, instance_len);
-    mg_view key = mg_view_of(name, project_len + 1 + instance_len);
+    struct mg_arena arena;
+    mg_arena_init(&arena, 256);
+    mg_view key = mg_arena_printf(&arena, "%zu:%.*s%.*s", project.len, MG_FMT(project), MG_FMT(instance));
 
     pthread_mutex_lock(&spaces_lock);
     struct mg_kv_space *space = mg_map_get(&spaces, key);
     if (!space) {
-        space = mg_new(struct mg_kv_space);
-        for (int i = 0; i < SHARDS; i++) {
-            pthread_mutex_init(&space->shards[i].lock, NULL);
-            space->shards[i].round = FIRST;
-        }
-        atomic_store(&space->next_expiry_us, UINT64_MAX);
+        space = space_new();
         mg_map_put(&spaces, key, space);
     }
     pthread_mutex_unlock(&spaces_lock);
+    mg_arena_fini(&arena);
     return space;
 }
 

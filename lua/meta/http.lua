@@ -4,7 +4,8 @@
 --- `grant = { "net:https://dlp.acme.example" }`, or with `*` in the host for public addresses. Private addresses are reached
 --- only through an origin that is granted letter by letter, link-local ones only through an address that is.
 ---
---- A hook makes at most 8 calls, 4 at a time.
+--- Where the environment names a proxy, calls go through it, and it resolves names. A hook makes at most 8 calls, 4 at a
+--- time.
 ---@class moongate.http
 local http = {}
 
