@@ -157,13 +157,11 @@ static void go(struct mg_fetch *op)
     }
     op->proxied = mg_proxy_from_env(op->origin.https, op->origin.host, op->origin.port, &op->proxy);
     op->next_address = 0;
-    if (op->proxied) {
-        op->state = MG_FETCH_RESOLVING;
-        connect_next(op);
-        return;
-    }
     op->state = MG_FETCH_RESOLVING;
-    mg_resolve_start(&op->resolve, op->loop, op->origin.host, op->origin.port, on_resolved);
+    if (op->proxied)
+        connect_next(op);
+    else
+        mg_resolve_start(&op->resolve, op->loop, op->origin.host, op->origin.port, on_resolved);
 }
 
 static void on_resolved(struct mg_resolve *resolve, mg_err result)
