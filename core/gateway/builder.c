@@ -60,7 +60,7 @@ struct mg_builder {
     uv_mutex_t lock;     /* everything below */
     struct mg_list rows; /* struct row, by name */
     bool stopped;        /* no mail can be sent any more */
-    uint32_t alive;      /* tickets out */
+    uint32_t alive;      /* tickets out, and one until it has stopped: the last one frees */
 };
 
 static void run(void *arg);
@@ -76,7 +76,7 @@ static int set_watches(struct mg_builder *builder);
 static struct mg_generation *new_generation(struct mg_builder *builder, struct row *row,
                                             struct mg_config_project *config);
 static void row_free(struct row *row);
-static void builder_free(struct mg_builder *builder);
+static void let_go(struct mg_builder *builder);
 
 /* ---- start, orders, stop */
 
@@ -85,6 +85,7 @@ mg_err mg_builder_start(const struct mg_builder_options *options, struct mg_buil
 {
     struct mg_builder *builder = mg_new(struct mg_builder);
     builder->options = *options;
+    builder->alive = 1;
     mg_list_init(&builder->rows);
     uv_mutex_init(&builder->lock);
     uv_sem_init(&builder->built, 0);
@@ -95,7 +96,7 @@ mg_err mg_builder_start(const struct mg_builder_options *options, struct mg_buil
                                   .stack_size = MG_MAX_LUA_STACK_BYTES};
     if (uv_thread_create_ex(&builder->thread, &thread, run, builder) != 0) {
         mg_loop_fini(&builder->loop);
-        builder_free(builder);
+        let_go(builder);
         return mg_diag_set(diag, MG_E_SYSTEM, "", 0, "the builder's thread could not be started");
     }
     uv_sem_wait(&builder->built);
@@ -130,12 +131,19 @@ static void on_order(struct mg_post *post)
     mg_free(order);
 }
 
+/* A worker may still ask when the builder has stopped: its generation keeps us until it goes. */
 static void give_order(struct mg_builder *builder, bool all, uint32_t project)
 {
     struct order *order = mg_new(struct order);
     *order = (struct order){
         .post = {.run = on_order}, .builder = builder, .all = all, .project = project};
-    mg_loop_post(&builder->loop, &order->post);
+    uv_mutex_lock(&builder->lock);
+    bool stopped = builder->stopped;
+    if (!stopped)
+        mg_loop_post(&builder->loop, &order->post);
+    uv_mutex_unlock(&builder->lock);
+    if (stopped)
+        mg_free(order);
 }
 
 void mg_builder_reload(struct mg_builder *builder)
@@ -159,11 +167,7 @@ void mg_builder_stop(struct mg_builder *builder)
     builder->stopped = true;
     uv_mutex_unlock(&builder->lock);
     mg_loop_fini(&builder->loop); /* runs what was posted before */
-    uv_mutex_lock(&builder->lock);
-    bool last = builder->alive == 0;
-    uv_mutex_unlock(&builder->lock);
-    if (last)
-        builder_free(builder); /* else the last ticket does */
+    let_go(builder);
 }
 
 static void run(void *arg)
@@ -184,8 +188,14 @@ static void row_free(struct row *row)
     mg_free(row);
 }
 
-static void builder_free(struct mg_builder *builder)
+/* One of those that need the builder is done with it; the last one frees it. */
+static void let_go(struct mg_builder *builder)
 {
+    uv_mutex_lock(&builder->lock);
+    bool last = --builder->alive == 0;
+    uv_mutex_unlock(&builder->lock);
+    if (!last)
+        return;
     MG_LIST_EACH(link, next, &builder->rows)
     row_free(mg_container_of(link, struct row, link));
     uv_mutex_destroy(&builder->lock);
@@ -548,9 +558,7 @@ static void on_return(struct mg_post *post)
     }
     mg_generation_free(ticket->generation);
     mg_free(ticket);
-    uv_mutex_lock(&builder->lock);
-    builder->alive--;
-    uv_mutex_unlock(&builder->lock);
+    let_go(builder);
 }
 
 /* Any thread: the last reference is gone. */
@@ -562,14 +570,12 @@ static void on_free(struct mg_generation *generation)
     bool stopped = builder->stopped;
     if (!stopped)
         mg_loop_post(&builder->loop, &ticket->post);
-    bool last = stopped && --builder->alive == 0;
     uv_mutex_unlock(&builder->lock);
     if (!stopped)
         return;
     mg_generation_free(generation);
     mg_free(ticket);
-    if (last)
-        builder_free(builder);
+    let_go(builder);
 }
 
 static struct mg_generation *new_generation(struct mg_builder *builder, struct row *row,

@@ -422,14 +422,15 @@ static void close_loop(struct mg_gateway *gateway)
         mg_tls_unref(gateway->listeners[i].tls);
 }
 
-/* In the reverse order of start; each part accepts not having been started. */
+/* In the reverse order of start, so that nobody waits for or posts to what is gone; each part accepts not having been
+ * started. */
 void mg_gateway_stop(struct mg_gateway *gateway)
 {
     close_loop(gateway);
+    mg_builder_stop(gateway->builder);
     mg_keys_stop(gateway->keys);
     for (unsigned i = 0; i < gateway->worker_count; i++)
         mg_worker_stop(&gateway->workers[i]);
-    mg_builder_stop(gateway->builder);
     if (gateway->script_ready)
         mg_script_fini();
     mg_recorder_stop(gateway->recorder);

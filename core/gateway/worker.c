@@ -227,7 +227,8 @@ static void free_exchanges(struct mg_worker *worker)
         mg_exchange_free(mg_container_of(link, struct mg_exchange, link));
 }
 
-/* Everything is closed on the worker's own thread, so that what belongs to its loop never meets another. */
+/* Everything is closed on the worker's own thread, so that what belongs to its loop never meets another. The loop itself
+ * ends after the thread: who posted the order to stop may still be waking it. */
 static void close_down(struct mg_worker *worker)
 {
     while (!mg_list_empty(&worker->clients))
@@ -244,7 +245,6 @@ static void close_down(struct mg_worker *worker)
     mg_trusted_free(worker->trusted);
     mg_pool_fini(&worker->pool);
     mg_buf_fini(&worker->scratch);
-    mg_loop_fini(&worker->loop);
 }
 
 static void run(void *arg)
@@ -277,6 +277,7 @@ mg_err mg_worker_start(struct mg_worker *worker, unsigned index, const struct mg
     uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = MG_MAX_LUA_STACK_BYTES};
     if (uv_thread_create_ex(&worker->thread, &options, run, worker) != 0) {
         close_down(worker);
+        mg_loop_fini(&worker->loop);
         return mg_diag_set(diag, MG_E_SYSTEM, NULL, 0, "worker %u: no thread could be started", index);
     }
     return MG_OK;
@@ -287,4 +288,5 @@ void mg_worker_stop(struct mg_worker *worker)
     struct post *post = new_post(worker, NULL, on_stop);
     mg_loop_post(&worker->loop, &post->post);
     uv_thread_join(&worker->thread);
+    mg_loop_fini(&worker->loop);
 }

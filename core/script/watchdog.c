@@ -75,11 +75,12 @@ mg_err mg_watchdog_start(struct mg_diag *diag)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);     /* the watchdog itself takes no signal */
-    running = true;
+    pthread_mutex_lock(&lock);
     int failed = pthread_create(&watchdog, NULL, watch, NULL);
+    running = !failed;
+    pthread_mutex_unlock(&lock);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed) {
-        running = false;
         pthread_key_delete(exit_key);
         return mg_diag_set(diag, MG_E_SYSTEM, "", 0, "cannot start the watchdog: %s", strerror(failed));
     }

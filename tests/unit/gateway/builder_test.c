@@ -446,6 +446,52 @@ TEST(without_a_folder_the_environment_is_the_project)
     end();
 }
 
+/* As workers do: they stop after the builder. */
+static void let_go_of_all(void *arg)
+{
+    struct mg_generation **late = arg;
+    for (int i = 0; i < WORKERS; i++) {
+        mg_builder_rebuild(builder, late[i]->project);
+        mg_generation_unref(late[i]);
+    }
+}
+
+TEST(workers_may_ask_and_let_go_while_the_builder_stops)
+{
+    struct mg_diag diag;
+    for (int round = 0; round < 20; round++) {
+        begin();
+        put("projects/one.lua", PROJECT("m"));
+        put("projects/two.lua", PROJECT("m"));
+        CHECK_OK(start(&diag));
+        struct mg_generation *late[WORKERS] = {world.live[0], world.live[1]};
+        world.live[0] = world.live[1] = NULL;
+
+        uv_thread_t worker;
+        CHECK_INT(uv_thread_create(&worker, let_go_of_all, late), 0);
+        mg_builder_stop(builder);
+        uv_thread_join(&worker);
+        builder = NULL;
+        end();
+    }
+}
+
+TEST(orders_that_come_after_the_stop_are_forgotten)
+{
+    struct mg_diag diag;
+    begin();
+    put("projects/one.lua", PROJECT("m"));
+    CHECK_OK(start(&diag));
+    struct mg_generation *late = world.live[0];
+    world.live[0] = NULL;
+
+    mg_builder_stop(builder);
+    mg_builder_rebuild(builder, 0);              /* it lives as long as one of its generations */
+    mg_generation_unref(late);
+    builder = NULL;
+    end();
+}
+
 TEST(a_generation_that_outlives_the_builder_is_freed_all_the_same)
 {
     struct mg_diag diag;
