@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/place.h"
 #include "io/tls.h"
 
 int mg_cli_cert(int argc, char **argv)
@@ -23,7 +24,8 @@ int mg_cli_cert(int argc, char **argv)
     if (access(cert, F_OK) == 0 || access(key, F_OK) == 0)
         return mg_cli_complain(MG_EXIT_FAILED, "cert",
                                "%s or %s is there already, and nothing is overwritten", cert, key);
-    if (mg_tls_self_signed(host, cert, key, &diag) != MG_OK)
+    if (mg_place_make_folders(cert, &diag) != MG_OK ||
+        mg_tls_self_signed(host, cert, key, &diag) != MG_OK)
         return mg_cli_failed("cert", &diag);
     printf("%s\n%s\n", cert, key);
     fprintf(stderr,

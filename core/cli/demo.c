@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -12,6 +11,7 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/place.h"
 #include "cli/run.h"
 #include "cli/tour.h"
 #include "io/resolve.h"
@@ -37,7 +37,6 @@ struct demo {
 static mg_err write_files(struct demo *demo, struct mg_diag *diag);
 static mg_err write_file(struct demo *demo, const struct mg_embedded_file *file,
                          struct mg_diag *diag);
-static mg_err make_folders(char *path, struct mg_diag *diag);
 static int free_port(const char *host, int port);
 static mg_err choose_ports(const char *dir, struct mg_serve_options *serve, struct mg_diag *diag);
 static void on_ready(void *arg, const struct mg_serving *serving);
@@ -89,7 +88,7 @@ static mg_err write_file(struct demo *demo, const struct mg_embedded_file *file,
     int len = snprintf(path, sizeof(path), "%s/%s", demo->dir, file->name + strlen(PREFIX));
     if (len < 0 || (size_t)len >= sizeof(path))
         return mg_diag_set(diag, MG_E_SYSTEM, demo->dir, 0, "this path is too long");
-    MG_TRY(make_folders(path, diag));
+    MG_TRY(mg_place_make_folders(path, diag));
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0 && errno == EEXIST) {
         demo->kept = true;
@@ -102,19 +101,6 @@ static mg_err write_file(struct demo *demo, const struct mg_embedded_file *file,
     if (fd >= 0)
         close(fd);
     return err;
-}
-
-/* All folders on the way to a file. */
-static mg_err make_folders(char *path, struct mg_diag *diag)
-{
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(path, 0755) != 0 && errno != EEXIST)
-            return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "this folder cannot be made: %s",
-                               strerror(errno));
-        *slash = '/';
-    }
-    return MG_OK;
 }
 
 /* A demo should not fail because something else listens already: what nobody asked for may move. */

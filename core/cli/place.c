@@ -1,5 +1,6 @@
 #include "cli/place.h"
 
+#include <errno.h>
 #include <glob.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,4 +57,16 @@ mg_err mg_place_data(const char *data, const char *config, char out_path[MG_FOLD
     mg_config_gateway_free(gateway);
     mg_arena_fini(&arena);
     return err;
+}
+
+mg_err mg_place_make_folders(char *path, struct mg_diag *diag)
+{
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(path, 0755) != 0 && errno != EEXIST)
+            return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "this folder cannot be made: %s",
+                               strerror(errno));
+        *slash = '/';
+    }
+    return MG_OK;
 }

@@ -164,9 +164,10 @@ static bool print_outcome(struct chat *chat, mg_err err, const struct mg_diag *d
     if (good) {
         bool several = strcmp(chat->attempts, "1") != 0;
         printf("   %s%s answered by %s/%s after %s attempt%s, first token after %llu ms%s\n",
-               several ? paint->yellow : paint->green, several ? "failed over:" : "ok:",
-               chat->provider, chat->model, chat->attempts, several ? "s" : "",
-               (unsigned long long)((chat->first_us - chat->begin_us) / 1000), paint->off);
+               several ? paint->yellow : paint->green,
+               several ? "failed over:" : "ok:", chat->provider, chat->model, chat->attempts,
+               several ? "s" : "", (unsigned long long)((chat->first_us - chat->begin_us) / 1000),
+               paint->off);
     } else if (!chat->tour->ending(chat->tour->arg)) {
         printf("   %snot answered%s: ", paint->red, paint->off);
         if (err != MG_OK)

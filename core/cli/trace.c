@@ -1,4 +1,5 @@
-/* moongate trace: one request as a waterfall, a hundred columns wide; on a narrower terminal the bars are shorter.
+/* moongate trace: one request as a waterfall, a hundred columns wide; on a narrower terminal the
+ * bars are shorter.
  *
  *     label (26)                │ bar (48)                                       │ time and outcome
  *
@@ -121,7 +122,8 @@ static void shade(struct canvas *canvas, uint64_t from_us, uint64_t to_us, enum 
     if (to_us <= from_us)
         return;
     uint64_t from = MG_MIN(from_us * canvas->bar / canvas->total_us, (uint64_t)canvas->bar - 1);
-    uint64_t to = MG_MIN((to_us * canvas->bar + canvas->total_us - 1) / canvas->total_us, (uint64_t)canvas->bar);
+    uint64_t to = MG_MIN((to_us * canvas->bar + canvas->total_us - 1) / canvas->total_us,
+                         (uint64_t)canvas->bar);
     for (uint64_t i = from; i < MG_MAX(to, from + 1); i++)
         canvas->cells[i] = with;
 }
@@ -413,9 +415,9 @@ static void put_attempt_bar(struct canvas *canvas, const struct mg_attempt_recor
     shade(canvas, start, start + connected, CONNECTING);
     if (token > 0)
         shade(canvas, start + token, end, RECEIVING);
+    uint64_t last = canvas->bar - 1;
     if (attempt->class_ != MG_CLASS_none && end > 0)
-        canvas->cells[MG_MIN((end - 1) * canvas->bar / canvas->total_us,
-                             (uint64_t)canvas->bar - 1)] = FAILED;
+        canvas->cells[MG_MIN((end - 1) * canvas->bar / canvas->total_us, last)] = FAILED;
 }
 
 static void put_verdict(const struct canvas *canvas, const struct mg_attempt_record *attempt)
@@ -466,7 +468,8 @@ static void put_traffic(struct words *words, const struct mg_attempt_record *att
 }
 
 /* `plan` was said at the top and is not said again. */
-static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *attempt, mg_view plan)
+static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *attempt,
+                        mg_view plan)
 {
     const struct mg_paint *paint = canvas->paint;
     struct words words = {.canvas = canvas, .colour = ""};
@@ -538,7 +541,8 @@ static void put_legend(const struct canvas *canvas)
 
 static void draw(const struct mg_timeline *timeline, bool interrupted)
 {
-    unsigned width = MG_MIN(MG_MAX(mg_history_columns(stdout, WIDTH), (unsigned)NARROW), (unsigned)WIDTH);
+    unsigned width =
+        MG_MIN(MG_MAX(mg_history_columns(stdout, WIDTH), (unsigned)NARROW), (unsigned)WIDTH);
     struct canvas canvas = {
         .width = width,
         .bar = width < WIDTH ? BAR - 4 - (WIDTH - width) : BAR,

@@ -105,7 +105,7 @@ class Demo(unittest.TestCase):
 
         # The policy of the README does what the README says.
         with open(README) as file:
-            self.edit_policy(re.search(r"```lua\n(.*?)```", file.read(), re.DOTALL)[1], port, key, "3")
+            self.edit_policy(re.search(r"```lua[^\n]*\n(.*?)```", file.read(), re.DOTALL)[1], port, key, "3")
         headers, _ = chat(port, key, metadata={"tier": "cheap"})
         self.assertEqual((headers["x-moongate-provider"], headers["x-moongate-attempts"]), ("backup", "1"))
         seen = {chat(port, key)[0]["x-moongate-attempts"] for _ in range(2)}
