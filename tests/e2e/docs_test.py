@@ -342,7 +342,16 @@ class Docs(unittest.TestCase):
         for name in sorted(named - NO_FUNCTIONS):
             with self.subTest(name):
                 text = "".join(sources.values()) if name.startswith("mg_") else here
-                self.assertRegex(text, rf"(?m)^\w[^\n=]*\b{name}\(", "no function of the files this page names is called so")
+                self.assertTrue(re.search(rf"(?m)^\w[^\n=]*\b{name}\(", text), "no function of the files this page names is called so")
+
+    def test_every_metric_of_the_guides_is_there(self):
+        page = Page(self.sim_url, True)
+        self.addCleanup(page.close)
+        page.serve(["-c", "hello"])
+        there = page.run_shell(f"curl -s http://127.0.0.1:{page.admin_port}/metrics").stdout
+        named = {name for guide in PAGES for name in re.findall(r"moongate_[a-z_]+[a-z]", read(guide))}
+        self.assertGreater(len(named), 10)
+        self.assertEqual([name for name in sorted(named) if f"# TYPE {name} " not in there], [])
 
     def test_the_readme_names_folders_that_are_there(self):
         for span in re.findall(r"`([\w./]+)`", read("README.md").split("## Reading the source")[1]):
