@@ -145,7 +145,10 @@ void mg_answer_whole(struct mg_answer *answer, int status, mg_view headers, mg_v
     assert(!answer->committed);
     mg_answer_forget(answer);
     answer->committed = answer->ended = true;
-    if (build_head(answer, status, headers, body.len) != MG_OK) {
+    bool bodiless = status == 204 || status == 304;    /* a body behind these would be read as the next answer */
+    if (bodiless)
+        body = MG_VIEW_NONE;
+    if (build_head(answer, status, headers, bodiless ? UINT64_MAX : body.len) != MG_OK) {
         answer->keep_alive = false;
         return;
     }

@@ -565,6 +565,17 @@ static void settle_times(struct mg_exchange *x)
     x->timeline->upstream_us = total_us > overhead_us ? total_us - overhead_us : 0;
 }
 
+/* Models that only the client named share one series of their provider, or it could make as many as it has names. */
+static void count(struct mg_exchange *x)
+{
+    mg_view workflow = x->timeline->workflow;
+    bool made = x->route && !mg_routing_is_declared(x->live->generation->routing, x->route);
+    if (made)
+        x->timeline->workflow = mg_arena_printf(&x->arena, "%s/*", x->route->candidates[0].provider);
+    mg_metrics_settle(x->worker->metrics, x->timeline);
+    x->timeline->workflow = workflow;
+}
+
 static void step_settle(struct mg_exchange *x)
 {
     settle_times(x);
@@ -580,7 +591,7 @@ static void step_settle(struct mg_exchange *x)
         x->reserved_bytes = 0;
     }
     if (x->counted) {
-        mg_metrics_settle(x->worker->metrics, x->timeline);
+        count(x);
         atomic_fetch_sub_explicit(&x->worker->in_flight, 1, memory_order_relaxed);
     }
     x->call.finished = true;

@@ -39,7 +39,8 @@ static mg_err put_attempt(struct mg_exchange *x)
 {
     const struct mg_attempt_record *last = &x->timeline->attempts[x->timeline->attempt_count - 1];
     MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-provider"), last->provider));
-    MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-model"), last->model));
+    if (mg_http_is_field_value(last->model))           /* with "*" it is the client's word, which may hold anything */
+        MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-model"), last->model));
     MG_TRY(mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-attempts"), x->timeline->attempt_count));
     return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-overhead-us"), mg_exchange_overhead_us(x));
 }

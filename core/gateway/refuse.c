@@ -37,7 +37,7 @@ mg_view mg_error_body(struct mg_arena *arena, int status, mg_view code, mg_view 
 {
     struct mg_buf out;
     mg_buf_init(&out, 65536);
-    mg_view body = put_error(&out, status, code, mg_view_head(message, 4096), param) == MG_OK
+    mg_view body = put_error(&out, status, mg_view_head(code, 128), mg_view_head(message, 4096), param) == MG_OK
                        ? mg_arena_dup(arena, mg_buf_view(&out)) : MG_VIEW("{\"error\":{\"message\":\"internal error\"}}");
     mg_buf_fini(&out);
     return body;

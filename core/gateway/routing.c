@@ -40,7 +40,7 @@ static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_r
 }
 
 static void set_candidate(const struct mg_routing *routing, struct mg_route *route, int at,
-                          const struct mg_config_target *target, const char *arm, double weight)
+                          const struct mg_config_target *target, const char *arm, double weight, const char *figures)
 {
     const struct mg_config_provider *provider = &routing->config->providers[target->provider];
     route->candidates[at] = (struct mg_candidate){
@@ -51,7 +51,7 @@ static void set_candidate(const struct mg_routing *routing, struct mg_route *rou
         .state = "closed",
     };
     route->upstreams[at] = routing->upstreams[target->provider];
-    route->stats[at] = mg_stats_find(mg_view_cstr(routing->config->name), mg_view_cstr(target->id));
+    route->stats[at] = mg_stats_find(mg_view_cstr(routing->config->name), mg_view_cstr(figures));
 }
 
 static void init_route(struct mg_route *route, struct mg_arena *arena, const struct mg_config_workflow *workflow, int count)
@@ -75,7 +75,7 @@ static void build_routes(struct mg_routing *routing)
         init_route(route, &routing->arena, workflow, workflow->arm_count);
         for (int a = 0; a < workflow->arm_count; a++)
             set_candidate(routing, route, a, &config->targets[workflow->arms[a].target], workflow->arms[a].name,
-                          workflow->arms[a].weight);
+                          workflow->arms[a].weight, config->targets[workflow->arms[a].target].id);
         mg_map_put(&routing->by_name, mg_view_cstr(workflow->name), route);
     }
 }
@@ -140,6 +140,7 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
     if (provider < 0)
         return NULL;
     const struct mg_config_target *target = declared_target(routing->config, model);
+    const char *figures = target ? target->id : NULL;
     if (!target) {
         struct mg_config_target *made = mg_arena_new(arena, struct mg_config_target);
         *made = (struct mg_config_target){
@@ -149,6 +150,7 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
             .timeouts = routing->config->direct_timeouts,
         };
         target = made;
+        figures = mg_arena_printf(arena, "%s/*", routing->config->providers[provider].name).ptr;   /* kept for ever */
     }
     struct mg_config_workflow *workflow = mg_arena_new(arena, struct mg_config_workflow);
     *workflow = (struct mg_config_workflow){
@@ -156,12 +158,14 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
         .max_attempts = routing->config->direct_max_attempts};
     struct mg_route *route = mg_arena_new(arena, struct mg_route);
     init_route(route, arena, workflow, 1);
-    set_candidate(routing, route, 0, target, NULL, 1);
+    set_candidate(routing, route, 0, target, NULL, 1, figures);
     return route;
 }
 
 const struct mg_route *mg_routing_find(const struct mg_routing *routing, mg_view model, struct mg_arena *arena)
 {
+    if (memchr(model.ptr, 0, model.len))
+        return NULL;                   /* what follows the NUL would be lost on the way upstream */
     const struct mg_route *route = mg_map_get(&routing->by_name, model);
     if (!route && routing->config->allow_direct)
         route = direct(routing, model, arena);
@@ -175,6 +179,12 @@ int mg_routing_index(const struct mg_routing *routing, const struct mg_route *ro
 {
     bool ours = route >= routing->routes && route < routing->routes + routing->config->workflow_count;
     return ours ? (int)(route - routing->routes) : -1;
+}
+
+bool mg_routing_is_declared(const struct mg_routing *routing, const struct mg_route *route)
+{
+    return mg_routing_index(routing, route) >= 0 ||
+           declared_target(routing->config, mg_view_cstr(route->workflow->name)) == route->candidates[0].target;
 }
 
 int mg_routing_count(const struct mg_routing *routing)

@@ -32,6 +32,8 @@ const struct mg_route *mg_routing_find(const struct mg_routing *routing, mg_view
 
 /* Position of a workflow's route, for per-worker tables; -1 for a route made for one request. */
 int mg_routing_index(const struct mg_routing *routing, const struct mg_route *route);
+/* False when the client named a model of a provider that the configuration does not. */
+bool mg_routing_is_declared(const struct mg_routing *routing, const struct mg_route *route);
 int mg_routing_count(const struct mg_routing *routing);
 const struct mg_route *mg_routing_at(const struct mg_routing *routing, int index);
 

@@ -262,7 +262,8 @@ static void send_body(struct mg_attempt *attempt)
 static void on_stream_drain(void *arg)
 {
     struct mg_attempt *attempt = arg;
-    if (attempt->state == MG_ATTEMPT_SENDING) {
+    bool early = attempt->state == MG_ATTEMPT_READING && attempt->sent_part < attempt->call.body->count;
+    if (attempt->state == MG_ATTEMPT_SENDING || early) {       /* a head may come before the body is out; both go on */
         arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
         send_body(attempt);
     }

@@ -97,6 +97,24 @@ class Secrets(unittest.TestCase):
 
 
 class Answers(unittest.TestCase):
+    def test_an_upstream_that_begins_to_answer_early_still_gets_the_whole_request(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        size, got = 6000000, []
+
+        def serve():
+            with listener.accept()[0] as sock:
+                sock.recv(1000)
+                sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+                while sum(got) < size:
+                    got.append(len(sock.recv(1 << 20)))
+                for event in good_events("hello"):
+                    sock.sendall(b"data: %s\n\n" % (event if isinstance(event, str) else json.dumps(event)).encode())
+
+        threading.Thread(target=serve, daemon=True).start()
+        with listener, Gateway(project(f"http://127.0.0.1:{listener.getsockname()[1]}/v1")) as gw:
+            answer = gw.chat(stream=True, user="x" * size)
+            self.assertEqual((answer.status, answer.clean, answer.text), (200, True, "hello"))
+
     def test_nonsense_in_usage_is_estimated_and_not_billed(self):
         for bad in (2**64 - 1, -5, "12", 1e300):
             body = {**completion("hello"), "usage": {"prompt_tokens": bad, "completion_tokens": 3, "total_tokens": 3}}
