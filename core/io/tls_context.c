@@ -13,6 +13,10 @@
 
 enum { TICKET_LIFETIME_S = 4 * 3600 };
 
+#if !defined(MBEDTLS_THREADING_C)
+#error "all workers share contexts: mbedTLS must be built with MBEDTLS_THREADING_C, as Debian's is"
+#endif
+
 #define SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 
 static struct mg_tls_context *context_new(bool is_server, enum mg_tls_version only);
@@ -138,10 +142,13 @@ int mg_tls_random(void *unused, unsigned char *out, size_t size)
     return 0;
 }
 
+/* The library fills some tables when they are first asked for, without a lock: PSA's start those of AES, the second line
+ * that of the cipher suites. */
 static void start_library(void)
 {
     if (psa_crypto_init() != PSA_SUCCESS)
         abort();
+    (void)mbedtls_ssl_list_ciphersuites();
 }
 
 void mg_tls_start_library(void)

@@ -12,7 +12,8 @@
  *               └────────────┴───── redirect ◀──┘          any failure ─▶ ending
  */
 static pthread_mutex_t tls_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct mg_tls_context *tls;     /* under tls_lock; one reference */
+static struct mg_tls_context *tls;     /* one reference; set under tls_lock before a script that may use it is installed,
+                                        * so workers read it without */
 
 enum { DIAL_MS = 60000 };              /* the deadline over everything is shorter */
 
