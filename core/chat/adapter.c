@@ -278,6 +278,22 @@ static void fail(struct mg_tap *tap, const char *code)
                                        mg_view_cstr(tap->error_message));
 }
 
+static uint64_t bit_of(int choice)
+{
+    return UINT64_C(1) << MG_MIN(choice, 63);
+}
+
+/* A stream of two choices has not finished with the first of them. */
+static void follow_choices(struct mg_tap *tap, const struct look *look)
+{
+    const struct mg_tap_event *event = look->event;
+    for (int i = 0; i < look->choice_count; i++)
+        tap->begun |= bit_of(look->choices[i].number);
+    for (int i = 0; i < event->finished_count; i++)
+        tap->ended |= bit_of(event->finished[i]);
+    tap->finished = tap->ended != 0 && (tap->begun & ~tap->ended) == 0;
+}
+
 /* The document was valid: what it said holds. */
 static void take_over(struct look *look)
 {
@@ -289,10 +305,12 @@ static void take_over(struct look *look)
         tap->usage = look->usage;
         tap->usage.reported = true;
     }
-    if (look->finish[0]) {
-        tap->finished = true;
+    if (look->finish[0])
         memcpy(tap->finish, look->finish, sizeof tap->finish);
-    }
+    if (look->event)
+        follow_choices(tap, look);
+    else
+        tap->finished = look->finish[0] != '\0';
     if (look->error)
         fail(tap, "");
     else if (look->finish[0] && finish_failed(tap->adapter, look->finish))
@@ -304,7 +322,6 @@ static void describe(const struct look *look, struct mg_tap_event *event)
     event->content = look->content;
     event->finish = look->finish[0] != '\0';
     event->error = look->tap->failed;
-    number_choices(look, event);
     event->usage_only = look->usage_seen && !look->item && !look->content;
     if (look->usage_hit.member.ptr) {
         mg_view cut = mg_json_cut_span(look->doc, &look->usage_hit);
@@ -331,6 +348,7 @@ void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_
         return;
     }
     look.error |= decl->error_event && mg_view_eq(name, mg_view_cstr(decl->error_event));
+    number_choices(&look, out_event);
     take_over(&look);
     describe(&look, out_event);
 }

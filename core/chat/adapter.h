@@ -74,11 +74,12 @@ struct mg_tap {
     const struct mg_adapter *adapter;
     bool stream;
     bool content;                      /* text, reasoning, tool call, refusal or data was seen */
-    bool finished;                     /* a finish reason was seen */
+    bool finished;                     /* a finish reason was seen, of every choice that there is */
     bool done;                         /* the terminal event was seen */
     bool refused;
     bool malformed;                    /* the last event was not JSON */
     bool failed;                       /* an in-band error was seen: see error_* */
+    uint64_t begun, ended;             /* choices of a stream, a bit each: seen, finished */
     uint32_t events, skipped;
     char finish[24];
     struct mg_usage usage;

@@ -10,6 +10,9 @@
 
 enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048, TELLING_BYTES = 8 };
 
+/* What a finished stream may still take to send its usage and its end. */
+enum { FINISHED_IDLE_MS = 2000 };
+
 /* The length of an answer is bounded by its timers and by what is held of it, not by a number. */
 static const struct mg_http_limits answer_limits = {
     .header_bytes = MG_MAX_HEADER_BYTES, .header_count = MG_MAX_HEADER_COUNT, .body_bytes = UINT64_MAX};
@@ -99,8 +102,10 @@ static void await_answer(struct mg_attempt *attempt)
 static void push_idle(struct mg_attempt *attempt)
 {
     bool counting = attempt->tap.content && !attempt->paused && attempt->state == MG_ATTEMPT_READING;
+    bool finished = attempt->event_stream && attempt->tap.finished;
+    uint32_t idle_ms = attempt->call.timeouts.idle_ms;
     if (counting)
-        arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
+        arm(attempt, finished ? MG_MIN(idle_ms, FINISHED_IDLE_MS) : idle_ms, on_idle_timeout);
 }
 
 /* ---- start, connect, send -------------------------------------------------------------------- */
@@ -359,6 +364,8 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
     if (seen.content) {
         mark(attempt, MG_MARK_first_token, now_us(attempt));
         push_idle(attempt);
+    } else if (seen.finish) {
+        push_idle(attempt);            /* it is shorter from here on */
     }
     if (!attempt->tap.content && (attempt->prelude_bytes += event->raw.len) > MG_MAX_HELD_BYTES) {
         say(attempt, "a megabyte of events came before any content");
