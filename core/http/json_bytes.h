@@ -48,16 +48,24 @@ static inline mg_bytes mg_skip_line_portable(mg_bytes at, mg_bytes end)
 
 #ifdef __SSE2__
 
+/* The bytes of a block that are not plain. With its bit 1 turned over, the quote stands right above the control bytes;
+ * signed, those from 0x80 on are below them. */
+static inline __m128i mg_odd_bytes(mg_bytes at)
+{
+    __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i below = _mm_cmplt_epi8(_mm_xor_si128(block, _mm_set1_epi8('"' ^ ' ')), _mm_set1_epi8(' ' + 1));
+    return _mm_or_si128(below, _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
+}
+
 static inline mg_bytes mg_skip_plain(mg_bytes at, mg_bytes end)
 {
-    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(' ');
-    for (; end - at >= 16; at += 16) {
-        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i odd = _mm_cmplt_epi8(block, space);      /* signed: bytes from 0x80 on are below too */
-        odd = _mm_or_si128(odd, _mm_or_si128(_mm_cmpeq_epi8(block, quote), _mm_cmpeq_epi8(block, backslash)));
-        int mask = _mm_movemask_epi8(odd);
+    while (end - at >= 16) {
+        int mask = _mm_movemask_epi8(mg_odd_bytes(at));
         if (mask)
             return at + __builtin_ctz((unsigned)mask);
+        at += 16;
+        while (end - at >= 32 && !_mm_movemask_epi8(_mm_or_si128(mg_odd_bytes(at), mg_odd_bytes(at + 16))))
+            at += 32;
     }
     return mg_skip_plain_portable(at, end);
 }

@@ -2,9 +2,8 @@
 
 #include "base/mem.h"
 
-static mg_err text_of(mg_view string, bool escaped, struct mg_buf *scratch, mg_view *out_text);
-static uint32_t hash_of(mg_view text);
-static bool seen_in_row(struct mg_json_keys *keys, size_t base, uint32_t hash, mg_view text);
+static bool same(struct mg_json_keys *keys, const struct mg_json_key *key, const struct mg_json_name *name);
+static bool seen_in_row(struct mg_json_keys *keys, size_t base, const struct mg_json_name *name);
 static mg_err push(struct mg_json_keys *keys, struct mg_json_key key);
 static mg_err add_mapped(struct mg_json_keys *keys, struct mg_json_key_scope *scope, mg_view text);
 static mg_err move_to_map(struct mg_json_keys *keys, struct mg_json_key_scope *scope);
@@ -45,56 +44,36 @@ void mg_json_keys_close(struct mg_json_keys *keys, struct mg_json_key_scope *sco
 }
 
 mg_err mg_json_keys_add(struct mg_json_keys *keys, struct mg_json_key_scope *scope, mg_view string, bool escaped,
-                        mg_view *out_text)
+                        const char *end, struct mg_json_name *out_name)
 {
-    MG_TRY(text_of(string, escaped, &keys->added, out_text));
+    struct mg_json_key key = {.string = escaped ? string : MG_VIEW_NONE};
+    mg_view text = mg_view_of(string.ptr + 1, string.len - 2);
+    if (escaped)
+        MG_TRY(mg_json_span_text(string, &keys->added, &text));
+    key.name = mg_json_name(text, escaped ? text.len : (size_t)(end - text.ptr));
+    *out_name = key.name;
     if (scope->seen)
-        return add_mapped(keys, scope, *out_text);
-
-    uint32_t hash = hash_of(*out_text);
-    if (seen_in_row(keys, scope->base, hash, *out_text))
+        return add_mapped(keys, scope, text);
+    if (seen_in_row(keys, scope->base, &key.name))
         return MG_E_EXISTS;
-    MG_TRY(push(keys, (struct mg_json_key){string, hash, escaped}));
+    MG_TRY(push(keys, key));
     return keys->count - scope->base > MG_JSON_FEW_KEYS ? move_to_map(keys, scope) : MG_OK;
 }
 
-static mg_err text_of(mg_view string, bool escaped, struct mg_buf *scratch, mg_view *out_text)
+static bool seen_in_row(struct mg_json_keys *keys, size_t base, const struct mg_json_name *name)
 {
-    if (escaped)
-        return mg_json_span_text(string, scratch, out_text);
-    *out_text = mg_view_of(string.ptr + 1, string.len - 2);
-    return MG_OK;
-}
-
-/* Short keys are mixed whole and cheaply: at most 64 of them can be made to collide. Long ones
- * would make every comparison dear, so that they get the hash nobody can predict. */
-static uint32_t hash_of(mg_view text)
-{
-    uint64_t a = text.len, b = 0;
-    if (text.len > 16)
-        return (uint32_t)mg_hash(text);
-    if (text.len >= 8) {
-        memcpy(&a, text.ptr, 8);
-        memcpy(&b, text.ptr + text.len - 8, 8);
-    } else {
-        for (size_t i = 0; i < text.len; i++)
-            a = a << 8 | (unsigned char)text.ptr[i];
-    }
-    a = (a ^ text.len) * UINT64_C(0x9e3779b97f4a7c15);
-    a = (a ^ a >> 29 ^ b) * UINT64_C(0xbf58476d1ce4e5b9);
-    return (uint32_t)(a >> 32);
-}
-
-static bool seen_in_row(struct mg_json_keys *keys, size_t base, uint32_t hash, mg_view text)
-{
-    for (size_t i = base; i < keys->count; i++) {
-        const struct mg_json_key *key = &keys->records[i];
-        mg_view other;
-        if (key->hash == hash && text_of(key->string, key->escaped, &keys->other, &other) == MG_OK &&
-            mg_view_eq(other, text))
+    for (size_t i = base; i < keys->count; i++)
+        if (keys->records[i].name.tag == name->tag && same(keys, &keys->records[i], name))
             return true;
-    }
     return false;
+}
+
+static bool same(struct mg_json_keys *keys, const struct mg_json_key *key, const struct mg_json_name *name)
+{
+    struct mg_json_name known = key->name;
+    if (key->string.ptr && mg_json_span_text(key->string, &keys->other, &known.text) != MG_OK)
+        return false;
+    return mg_json_name_eq(&known, name);
 }
 
 static mg_err push(struct mg_json_keys *keys, struct mg_json_key key)
@@ -129,8 +108,10 @@ static mg_err move_to_map(struct mg_json_keys *keys, struct mg_json_key_scope *s
     scope->seen = mg_new(struct mg_map);
     mg_map_init(scope->seen);
     for (size_t i = scope->base; i < keys->count; i++) {
-        mg_view text;
-        MG_TRY(text_of(keys->records[i].string, keys->records[i].escaped, &keys->other, &text));
+        const struct mg_json_key *key = &keys->records[i];
+        mg_view text = key->name.text;
+        if (key->string.ptr)
+            MG_TRY(mg_json_span_text(key->string, &keys->other, &text));
         MG_TRY(add_mapped(keys, scope, text));
     }
     keys->count = scope->base;

@@ -6,15 +6,14 @@
 #ifndef MG_HTTP_JSON_KEYS_H
 #define MG_HTTP_JSON_KEYS_H
 
-#include "base/map.h"
+#include "http/json_name.h"
 #include "http/json_scan.h"
 
 enum { MG_JSON_FEW_KEYS = 64, MG_JSON_INLINE_KEYS = 128 };
 
 struct mg_json_key {
-    mg_view string;          /* borrowed from the document, with its quotes */
-    uint32_t hash;           /* of the unescaped key */
-    bool escaped;            /* string holds a backslash */
+    struct mg_json_name name;          /* of the unescaped key; its text is not kept when escaped */
+    mg_view string;          /* borrowed from the document, with its quotes; NULL: name.text is it */
 };
 
 /* One open object. */
@@ -39,9 +38,10 @@ void mg_json_keys_fini(struct mg_json_keys *keys);
 void mg_json_keys_open(struct mg_json_keys *keys, struct mg_json_key_scope *scope);
 void mg_json_keys_close(struct mg_json_keys *keys, struct mg_json_key_scope *scope);
 
-/* string is the key with its quotes. MG_E_EXISTS when the object has it already, MG_E_TOO_LARGE
- * past MG_JSON_KEYS, MG_E_MEMORY. *out_text is the unescaped key, borrowed until the next call. */
+/* string is the key with its quotes; `end` is that of the document. MG_E_EXISTS when the object has
+ * it already, MG_E_TOO_LARGE past MG_JSON_KEYS, MG_E_MEMORY. *out_name is borrowed until the next
+ * call. */
 MG_MUST_USE mg_err mg_json_keys_add(struct mg_json_keys *keys, struct mg_json_key_scope *scope, mg_view string,
-                                    bool escaped, mg_view *out_text);
+                                    bool escaped, const char *end, struct mg_json_name *out_name);
 
 #endif

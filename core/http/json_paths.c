@@ -77,11 +77,12 @@ static bool add_path(struct mg_json_paths *set, mg_view path, int index)
 
 static int add_member(struct mg_json_paths *set, int node, mg_view key)
 {
-    int known = mg_json_paths_member(set, node, key);
+    const struct mg_json_name name = mg_json_name(key, key.len);
+    int known = mg_json_paths_member(set, node, &name);
     if (known != MG_JSON_NOWHERE)
         return known;
     int to = add_node(set), edge = set->edge_count++;
-    set->edges[edge] = (struct mg_json_edge){key, to, set->nodes[node].edges};
+    set->edges[edge] = (struct mg_json_edge){name, to, set->nodes[node].edges};
     set->nodes[node].edges = edge;
     return to;
 }

@@ -7,12 +7,13 @@
 #ifndef MG_HTTP_JSON_PATHS_H
 #define MG_HTTP_JSON_PATHS_H
 
+#include "http/json_name.h"
 #include "http/json_scan.h"
 
 enum { MG_JSON_NOWHERE = -1 };         /* no path leads here */
 
 struct mg_json_edge {
-    mg_view key;             /* borrowed from the set's text */
+    struct mg_json_name key; /* borrowed from the set's text */
     int to;                  /* node behind it */
     int next;                /* another edge of the same node, or MG_JSON_NOWHERE */
 };
@@ -32,10 +33,10 @@ struct mg_json_paths {
 };
 
 /* The node a member leads to. */
-static inline int mg_json_paths_member(const struct mg_json_paths *paths, int node, mg_view key)
+static inline int mg_json_paths_member(const struct mg_json_paths *paths, int node, const struct mg_json_name *key)
 {
     for (int e = paths->nodes[node].edges; e >= 0; e = paths->edges[e].next)
-        if (mg_view_eq(paths->edges[e].key, key))
+        if (mg_json_name_eq(&paths->edges[e].key, key))
             return paths->edges[e].to;
     return MG_JSON_NOWHERE;
 }
