@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 import unittest
 
 from moongate import *
@@ -81,6 +82,15 @@ class Reload(unittest.TestCase):
 
             self.assertEqual((answer.text, answer.clean), ("one two", True))
             self.assertEqual(gw.stop(), 0)
+
+    def test_sigterm_during_a_reload_ends_the_process(self):
+        hook = "on_request = function(ctx, req) end,"  # a state per worker makes the build long enough to be met
+        with Upstream(json_answer("a")) as a:
+            for delay_s in (0, 0.01, 0.02, 0.03, 0.05, 0.1):
+                with Gateway(project(a, extra=hook)) as gw:
+                    gw.process.send_signal(signal.SIGHUP)
+                    time.sleep(delay_s)
+                    self.assertEqual(gw.stop(), 0)
 
 
 class Soak(unittest.TestCase):
