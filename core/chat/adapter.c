@@ -174,8 +174,12 @@ static void see_content(struct look *look, const struct mg_json_hit *hit, bool r
     look->content = true;
     look->content_bytes += hit->value.len;
     struct mg_tap_event *event = look->event;
-    if (!event || hit->type != MG_JSON_STRING || event->text_count == MG_TAP_TEXTS)
+    if (!event)
         return;
+    if (hit->type != MG_JSON_STRING || event->text_count == MG_TAP_TEXTS) {
+        event->more_text = true;
+        return;
+    }
     event->texts[event->text_count++] = (struct mg_tap_text){
         .offset = (size_t)(hit->value.ptr - look->doc.ptr),
         .len = hit->value.len,

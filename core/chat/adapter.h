@@ -112,6 +112,7 @@ struct mg_tap_event {
     size_t cut_offset, cut_len;        /* of the usage member with one comma; len 0: none */
     struct mg_tap_text texts[MG_TAP_TEXTS];
     int text_count;
+    bool more_text;                    /* there is text beside these: too many, or in another form than a string */
 };
 
 /* Looks at one event of a stream; adds to tap what it says. No allocation. */

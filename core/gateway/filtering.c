@@ -23,6 +23,7 @@ struct mg_filtering {
     struct mg_buf quoted[8];           /* replacements of one event */
     struct mg_buf text;                /* of choice 0, when the stream is buffered */
     struct mg_timer flush;
+    bool guarded;                      /* text that no filter can see ends the stream */
     struct mg_exchange *x;
 };
 
@@ -60,6 +61,7 @@ bool mg_filtering_begin(struct mg_exchange *x)
     }
     struct mg_filtering *f = mg_arena_new(&x->arena, struct mg_filtering);
     f->mode = mode;
+    f->guarded = mg_script_guards_stream(script, &x->call);
     f->x = x;
     mg_buf_init(&f->scratch, MG_MAX_SSE_EVENT_BYTES);
     mg_buf_init(&f->text, MG_MAX_HELD_BYTES);
@@ -227,6 +229,8 @@ mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *even
     struct mg_filtering *f = x->filtering;
     struct mg_splice splices[9];
     size_t count = 0;
+    if (seen->more_text && f->guarded)
+        return MG_E_DENIED;
     if (seen->finish || seen->done)
         MG_TRY(end_outputs(f, seen, out_outcome));
     if (seen->usage_only && !x->call.request.wants_usage)

@@ -101,6 +101,17 @@ enum mg_filter_mode mg_script_filter_mode(const struct mg_script *script, const 
     return strictest;
 }
 
+bool mg_script_guards_stream(const struct mg_script *script, const struct mg_call *call)
+{
+    for (int i = 0; i < script->count; i++) {
+        const struct mg_plugged *plugged = &script->instances[i];
+        if (concerned(script, plugged, call) && mode_of(plugged) >= MG_FILTER_WINDOW &&
+            (guards(plugged, MG_HOOK_ON_CHUNK) || guards(plugged, MG_HOOK_ON_RESPONSE)))
+            return true;
+    }
+    return false;
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 struct mg_filter *mg_filter_new(struct mg_script *script, struct mg_call *call)

@@ -78,6 +78,8 @@ enum mg_channel { MG_CHANNEL_CONTENT, MG_CHANNEL_REASONING };
 enum mg_filter_mode { MG_FILTER_NONE, MG_FILTER_OBSERVE, MG_FILTER_WINDOW, MG_FILTER_BUFFER, MG_FILTER_REJECT };
 /* What the instances that match this call need of a stream: the strictest mode wins. */
 enum mg_filter_mode mg_script_filter_mode(const struct mg_script *script, const struct mg_call *call);
+/* True when one of them would rather end the stream than let text pass that it has not seen. */
+bool mg_script_guards_stream(const struct mg_script *script, const struct mg_call *call);
 struct mg_filter *mg_filter_new(struct mg_script *script, struct mg_call *call);   /* freed by the call's arena */
 /* `text` is new decoded text of choice and channel, `final` its end. *out_text (valid until the next
  * call) is what may go to the client now. MG_E_DENIED: a guard stopped the stream, *out_outcome says why. */

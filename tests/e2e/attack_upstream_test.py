@@ -82,6 +82,28 @@ class Poison(unittest.TestCase):
                 up.closed.get(timeout=PATIENCE_S)
 
 
+class Guards(unittest.TestCase):
+    GUARD = ('plugins = { { as = "g", stream = { mode = "filter", hold = 4 }, fail = { on_chunk = "%s" }, '
+             'on_chunk = function(self, c) return (c.text:gsub("SECRET", "******")) end } },')
+    UNSEEN = ({"choices": [{"index": i, "delta": {"content": "SECRET"}} for i in range(20)]},
+              {"choices": [{"index": 0, "delta": {"content": [{"type": "text", "text": "SECRET"}]}}]},
+              {"choices": [{"index": 0, "delta": {"content": {"text": "SECRET"}}}]})
+
+    def test_text_that_a_guard_cannot_see_ends_the_stream(self):
+        with Upstream() as up, Gateway(project(up, extra=self.GUARD % "closed")) as gw:
+            for event in self.UNSEEN:
+                up.answer(stream(chunk({"content": "fine"}), event, *good_events("end")))
+                answer = gw.chat(stream=True)
+                self.assertEqual((answer.clean, b"SECRET" in answer.body), (False, False))
+                self.assertIn(b"stopped_by_plugin", answer.body)
+
+    def test_text_that_a_transform_cannot_see_passes(self):
+        with Upstream(stream(self.UNSEEN[1], *good_events("end"))) as up, \
+                Gateway(project(up, extra=self.GUARD % "open")) as gw:
+            answer = gw.chat(stream=True)
+            self.assertEqual((answer.status, answer.clean), (200, True))
+
+
 class Secrets(unittest.TestCase):
     def test_a_provider_that_repeats_its_key_does_not_tell_it_to_the_client_or_the_record(self):
         for status in (400, 401, 500):
