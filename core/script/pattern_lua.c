@@ -109,6 +109,14 @@ struct mg_buf *mg_lua_scan(lua_State *L, const struct mg_lua_class *class_, cons
     return NULL;
 }
 
+bool mg_lua_pending(lua_State *L, const struct mg_lua_class *class_, const char *what, size_t *out_len)
+{
+    mg_err err = mg_patterns_pending(self_of(L, class_, what), scratch_of(L), mg_lua_text(L, 2, what), out_len);
+    if (err != MG_E_NOT_FOUND)
+        mg_lua_check(L, err, what);
+    return err == MG_OK;
+}
+
 int mg_lua_max_length(lua_State *L, const struct mg_lua_class *class_, const char *what)
 {
     uint32_t width = mg_patterns_max_width(self_of(L, class_, what));

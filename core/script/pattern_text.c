@@ -46,7 +46,7 @@ static bool repetition(mg_view text, size_t *at, uint64_t *out_times)
     return true;
 }
 
-static uint64_t cost_of(mg_view text)
+uint64_t mg_pattern_cost(mg_view text)
 {
     struct cost c = {{0}, 0, 0};
     for (size_t at = 0; at < text.len; at++) {
@@ -106,7 +106,7 @@ const char *mg_pattern_refuse(const struct mg_pattern *pattern)
         return "it is not UTF-8";
     if (memchr(pattern->text.ptr, '\0', pattern->text.len))
         return "it holds a NUL: write \\x00";
-    if (!pattern->word && cost_of(pattern->text) > MG_PATTERN_COST)
+    if (!pattern->word && mg_pattern_cost(pattern->text) > MG_PATTERN_COST)
         return "its repetitions multiply to more than 4096 positions";
     return NULL;
 }

@@ -7,6 +7,9 @@
 /* Why it cannot be compiled in bounded time and memory; NULL when it can be tried. Static text. */
 const char *mg_pattern_refuse(const struct mg_pattern *pattern);
 
+/* Positions of an expression, repetitions multiplied out; UINT64_MAX: beyond reason. */
+uint64_t mg_pattern_cost(mg_view text);
+
 /* [A-Za-z0-9_]: what makes the edge of a word. */
 bool mg_pattern_is_word_byte(char c);
 

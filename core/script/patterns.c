@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "script/pattern_text.h"
+#include "script/pending.h"
 #include "script/regions.h"
 #include "script/vectorscan.h"
 
@@ -16,6 +17,8 @@ struct mg_patterns {
     hs_database_t *db;                 /* owned */
     uint32_t max_width;
     bool unordered;                    /* matches may come out of the order of their ends */
+    bool looks_back;                   /* some pattern asks what stands before its match */
+    struct mg_pending *pending;        /* owned; NULL: what the end of a text may become cannot be told */
     struct rule {
         uint8_t edges;                 /* where a word may not go on */
         uint16_t len;                  /* every match has so many bytes, and the library need not find where one
@@ -35,15 +38,6 @@ enum { EDGE_LEFT = 1, EDGE_RIGHT = 2 };
 
 /* ---- compiling */
 
-/* Case folding changes the length of some letters beyond ASCII. */
-static bool is_fixed(const struct mg_pattern *pattern)
-{
-    for (size_t i = 0; i < pattern->text.len; i++)
-        if ((unsigned char)pattern->text.ptr[i] >= 0x80)
-            return pattern->word && !pattern->caseless;
-    return pattern->word;
-}
-
 static struct rule rule_of(const struct mg_pattern *pattern)
 {
     if (!pattern->word)
@@ -51,13 +45,13 @@ static struct rule rule_of(const struct mg_pattern *pattern)
     bool left = mg_pattern_is_word_byte(pattern->text.ptr[0]);
     bool right = mg_pattern_is_word_byte(pattern->text.ptr[pattern->text.len - 1]);
     return (struct rule){(uint8_t)((left ? EDGE_LEFT : 0) | (right ? EDGE_RIGHT : 0)),
-                         is_fixed(pattern) ? (uint16_t)pattern->text.len : 0};
+                         mg_pattern_is_fixed(pattern) ? (uint16_t)pattern->text.len : 0};
 }
 
 static unsigned flags_of(const struct mg_pattern *pattern)
 {
     unsigned caseless = pattern->caseless ? HS_FLAG_CASELESS : 0;
-    return is_fixed(pattern) ? caseless : caseless | HS_FLAG_SOM_LEFTMOST | HS_FLAG_UTF8 | HS_FLAG_DOTALL;
+    return mg_pattern_is_fixed(pattern) ? caseless : caseless | HS_FLAG_SOM_LEFTMOST | HS_FLAG_UTF8 | HS_FLAG_DOTALL;
 }
 
 /* What Vectorscan takes: parallel arrays, C strings. */
@@ -128,9 +122,12 @@ static mg_err compile(struct mg_patterns *patterns, const struct mg_pattern *lis
     }
     if (err == MG_OK) {
         patterns->rules = mg_new_array(struct rule, count);
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             patterns->rules[i] = rule_of(&list[i]);
+            patterns->looks_back |= mg_pattern_looks_back(&list[i]);
+        }
         inspect(hs, &c, patterns);
+        patterns->pending = mg_pending_new(hs, list, count);
     }
     compile_free(&c);
     return err;
@@ -165,8 +162,10 @@ static struct mg_patterns *find_set(mg_view key)
 static void destroy(struct mg_patterns *patterns)
 {
     const struct mg_vectorscan *hs;
-    if (patterns->db && mg_vectorscan(&hs, NULL) == MG_OK)
+    if (patterns->db && mg_vectorscan(&hs, NULL) == MG_OK) {
         hs->free_database(patterns->db);
+        mg_pending_free(hs, patterns->pending);
+    }
     mg_buf_fini(&patterns->key);
     mg_free(patterns->rules);
     mg_free(patterns);
@@ -374,4 +373,22 @@ mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_s
     bool whole = !bounded || text.len <= MG_PATTERN_PIECE_BYTES;
     MG_TRY(whole ? scan_piece(&scan, text) : scan_pieces(&scan, patterns->max_width));
     return scan.raw ? put_in_order(out) : MG_OK;
+}
+
+mg_err mg_patterns_pending(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch, mg_view text,
+                           size_t *out_len)
+{
+    const struct mg_vectorscan *hs;
+    if (!patterns->pending)
+        return MG_E_NOT_FOUND;
+    if (text.len > MG_PATTERN_PENDING_BYTES)
+        text = mg_view_skip(text, boundary_before(text, text.len - MG_PATTERN_PENDING_BYTES));
+    MG_TRY(mg_vectorscan(&hs, NULL));
+    MG_TRY(clean_text(scratch, &text));
+    size_t len = 0;
+    MG_TRY(mg_pending_scan(hs, patterns->pending, &scratch->hs, text, &len));
+    if (patterns->looks_back && len < text.len)
+        len = text.len - boundary_before(text, text.len - len - 1);
+    *out_len = len;
+    return MG_OK;
 }

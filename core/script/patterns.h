@@ -23,6 +23,7 @@ enum {
     MG_PATTERN_OPEN_TEXT_BYTES = 1048576,   /* one text, for a set whose matches have no greatest length */
     MG_PATTERN_PIECE_BYTES = 131072,   /* scanned between two looks at the deadline, where matches are bounded */
     MG_PATTERN_PIECE_WIDTH = 16384,    /* greatest length that counts as bounded there */
+    MG_PATTERN_PENDING_BYTES = 16384,  /* end of a text that could still become a match */
     MG_PATTERN_REGIONS = 262144        /* regions found in one text */
 };
 
@@ -46,6 +47,13 @@ uint32_t mg_patterns_max_width(const struct mg_patterns *patterns);
 
 struct mg_patterns_scratch *mg_patterns_scratch_new(void);
 void mg_patterns_scratch_free(struct mg_patterns_scratch *scratch);          /* NULL is a no-op */
+
+/* How many bytes at the end of text are a match that could grow, or the beginning of one, should more text come, and the
+ * character before it where a pattern asks for that; of the last
+ * MG_PATTERN_PENDING_BYTES. What is told may be more than necessary, never less. E_NOT_FOUND: it cannot be told for
+ * this set. For streaming filters, which hold just that back. */
+MG_MUST_USE mg_err mg_patterns_pending(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch,
+                                       mg_view text, size_t *out_len);
 
 struct mg_region {                     /* bytes from … to-1 of the text */
     uint32_t from, to;

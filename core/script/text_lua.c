@@ -130,23 +130,31 @@ static int text_redactor(lua_State *L)
     return 1;
 }
 
-static int redactor_redact(lua_State *L)
+/* More text follows: what the end of this one could still become is left alone, and with it every region that reaches into
+ * it. Returns where that part begins; false: it cannot be told. */
+static bool find_tail(lua_State *L, mg_view text, struct mg_buf *regions, size_t *out_start)
 {
-    mg_view text;
-    size_t at = 0, i = 0;
-    const char *what = "redactor:redact";
-    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_redactor, what, MG_REGION_UNION, 0, &text);
-    if (!regions)
-        return 2;
-    if (mg_region_count(regions) == 0) {
-        mg_lua_scratch_end(regions);
-        lua_pushvalue(L, 2);
-        lua_pushinteger(L, 0);
-        return 2;
+    size_t len = 0;
+    if (!mg_lua_pending(L, &mg_lua_redactor, "redactor:redact", &len))
+        return false;
+    size_t start = text.len - len, count = mg_region_count(regions);
+    while (count > 0 && mg_region_at(regions, count - 1)->to > start) {
+        start = MG_MIN(start, (size_t)mg_region_at(regions, count - 1)->from);
+        count--;
     }
+    regions->len = count * sizeof(struct mg_region);
+    *out_start = start;
+    return true;
+}
+
+/* Pushes the text with masks in place of its regions. */
+static void push_masked(lua_State *L, mg_view text, const struct mg_buf *regions)
+{
+    const char *what = "redactor:redact";
+    size_t at = 0;
     struct mg_buf *out = mg_lua_scratch(L, OUT_BYTES);
     lua_getfenv(L, 1);
-    for (; i < mg_region_count(regions); i++) {
+    for (size_t i = 0; i < mg_region_count(regions); i++) {
         const struct mg_region *region = mg_region_at(regions, i);
         lua_rawgeti(L, -1, (int)region->pattern + 1);
         mg_lua_check(L, mg_buf_put(out, mg_view_of(text.ptr + at, region->from - at)), what);
@@ -159,9 +167,34 @@ static int redactor_redact(lua_State *L)
     mg_lua_check(L, mg_buf_put(out, mg_view_skip(text, at)), what);
     mg_lua_push_view(L, mg_buf_view(out));
     mg_lua_scratch_end(out);
+}
+
+static int redactor_redact(lua_State *L)
+{
+    static const char *const names[] = {"more", NULL};
+    mg_view text;
+    size_t tail = 0;
+    bool more = false;
+    if (!lua_isnoneornil(L, 3)) {
+        mg_lua_table(L, 3, "redactor:redact: options");
+        mg_lua_only(L, 3, "redactor:redact", names);
+        more = mg_lua_field_boolean(L, 3, "more", "redactor:redact", false);
+    }
+    struct mg_buf *regions = mg_lua_scan(L, &mg_lua_redactor, "redactor:redact", MG_REGION_UNION, 0, &text);
+    if (!regions)
+        return 2;
+    bool told = more && find_tail(L, text, regions, &tail);
+    size_t count = mg_region_count(regions);
+    if (count > 0)
+        push_masked(L, text, regions);
+    else
+        lua_pushvalue(L, 2);
     mg_lua_scratch_end(regions);
-    lua_pushinteger(L, (lua_Integer)i);
-    return 2;
+    lua_pushinteger(L, (lua_Integer)count);
+    if (!told)
+        return 2;
+    lua_pushinteger(L, (lua_Integer)mg_text_length(mg_view_skip(text, tail), &mg_lua_of(L)->stop));
+    return 3;
 }
 
 static int redactor_max_length(lua_State *L)

@@ -81,12 +81,25 @@ local Redactor = {}
 
 --- Matches that overlap are hidden as one, under the mask of the leftmost: no matched byte stays.
 ---
+--- With `more`, text follows: the end of this one that is a match which could grow, or the beginning of one, is left as it is,
+--- and `hold` tells how long it is. A streaming filter hides and holds just what it must:
+---
+--- ```lua
+--- function M:on_chunk(chunk)
+---   local text, _, hold = self.redactor:redact(chunk.text, { more = not chunk.final })
+---   chunk:keep(hold or 0)
+---   return text
+--- end
+--- ```
+---
 --- Phases: anywhere
 --- Since: 1
 ---@param s string
+---@param options? { more?: boolean }
 ---@return string? text
 ---@return integer|moongate.Error count
-function Redactor:redact(s) end
+---@return integer? hold  characters at the end of `text`; nil without `more`, and for patterns with inline options or the like
+function Redactor:redact(s, options) end
 
 --- The longest text that can match, in bytes; nil when there is no bound.
 ---

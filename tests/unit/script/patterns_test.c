@@ -256,6 +256,96 @@ TEST(too_many_regions_are_refused)
     mg_patterns_unref(patterns);
 }
 
+static size_t pending(struct mg_patterns *patterns, mg_view text)
+{
+    struct mg_patterns_scratch *scratch = mg_patterns_scratch_new();
+    size_t len = 0;
+    CHECK_OK(mg_patterns_pending(patterns, scratch, text, &len));
+    mg_patterns_scratch_free(scratch);
+    return len;
+}
+
+TEST(the_end_of_a_text_that_could_become_a_match_is_told)
+{
+    static const struct {
+        const char *pattern, *text;
+        size_t len;
+    } rows[] = {
+        {"sk-[a-z0-9]{4,}", "use", 0},        {"sk-[a-z0-9]{4,}", "use s", 1},      {"sk-[a-z0-9]{4,}", "a sk-ab", 5},
+        {"sk-[a-z0-9]{4,}", "a sk-abcd", 7},  {"sk-[a-z0-9]{4,}", "a sk-abcd ", 0}, {"(ab|c)*d", "xababa", 5},
+        {"\\b[0-9]{4}\\b", "in 19", 3},       {"\\b[0-9]{4}\\b", "in 19 ", 1},    {"a.{0,3}b", "xxa12", 3},
+        {"a.{0,3}b", "xxa1234", 0},           {"[\\]a]x|[^a]y", "cb]", 2},           {"e\xcc\x81?f", "e\xcc\x81", 3},
+    };
+
+    for (size_t i = 0; i < MG_COUNT(rows); i++) {
+        struct mg_patterns *patterns = one(rows[i].pattern);
+        size_t got = pending(patterns, mg_view_cstr(rows[i].text));
+        if (got != rows[i].len)
+            check_failed(__FILE__, __LINE__, "%s on %s: %zu", rows[i].pattern, rows[i].text, got);
+        mg_patterns_unref(patterns);
+    }
+}
+
+TEST(the_end_of_a_text_that_could_become_a_word_is_told)
+{
+    static const char *const words[] = {"Project Moonshot", "cat", "caf\xc3\xa9"};
+    struct mg_patterns *patterns = compile(words, 3, true, true);
+
+    CHECK_INT(pending(patterns, MG_VIEW("the PROJ")), 5);
+    CHECK_INT(pending(patterns, MG_VIEW("the proje")), 6);
+    CHECK_INT(pending(patterns, MG_VIEW("a cat")), 4);
+    CHECK_INT(pending(patterns, MG_VIEW("a cat ")), 1);
+    CHECK_INT(pending(patterns, MG_VIEW("a bobcat")), 1);
+    CHECK_INT(pending(patterns, MG_VIEW("a CAF\xc3\x89")), 6);
+    CHECK_INT(pending(patterns, MG_VIEW("")), 0);
+    mg_patterns_unref(patterns);
+}
+
+/* Wherever a text is cut, a match across the cut begins in what was told to be pending. */
+TEST(no_match_begins_before_what_is_pending)
+{
+    static const char *const expressions[] = {
+        "sk-[a-z0-9]{4,}", "[a-z]+@[a-z.]+[a-z]", "(ab|ba){2,3}c?", "a?b?c", "\\bword\\b|wor[dk]s", "x(?:y|z(a|b)*)+w",
+        "[0-9]{2}(-[0-9]{2}){1,2}", "\xc3\xa9+t", "a.b", "\\d\\d:\\w+",
+    };
+    static const char *const texts[] = {
+        "use sk-ab12x, mail bob.a@ex.co now", "abbaabc ababab bac words work", "12-34-56 7-89 12:ab xyzaabzw",
+        "\xc3\xa9\xc3\xa9t a\xe2\x82\xac" "b acb sk-sk-abcde", "word sword words wordsk 99:_x",
+    };
+
+    for (size_t e = 0; e < MG_COUNT(expressions); e++) {
+        struct mg_patterns *patterns = one(expressions[e]);
+        struct mg_patterns_scratch *scratch = mg_patterns_scratch_new();
+        struct mg_buf regions;
+        mg_buf_init(&regions, 65536);
+        for (size_t t = 0; t < MG_COUNT(texts); t++) {
+            mg_view text = mg_view_cstr(texts[t]);
+            CHECK_OK(mg_patterns_scan(patterns, scratch, text, MG_REGION_LONGEST, NULL, &regions));
+            for (size_t i = 0; i < mg_region_count(&regions); i++) {
+                const struct mg_region *r = mg_region_at(&regions, i);
+                for (size_t cut = r->from + 1; cut < r->to; cut++)
+                    if (mg_view_utf8_floor(mg_view_head(text, cut)) == cut &&
+                        cut - pending(patterns, mg_view_head(text, cut)) > r->from)
+                        check_failed(__FILE__, __LINE__, "%s on \"%.*s\"", expressions[e], (int)cut, texts[t]);
+            }
+        }
+        mg_buf_fini(&regions);
+        mg_patterns_scratch_free(scratch);
+        mg_patterns_unref(patterns);
+    }
+}
+
+TEST(says_when_it_cannot_tell_what_is_pending)
+{
+    struct mg_patterns *patterns = one("a(?i)b");
+    struct mg_patterns_scratch *scratch = mg_patterns_scratch_new();
+    size_t len = 0;
+
+    CHECK_INT(mg_patterns_pending(patterns, scratch, MG_VIEW("a"), &len), MG_E_NOT_FOUND);
+    mg_patterns_scratch_free(scratch);
+    mg_patterns_unref(patterns);
+}
+
 static void *churn(void *arg)
 {
     for (int i = 0; i < 50; i++) {

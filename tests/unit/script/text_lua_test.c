@@ -77,6 +77,36 @@ TEST(redactors_mask_every_match_with_the_mask_of_its_pattern)
     api_close(&api);
 }
 
+TEST(a_stream_is_hidden_as_the_whole_would_be_wherever_it_is_cut)
+{
+    static const struct api_row build[] = {
+        {"keep.r = moongate.text.redactor { patterns = { key = 'sk-[a-z0-9]{2,}', mail = '[a-z]+@[a-z.]+[a-z]', pin = "
+         "'\\\\b[0-9]{4}\\\\b' }, words = { 'cat', 'Project X' }, caseless = true }", ""},
+        /* What a filter does: hold what it is told, send the rest. */
+        {"keep.feed = function(pieces) local held, sent = '', '' for i, piece in ipairs(pieces) do "
+         "local text, _, hold = keep.r:redact(held .. piece, { more = i < #pieces }) "
+         "local n = moongate.text.utf8.len(text) - (hold or 0) "
+         "sent, held = sent .. moongate.text.utf8.sub(text, 1, n), n == 0 and text or moongate.text.utf8.sub(text, n + 1) end "
+         "return sent .. held end", ""},
+        {"keep.s = 'a cat, category; project x. sk-ab1 \\195\\169 1234 12345 bob@ex.co sk-s sk-zz'", ""},
+    };
+    static const struct api_row hook[] = {
+        {"return keep.r:redact(keep.s)", "a [redacted], category; [redacted]. [key] \xc3\xa9 [pin] 12345 [mail] sk-s [key],6"},
+        {"local want = keep.r:redact(keep.s) local n = moongate.text.utf8.len(keep.s) local sub = moongate.text.utf8.sub "
+         "for i = 0, n do for j = i, n do local got = keep.feed { sub(keep.s, 1, i), sub(keep.s, i + 1, j), sub(keep.s, j + 1) } "
+         "if got ~= want then return i, j, got end end end "
+         "local pieces = {} for i = 1, n do pieces[i] = sub(keep.s, i, i) end return keep.feed(pieces) == want", "true"},
+        {"return keep.r:redact('the ca', { more = true })", "the ca,0,3"},
+        {"return keep.r:redact('the dog', { more = true })", "the dog,0,4"},
+        {"return keep.r:redact('the cat ', { more = true })", "the [redacted] ,1,1"},
+        {"keep.r:redact('x', { final = true })", "error: snippet:1: redactor:redact: unknown field 'final' (known: more)"},
+    };
+    api_open(&api);
+    API_CHECK(&api, new, build);
+    API_CHECK(&api, route, hook);
+    api_close(&api);
+}
+
 TEST(matchers_find_whole_words)
 {
     static const struct api_row build[] = {
