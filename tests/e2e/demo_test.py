@@ -14,6 +14,8 @@ import urllib.request
 from moongate import BIN, PATIENCE_S, main
 
 
+# Tests run side by side: the admin plane of each demo takes a port of its own.
+ANY_PORT = {**os.environ, "MOONGATE_ADMIN": "127.0.0.1:0"}
 README = os.path.join(os.environ.get("MOONGATE_SOURCE_DIR", "."), "README.md")
 
 
@@ -33,14 +35,15 @@ class Demo(unittest.TestCase):
         self.addCleanup(lambda: self.process and self.process.poll() is None and self.process.kill())
 
     def once(self):
-        done = subprocess.run([BIN, "demo", "--once", "--port", "0"], cwd=self.folder.name, capture_output=True, text=True,
+        done = subprocess.run([BIN, "demo", "--once", "--port", "0"], cwd=self.folder.name, env=ANY_PORT, capture_output=True, text=True,
                               timeout=PATIENCE_S)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
 
     def start(self):
         """The demo after its tour, still serving: its port and key."""
-        self.process = subprocess.Popen([BIN, "demo", "--port", "0"], cwd=self.folder.name, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([BIN, "demo", "--port", "0"], cwd=self.folder.name, env=ANY_PORT, stdout=subprocess.PIPE,
+                                        text=True)
         seen = ""
         for line in self.process.stdout:
             seen += line
