@@ -121,6 +121,8 @@ static void hear(int fd)
     while (a.err == MG_OK && !a.complete && mg_mono_us() < until) {
         size_t used;
         ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+        if (n < 0 && errno == EINTR)
+            continue; /* libuv's io_uring, made on this thread, interrupts it */
         if (n > 0) {
             a.err = mg_http_client_feed(client, mg_view_of(bytes, (size_t)n), &used);
         } else if (n == 0) {
