@@ -501,19 +501,25 @@ static uint64_t seconds_until(const char *date)
     return then > now ? (uint64_t)(then - now) : 0;
 }
 
+/* No longer than a week: nobody waits longer, and no sum overflows. */
+static uint64_t wait_ms(uint64_t ms)
+{
+    return MG_MIN(ms, (uint64_t)7 * 24 * 3600 * 1000);
+}
+
 /* `retry-after-ms` first, then `retry-after` as seconds (decimals allowed) or HTTP date. */
 static uint64_t retry_after_ms(struct mg_headers headers)
 {
     uint64_t value;
     if (mg_view_u64(mg_headers_get(headers, MG_VIEW("retry-after-ms")), &value))
-        return value;
+        return wait_ms(value);
     mg_view text = mg_headers_get(headers, MG_VIEW("retry-after"));
     mg_view whole = mg_view_cut(&text, '.');
     if (mg_view_u64(whole, &value))
-        return value < UINT64_MAX / 1000 ? value * 1000 : UINT64_MAX;
+        return wait_ms(value < UINT64_MAX / 1000 ? value * 1000 : UINT64_MAX);
     char date[64];
     snprintf(date, sizeof date, "%.*s", MG_FMT(whole));
-    return seconds_until(date) * 1000;
+    return wait_ms(seconds_until(date) * 1000);
 }
 
 static const char *phase_reached(const struct mg_attempt *attempt)

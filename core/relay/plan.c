@@ -87,6 +87,14 @@ int mg_plan_draw(const struct mg_plan_entry *entry, const struct mg_candidate *c
     return drawn >= 0 ? drawn : entry->choices[0].candidate;
 }
 
+bool mg_plan_wants_figures(const struct mg_plan *plan)
+{
+    for (int i = 0; i < plan->count; i++)
+        if (plan->entries[i].pick == MG_PICK_LEAST_INFLIGHT)
+            return true;
+    return false;
+}
+
 uint64_t mg_plan_backoff_ms(const struct mg_plan_entry *entry, uint32_t tries_done, uint64_t retry_after_ms, double random)
 {
     uint64_t ceiling = entry->backoff_base_ms;

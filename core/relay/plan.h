@@ -9,6 +9,9 @@
 int mg_plan_draw(const struct mg_plan_entry *entry, const struct mg_candidate *candidates, mg_view sticky, double random,
                  uint64_t tried);
 
+/* True when an entry picks by the figures of the moment, so that a cached plan wants fresh ones. */
+bool mg_plan_wants_figures(const struct mg_plan *plan);
+
 /* Full-jitter backoff: rand(0..1) × min(max, base × 2^(tries done - 1)), but never less than what the provider asked
  * for. `jitter` 1 is full, 0 none. Source: the wire reference's failure taxonomy, which follows the SDKs. */
 uint64_t mg_plan_backoff_ms(const struct mg_plan_entry *entry, uint32_t tries_done, uint64_t retry_after_ms,
