@@ -53,9 +53,14 @@ static mg_err keep(struct mg_answer *answer)
     return err;
 }
 
+/* What the client's queue does not take is never left out: an answer with a hole looks whole, a reset does not. */
 static mg_err write_parts(struct mg_answer *answer, const mg_view *parts, size_t count)
 {
-    return answer->stream ? mg_stream_write(answer->stream, parts, count) : MG_E_CLOSED;
+    mg_err err = answer->stream ? mg_stream_write(answer->stream, parts, count) : MG_E_CLOSED;
+    if (err != MG_E_TOO_LARGE)
+        return err;
+    mg_stream_reset(answer->stream);
+    return MG_E_CLOSED;
 }
 
 mg_err mg_answer_flush(struct mg_answer *answer)

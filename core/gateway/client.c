@@ -54,6 +54,20 @@ static mg_err on_end(void *arg)
 
 static const struct mg_http_server_ops http_ops = {.on_head = on_head, .on_body = on_body, .on_end = on_end};
 
+/* Who does not read its answers gets no further ones: they would pile up here. */
+static bool is_full(const struct mg_client *client)
+{
+    return client->stream && mg_stream_queued(client->stream) > MG_MAX_WRITE_QUEUE_BYTES;
+}
+
+static void on_resume(struct mg_defer *defer);
+
+static void resume(struct mg_client *client)
+{
+    if (client->waiting.len && !client->closing && !is_full(client))
+        mg_loop_defer(&client->worker->loop, &client->resume, on_resume);
+}
+
 /* ---- the stream's events --------------------------------------------------------------------- */
 
 static void keep_waiting(struct mg_client *client, mg_view bytes)
@@ -74,7 +88,7 @@ static void on_data(void *arg, mg_view bytes)
     bool busy = client->exchange && client->exchange->state != MG_EXCHANGE_READING;
     if (client->closing)
         return;
-    if (busy || client->waiting.len)
+    if (busy || client->waiting.len || is_full(client))
         keep_waiting(client, bytes);
     else
         feed(client, bytes);
@@ -88,8 +102,10 @@ static void on_stream_end(void *arg)
 static void on_drain(void *arg)
 {
     struct mg_client *client = arg;
-    if (client->exchange)
+    if (client->exchange && client->exchange->state != MG_EXCHANGE_READING)
         mg_exchange_drained(client->exchange);
+    else
+        resume(client);
 }
 
 static void client_free(struct mg_client *client)
@@ -202,16 +218,14 @@ void mg_client_done(struct mg_client *client, bool keep_alive)
     }
     mg_http_server_next(client->http);
     arm(client, client->worker->config->limits.idle_ms, on_idle);
-    if (client->waiting.len)
-        mg_loop_defer(&client->worker->loop, &client->resume, on_resume);
+    resume(client);
 }
 
 void mg_client_drain(struct mg_client *client)
 {
     if (client->exchange || client->closing)
         return;
-    client->closing = true;
-    mg_stream_shutdown(client->stream);
+    arm(client, MG_DRAIN_GRACE_MS, on_idle);
 }
 
 void mg_client_close(struct mg_client *client)
@@ -225,4 +239,11 @@ void mg_client_close(struct mg_client *client)
         mg_exchange_gone(x);
     }
     mg_stream_close(client->stream);
+}
+
+void mg_client_cut(struct mg_client *client)
+{
+    mg_client_close(client);
+    if (client->stream)
+        mg_stream_close(client->stream);
 }

@@ -10,6 +10,9 @@
 
 struct mg_exchange;
 
+/* What a client had sent before it could know of the drain is answered. */
+enum { MG_DRAIN_GRACE_MS = 100 };
+
 struct mg_client {
     struct mg_list link;               /* of the worker */
     struct mg_worker *worker;          /* borrowed */
@@ -29,10 +32,13 @@ void mg_client_accept(struct mg_worker *worker, int fd, struct mg_tls_context *t
 /* The exchange is settled and gone: serve the next request, or close. */
 void mg_client_done(struct mg_client *client, bool keep_alive);
 
-/* Closes when no exchange runs; else after it. */
+/* Closes after the exchange that runs, or that begins within MG_DRAIN_GRACE_MS; else then. */
 void mg_client_drain(struct mg_client *client);
 
-/* At once; cancels the exchange. */
+/* At once, unless its last bytes are leaving; cancels the exchange. */
 void mg_client_close(struct mg_client *client);
+
+/* At once, whatever is leaving. */
+void mg_client_cut(struct mg_client *client);
 
 #endif

@@ -121,6 +121,7 @@ struct mg_exchange *mg_exchange_new(struct mg_client *client)
     x->call = (struct mg_call){.arena = &x->arena, .loop = &worker->loop, .timeline = x->timeline, .dialect = "openai"};
     x->request = (struct mg_http_request){.method = MG_HTTP_OTHER};
     x->timeline->client = mg_arena_dup(&x->arena, mg_view_cstr(mg_stream_peer(client->stream)));
+    atomic_fetch_add_explicit(&worker->in_flight, 1, memory_order_relaxed);
     mark(x, MG_PHASE_accept);
     return x;
 }
@@ -296,15 +297,10 @@ static bool shed(struct mg_exchange *x, const char *code, const char *why)
 
 static bool step_admit(struct mg_exchange *x)
 {
-    if (x->worker->draining) {
-        x->answer.keep_alive = false;
-        return shed(x, "shutting_down", "This gateway is shutting down.");
-    }
     if (!reserve(x, mg_record_worst_case(0)))
         return shed(x, "journal_full", "The usage journal is full.");
     x->recorded = true;
     x->counted = true;
-    atomic_fetch_add_explicit(&x->worker->in_flight, 1, memory_order_relaxed);
     mg_metrics_begin(x->worker->metrics);
     x->admitted_us = mg_mono_us();
     mark(x, MG_PHASE_admit);
@@ -489,6 +485,8 @@ static bool step_route(struct mg_exchange *x)
             return false;
         }
         mg_plan_keep(x, index);
+    } else if (mg_plan_wants_figures(&x->cached->plan)) {
+        fill_figures(x);
     }
     x->timeline->explain = x->cached ? x->cached->plan.explain : x->plan->explain;
     mark(x, MG_PHASE_route);
@@ -590,10 +588,9 @@ static void step_settle(struct mg_exchange *x)
         mg_journal_unreserve(x->worker->journal, x->reserved_bytes);
         x->reserved_bytes = 0;
     }
-    if (x->counted) {
+    if (x->counted)
         count(x);
-        atomic_fetch_sub_explicit(&x->worker->in_flight, 1, memory_order_relaxed);
-    }
+    atomic_fetch_sub_explicit(&x->worker->in_flight, 1, memory_order_relaxed);
     x->call.finished = true;
     mg_plan_unref(x->cached);
     x->cached = NULL;

@@ -58,7 +58,7 @@ struct mg_exchange {
     uint32_t skipped_events;
     int refusal;                       /* status of an answer that waits for the end of the body; 0: none */
     bool recorded;                     /* there is a project to record it for */
-    bool counted;                      /* in metrics and in_flight */
+    bool counted;                      /* in metrics */
     struct mg_timeline room;           /* last, and allocated only up to its first few attempts */
 };
 

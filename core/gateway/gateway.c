@@ -186,6 +186,7 @@ static void begin_drain(struct mg_gateway *gateway)
 {
     if (!atomic_exchange(&gateway->serving, false)) {
         gateway->drain_until_us = 0;   /* asked twice: at once */
+        mg_timer_start(&gateway->loop, &gateway->drain_check, 0, on_drain_check);
         return;
     }
     mg_log_info("drain.begun", "in_flight=%u drain_ms=%d", in_flight(gateway), gateway->config->drain_ms);
@@ -194,7 +195,7 @@ static void begin_drain(struct mg_gateway *gateway)
     for (unsigned i = 0; i < gateway->worker_count; i++)
         mg_worker_drain(&gateway->workers[i]);
     gateway->drain_until_us = mg_loop_now_us(&gateway->loop) + (uint64_t)gateway->config->drain_ms * 1000;
-    mg_timer_start(&gateway->loop, &gateway->drain_check, DRAIN_CHECK_MS, on_drain_check);
+    mg_timer_start(&gateway->loop, &gateway->drain_check, MG_DRAIN_GRACE_MS + DRAIN_CHECK_MS, on_drain_check);
 }
 
 static void on_quit(struct mg_post *post)

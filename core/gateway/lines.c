@@ -62,6 +62,8 @@ static mg_err put_upstream(struct mg_exchange *x)
 mg_view mg_exchange_lines(struct mg_exchange *x, bool with_upstream)
 {
     mg_buf_clear(&x->lines);
+    if (x->worker->draining)
+        x->answer.keep_alive = false;
     mg_err err = put_ours(x);
     if (err == MG_OK && x->timeline->attempt_count)
         err = put_attempt(x);

@@ -3,11 +3,12 @@
 #include <assert.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/exchange.h"
 
-enum { SCRATCH_BYTES = 262144 };
+enum { SCRATCH_BYTES = 262144, LAST_BYTES_MS = 5000 };
 
 /* ---- what others post ------------------------------------------------------------------------ */
 
@@ -227,12 +228,24 @@ static void free_exchanges(struct mg_worker *worker)
         mg_exchange_free(mg_container_of(link, struct mg_exchange, link));
 }
 
+/* Answers that are complete may leave; a client that does not take them holds nobody up. */
+static void end_clients(struct mg_worker *worker)
+{
+    uint64_t until_us = mg_mono_us() + LAST_BYTES_MS * 1000;
+    while (!mg_list_empty(&worker->clients)) {
+        mg_loop_turn(&worker->loop, 10);
+        if (mg_mono_us() < until_us)
+            continue;
+        MG_LIST_EACH(link, next, &worker->clients)
+            mg_client_cut(mg_container_of(link, struct mg_client, link));
+    }
+}
+
 /* Everything is closed on the worker's own thread, so that what belongs to its loop never meets another. The loop itself
  * ends after the thread: who posted the order to stop may still be waking it. */
 static void close_down(struct mg_worker *worker)
 {
-    while (!mg_list_empty(&worker->clients))
-        mg_loop_turn(&worker->loop, 10);
+    end_clients(worker);
     mg_loop_turn(&worker->loop, 0);    /* exchanges that ended with them are recycled */
     for (uint32_t i = 0; i < worker->project_cap; i++)
         retire(worker->projects[i]);

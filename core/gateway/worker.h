@@ -61,10 +61,10 @@ struct mg_worker {
     char date[40];                     /* of `date_s`, for the Date header */
     uint64_t date_s;
     atomic_uint connections;           /* open, and posted but not yet taken */
-    atomic_uint in_flight;             /* exchanges */
+    atomic_uint in_flight;             /* exchanges, from the first byte of their request on */
     void (*on_tainted)(void *arg, uint32_t project);   /* a fault spoilt a project's Lua state: rebuild it */
     void *on_tainted_arg;
-    bool draining;                     /* no new exchange; idle connections are closed */
+    bool draining;                     /* each connection ends with the answer to its next request, or soon */
 };
 
 /* Starts the thread. journal and metrics are its own. */
@@ -81,7 +81,8 @@ void mg_worker_install(struct mg_worker *worker, struct mg_generation *generatio
 void mg_worker_remove(struct mg_worker *worker, uint32_t project, struct mg_ack *ack);
 /* Takes one reference. */
 void mg_worker_set_keyring(struct mg_worker *worker, struct mg_keyring *keyring, struct mg_ack *ack);
-/* No new exchange is admitted; connections close as they fall idle. */
+/* No new connection is taken; those that are open end with the answer to what is on its way, idle ones within
+ * MG_DRAIN_GRACE_MS. */
 void mg_worker_drain(struct mg_worker *worker);
 /* Cancels what is left, ends the loop, waits for the thread, frees. */
 void mg_worker_stop(struct mg_worker *worker);

@@ -15,7 +15,7 @@
  * or on_closed) unless unread bytes stand before it; under TLS, reading must be on to see it.
  *
  * Writing tries the socket first and copies only what does not fit. Memory of one stream is bounded
- * by 2 × MG_MAX_WRITE_QUEUE_BYTES plus one write, plus under TLS 128 KiB of ciphertext held back
+ * by 2 × MG_MAX_WRITE_QUEUE_BYTES plus two writes, plus under TLS 128 KiB of ciphertext held back
  * and the library's own 34 KiB; an idle stream owns 0.6 KiB and those 34. Loop thread only. */
 #ifndef MG_IO_STREAM_H
 #define MG_IO_STREAM_H

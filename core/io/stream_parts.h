@@ -50,6 +50,7 @@ struct mg_stream {
     bool ended;         /* the peer's end was seen (TLS: close_notify) */
     bool raw_ended;     /* the socket's end was seen */
     bool told_full;     /* the owner got MG_E_AGAIN and waits for on_drain */
+    size_t overdrawn;   /* bytes taken since then */
     uint32_t write_timeout_ms;
     /* SECURING: handshake · OPEN, FLUSHING: write stall · LINGERING: patience */
     struct mg_timer timer;

@@ -26,12 +26,13 @@ mg_err mg_stream_write(struct mg_stream *stream, const mg_view *parts, size_t co
         total += parts[i].len;
     if (stream->state != MG_STREAM_OPEN)
         return MG_E_CLOSED;
-    if (mg_stream_queued(stream) > 2 * MG_MAX_WRITE_QUEUE_BYTES ||
-        total > MG_MAX_RESPONSE_BODY_BYTES)
+    if (stream->overdrawn > MG_MAX_WRITE_QUEUE_BYTES || total > MG_MAX_RESPONSE_BODY_BYTES)
         return MG_E_TOO_LARGE;
     if (total > 0)
         MG_TRY(stream->tls ? mg_stream_tls_write(stream, parts, count)
                            : mg_stream_send(stream, parts, count));
+    if (stream->told_full)
+        stream->overdrawn += total;
     if (mg_stream_queued(stream) <= MG_MAX_WRITE_QUEUE_BYTES)
         return MG_OK;
     stream->told_full = true;
@@ -194,6 +195,7 @@ static void on_written(uv_write_t *request, int status)
     if (stream->told_full && stream->state == MG_STREAM_OPEN &&
         mg_stream_queued(stream) < LOW_MARK) {
         stream->told_full = false;
+        stream->overdrawn = 0;
         if (stream->ops && stream->ops->on_drain)
             stream->ops->on_drain(stream->arg);
     }

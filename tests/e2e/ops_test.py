@@ -13,6 +13,10 @@ def post(gw, body, *headers):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def said(answer):
+    return answer.json["choices"][0]["message"]["content"]
+
+
 def ended(sock):
     """The peer closed it, at once or by a reset."""
     with contextlib.suppress(ConnectionError):
@@ -36,6 +40,33 @@ class Stopping(unittest.TestCase):
             answer = read_response(busy.makefile("rb"))
             self.assertEqual((answer.text, answer.clean), ("one two", True))
             self.assertEqual(gw.stop(), 0)
+
+    def test_what_clients_had_begun_to_send_is_answered(self):
+        body = b'{"model":"chat","messages":[]}'
+        with Upstream(json_answer("first"), json_answer("second")) as up, Gateway(project(up)) as gw, gw.connect() as begun, gw.connect() as fresh:
+            begun.sendall(post(gw, body)[:-5])
+            fresh.sendall(b"\r\n")
+            gw.process.send_signal(signal.SIGTERM)
+            fresh.sendall(post(gw, body))
+            answer = read_response(fresh.makefile("rb"))
+            self.assertEqual((said(answer), answer.headers["connection"]), ("first", "close"))
+
+            begun.sendall(body[-5:])
+            answer = read_response(begun.makefile("rb"))
+            self.assertEqual((said(answer), answer.headers["connection"]), ("second", "close"))
+            self.assertEqual(gw.process.wait(PATIENCE_S), 0)
+
+    def test_pipelined_answers_wait_for_a_client_that_does_not_read(self):
+        texts = [f"{i} " + "x" * 900_000 for i in range(8)]
+        with Upstream(*map(json_answer, texts)) as up, Gateway(project(up)) as gw, socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.settimeout(PATIENCE_S)
+            sock.connect(("127.0.0.1", gw.port))
+            sock.sendall(post(gw, b'{"model":"chat","messages":[]}') * len(texts))
+            for _ in range(3):
+                up.next_request()
+            file = sock.makefile("rb")
+            self.assertEqual([said(read_response(file)) for _ in texts], texts)
 
     def test_the_drain_has_a_deadline_and_says_what_it_cut(self):
         with Upstream(stream(*good_events("par")[:2], then="stall")) as up, Gateway(project(up), "drain_ms = 300,") as gw, gw.connect() as sock:

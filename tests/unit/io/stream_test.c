@@ -304,7 +304,7 @@ TEST(a_slow_reader_fills_a_bounded_queue_and_drains_it)
     while ((err = mg_stream_write(client.stream, &part, 1)) == MG_E_AGAIN)
         written += BLOCK;
     CHECK_INT(err, MG_E_TOO_LARGE);
-    CHECK(mg_stream_queued(client.stream) <= 2 * MG_MAX_WRITE_QUEUE_BYTES + BLOCK);
+    CHECK(mg_stream_queued(client.stream) <= 2 * MG_MAX_WRITE_QUEUE_BYTES + 2 * BLOCK);
 
     mg_stream_read(server.stream, true);
     UNTIL(server.got.len == written);
@@ -314,6 +314,25 @@ TEST(a_slow_reader_fills_a_bounded_queue_and_drains_it)
             check_failed(__FILE__, __LINE__, "byte %zu differs", i);
     CHECK_INT(mg_stream_queued(client.stream), 0);
     CHECK_INT(mg_stream_bytes_out(client.stream), written);
+    finish();
+}
+
+TEST(what_is_at_hand_is_still_taken_after_one_write_of_megabytes)
+{
+    enum { HUGE_BYTES = 16 * 1024 * 1024 };
+    char *huge = mg_alloc(HUGE_BYTES);
+    mg_view first = mg_view_of(huge, HUGE_BYTES), more = mg_view_of(huge, 60000);
+    pair();
+    mg_stream_read(server.stream, false);
+
+    CHECK_INT(mg_stream_write(client.stream, &first, 1), MG_E_AGAIN);
+    CHECK(mg_stream_queued(client.stream) > 2 * MG_MAX_WRITE_QUEUE_BYTES);
+    CHECK_INT(mg_stream_write(client.stream, &more, 1), MG_E_AGAIN);
+
+    mg_free(huge);
+    mg_stream_read(server.stream, true);
+    UNTIL(client.drained == 1);
+    UNTIL(server.got.len == HUGE_BYTES + 60000);
     finish();
 }
 
