@@ -109,9 +109,10 @@ struct mg_buf *mg_lua_scan(lua_State *L, const struct mg_lua_class *class_, cons
     return NULL;
 }
 
-bool mg_lua_pending(lua_State *L, const struct mg_lua_class *class_, const char *what, size_t *out_len)
+bool mg_lua_pending(lua_State *L, const struct mg_lua_class *class_, const char *what, struct mg_buf *regions,
+                    size_t *out_start)
 {
-    mg_err err = mg_patterns_pending(self_of(L, class_, what), scratch_of(L), mg_lua_text(L, 2, what), out_len);
+    mg_err err = mg_patterns_pending(self_of(L, class_, what), scratch_of(L), mg_lua_text(L, 2, what), regions, out_start);
     if (err != MG_E_NOT_FOUND)
         mg_lua_check(L, err, what);
     return err == MG_OK;

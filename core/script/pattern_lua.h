@@ -24,8 +24,9 @@ void mg_lua_push_patterns(lua_State *L, const struct mg_lua_class *class_, const
 struct mg_buf *mg_lua_scan(lua_State *L, const struct mg_lua_class *class_, const char *what,
                                  enum mg_region_rule rule, size_t from, mg_view *out_text);
 
-/* Bytes at the end of the text at 2 that could still become a match of the value at 1; false: it cannot be told. */
-bool mg_lua_pending(lua_State *L, const struct mg_lua_class *class_, const char *what, size_t *out_len);
+/* mg_patterns_pending() for the value at 1 and the text at 2; false: it cannot be told. */
+bool mg_lua_pending(lua_State *L, const struct mg_lua_class *class_, const char *what, struct mg_buf *regions,
+                    size_t *out_start);
 
 /* The longest match of the value at 1; pushes nil when there is no bound. Returns 1. */
 int mg_lua_max_length(lua_State *L, const struct mg_lua_class *class_, const char *what);

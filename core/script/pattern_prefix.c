@@ -50,8 +50,8 @@ static size_t class_end(mg_view text, size_t at)
 static size_t escape_end(mg_view text, size_t at, bool *out_assertion)
 {
     char c = at + 1 < text.len ? text.ptr[at + 1] : '\0';
-    *out_assertion = c && strchr("bBAzZG", c);
-    if (c == '\0' || strchr("QEckgKRXo", c) || (c >= '0' && c <= '9'))
+    *out_assertion = c && strchr("bBzZ", c);
+    if (c == '\0' || strchr("QEckgKRXoAG", c) || (c >= '0' && c <= '9'))
         return 0;
     if (c != 'x' && c != 'p' && c != 'P')
         return at + 2 + ((unsigned char)c >= 0xc0);      /* a letter beyond ASCII is refused below */
@@ -137,8 +137,10 @@ static bool take_group(mg_view text, size_t *at, struct item *item)
 static bool take_item(mg_view text, size_t *at, struct item *item)
 {
     size_t from = *at;
-    bool assertion = text.ptr[from] == '^' || text.ptr[from] == '$';
+    bool assertion = text.ptr[from] == '$';
     *item = (struct item){.max = 1};
+    if (text.ptr[from] == '^')
+        return false;                  /* no piece but the first begins where the text does */
     if (text.ptr[from] == '(') {
         if (!take_group(text, at, item))
             return false;

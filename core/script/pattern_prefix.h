@@ -6,7 +6,8 @@
 #include "script/patterns.h"
 
 /* Appends an expression that is anchored at the end of the text. It may match more than necessary, never less. False when
- * the pattern uses syntax this does not follow (inline options, \Q, \c, named things) or the result is too large. */
+ * the pattern asks for the start of the text, uses syntax this does not follow (inline options, \Q, \c, named things), or
+ * the result is too large. */
 bool mg_pattern_prefix(const struct mg_pattern *pattern, struct mg_buf *out);
 
 #endif

@@ -375,20 +375,35 @@ mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_s
     return scan.raw ? put_in_order(out) : MG_OK;
 }
 
+/* Moves *start to the left until it cuts neither a region nor, where that matters, a word. */
+static void spare(const struct mg_patterns *patterns, mg_view text, struct mg_buf *regions, size_t *start)
+{
+    size_t count = mg_region_count(regions), before;
+    do {
+        before = *start;
+        while (patterns->looks_back && *start > 0 && mg_pattern_is_word_byte(text.ptr[*start - 1]))
+            --*start;                  /* what comes next would be taken for a word's beginning */
+        for (; count > 0 && mg_region_at(regions, count - 1)->to > *start; count--)
+            *start = MG_MIN(*start, (size_t)mg_region_at(regions, count - 1)->from);
+    } while (*start != before);
+    regions->len = count * sizeof(struct mg_region);
+}
+
 mg_err mg_patterns_pending(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch, mg_view text,
-                           size_t *out_len)
+                           struct mg_buf *regions, size_t *out_start)
 {
     const struct mg_vectorscan *hs;
+    size_t len = 0, skipped = 0;
     if (!patterns->pending)
         return MG_E_NOT_FOUND;
-    if (text.len > MG_PATTERN_PENDING_BYTES)
-        text = mg_view_skip(text, boundary_before(text, text.len - MG_PATTERN_PENDING_BYTES));
     MG_TRY(mg_vectorscan(&hs, NULL));
-    MG_TRY(clean_text(scratch, &text));
-    size_t len = 0;
-    MG_TRY(mg_pending_scan(hs, patterns->pending, &scratch->hs, text, &len));
-    if (patterns->looks_back && len < text.len)
-        len = text.len - boundary_before(text, text.len - len - 1);
-    *out_len = len;
+    if (text.len > MG_PATTERN_PENDING_BYTES)
+        skipped = boundary_before(text, text.len - MG_PATTERN_PENDING_BYTES);
+    mg_view end = mg_view_skip(text, skipped);
+    MG_TRY(clean_text(scratch, &end));
+    MG_TRY(mg_pending_scan(hs, patterns->pending, &scratch->hs, end, &len));
+    size_t start = text.len - len;
+    spare(patterns, text, regions, &start);
+    *out_start = start;
     return MG_OK;
 }

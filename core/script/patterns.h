@@ -48,13 +48,6 @@ uint32_t mg_patterns_max_width(const struct mg_patterns *patterns);
 struct mg_patterns_scratch *mg_patterns_scratch_new(void);
 void mg_patterns_scratch_free(struct mg_patterns_scratch *scratch);          /* NULL is a no-op */
 
-/* How many bytes at the end of text are a match that could grow, or the beginning of one, should more text come, and the
- * character before it where a pattern asks for that; of the last
- * MG_PATTERN_PENDING_BYTES. What is told may be more than necessary, never less. E_NOT_FOUND: it cannot be told for
- * this set. For streaming filters, which hold just that back. */
-MG_MUST_USE mg_err mg_patterns_pending(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch,
-                                       mg_view text, size_t *out_len);
-
 struct mg_region {                     /* bytes from … to-1 of the text */
     uint32_t from, to;
     uint32_t pattern;                  /* index into the list */
@@ -72,6 +65,13 @@ enum mg_region_rule {
  * of a millisecond; for an unbounded set without matches only at the end, milliseconds for the largest text. */
 MG_MUST_USE mg_err mg_patterns_scan(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch, mg_view text,
                                     enum mg_region_rule rule, const atomic_int *stop, struct mg_buf *out);
+
+/* For streaming filters: where the part of a text begins that has to be held back because more may come. It covers matches
+ * that could grow, beginnings of matches, every region of a union scan of the text that reaches into it (these are taken off
+ * `regions`), and where a pattern asks for a word's edge, the whole word. It may be more than necessary, never less, but
+ * for matches longer than MG_PATTERN_PENDING_BYTES. E_NOT_FOUND: it cannot be told for this set. */
+MG_MUST_USE mg_err mg_patterns_pending(const struct mg_patterns *patterns, struct mg_patterns_scratch *scratch,
+                                       mg_view text, struct mg_buf *regions, size_t *out_start);
 
 static inline size_t mg_region_count(const struct mg_buf *regions)
 {

@@ -35,8 +35,7 @@ bool mg_pattern_looks_back(const struct mg_pattern *pattern)
     if (pattern->word)
         return mg_pattern_is_word_byte(pattern->text.ptr[0]);
     for (size_t i = 0; i < pattern->text.len; i++)
-        if (pattern->text.ptr[i] == '^' ||
-            (pattern->text.ptr[i] == '\\' && i + 1 < pattern->text.len && strchr("bBAG", pattern->text.ptr[++i])))
+        if (pattern->text.ptr[i] == '\\' && i + 1 < pattern->text.len && strchr("bB", pattern->text.ptr[++i]))
             return true;
     return false;
 }

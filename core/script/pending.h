@@ -13,7 +13,7 @@ struct mg_pending;
 struct mg_pending *mg_pending_new(const struct mg_vectorscan *hs, const struct mg_pattern *list, size_t count);
 void mg_pending_free(const struct mg_vectorscan *hs, struct mg_pending *pending);      /* NULL is a no-op */
 
-/* Whether a pattern asks what stands before its match: then one character of it must stay, too. */
+/* Whether a pattern asks for the edge of a word: then words must not be cut. */
 bool mg_pattern_looks_back(const struct mg_pattern *pattern);
 
 /* Bytes at the end of text. hs_scratch grows to fit. */

@@ -130,23 +130,6 @@ static int text_redactor(lua_State *L)
     return 1;
 }
 
-/* More text follows: what the end of this one could still become is left alone, and with it every region that reaches into
- * it. Returns where that part begins; false: it cannot be told. */
-static bool find_tail(lua_State *L, mg_view text, struct mg_buf *regions, size_t *out_start)
-{
-    size_t len = 0;
-    if (!mg_lua_pending(L, &mg_lua_redactor, "redactor:redact", &len))
-        return false;
-    size_t start = text.len - len, count = mg_region_count(regions);
-    while (count > 0 && mg_region_at(regions, count - 1)->to > start) {
-        start = MG_MIN(start, (size_t)mg_region_at(regions, count - 1)->from);
-        count--;
-    }
-    regions->len = count * sizeof(struct mg_region);
-    *out_start = start;
-    return true;
-}
-
 /* Pushes the text with masks in place of its regions. */
 static void push_masked(lua_State *L, mg_view text, const struct mg_buf *regions)
 {
@@ -183,7 +166,7 @@ static int redactor_redact(lua_State *L)
     struct mg_buf *regions = mg_lua_scan(L, &mg_lua_redactor, "redactor:redact", MG_REGION_UNION, 0, &text);
     if (!regions)
         return 2;
-    bool told = more && find_tail(L, text, regions, &tail);
+    bool told = more && mg_lua_pending(L, &mg_lua_redactor, "redactor:redact", regions, &tail);
     size_t count = mg_region_count(regions);
     if (count > 0)
         push_masked(L, text, regions);

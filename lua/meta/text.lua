@@ -98,7 +98,7 @@ local Redactor = {}
 ---@param options? { more?: boolean }
 ---@return string? text
 ---@return integer|moongate.Error count
----@return integer? hold  characters at the end of `text`; nil without `more`, and for patterns with inline options or the like
+---@return integer? hold  characters at the end of `text`; nil without `more`, and for patterns with `^`, inline options or the like: then the filter's own hold counts
 function Redactor:redact(s, options) end
 
 --- The longest text that can match, in bytes; nil when there is no bound.
