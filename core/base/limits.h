@@ -1,8 +1,7 @@
 /* limits.h - every maximum in one table.
  *
  * Whatever a peer, a client or a plugin can grow is bounded by a row here; where an operator may
- * change it, the row is the default and the config key is named in the comment. A test reaches
- * each one (tests/unit/base/limits_test.c keeps the list of which test does). */
+ * change it, the row is the default and the config key is named in the comment. */
 #ifndef MG_BASE_LIMITS_H
 #define MG_BASE_LIMITS_H
 
@@ -47,7 +46,6 @@
     X(LUA_STACK_BYTES, 16777216, "C stack of a thread that runs project Lua")                        \
     X(LUA_STATE_BYTES, 8388608, "one project Lua state")                                           \
     X(LUA_PROJECT_BYTES, 67108864, "all Lua states of a project")                                  \
-    X(LUA_STATES, 256, "project Lua states of a worker")                                           \
     X(LUA_COROUTINES, 256, "pooled coroutines of a Lua state")                                     \
     X(LUA_CALLBACK_DEPTH, 32, "nested gsub and sort callbacks")                                    \
     X(LUA_COROUTINE_DEPTH, 16, "nested coroutines")                                                \
@@ -59,7 +57,6 @@
     X(KV_KEYS, 10000, "kv keys of one instance")                                                   \
     X(KV_VALUE_BYTES, 65536, "one kv value")                                                       \
     X(LOG_LINES_PER_S, 50, "log lines of one instance")                                            \
-    X(METRIC_SERIES, 1000, "metric series of one instance")                                        \
     X(ADMIN_BODY_BYTES, 1048576, "request body of the admin plane")
 
 enum mg_limit {

@@ -191,8 +191,3 @@ int mg_routing_count(const struct mg_routing *routing)
 {
     return routing->config->workflow_count;
 }
-
-const struct mg_route *mg_routing_at(const struct mg_routing *routing, int index)
-{
-    return &routing->routes[index];
-}

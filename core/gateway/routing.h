@@ -35,6 +35,5 @@ int mg_routing_index(const struct mg_routing *routing, const struct mg_route *ro
 /* False when the client named a model of a provider that the configuration does not. */
 bool mg_routing_is_declared(const struct mg_routing *routing, const struct mg_route *route);
 int mg_routing_count(const struct mg_routing *routing);
-const struct mg_route *mg_routing_at(const struct mg_routing *routing, int index);
 
 #endif

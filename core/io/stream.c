@@ -142,11 +142,6 @@ bool mg_stream_usable(const struct mg_stream *stream)
     return stream->state == MG_STREAM_OPEN && !stream->ended && !stream->raw_ended;
 }
 
-struct mg_loop *mg_stream_loop(const struct mg_stream *stream)
-{
-    return stream->loop;
-}
-
 const char *mg_stream_peer(struct mg_stream *stream)
 {
     struct sockaddr_storage address = {0};

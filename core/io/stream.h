@@ -95,8 +95,6 @@ void mg_stream_discard(struct mg_stream *stream);
  * ended. */
 bool mg_stream_usable(const struct mg_stream *stream);
 
-struct mg_loop *mg_stream_loop(const struct mg_stream *stream);
-
 /* "192.0.2.1:443", "[2001:db8::1]:443" or "unix"; "" when first asked after the end. */
 const char *mg_stream_peer(struct mg_stream *stream);
 

@@ -96,10 +96,4 @@ uint64_t mg_record_ended_us(mg_view payload);
 /* Settled and exchange records whose explanations were left out because the ring was nearly full. */
 uint64_t mg_record_cut(void);
 
-/* Tokens in so many bytes of request or answer text, when nobody counted: 4 bytes a token, up. */
-static inline uint64_t mg_estimate_tokens(uint64_t bytes)
-{
-    return (bytes + 3) / 4;
-}
-
 #endif
