@@ -205,32 +205,40 @@ uint64_t mg_record_cut(void)
 /* ---- reading: the first wrong byte spoils the rest, and reads zeros from there */
 
 struct in {
-    mg_view rest;
+    const char *at, *end;
     bool bad;
 };
 
-static unsigned get_u8(struct in *in)
+static struct in in_of(mg_view payload)
 {
-    if (in->rest.len == 0) {
-        in->bad = true;
-        return 0;
-    }
-    unsigned value = (unsigned char)in->rest.ptr[0];
-    in->rest = mg_view_skip(in->rest, 1);
-    return value;
+    return (struct in){payload.ptr, payload.ptr + payload.len, false};
 }
 
-static uint64_t get_number(struct in *in)
+static inline unsigned get_u8(struct in *in)
 {
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        unsigned byte = get_u8(in);
+    if (in->at < in->end)
+        return (unsigned char)*in->at++;
+    in->bad = true;
+    return 0;
+}
+
+static uint64_t get_long_number(struct in *in, unsigned byte)
+{
+    uint64_t value = byte & 0x7f;
+    for (unsigned shift = 7; shift < 64; shift += 7) {
+        byte = get_u8(in);
         value |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80)
             return value;
     }
     in->bad = true;
     return 0;
+}
+
+static inline uint64_t get_number(struct in *in)
+{
+    unsigned byte = get_u8(in);
+    return byte < 0x80 ? byte : get_long_number(in, byte);
 }
 
 /* A number below `limit`: a count or a row of one of our lists. */
@@ -246,12 +254,12 @@ static unsigned get_below(struct in *in, unsigned limit)
 static uint64_t get_hash(struct in *in)
 {
     uint64_t value = 0;
-    if (in->rest.len < sizeof value) {
+    if ((size_t)(in->end - in->at) < sizeof value) {
         in->bad = true;
         return 0;
     }
-    memcpy(&value, in->rest.ptr, sizeof value);
-    in->rest = mg_view_skip(in->rest, sizeof value);
+    memcpy(&value, in->at, sizeof value);
+    in->at += sizeof value;
     return value;
 }
 
@@ -269,12 +277,12 @@ static void get_numbers(struct in *in, uint64_t *out_values, unsigned max)
 static mg_view get_text(struct in *in)
 {
     uint64_t len = get_number(in);
-    if (len > in->rest.len) {
+    if (len > (size_t)(in->end - in->at)) {
         in->bad = true;
         return MG_VIEW_NONE;
     }
-    mg_view text = mg_view_head(in->rest, (size_t)len);
-    in->rest = mg_view_skip(in->rest, (size_t)len);
+    mg_view text = mg_view_of(in->at, (size_t)len);
+    in->at += len;
     return text;
 }
 
@@ -298,12 +306,12 @@ static void get_id(struct in *in, char out_id[40])
 
 static mg_err finish(const struct in *in)
 {
-    return in->bad || in->rest.len > 0 ? MG_E_PROTOCOL : MG_OK;
+    return in->bad || in->at < in->end ? MG_E_PROTOCOL : MG_OK;
 }
 
 mg_err mg_record_id(mg_view payload, mg_view *out_id)
 {
-    struct in in = {payload, false};
+    struct in in = in_of(payload);
     mg_view id = get_front(&in);
     if (in.bad)
         return MG_E_PROTOCOL;
@@ -313,7 +321,7 @@ mg_err mg_record_id(mg_view payload, mg_view *out_id)
 
 mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started)
 {
-    struct in in = {payload, false};
+    struct in in = in_of(payload);
     struct mg_started started = {0};
     get_id(&in, started.id);
     started.number = (uint16_t)get_below(&in, UINT16_MAX + 1);
@@ -344,7 +352,7 @@ static void get_usage(struct in *in, struct mg_usage *out_usage)
 mg_err mg_record_decode_settled(mg_view payload, char out_id[40],
                                 struct mg_attempt_record *out_attempt)
 {
-    struct in in = {payload, false};
+    struct in in = in_of(payload);
     struct mg_attempt_record attempt = {0};
     char id[40];
     get_id(&in, id);
@@ -389,7 +397,7 @@ static void get_exchange_texts(struct in *in, struct mg_timeline *out_timeline)
 
 uint64_t mg_record_ended_us(mg_view payload)
 {
-    struct in in = {payload, false};
+    struct in in = in_of(payload);
     uint64_t phases[MG_PHASE_COUNT] = {0}, last = 0;
     get_front(&in);
     get_number(&in); /* generation, status, class, flags, attempts */
@@ -406,7 +414,7 @@ uint64_t mg_record_ended_us(mg_view payload)
 
 mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeline)
 {
-    struct in in = {payload, false};
+    struct in in = in_of(payload);
     struct mg_timeline *timeline = out_timeline;
     /* the notes and most attempts are not used most of the time, and are most of the struct */
     memset(timeline, 0, offsetof(struct mg_timeline, note));
