@@ -35,6 +35,7 @@ struct mg_adapter_decl {
     const char *base_url;
     const char *auth_header;           /* "authorization" */
     const char *auth_prefix;           /* "Bearer " */
+    const char *requests_left_header;  /* of an answer: how many requests the account has left; NULL: it does not say */
     struct mg_adapter_operation operations[MG_ADAPTER_OPERATIONS];
     int operation_count;
     const char *usage_opt_in_field;    /* "stream_options" … */

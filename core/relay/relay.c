@@ -283,6 +283,15 @@ static void on_backoff(struct mg_timer *timer)
 
 /* ---- after an attempt ------------------------------------------------------------------------ */
 
+static void note_requests_left(struct mg_relay *relay)
+{
+    const struct mg_upstream *upstream = relay->call.route->upstreams[relay->candidate];
+    const char *name = mg_adapter_declaration(upstream->adapter)->requests_left_header;
+    uint64_t left;
+    if (name && mg_view_u64(mg_headers_get(relay->attempt.headers, mg_view_cstr(name)), &left))
+        mg_stats_rate_limit(relay->call.route->stats[relay->candidate], left);
+}
+
 static void settle_attempt(struct mg_relay *relay, enum mg_class class_, enum mg_action action)
 {
     struct mg_attempt_record *attempt = record(relay);
@@ -297,6 +306,7 @@ static void settle_attempt(struct mg_relay *relay, enum mg_class class_, enum mg
 
     uint64_t sent = attempt->mark_us[MG_MARK_sent], token = attempt->mark_us[MG_MARK_first_token];
     bool blames_target = class_ != MG_CLASS_none && !mg_class_is_client_fault(class_) && class_ != MG_CLASS_cancelled;
+    note_requests_left(relay);
     mg_stats_end(relay->call.route->stats[relay->candidate], token > sent ? token - sent : 0, blames_target);
     if (mg_record_settled(relay->call.journal, timeline(relay), attempt) != MG_OK)
         mg_timeline_note(timeline(relay), mg_loop_now_us(loop(relay)), "journal", "a settled record did not fit");

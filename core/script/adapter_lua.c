@@ -70,7 +70,7 @@ mg_err mg_adapter_load(const char *name, struct mg_arena *arena, struct mg_adapt
 static int load(lua_State *L)
 {
     static const char *const names[] = {"name",  "base_url", "auth",  "operations", "usage_opt_in",  "usage", "answer",
-                                        "chunk", "error",    "done",  "finish_failed", "rules",      NULL};
+                                        "chunk", "error",    "done",  "finish_failed", "rules", "requests_left", NULL};
     struct loader *loader = mg_lua_of(L)->body_arg;
     mg_trusted_run_file(L, loader->name);
     int table = lua_gettop(L);
@@ -142,6 +142,7 @@ static void read_auth(lua_State *L, struct loader *loader, int table)
     decl->name = need_text(L, loader, table, "name", "adapter");
     decl->base_url = need_text(L, loader, table, "base_url", "adapter");
     decl->done = read_text(L, loader, table, "done", "adapter");
+    decl->requests_left_header = read_text(L, loader, table, "requests_left", "adapter");
 
     int auth = open_table(L, table, "auth", auth_names);
     if (!auth)

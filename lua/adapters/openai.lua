@@ -8,6 +8,9 @@ return {
   base_url = "https://api.openai.com/v1",
   auth = { header = "authorization", prefix = "Bearer " },
 
+  -- the header in which an answer says how many requests are left before the provider's limit
+  requests_left = "x-ratelimit-remaining-requests",
+
   -- appended to the base URL; the names are the surfaces of the gateway
   operations = {
     chat = "/chat/completions",
