@@ -109,6 +109,10 @@ class Injection(unittest.TestCase):
             for i in range(20):
                 self.assertEqual(gw.chat(f"p0/made-up-{i}").status, 200)
             self.assertEqual(gw.chat().status, 200)
+            deadline = time.monotonic() + PATIENCE_S
+            while metric(gw, "moongate_requests_total") < 21:  # counted once it is settled, after its last byte went out
+                self.assertLess(time.monotonic(), deadline, "a request was not counted")
+                time.sleep(0.01)
             self.assertEqual(metric(gw, "moongate_requests_total"), 21)
             self.assertEqual(series(gw), ['chat', 'p0/*'])
 

@@ -43,7 +43,7 @@ static bool stopped;
 
 #define UNTIL(cond)                                                                                \
     do {                                                                                           \
-        uint64_t until_us_ = mg_mono_us() + 20000000;                                              \
+        uint64_t until_us_ = mg_mono_us() + 80000000;                                              \
         while (!(cond)) {                                                                          \
             if (mg_mono_us() > until_us_)                                                          \
                 check_failed(__FILE__, __LINE__, "never: %s", #cond);                              \
