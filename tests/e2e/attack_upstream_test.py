@@ -67,7 +67,7 @@ class Poison(unittest.TestCase):
             with Gateway(projects, gateway=ONE_WORKER) as gw:
                 for name in ("main", "other", "main", "other"):
                     gw.client(name).chat.completions.create(model="chat", messages=[])
-        self.assertEqual(len(set(seen)), 2)
+        self.assertEqual(len(set(seen)), 2, seen)
         self.assertEqual(len({peer for peer, _ in seen}), 2)
 
     def test_an_answer_nobody_asked_for_ends_the_connection(self):
@@ -125,7 +125,7 @@ class Answers(unittest.TestCase):
 
         def serve():
             with listener.accept()[0] as sock:
-                sock.recv(1000)
+                got.append(len(sock.recv(1000)))
                 sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
                 while sum(got) < size:
                     got.append(len(sock.recv(1 << 20)))
