@@ -24,13 +24,6 @@ static bool step_mark(struct mg_exchange *x);
 static bool step_route(struct mg_exchange *x);
 static void step_relay(struct mg_exchange *x);
 /* on_log said so, or failed to say what may stay. */
-static void drop_content(struct mg_exchange *x)
-{
-    x->timeline->metadata = x->timeline->explain = MG_VIEW_NONE;
-    x->timeline->note_bytes = 0;
-    mg_timeline_note(x->timeline, mg_exchange_now(x), "plugin", "on_log dropped metadata, explanation and notes");
-}
-
 static void step_settle(struct mg_exchange *x);
 
 uint64_t mg_exchange_now(const struct mg_exchange *x)
@@ -332,9 +325,7 @@ static uint32_t deadline_ms(const struct mg_exchange *x)
 static mg_view metadata(const struct mg_exchange *x)
 {
     mg_view header = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-metadata"));
-    bool usable = header.len && header.len <= MG_MAX_METADATA_BYTES && header.ptr[0] == '{' &&
-                  mg_json_check(header, NULL) == MG_OK;
-    mg_view found = usable ? header : x->call.request.metadata;
+    mg_view found = header.len ? header : x->call.request.metadata;
     return found.len <= MG_MAX_METADATA_BYTES ? found : MG_VIEW_NONE;
 }
 
@@ -382,6 +373,17 @@ static bool resolve_model(struct mg_exchange *x)
     return false;
 }
 
+/* Metadata that cannot be recorded would be missing from the bill it was sent for. */
+static bool check_metadata(struct mg_exchange *x)
+{
+    mg_view header = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-metadata"));
+    if (!header.len || (header.len <= MG_MAX_METADATA_BYTES && header.ptr[0] == '{' && mg_json_check(header, NULL) == MG_OK))
+        return true;
+    mg_exchange_refuse(x, 400, "invalid_metadata", "The header x-moongate-metadata is no JSON object of at most %d bytes.",
+                       MG_MAX_METADATA_BYTES);
+    return false;
+}
+
 /* A deadline that is no number would silently become the longest one. */
 static bool check_deadline(struct mg_exchange *x)
 {
@@ -404,7 +406,7 @@ static bool step_resolve(struct mg_exchange *x)
     mg_err err = x->body.len ? mg_request_scan(&x->call.request, &x->arena, mg_buf_view(&x->body), &error) : MG_E_BAD_REQUEST;
     if (err != MG_OK)
         return refuse_body(x, err, &error);
-    if (!resolve_model(x) || !check_deadline(x))
+    if (!resolve_model(x) || !check_deadline(x) || !check_metadata(x))
         return false;
     fill_call(x);
     fit_attempts(x);
@@ -552,6 +554,13 @@ static enum mg_class last_class(const struct mg_exchange *x, int status, bool cl
         return MG_CLASS_cancelled;
     return (status < 400 && clean) || !x->timeline->attempt_count ? MG_CLASS_none
                                                       : x->timeline->attempts[x->timeline->attempt_count - 1].class_;
+}
+
+static void drop_content(struct mg_exchange *x)
+{
+    x->timeline->metadata = x->timeline->explain = MG_VIEW_NONE;
+    x->timeline->note_bytes = 0;
+    mg_timeline_note(x->timeline, mg_exchange_now(x), "plugin", "on_log dropped metadata, explanation and notes");
 }
 
 /* The gateway's own time is measured with the clock; the rest was waiting, for the client or for upstreams. */

@@ -20,7 +20,7 @@ struct mg_filtering {
     struct output outputs[OUTPUTS];
     int output_count;
     struct mg_buf scratch;             /* a decoded text */
-    struct mg_buf quoted[8];           /* replacements of one event */
+    struct mg_buf quoted[OUTPUTS];         /* replacements of one event */
     struct mg_buf text;                /* of choice 0, when the stream is buffered */
     struct mg_timer flush;
     bool guarded;                      /* text that no filter can see ends the stream */
@@ -41,7 +41,7 @@ static void end_filtering(void *arg)
     drop_outputs(f);
     mg_buf_fini(&f->scratch);
     mg_buf_fini(&f->text);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < OUTPUTS; i++)
         mg_buf_fini(&f->quoted[i]);
 }
 
@@ -65,7 +65,7 @@ bool mg_filtering_begin(struct mg_exchange *x)
     f->x = x;
     mg_buf_init(&f->scratch, MG_MAX_SSE_EVENT_BYTES);
     mg_buf_init(&f->text, MG_MAX_HELD_BYTES);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < OUTPUTS; i++)
         mg_buf_init(&f->quoted[i], MG_MAX_SSE_EVENT_BYTES);
     mg_arena_cleanup(&x->arena, end_filtering, f);
     x->filtering = f;
@@ -227,7 +227,7 @@ mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *even
                           struct mg_hook_outcome *out_outcome)
 {
     struct mg_filtering *f = x->filtering;
-    struct mg_splice splices[9];
+    struct mg_splice splices[OUTPUTS + 1];
     size_t count = 0;
     if (seen->more_text && f->guarded)
         return MG_E_DENIED;

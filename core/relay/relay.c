@@ -243,6 +243,18 @@ static void exhausted(struct mg_relay *relay, const char *why)
         finish(relay);
 }
 
+/* Nothing went upstream: the record says so, and nothing is billed. */
+static void not_built(struct mg_relay *relay, mg_err err)
+{
+    record(relay)->class_ = MG_CLASS_server_error;
+    record(relay)->action = MG_ACTION_fail;
+    record(relay)->end_us = 1;
+    record(relay)->error = mg_view_cstr(mg_err_text(err));
+    give_up(relay, MG_CLASS_server_error, mg_err_status(err), MG_VIEW("attempt_not_built"),
+            mg_arena_printf(arena(relay), "The request to %s could not be built: %s.",
+                            relay->call.candidates[relay->candidate].target->id, mg_err_text(err)));
+}
+
 static void next_attempt(struct mg_relay *relay)
 {
     const char *why_not = may_attempt(relay);
@@ -271,9 +283,7 @@ static void next_attempt(struct mg_relay *relay)
     if (err == MG_OK)
         start_attempt(relay);
     else
-        give_up(relay, MG_CLASS_server_error, mg_err_status(err), MG_VIEW("attempt_not_built"),
-                mg_arena_printf(arena(relay), "The request to %s could not be built: %s.",
-                                relay->call.candidates[relay->candidate].target->id, mg_err_text(err)));
+        not_built(relay, err);
 }
 
 static void on_backoff(struct mg_timer *timer)

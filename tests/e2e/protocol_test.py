@@ -150,6 +150,15 @@ class Forwarding(unittest.TestCase):
             self.assertEqual(sent.headers["host"], f"127.0.0.1:{up.port}")
             self.assertEqual(sum(1 for name, _ in sent.raw_headers if name.lower() == "authorization"), 1)
 
+    def test_metadata_that_cannot_be_recorded_is_refused(self):
+        with Upstream(json_answer("ok")) as up, Gateway(project(up)) as gw:
+            for text in ("[1]", "{", "tier=pro", '{"a":"%s"}' % ("x" * 2048)):
+                answer = gw.chat(headers={"x-moongate-metadata": text})
+                self.assertEqual((answer.status, answer.json["error"]["code"]), (400, "invalid_metadata"))
+            answer = gw.chat(headers={"x-moongate-metadata": '{"tier":"pro"}'})
+
+            self.assertEqual(gw.trace(answer)["metadata"], {"tier": "pro"})
+
     def test_what_comes_back(self):
         headers = {"x-ratelimit-remaining-requests": "7", "set-cookie": "a=b", "x-request-id": "req_theirs", "server": "cloudflare",
                    "content-type": "application/json"}
