@@ -27,7 +27,7 @@ void mg_lua_read_verdict(lua_State *L, int index, struct mg_call *call, const st
     else if (!mg_action_find(action, &out_verdict->action))
         luaL_error(L, "verdict: action must be \"accept\", \"retry\", \"fallback\" or \"fail\", got \"%.40s\"", action.ptr);
     double delay_ms = mg_lua_field_number(L, index, "delay_ms", "verdict", 0);
-    if (delay_ms < 0 || delay_ms > MAX_DELAY_MS)
+    if (delay_ms < 0 || delay_ms > (double)MAX_DELAY_MS)
         luaL_error(L, "verdict: delay_ms must be from 0 to %d", (int)MAX_DELAY_MS);
     out_verdict->delay_ms = (uint64_t)delay_ms;
     read_client(L, index, call, out_verdict);
