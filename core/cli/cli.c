@@ -262,7 +262,7 @@ static int take(const char *command, const struct mg_option *option, mg_view inl
     if (!text)
         return mg_cli_complain(MG_EXIT_USAGE, command, "%s needs a value: %s", option->name,
                                option->value);
-    if (option->kind == MG_OPTION_INT)
+    if (option->kind == MG_OPTION_INT || option->kind == MG_OPTION_PORT)
         return take_int(command, option, text);
     *(const char **)option->out = text;
     return MG_CLI_GO;
@@ -270,10 +270,11 @@ static int take(const char *command, const struct mg_option *option, mg_view inl
 
 static int take_int(const char *command, const struct mg_option *option, const char *text)
 {
-    uint64_t value;
-    if (!mg_view_u64(mg_view_cstr(text), &value) || value > 2147483647)
-        return mg_cli_complain(MG_EXIT_USAGE, command, "%s needs a number, not \"%s\"",
-                               option->name, text);
+    uint64_t value, most = option->kind == MG_OPTION_PORT ? 65535 : 2147483647;
+    if (!mg_view_u64(mg_view_cstr(text), &value) || value > most)
+        return mg_cli_complain(MG_EXIT_USAGE, command,
+                               "%s needs a number from 0 to %d, not \"%s\"", option->name,
+                               (int)most, text);
     *(int *)option->out = (int)value;
     return MG_CLI_GO;
 }

@@ -21,6 +21,7 @@ enum mg_option_kind {
     MG_OPTION_FLAG,          /* out is bool *: set to true */
     MG_OPTION_TEXT,          /* out is const char **: borrowed from argv */
     MG_OPTION_INT,           /* out is int *: 0 … 2147483647 */
+    MG_OPTION_PORT,          /* out is int *: 0 … 65535 */
 };
 
 struct mg_option {

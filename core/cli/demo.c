@@ -56,7 +56,7 @@ int mg_cli_demo(int argc, char **argv)
     const struct mg_option options[] = {
         {"--dir", NULL, "DIR", MG_OPTION_TEXT, &demo.dir,
          "where the files go (moongate-demo); those that are there stay"},
-        {"--port", "-p", "N", MG_OPTION_INT, &serve.port,
+        {"--port", "-p", "N", MG_OPTION_PORT, &serve.port,
          "port (8080, or a free one when that is taken)"},
         {"--once", NULL, NULL, MG_OPTION_FLAG, &demo.once, "end after the tour"},
     };

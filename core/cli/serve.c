@@ -28,9 +28,9 @@ int mg_cli_serve(int argc, char **argv)
     const struct mg_option options[] = {
         {"--config", "-c", "FILE", MG_OPTION_TEXT, &serve.config_path,
          "gateway.lua or its folder; without it ./gateway.lua, or the environment"},
-        {"--port", "-p", "N", MG_OPTION_INT, &serve.port,
+        {"--port", "-p", "N", MG_OPTION_PORT, &serve.port,
          "port instead of the configuration's; 0 takes a free one"},
-        {"--admin-port", NULL, "N", MG_OPTION_INT, &serve.admin_port,
+        {"--admin-port", NULL, "N", MG_OPTION_PORT, &serve.admin_port,
          "the same for the admin plane"},
         {"--data", NULL, "DIR", MG_OPTION_TEXT, &serve.data_dir,
          "data folder instead of the configuration's"},

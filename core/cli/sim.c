@@ -29,7 +29,7 @@ int mg_cli_sim(int argc, char **argv)
     struct arguments a = {.host = "127.0.0.1", .every = 1};
     const struct mg_option options[] = {
         {"--host", NULL, "ADDRESS", MG_OPTION_TEXT, &a.host, "where to listen (127.0.0.1)"},
-        {"--port", "-p", "N", MG_OPTION_INT, &a.port,
+        {"--port", "-p", "N", MG_OPTION_PORT, &a.port,
          "port; 0, the default, takes a free one and prints it"},
         {"--ttft-ms", NULL, "N", MG_OPTION_INT, &a.ttft_ms, "time to the first token (0)"},
         {"--tokens-per-s", NULL, "N", MG_OPTION_INT, &a.tokens_per_s,

@@ -320,8 +320,9 @@ end
 
 local function check_size(ctx, node, place, n)
   if not in_range(node, n) then
-    fail(ctx, place, "expected %s entries, found %d",
-      node.max and n > node.max and "at most " .. node.max or "at least " .. node.min, n)
+    local most = node.max and n > node.max
+    local bound = most and node.max or node.min
+    fail(ctx, place, "expected at %s %d %s, found %d", most and "most" or "least", bound, bound == 1 and "entry" or "entries", n)
   end
 end
 
