@@ -399,7 +399,7 @@ mg_err mg_patterns_pending(const struct mg_patterns *patterns, struct mg_pattern
     MG_TRY(mg_vectorscan(&hs, NULL));
     if (text.len > MG_PATTERN_PENDING_BYTES)
         skipped = boundary_before(text, text.len - MG_PATTERN_PENDING_BYTES);
-    mg_view end = mg_view_skip(text, skipped);
+    mg_view end = skipped ? mg_view_of(text.ptr + skipped, text.len - skipped) : text;
     MG_TRY(clean_text(scratch, &end));
     MG_TRY(mg_pending_scan(hs, patterns->pending, &scratch->hs, end, &len));
     size_t start = text.len - len;

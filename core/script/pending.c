@@ -1,5 +1,6 @@
 #include "script/pending.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
@@ -151,8 +152,9 @@ static bool begins_word(const struct mg_pending *pending, size_t from, size_t to
 
 static size_t pending_word(const struct mg_pending *pending, mg_view text)
 {
+    assert(text.ptr || text.len == 0);
     for (size_t len = MG_MIN(pending->longest, text.len); len > 0; len--) {
-        mg_view tail = mg_view_skip(text, text.len - len);
+        mg_view tail = mg_view_of(text.ptr + text.len - len, len);
         bool inside = len < text.len && mg_pattern_is_word_byte(text.ptr[text.len - len - 1]) &&
                       mg_pattern_is_word_byte(tail.ptr[0]);
         if (!inside && (begins_word(pending, 0, pending->exact_count, tail) ||

@@ -147,7 +147,7 @@ static void push_masked(lua_State *L, mg_view text, const struct mg_buf *regions
         if (i % 1024 == 1023)
             mg_lua_poll(L);
     }
-    mg_lua_check(L, mg_buf_put(out, mg_view_skip(text, at)), what);
+    mg_lua_check(L, mg_buf_put(out, mg_view_of(text.ptr + at, text.len - at)), what);
     mg_lua_push_view(L, mg_buf_view(out));
     mg_lua_scratch_end(out);
 }
