@@ -204,14 +204,17 @@ static void on_response_done(void *arg, const struct mg_hook_outcome *outcome)
 /* The answer with another text: the content string of the first choice is spliced. */
 static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
 {
+    const struct mg_adapter *adapter = x->relay.attempt.tap.adapter;
     if (mg_filtering_buffers(x) && x->relay.attempt.event_stream) {
-        if (mg_filtering_replace(x, outcome->text) != MG_OK)
-            mg_timeline_note(x->timeline, mg_exchange_now(x), "stream", "the replaced text did not fit");
-        on_flush(x);
+        mg_view text = outcome->body.len ? mg_tap_text_of(adapter, &x->arena, outcome->body) : outcome->text;
+        if (mg_filtering_replace(x, text) != MG_OK) {
+            outgrown(x);
+            return;
+        }
     } else if (outcome->body.len) {
         x->whole = outcome->body;
     } else {
-        x->whole = mg_tap_replace_text(x->relay.attempt.tap.adapter, &x->arena, x->whole, outcome->text);
+        x->whole = mg_tap_replace_text(adapter, &x->arena, x->whole, outcome->text);
     }
     deliver_success(x);
 }

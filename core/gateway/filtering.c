@@ -260,14 +260,49 @@ mg_view mg_filtering_text(const struct mg_exchange *x)
     return mg_buf_view(&x->filtering->text);
 }
 
+/* The held stream on its way through another text. */
+struct rewrite {
+    struct mg_tap tap;
+    mg_view quoted;                    /* the new text, as JSON */
+    bool placed;                       /* it took the place of the first text; the others become empty */
+    struct mg_buf out;
+};
+
+static mg_err on_held_event(void *arg, const struct mg_sse_event *event)
+{
+    struct rewrite *rewrite = arg;
+    struct mg_tap_event seen = {.content = false};
+    struct mg_splice splices[MG_TAP_TEXTS];
+    size_t count = 0;
+    if (!event->is_comment)
+        mg_tap_event(&rewrite->tap, event->name, event->data, &seen);
+    for (int i = 0; i < seen.text_count; i++) {
+        if (seen.texts[i].choice != 0 || seen.texts[i].reasoning)
+            continue;
+        mg_view text = rewrite->placed ? MG_VIEW("\"\"") : rewrite->quoted;
+        splices[count++] = (struct mg_splice){seen.texts[i].offset, seen.texts[i].len, text};
+        rewrite->placed = true;
+    }
+    return count ? put_data(&rewrite->out, event->data, splices, count) : mg_buf_put(&rewrite->out, event->raw);
+}
+
 mg_err mg_filtering_replace(struct mg_exchange *x, mg_view text)
 {
     struct mg_filtering *f = x->filtering;
-    const char *done = mg_adapter_declaration(x->relay.attempt.tap.adapter)->done;
+    struct rewrite rewrite = {.placed = false};
+    mg_tap_init(&rewrite.tap, x->relay.attempt.tap.adapter, true);
+    mg_buf_init(&rewrite.out, MG_MAX_BUFFERED_BYTES);
+    struct mg_sse *sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_held_event, &rewrite);
+    mg_err err = quote(&f->quoted[0], text);
+    rewrite.quoted = mg_buf_view(&f->quoted[0]);
+    if (err == MG_OK)
+        err = mg_sse_feed(sse, mg_buf_view(&x->answer.held));
     mg_answer_forget(&x->answer);
-    mg_buf_clear(&x->rewritten);
-    for (int i = 0; i < f->output_count; i++)
-        if (f->outputs[i].choice == 0 && f->outputs[i].channel == MG_CHANNEL_CONTENT)
-            MG_TRY(put_text(f, &f->outputs[i], text));
-    return done ? mg_sse_put_event(&x->rewritten, MG_VIEW_NONE, mg_view_cstr(done)) : MG_OK;
+    if (err == MG_OK)
+        err = mg_answer_add(&x->answer, mg_buf_view(&rewrite.out));
+    if (err == MG_OK)
+        err = mg_answer_flush(&x->answer);
+    mg_sse_free(sse);
+    mg_buf_fini(&rewrite.out);
+    return err;
 }

@@ -25,7 +25,8 @@ bool mg_filtering_buffers(const struct mg_exchange *x);
 /* The text of choice 0 so far, for on_response of a buffered stream. */
 mg_view mg_filtering_text(const struct mg_exchange *x);
 
-/* Rewrites the buffered stream to one event with that text and its end. */
+/* Puts that text into the first event of the buffered stream that has one and empties the others; everything else
+ * stays. After an error nothing is left of it. */
 MG_MUST_USE mg_err mg_filtering_replace(struct mg_exchange *x, mg_view text);
 
 #endif

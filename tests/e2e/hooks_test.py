@@ -450,6 +450,7 @@ class OnResponse(Case):
                 if not res.sent then return res:replace { text = res:text() .. " (" .. res.usage.output_tokens .. " tokens)" } end
             end''',
             "deny": "",
+            "edited": "",
             "retry": '''on_response = function(res)
                 if res:text() == "bad" then return res:retry { reason = "bad taste" } end
             end''',
@@ -462,7 +463,8 @@ class OnResponse(Case):
                 moongate.log.info("asked late", { streamed = res.streamed, sent = res.sent, code = err and err.code or "none", finish = res.finish })
             end, on_chunk = function(c) end, stream = { mode = "observe" }''',
         }, f'''inline = {{ grant = {{ "net:http://127.0.0.1:{cls.side.port}" }} }},
-            plugins = {{ {{ as = "judge", when = {{ workflows = "deny" }}, fail = {{ on_response = "closed" }},
+            plugins = {{ {{ as = "editor", when = {{ workflows = "edited" }}, fail = {{ on_response = "closed" }},
+              on_response = function(self, res) return res:replace {{ text = res:text():upper() }} end }}, {{ as = "judge", when = {{ workflows = "deny" }}, fail = {{ on_response = "closed" }},
               on_response = function(self, res) return res:deny {{ status = 422, code = "unfit", message = "not for you" }} end }} }},''',
             '"p0/model-0", "p0/model-1"')
 
@@ -480,6 +482,19 @@ class OnResponse(Case):
         self.up.answer(stream(*good_events("not ", "for you")))
         answer = self.ask("deny", stream=True)
         self.assertEqual((answer.status, answer.json["error"]["code"]), (422, "unfit"))
+
+    def test_a_held_stream_is_replaced_and_stays_a_whole_stream(self):
+        call = {**chunk({"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]})}
+        events = good_events("a word ", "or two")
+        self.up.answer(stream(*events[:3], call, *events[3:]))
+        answer = self.ask("edited", stream=True, stream_options={"include_usage": True})
+
+        self.assertEqual((answer.text, answer.clean, answer.events[-1]), ("A WORD OR TWO", True, "[DONE]"))
+        sent = [json.loads(event) for event in answer.events[:-1]]
+        self.assertEqual(sent[0]["choices"][0]["delta"]["role"], "assistant")
+        self.assertEqual([event["choices"][0]["finish_reason"] for event in sent if event["choices"]][-1], "stop")
+        self.assertEqual(sent[-1]["usage"], USAGE)
+        self.assertIn(call["choices"], [event["choices"] for event in sent])
 
     def test_it_can_ask_the_next_target(self):
         self.up.answer(json_answer("bad"), json_answer("good"))
