@@ -313,7 +313,7 @@ TEST(no_match_begins_before_what_is_pending)
     };
     static const char *const texts[] = {
         "use sk-ab12x, mail bob.a@ex.co now", "abbaabc ababab bac words work", "12-34-56 7-89 12:ab xyzaabzw",
-        "\xc3\xa9\xc3\xa9t a\xe2\x82\xac" "b acb sk-sk-abcde", "word sword words wordsk 99:_x",
+        "\xc3\xa9\xc3\xa9t a\xe2\x82\xac\142 acb sk-sk-abcde", "word sword words wordsk 99:_x",
     };
 
     for (size_t e = 0; e < MG_COUNT(expressions); e++) {
