@@ -122,6 +122,7 @@ class AfterContent(unittest.TestCase):
                     self.assertEqual(unused.count, 0)
                     trace = gw.trace(answer)
                     self.assertEqual(trace["attempts"][-1]["class"], expected)
+                    self.assertEqual(trace["class"], expected)  # what `moongate logs --class` looks for
                     self.assertFalse(trace["clean"])
 
     def test_one_malformed_event_is_skipped_and_noted(self):
