@@ -36,7 +36,7 @@ TEST(a_sticky_key_stays_with_its_candidate_when_another_one_goes)
     struct mg_plan_entry all = group(MG_PICK_HASH, 1, 1, 1), fewer = group(MG_PICK_HASH, 1, 1, 0);
     int moved = 0, seen[3] = {0};
     for (int i = 0; i < 300; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "user-%d", i);
         int before = mg_plan_draw(&all, candidates, mg_view_cstr(key), 0.1, 0);
         int after = mg_plan_draw(&fewer, candidates, mg_view_cstr(key), 0.9, 0);
