@@ -1,5 +1,5 @@
 #!/bin/sh
-# e2e.sh FILE: runs one end-to-end test with the SDKs that ./dev test installed in build/.
+# e2e.sh FILE [TEST…]: runs one end-to-end test with the SDKs that ./dev test installed in build/.
 # MOONGATE_BIN is the binary under test, the one of the dev preset unless told otherwise.
 set -eu
 source_dir=$(cd "$(dirname "$0")/../.." && pwd)
@@ -8,7 +8,7 @@ export MOONGATE_SOURCE_DIR="$source_dir" MOONGATE_BIN="${MOONGATE_BIN:-$build/de
 case $1 in
 *.py)
     export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH="$source_dir/tests/support:$source_dir/tests/e2e"
-    exec "$build/venv/bin/python" "$1"
+    exec "$build/venv/bin/python" "$@"
     ;;
 *.mjs)
     export MOONGATE_NODE_MODULES="$build/node"
