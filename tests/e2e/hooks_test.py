@@ -109,6 +109,14 @@ class OnRequest(Case):
         self.assertEqual(self.up.count, self.before)
         self.assertEqual(self.gw.trace(answer)["attempts"], [])
 
+    def test_its_answer_has_the_shape_of_the_surface(self):
+        with_usage = self.ask("respond", stream=True, stream_options={"include_usage": True})
+        self.assertEqual(json.loads(with_usage.events[-2])["usage"]["total_tokens"], 0)
+        old = self.gw.request("POST", "/v1/completions", {"model": "respond", "prompt": "x"})
+        self.assertEqual((old.json["object"], old.json["choices"][0]["text"]), ("text_completion", "from the house"))
+        old = self.gw.request("POST", "/v1/completions", {"model": "respond", "prompt": "x", "stream": True})
+        self.assertEqual((json.loads(old.events[0])["choices"][0]["text"], old.events[-1]), ("from the house", "[DONE]"))
+
     def test_it_can_refuse(self):
         answer = self.ask("deny")
         self.assertEqual((answer.status, answer.json["error"]["code"], answer.json["error"]["message"]), (451, "not_here", "ask your lawyer"))
