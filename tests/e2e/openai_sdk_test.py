@@ -95,5 +95,54 @@ class Others(unittest.TestCase):
             self.assertEqual(up.next_request().path, "/v1/embeddings")
 
 
+SIMULATED = """return {
+  providers = { sim = { kind = "simulated" } },
+  workflows = { chat = { targets = { "sim/fault:overloaded", "sim/model" } }, stuck = { targets = { "sim/fault:hang" } } },
+}"""
+TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {
+    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+
+
+class Shapes(unittest.TestCase):
+    """What the SDK builds on top of the wire format, over a failover each time."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.gw = Gateway(SIMULATED).__enter__()
+        cls.messages = [{"role": "user", "content": "What is the weather in Kiel?"}]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.gw.__exit__(None, None, None)
+
+    def test_tool_calls_arrive_whole_and_streamed(self):
+        ask = {"model": "chat", "messages": self.messages, "tools": [TOOL], "tool_choice": "required"}
+        whole = self.gw.client().chat.completions.create(**ask).choices[0].message.tool_calls[0]
+        name, arguments = "", ""
+        for event in self.gw.client().chat.completions.create(stream=True, **ask):
+            for call in event.choices[0].delta.tool_calls or []:
+                name += call.function.name or ""
+                arguments += call.function.arguments or ""
+
+        self.assertEqual((whole.function.name, name), ("get_weather", "get_weather"))
+        self.assertIsInstance(json.loads(whole.function.arguments)["city"], str)
+        self.assertIsInstance(json.loads(arguments)["city"], str)
+
+    def test_structured_output_is_parsed(self):
+        from pydantic import BaseModel
+
+        class Person(BaseModel):
+            name: str
+            age: int
+
+        answer = self.gw.client().chat.completions.parse(model="chat", messages=self.messages, response_format=Person)
+
+        self.assertIsInstance(answer.choices[0].message.parsed, Person)
+
+    def test_a_timeout_of_the_client_is_one(self):
+        with self.assertRaises(openai.APITimeoutError):
+            self.gw.client(timeout=0.3).chat.completions.create(model="stuck", messages=self.messages)
+
+
 if __name__ == "__main__":
     main()
