@@ -35,6 +35,14 @@
     X(TARGETS, 256, "targets of a project")                                                        \
     X(WORKFLOWS, 256, "workflows of a project")                                                    \
     X(PROVIDERS, 64, "providers of a project")                                                     \
+    X(CREDENTIALS, 16, "API keys of one provider account")                                         \
+    X(ACCOUNTS, 256, "provider accounts that several projects share")                              \
+    X(ACCOUNT_PROJECTS, 64, "projects that share one account")                                     \
+    X(HEALTH_ROWS, 32768, "targets, breakers or credentials whose state is kept, each")             \
+    X(GATE_WAITERS, 4096, "attempts of a worker that wait for a place at their target")            \
+    X(RESUMED_BYTES, 1048576, "sent text kept of a stream that another target may have to resume") \
+    X(LAST_GOOD_BYTES, 33554432, "last good answers kept per process for offline answers")         \
+    X(PENALTY_MS, 600000, "how long a taxonomy may bench a target or credential")                  \
     X(PROJECTS, 1024, "projects of a gateway")                                                     \
     X(INSTANCES, 32, "plugin instances of a project")                                              \
     X(GENERATIONS, 4, "live generations of a project")                                             \

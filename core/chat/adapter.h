@@ -13,7 +13,7 @@
 #include "meter/failure.h"
 #include "meter/timeline.h"
 
-enum { MG_ADAPTER_PATHS = 8, MG_ADAPTER_RULES = 96, MG_ADAPTER_OPERATIONS = 8 };
+enum { MG_ADAPTER_PATHS = 8, MG_ADAPTER_RULES = 160, MG_ADAPTER_OPERATIONS = 8, MG_ADAPTER_REPAIRS = 24 };
 
 /* Up to MG_ADAPTER_PATHS JSON paths that mean the same thing, NULL-terminated. */
 typedef const char *mg_adapter_paths[MG_ADAPTER_PATHS + 1];
@@ -30,12 +30,27 @@ struct mg_adapter_operation {
     const char *path;                  /* appended to the base URL */
 };
 
+/* Names of the headers that tell an account's limits; NULL: this provider names none. */
+struct mg_limit_headers {
+    const char *requests_left, *requests_reset, *tokens_left, *tokens_reset;
+};
+
+/* One change of a request after a 400 that says what it dislikes, tried once and remembered per target for an hour. */
+struct mg_adapter_repair {
+    const char *name;                  /* what a verdict calls it */
+    int status;                        /* 0: any */
+    const char *code, *param, *text;   /* of the error, as in a rule; NULL: any */
+    enum { MG_REPAIR_DROP, MG_REPAIR_RENAME, MG_REPAIR_SET } op;
+    const char *field;                 /* top-level field; NULL: the one that the error's `param` names */
+    const char *to;                    /* RENAME: the new name; SET: JSON text */
+};
+
 struct mg_adapter_decl {
     const char *name;
     const char *base_url;
     const char *auth_header;           /* "authorization" */
     const char *auth_prefix;           /* "Bearer " */
-    const char *requests_left_header;  /* of an answer: how many requests the account has left; NULL: it does not say */
+    struct mg_limit_headers limits;
     struct mg_adapter_operation operations[MG_ADAPTER_OPERATIONS];
     int operation_count;
     const char *usage_opt_in_field;    /* "stream_options" … */
@@ -48,14 +63,17 @@ struct mg_adapter_decl {
         mg_adapter_paths item;         /* one choice or other unit of the answer: an event without any is only usage */
         mg_adapter_paths index;        /* of a choice, when it is not its place in the list */
         mg_adapter_paths content, reasoning, tool_call, refusal, finish, data;
+        mg_adapter_paths tool_index, tool_name, tool_arguments;          /* of each tool call of a choice */
     } answer, chunk;                   /* of a whole answer, of one streamed event; `data`: embeddings and the like */
     mg_adapter_paths error;            /* an in-band error object */
     struct {
-        mg_adapter_paths type, code, message;
+        mg_adapter_paths type, code, message, param;
     } error_shape;
     const char *error_event;           /* SSE event name that means error; NULL: none */
     const char *done;                  /* data of the terminal event; NULL: none */
     const char *const *finish_failed;  /* finish reasons that are failures, NULL-terminated */
+    struct mg_adapter_repair repairs[MG_ADAPTER_REPAIRS];
+    int repair_count;
     struct mg_adapter_rule rules[MG_ADAPTER_RULES];
     int rule_count;
 };
@@ -85,6 +103,7 @@ struct mg_tap {
     char finish[24];
     struct mg_usage usage;
     char error_type[64], error_code[64], error_message[256];   /* cut to size, unescaped, printable */
+    char error_param[64];
     enum mg_class error_class;
     uint64_t content_bytes;            /* of content spans: the estimate when nobody reports usage */
 };
@@ -99,7 +118,14 @@ struct mg_tap_text {
 };
 
 /* What one event was. */
-enum { MG_TAP_TEXTS = 8, MG_TAP_FINISHED = 8 };
+enum { MG_TAP_TEXTS = 8, MG_TAP_FINISHED = 8, MG_TAP_TOOLS = 4 };
+
+/* A piece of one tool call in a chunk. The spans are JSON strings (with quotes) in the scanned document; len 0: absent. */
+struct mg_tap_tool {
+    int choice, index;
+    size_t name_offset, name_len;
+    size_t arguments_offset, arguments_len;
+};
 
 struct mg_tap_event {
     bool content;                      /* carries content, a tool call, reasoning or a refusal */
@@ -113,6 +139,10 @@ struct mg_tap_event {
     size_t cut_offset, cut_len;        /* of the usage member with one comma; len 0: none */
     struct mg_tap_text texts[MG_TAP_TEXTS];
     int text_count;
+    bool refusal;                      /* the content is the model's refusal */
+    struct mg_tap_tool tools[MG_TAP_TOOLS];
+    int tool_count;
+    bool more_tools;                   /* there are tool calls beside these, or in a form that cannot be followed */
     bool more_text;                    /* there is text beside these: too many, or in another form than a string */
 };
 

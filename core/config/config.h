@@ -45,7 +45,57 @@ struct mg_config_gateway {
     const char *log_level;
     const char *const *cors_origins;   /* exact origins or "*" */
     int cors_count;                    /* 0: CORS is off */
+    const struct mg_config_account *accounts;    /* provider accounts of several projects */
+    int account_count;
     struct mg_config_limits limits;
+};
+
+/* When a failing target is left alone, and how it comes back. Every breaker of a provider's targets goes by its
+ * provider's row. */
+struct mg_config_breaker {
+    bool off;                          /* never opens */
+    uint32_t window_ms;                /* calls older than that are forgotten */
+    uint32_t min_calls;                /* in the window, before a share means anything */
+    double failure_share;              /* of the window's calls, 0..1: opens at it */
+    uint32_t consecutive;              /* failures in a row that open it whatever the share */
+    uint32_t open_ms, max_open_ms;     /* first pause; doubled each time a probe fails, up to the second */
+    uint32_t probe_ms;                 /* a probe nobody reported on expires after that */
+    uint32_t ramp_ms;                  /* after a good probe: until all traffic is let in again */
+    double slow_factor;                /* a first token this many times later than the target's own past and than its
+                                          fastest peer is slow, and slow counts as failed; 0: off */
+    uint32_t slow_min_ms;              /* no call faster than that is slow */
+};
+
+/* How many attempts of one target may run at once. */
+struct mg_config_gate {
+    uint32_t max;                      /* 0: no cap. Adaptive: the most it may grow to */
+    bool adaptive;                     /* found from latency (gradient) between 1 and max */
+    uint32_t queue;                    /* how many may wait for a place */
+    uint32_t queue_ms;                 /* how long each; then the next target */
+};
+
+/* Repeats on the same target and hedges are paid from a bucket that first calls fill. */
+struct mg_config_retry_budget {
+    double share;                      /* tokens a first call brings: 0.2 means one repeat for five calls */
+    uint32_t burst;                    /* the most that can be saved; also what a new bucket holds */
+};
+
+struct mg_config_credential {          /* one upstream API key of a provider account */
+    const char *name;                  /* for logs, records and `moongate targets`; never the secret */
+    const char *secret;
+};
+
+/* A provider account that gateway.lua grants to several projects: they share its credentials, breakers and caps. */
+struct mg_config_grant {
+    const char *project;
+    double share;                      /* weight of its part of a cap that is full; > 0 */
+};
+struct mg_config_account {
+    const char *name;
+    const struct mg_config_credential *credentials;
+    int credential_count;
+    const struct mg_config_grant *grants;
+    int grant_count;
 };
 
 /* Four timers of an attempt, in milliseconds; each > 0. */
@@ -75,7 +125,11 @@ struct mg_config_provider {
     const char *adapter;               /* "openai": a file of lua/adapters */
     const char *kind;                  /* "http" or "simulated" */
     const char *base_url;              /* http(s)://host[:port]/prefix without a trailing slash; NULL: the adapter's */
-    const char *api_key;               /* secret; NULL: send none */
+    const struct mg_config_credential *credentials;   /* its API keys, in order of preference; none: send none */
+    int credential_count;              /* ≤ MG_MAX_CREDENTIALS */
+    const char *account;               /* of gateway.lua: the credentials are that account's; NULL: its own */
+    const char *idempotency_header;    /* carries the exchange's id on each attempt; NULL: not sent */
+    struct mg_config_breaker breaker;
     const char *organization, *openai_project;   /* optional request headers; NULL: not sent */
     const char *const *header_names, *const *header_values;   /* sent with each attempt */
     int header_count;
@@ -96,6 +150,10 @@ struct mg_config_target {
     uint32_t context_window;           /* tokens; 0: unknown */
     uint32_t max_output;               /* tokens; 0: unknown */
     const char *region;                /* NULL: none */
+    bool prefill;                      /* goes on from an assistant message that ends the conversation */
+    bool priced;                       /* the prices below were given */
+    double price_in_microusd, price_out_microusd;     /* per million tokens */
+    struct mg_config_gate gate;
 };
 
 struct mg_config_arm {                 /* one weighted choice of a workflow */
@@ -104,12 +162,52 @@ struct mg_config_arm {                 /* one weighted choice of a workflow */
     const char *name;                  /* NULL: the target's id */
 };
 
+/* How the default policy orders or draws the targets of a workflow. */
+enum mg_config_balance {
+    MG_BALANCE_AUTO,                   /* by weight when somebody gave weights, else in order */
+    MG_BALANCE_ORDER,
+    MG_BALANCE_WEIGHTED,
+    MG_BALANCE_LEAST_INFLIGHT,
+    MG_BALANCE_P2C,                    /* two drawn, the faster one taken (EWMA of the first token × in flight) */
+    MG_BALANCE_STICKY,                 /* by session, so that a conversation stays where its prompt cache is */
+    MG_BALANCE_CHEAPEST                /* the cheapest whose latency is within latency_bound_ms */
+};
+
+/* What happens when an answer breaks off after its beginning was sent. */
+enum mg_config_rescue {
+    MG_RESCUE_ERROR,                   /* a typed in-band error and an end that is none */
+    MG_RESCUE_HOLD,                    /* nothing is sent before the end */
+    MG_RESCUE_RESUME                   /* another target goes on */
+};
+
+enum { MG_HEDGE_P95 = UINT32_MAX };    /* hedge_after_ms: the target's own p95 of the first token */
+
+struct mg_config_offline {             /* the answer when nothing answers; all 0: the error */
+    const char *text;                  /* static; NULL: none */
+    uint32_t last_good_ms;             /* the last good answer to the same request, if not older; 0: never */
+    bool has_answer;                   /* function `offline.answer`, read by script/ under the key path */
+};
+
 struct mg_config_workflow {
     const char *name;                  /* what clients put into `model`; with `*` in it a glob */
     const struct mg_config_arm *arms;  /* in order: the first is tried first unless a policy says otherwise */
     int arm_count;
     uint32_t deadline_ms;              /* wall clock over all attempts */
     uint32_t max_attempts;             /* upstream calls over all targets */
+    uint64_t max_cost_microusd;        /* over all attempts, by the targets' prices; 0: no limit */
+    enum mg_config_balance balance;
+    uint32_t latency_bound_ms;         /* of MG_BALANCE_CHEAPEST; 0: none */
+    enum mg_config_rescue rescue;
+    uint32_t hedge_after_ms;           /* no first token by then: the next target is asked beside; 0: never; MG_HEDGE_P95 */
+    uint32_t max_hedges;               /* of one exchange */
+    double first_token_factor;         /* first-token timer = this × the target's observed p99; 0: the fixed one */
+    uint32_t first_token_min_ms;       /* … but never below this, nor above the fixed one */
+    double slow_factor;                /* total timer = this × the target's observed p99 of whole answers; 0: off */
+    const char *expect_schema;         /* JSON Schema an answer must satisfy; "request": the request's own; NULL: none */
+    uint32_t route_around;             /* bit per class (1 << MG_CLASS_refusal …) that is fallen back from */
+    struct mg_config_retry_budget retry_budget;
+    struct mg_config_offline offline;
+    bool has_accept;                   /* function `accept` */
     bool has_route, has_classify;      /* functions given inline or by file, read by script/ under the key path */
     bool has_on_request, has_on_chunk, has_on_response;
     const char *chunk_stream;          /* JSON text of the `stream` entry beside its on_chunk; NULL: buffer rule */
@@ -145,6 +243,8 @@ struct mg_config_project {
     bool allow_direct;                 /* `model = "provider/model"` is accepted */
     struct mg_timeouts direct_timeouts;          /* of direct targets that no workflow declares: the project's */
     uint32_t direct_deadline_ms, direct_max_attempts;   /* of calls that name a target and no workflow */
+    struct mg_config_gate direct_gate;
+    struct mg_config_retry_budget retry_budget;       /* of workflows that say nothing, and of direct calls */
     uint32_t max_deadline_ms;          /* cuts x-moongate-deadline-ms */
     bool has_route, has_classify, has_on_request, has_on_attempt, has_on_chunk, has_on_response, has_on_log;
     const char *inline_grant, *inline_fail;       /* JSON texts of `inline.grant`, `inline.fail`; NULL: none */

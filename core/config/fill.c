@@ -216,6 +216,22 @@ static void copy_sim_model(const struct row *row, int index, void *items)
     model->faults = faults;
 }
 
+static void copy_credential(const struct row *row, int index, void *items)
+{
+    ((struct mg_config_credential *)items)[index] = (struct mg_config_credential){
+        .name = text(row, "name"), .secret = keep_secret(row, text(row, "secret"))};
+}
+
+/* The list of API keys on top of the stack's table. */
+static const struct mg_config_credential *copy_credentials(const struct row *row, int *out_count)
+{
+    *out_count = length(row, "credentials");
+    struct mg_config_credential *credentials =
+        mg_arena_array(row->arena, struct mg_config_credential, (size_t)*out_count + 1);
+    each(row, "credentials", copy_credential, credentials);
+    return credentials;
+}
+
 static void copy_provider(const struct row *row, int index, void *items)
 {
     struct mg_config_provider *provider = (struct mg_config_provider *)items + index;
@@ -223,7 +239,6 @@ static void copy_provider(const struct row *row, int index, void *items)
                                             .adapter = text(row, "adapter"),
                                             .kind = text(row, "kind"),
                                             .base_url = text(row, "base_url"),
-                                            .api_key = keep_secret(row, text(row, "api_key")),
                                             .organization = text(row, "organization"),
                                             .openai_project = text(row, "openai_project"),
                                             .ca = text(row, "ca"),
@@ -233,6 +248,7 @@ static void copy_provider(const struct row *row, int index, void *items)
                                             .proxy = text(row, "proxy"),
                                             .sim_model_count = length(row, "sim_models"),
                                             .line = integer(row, "line")};
+    provider->credentials = copy_credentials(row, &provider->credential_count);
     provider->header_names = texts(row, "header_names", &provider->header_count);
     provider->header_values = texts(row, "header_values", &provider->header_count);
     for (int i = 0; i < provider->header_count; i++)

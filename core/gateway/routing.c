@@ -35,7 +35,7 @@ static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_r
         if (!base_url)
             return MG_E_CONFIG;
     }
-    return mg_upstream_new(routing->config->name, provider, routing->adapters[i], base_url, options->default_proxy,
+    return mg_upstream_new(routing->config->name, provider, routing->adapters[i], NULL, base_url, options->default_proxy,
                            &routing->upstreams[i], diag);
 }
 

@@ -3,10 +3,12 @@
 static const struct {
     const char *name;
     enum mg_action action;
-    bool client;
+    enum mg_blame blame;
+    int weight;
+    uint32_t delay_ms;
     int status;
 } classes[] = {
-#define X(name, action, client, status) {#name, MG_ACTION_##action, client, status},
+#define X(name, action, blame, weight, delay_ms, status) {#name, MG_ACTION_##action, MG_BLAME_##blame, weight, delay_ms, status},
     MG_CLASS_LIST(X)
 #undef X
 };
@@ -29,7 +31,22 @@ enum mg_action mg_class_action(enum mg_class class_)
 
 bool mg_class_is_client_fault(enum mg_class class_)
 {
-    return classes[class_].client;
+    return classes[class_].blame == MG_BLAME_client;
+}
+
+enum mg_blame mg_class_blame(enum mg_class class_)
+{
+    return classes[class_].blame;
+}
+
+double mg_class_weight(enum mg_class class_)
+{
+    return classes[class_].weight / 100.0;
+}
+
+uint32_t mg_class_delay_ms(enum mg_class class_)
+{
+    return classes[class_].delay_ms;
 }
 
 int mg_class_status(enum mg_class class_)

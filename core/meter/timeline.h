@@ -82,6 +82,10 @@ struct mg_attempt_record {
     mg_view why;                       /* why this target: the plan's `explain`; at most 256 bytes */
     mg_view error;                     /* what the peer said, cut to 256 bytes, no secrets */
     mg_view address;                   /* of the peer */
+    mg_view credential;                /* name of the API key it used; empty: the provider has none */
+    uint64_t waited_us;                /* before it began: backoff, or for a place at the target */
+    uint64_t resumed_bytes;            /* of a rescue: text that the client had before this attempt went on; 0: none */
+    uint64_t cost_microusd;            /* by the target's prices; 0: unknown */
     enum mg_reason reason;
     enum mg_class class_;
     enum mg_action action;             /* what was done next */

@@ -601,11 +601,8 @@ static void star_out(char *text, size_t len, mg_view secret)
     }
 }
 
-/* Some providers repeat the key they refuse; it is not the client's to read. */
-static void hide_credential(struct mg_attempt *attempt)
+static void hide_secret(struct mg_attempt *attempt, mg_view secret)
 {
-    const char *key = attempt->call.upstream->config->api_key;
-    mg_view secret = key ? mg_view_cstr(key) : MG_VIEW_NONE;
     if (secret.len < TELLING_BYTES)
         return;
     star_out(attempt->tap.error_message, strlen(attempt->tap.error_message), secret);
@@ -613,11 +610,19 @@ static void hide_credential(struct mg_attempt *attempt)
         star_out(mg_buf_tail(&attempt->body) - attempt->body.len, attempt->body.len, secret);
 }
 
+/* Some providers repeat the key they refuse; it is not the client's to read. */
+static void hide_credentials(struct mg_attempt *attempt)
+{
+    const struct mg_upstream *upstream = attempt->call.upstream;
+    for (int i = 0; i < upstream->credential_count; i++)
+        hide_secret(attempt, mg_view_cstr(upstream->credentials[i].secret));
+}
+
 static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout)
 {
     struct mg_attempt_facts *facts = &attempt->facts;
     if (!attempt->ok)
-        hide_credential(attempt);
+        hide_credentials(attempt);
     facts->hint = hint;
     facts->transport = transport;
     facts->timeout = timeout;

@@ -130,6 +130,7 @@ static mg_err build_head(struct mg_relay *relay, const struct mg_attempt_patch *
     MG_TRY(mg_buf_put(head, mg_view_cstr(path)));
     MG_TRY(mg_buf_put(head, MG_VIEW(" HTTP/1.1\r\n")));
     MG_TRY(mg_buf_put(head, upstream->fixed_head));
+    MG_TRY(mg_buf_put(head, upstream->credential_line[0]));
     MG_TRY(put_forwarded(head, relay->call.forwarded, patch));
     for (size_t i = 0; i < patch->header_count; i++)
         MG_TRY(mg_http_put_header(head, patch->headers[i].name, patch->headers[i].value));
@@ -296,7 +297,7 @@ static void on_backoff(struct mg_timer *timer)
 static void note_requests_left(struct mg_relay *relay)
 {
     const struct mg_upstream *upstream = relay->call.route->upstreams[relay->candidate];
-    const char *name = mg_adapter_declaration(upstream->adapter)->requests_left_header;
+    const char *name = mg_adapter_declaration(upstream->adapter)->limits.requests_left;
     uint64_t left;
     if (name && mg_view_u64(mg_headers_get(relay->attempt.headers, mg_view_cstr(name)), &left))
         mg_stats_rate_limit(relay->call.route->stats[relay->candidate], left);

@@ -102,14 +102,12 @@ static mg_err put_optional(struct mg_buf *head, const char *name, const char *va
     return value ? mg_http_put_header(head, mg_view_cstr(name), mg_view_cstr(value)) : MG_OK;
 }
 
-static mg_err put_credential(struct mg_buf *head, const struct mg_upstream *upstream)
+static mg_err put_credential(struct mg_buf *head, const struct mg_upstream *upstream, const char *secret)
 {
     const struct mg_adapter_decl *decl = mg_adapter_declaration(upstream->adapter);
-    if (!upstream->config->api_key)
-        return MG_OK;
     struct mg_buf value;
     mg_buf_init(&value, 65536);
-    mg_err err = mg_buf_putf(&value, "%s%s", decl->auth_prefix, upstream->config->api_key);
+    mg_err err = mg_buf_putf(&value, "%s%s", decl->auth_prefix, secret);
     if (err == MG_OK)
         err = mg_http_put_header(head, mg_view_cstr(decl->auth_header), mg_buf_view(&value));
     if (value.ptr)
@@ -128,7 +126,6 @@ static mg_err put_fixed(struct mg_buf *head, const struct mg_upstream *upstream,
     snprintf(host, sizeof host, "%s%.*s%s%s", v6 ? "[" : "", MG_FMT(url->host), v6 ? "]" : "", port);
     MG_TRY(mg_http_put_header(head, MG_VIEW("host"), mg_view_cstr(host)));
     MG_TRY(mg_http_put_header(head, MG_VIEW("accept-encoding"), MG_VIEW("identity")));
-    MG_TRY(put_credential(head, upstream));
     MG_TRY(put_optional(head, "openai-organization", upstream->config->organization));
     MG_TRY(put_optional(head, "openai-project", upstream->config->openai_project));
     for (int i = 0; i < upstream->config->header_count; i++)
@@ -136,16 +133,27 @@ static mg_err put_fixed(struct mg_buf *head, const struct mg_upstream *upstream,
     return MG_OK;
 }
 
+/* What was built is kept in the arena; the builder's own copy is wiped. */
+static void keep(struct mg_upstream *upstream, struct mg_buf *head, mg_err err, mg_view *out_lines)
+{
+    if (err == MG_OK)
+        *out_lines = mg_arena_dup(&upstream->arena, mg_buf_view(head));
+    if (head->ptr)
+        mg_wipe(head->ptr, head->cap);
+    mg_buf_fini(head);
+}
+
 static mg_err write_head(struct mg_upstream *upstream, const struct mg_url *url)
 {
     struct mg_buf head;
     mg_buf_init(&head, MG_MAX_HEADER_BYTES);
     mg_err err = put_fixed(&head, upstream, url);
-    if (err == MG_OK)
-        upstream->fixed_head = mg_arena_dup(&upstream->arena, mg_buf_view(&head));
-    if (head.ptr)
-        mg_wipe(head.ptr, head.cap);
-    mg_buf_fini(&head);
+    keep(upstream, &head, err, &upstream->fixed_head);
+    for (int i = 0; i < upstream->credential_count && err == MG_OK; i++) {
+        mg_buf_init(&head, MG_MAX_HEADER_BYTES);
+        err = put_credential(&head, upstream, upstream->credentials[i].secret);
+        keep(upstream, &head, err, &upstream->credential_line[i]);
+    }
     return err;
 }
 
@@ -174,13 +182,15 @@ static mg_err fill(struct mg_upstream *upstream, const char *project, const char
 }
 
 mg_err mg_upstream_new(const char *project, const struct mg_config_provider *config, const struct mg_adapter *adapter,
-                       const char *base_url, const char *default_proxy, struct mg_upstream **out_upstream,
-                       struct mg_diag *diag)
+                       const struct mg_config_account *account, const char *base_url, const char *default_proxy,
+                       struct mg_upstream **out_upstream, struct mg_diag *diag)
 {
     struct mg_upstream *upstream = mg_new(struct mg_upstream);
     mg_arena_init(&upstream->arena, 1024);
     upstream->config = config;
     upstream->adapter = adapter;
+    upstream->credentials = account ? account->credentials : config->credentials;
+    upstream->credential_count = account ? account->credential_count : config->credential_count;
     mg_err err = fill(upstream, project, base_url, default_proxy, diag);
     if (err != MG_OK) {
         mg_upstream_free(upstream);
@@ -195,8 +205,9 @@ void mg_upstream_free(struct mg_upstream *upstream)
     if (!upstream)
         return;
     mg_tls_unref(upstream->endpoint.tls);
-    if (upstream->fixed_head.len)
-        mg_wipe((char *)upstream->fixed_head.ptr, upstream->fixed_head.len);
+    mg_wipe((char *)upstream->fixed_head.ptr, upstream->fixed_head.len);
+    for (int i = 0; i < upstream->credential_count; i++)
+        mg_wipe((char *)upstream->credential_line[i].ptr, upstream->credential_line[i].len);
     mg_wipe(&upstream->proxy, sizeof upstream->proxy);
     mg_arena_fini(&upstream->arena);
     mg_free(upstream);

@@ -1,7 +1,7 @@
 /* upstream.h - one provider of one generation, ready to be called: endpoint, dialect, fixed headers.
  *
- * Immutable after mg_upstream_new(); shared by all workers. Holds the credential in plain text as part
- * of `fixed_head` and wipes it when it is freed. */
+ * Immutable after mg_upstream_new(); shared by all workers. Holds credentials in plain text as part
+ * of `credential_line` and wipes it when it is freed. */
 #ifndef MG_RELAY_UPSTREAM_H
 #define MG_RELAY_UPSTREAM_H
 
@@ -16,14 +16,18 @@ struct mg_upstream {
     struct mg_endpoint endpoint;
     struct mg_proxy proxy;             /* used when endpoint.proxy points here */
     mg_view base_path;                 /* "/v1"; no trailing slash */
-    mg_view fixed_head;                /* header lines sent with every attempt: host, credential, configured ones */
+    mg_view fixed_head;                /* header lines sent with every attempt: host, configured ones */
+    const struct mg_config_credential *credentials;   /* borrowed; the provider's, or those of its shared account */
+    int credential_count;
+    mg_view credential_line[MG_MAX_CREDENTIALS];      /* the header line with each */
 };
 
 /* Connections are pooled per project, so that no answer on one can ever reach another project. base_url NULL: the
- * provider's, or the adapter's. default_proxy is the gateway's `proxy`, NULL: the
+ * provider's, or the adapter's. account: the shared one the provider names; NULL: it has its own keys. default_proxy is the gateway's `proxy`, NULL: the
  * environment decides. Reads certificate files: not on a worker's loop. The diag names the provider. */
 MG_MUST_USE mg_err mg_upstream_new(const char *project, const struct mg_config_provider *config,
-                                   const struct mg_adapter *adapter, const char *base_url, const char *default_proxy,
+                                   const struct mg_adapter *adapter, const struct mg_config_account *account,
+                                   const char *base_url, const char *default_proxy,
                                    struct mg_upstream **out_upstream, struct mg_diag *diag);
 void mg_upstream_free(struct mg_upstream *upstream);          /* NULL is a no-op */
 

@@ -142,7 +142,7 @@ static void read_auth(lua_State *L, struct loader *loader, int table)
     decl->name = need_text(L, loader, table, "name", "adapter");
     decl->base_url = need_text(L, loader, table, "base_url", "adapter");
     decl->done = read_text(L, loader, table, "done", "adapter");
-    decl->requests_left_header = read_text(L, loader, table, "requests_left", "adapter");
+    decl->limits.requests_left = read_text(L, loader, table, "requests_left", "adapter");
 
     int auth = open_table(L, table, "auth", auth_names);
     if (!auth)

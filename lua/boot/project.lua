@@ -61,7 +61,8 @@ local function provider(ctx, entry)
   tls_pair(ctx, at(place, "tls"), p.tls)
   local names, values = headers(p.headers)
   return {
-    name = entry.key, adapter = p.adapter, kind = p.kind, base_url = p.base_url, api_key = p.api_key,
+    name = entry.key, adapter = p.adapter, kind = p.kind, base_url = p.base_url,
+    credentials = p.api_key and { { name = "api_key", secret = p.api_key } } or {},
     organization = p.organization, openai_project = p.project, header_names = names, header_values = values,
     ca = p.tls.ca, client_cert = p.tls.cert, client_key = p.tls.key, verify = p.tls.verify, proxy = p.proxy,
     sim_models = sim_models(p.models), line = line_of(ctx, place),

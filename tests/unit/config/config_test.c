@@ -91,7 +91,7 @@ TEST(a_small_project_gets_every_default)
     CHECK_STR(config->providers[0].adapter, "openai");
     CHECK_STR(config->providers[0].kind, "http");
     CHECK(config->providers[0].verify);
-    CHECK(config->providers[0].api_key == NULL);
+    CHECK(config->providers[0].credential_count == 0);
     CHECK_INT(config->workflow_count, 1);
     CHECK_STR(config->workflows[0].name, "chat");
     CHECK_INT(config->workflows[0].line, 2);
@@ -259,10 +259,10 @@ TEST(references_are_resolved_and_secrets_read_from_private_files)
         load("return { providers = { a = { api_key = env 'MG_TEST_KEY' }, b = { api_key = secret 'backup', headers = { ['X-Team'] = 'one' } },\n"
              "c = { api_key = env('MG_TEST_NONE', false) } }, workflows = { w = { 'a/m', max_attempts = env 'MG_TEST_ATTEMPTS' } } }");
 
-    CHECK_STR(config->providers[0].api_key, "sk-env");
-    CHECK_STR(config->providers[1].api_key, "sk-file");
+    CHECK_STR(config->providers[0].credentials[0].secret, "sk-env");
+    CHECK_STR(config->providers[1].credentials[0].secret, "sk-file");
     CHECK_STR(config->providers[1].header_names[0], "X-Team");
-    CHECK(config->providers[2].api_key == NULL);
+    CHECK(config->providers[2].credential_count == 0);
     CHECK_INT(config->workflows[0].max_attempts, 7);
     CHECK_INT(config->file_count, 2);                    /* the secret is watched too */
     mg_config_project_free(config);
@@ -750,7 +750,7 @@ TEST(the_environment_makes_a_default_project)
     CHECK_STR(any->name, "*");
     const struct mg_config_target *target = &config->targets[any->arms[0].target];
     CHECK_STR(target->id, "openai/*");
-    CHECK_STR(config->providers[target->provider].api_key, "sk-1");
+    CHECK_STR(config->providers[target->provider].credentials[0].secret, "sk-1");
     CHECK_STR(config->providers[target->provider].base_url, "http://127.0.0.1:1234/v1");
     mg_config_project_free(config);
 

@@ -33,7 +33,7 @@ TEST(declares_the_openai_dialect)
     CHECK_STR(mg_adapter_path(adapter, "completions"), "/completions");
     CHECK_STR(mg_adapter_path(adapter, "embeddings"), "/embeddings");
     CHECK_STR(mg_adapter_path(adapter, "models"), "/models");
-    CHECK_STR(decl->requests_left_header, "x-ratelimit-remaining-requests");
+    CHECK_STR(decl->limits.requests_left, "x-ratelimit-remaining-requests");
     CHECK_STR(decl->usage_opt_in_field, "stream_options");
     CHECK_STR(decl->usage_opt_in_member, "include_usage");
     CHECK_STR(decl->done, "[DONE]");

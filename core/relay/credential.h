@@ -1,0 +1,41 @@
+/* credential.h - what is known of one upstream API key: is it benched, and how much does the provider still let it do?
+ *
+ * Two rows: one of the key (bench for auth and billing: all its models) and one of the key at a model (limits of the
+ * answer headers are per model, and so are cooling after a 429 and missing permissions). Any thread, relaxed atomics;
+ * all calls take NULL. Times are monotonic microseconds, passed in. */
+#ifndef MG_RELAY_CREDENTIAL_H
+#define MG_RELAY_CREDENTIAL_H
+
+#include "chat/adapter.h"
+#include "http/headers.h"
+
+struct mg_credential;                  /* a row of either kind */
+
+struct mg_credential *mg_credential_find(mg_view scope, mg_view name);      /* "provider#key" or "provider/model#key" */
+struct mg_credential *mg_credential_peek(mg_view scope, mg_view name);
+
+struct mg_credential_view {
+    uint64_t benched_until_us;         /* 0: it is not; UINT64_MAX: until a human acts */
+    enum mg_class why;
+    bool requests_known, tokens_known;
+    uint64_t requests_left, tokens_left;
+    uint64_t requests_reset_us, tokens_reset_us;    /* monotonic; 0: not said */
+};
+
+/* Not to be used before then; the longer of two benches holds. UINT64_MAX: until mg_credential_reset(). */
+void mg_credential_bench(struct mg_credential *credential, uint64_t until_us, enum mg_class why);
+/* By hand, or after it worked. */
+void mg_credential_reset(struct mg_credential *credential);
+
+/* What an answer's headers say about its limits: values come as "12", "6m0s", "1.5s", "300ms", seconds, HTTP or
+ * RFC 3339 dates (wire reference). */
+void mg_credential_note(struct mg_credential *credential, const struct mg_limit_headers *names, struct mg_headers headers,
+                        uint64_t now_us, uint64_t wall_us);
+
+/* 0: usable for a request of about that many tokens; else when it will be (UINT64_MAX: not before a human acts).
+ * A key whose last answer said "0 requests left" is not usable until its reset, so its 429 is never provoked. */
+uint64_t mg_credential_usable_at(const struct mg_credential *credential, uint64_t tokens, uint64_t now_us);
+
+void mg_credential_read(const struct mg_credential *credential, struct mg_credential_view *out_view);
+
+#endif
