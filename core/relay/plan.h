@@ -4,10 +4,11 @@
 
 #include "relay/policy.h"
 
-/* Draws one candidate of the entry's group: by weight, by consistent hash of `sticky`, or the one with the fewest
- * in flight. `random` is 0..1. Candidates marked in `tried` (a bitmap) are drawn only when no other is left. */
+/* Draws one candidate of the entry's group: by weight, by consistent hash of `sticky`, the one with the fewest in flight,
+ * the faster of two, or the cheapest within the entry's latency bound. `random` is 0..1. Of the two bitmaps, candidates
+ * in `tried` are drawn only when no other is left, those in `avoid` never: -1 when that leaves nobody. */
 int mg_plan_draw(const struct mg_plan_entry *entry, const struct mg_candidate *candidates, mg_view sticky, double random,
-                 uint64_t tried);
+                 uint64_t tried, uint64_t avoid);
 
 /* True when an entry picks by the figures of the moment, so that a cached plan wants fresh ones. */
 bool mg_plan_wants_figures(const struct mg_plan *plan);

@@ -265,7 +265,7 @@ static void next_attempt(struct mg_relay *relay)
     }
     relay->candidate = mg_plan_draw(entry(relay), relay->call.candidates,
                                     relay->call.plan->sticky.len ? relay->call.plan->sticky : relay->call.call->session,
-                                    mg_random_unit(), relay->tried);
+                                    mg_random_unit(), relay->tried, 0);
     relay->tried |= relay->candidate < 64 ? 1ull << relay->candidate : 0;
     relay->made++;
     relay->tries++;
