@@ -111,6 +111,16 @@ struct mg_config_fault {               /* simulated providers: what goes wrong, 
     int every, after, count;           /* each `every`th call once `after` have passed, `count` times (0: no end) */
     double probability;                /* 0..1; used when every is 0 */
     int value;                         /* the fault's own number (status, ms, bytes); 0: its default */
+    const char *key;                   /* glob of the API keys it is for; NULL: all */
+};
+
+struct mg_config_sim_phase {           /* of a simulated model: how it is for a while */
+    uint32_t for_ms, for_calls;        /* how long; both 0: from then on */
+    double error_share;                /* of the calls that suffer `fault`, 0..1 */
+    const char *fault;                 /* a row of sim/faults.h; NULL: none */
+    int value;                         /* the fault's own number; 0: its default */
+    int ttft_ms, tokens_per_s;         /* -1: as the model has it */
+    uint32_t requests, window_ms;      /* so many requests per window and API key, then 429; requests 0: no limit */
 };
 
 struct mg_config_sim_model {           /* a model of a `kind = "simulated"` provider */
@@ -118,6 +128,9 @@ struct mg_config_sim_model {           /* a model of a `kind = "simulated"` prov
     int ttft_ms, tokens_per_s, output_tokens;
     const struct mg_config_fault *faults;
     int fault_count;
+    const struct mg_config_sim_phase *phases;    /* one after the other, on top of the faults */
+    int phase_count;
+    bool repeat;                       /* after the last phase the first comes again */
 };
 
 struct mg_config_provider {

@@ -6,8 +6,12 @@
 #include "sim/text.h"
 
 static bool same_model(const struct mg_config_sim_model *a, const struct mg_config_sim_model *b);
+static bool same_phases(const struct mg_config_sim_model *a, const struct mg_config_sim_model *b);
+static bool same_text(const char *a, const char *b);
 static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t fired,
                    uint64_t *random);
+static const struct mg_config_sim_phase *copy_phases(struct mg_arena *arena,
+                                                     const struct mg_config_sim_model *from);
 static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from,
                  struct mg_sim_model *to);
 
@@ -47,13 +51,38 @@ static bool same_model(const struct mg_config_sim_model *a, const struct mg_conf
         a->tokens_per_s != b->tokens_per_s || a->output_tokens != b->output_tokens ||
         a->fault_count != b->fault_count)
         return false;
+    if (!same_phases(a, b))
+        return false;
     for (int i = 0; i < a->fault_count; i++) {
         const struct mg_config_fault *x = &a->faults[i], *y = &b->faults[i];
         if (strcmp(x->name, y->name) != 0 || x->every != y->every || x->after != y->after ||
-            x->count != y->count || x->probability != y->probability || x->value != y->value)
+            x->count != y->count || x->probability != y->probability || x->value != y->value ||
+            !same_text(x->key, y->key))
             return false;
     }
     return true;
+}
+
+static bool same_phases(const struct mg_config_sim_model *a, const struct mg_config_sim_model *b)
+{
+    if (a->phase_count != b->phase_count || a->repeat != b->repeat)
+        return false;
+    for (int i = 0; i < a->phase_count; i++) {
+        const struct mg_config_sim_phase *x = &a->phases[i], *y = &b->phases[i];
+        if (!same_text(x->fault, y->fault) || x->for_ms != y->for_ms ||
+            x->for_calls != y->for_calls || x->error_share != y->error_share ||
+            x->value != y->value || x->ttft_ms != y->ttft_ms ||
+            x->tokens_per_s != y->tokens_per_s || x->requests != y->requests ||
+            x->window_ms != y->window_ms)
+            return false;
+    }
+    return true;
+}
+
+/* NULL is a text of its own. */
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 struct mg_sim_model *mg_sim_models_find(struct mg_sim_models *models, mg_view name)
@@ -65,13 +94,16 @@ struct mg_sim_model *mg_sim_models_find(struct mg_sim_models *models, mg_view na
     return NULL;
 }
 
-enum mg_sim_fault mg_sim_model_fault(struct mg_sim_model *model, uint64_t *random, int *out_value)
+enum mg_sim_fault mg_sim_model_fault(struct mg_sim_model *model, mg_view key, uint64_t *random,
+                                     int *out_value)
 {
     const struct mg_config_sim_model *config = model->config;
     model->calls++;
     for (int i = 0; i < config->fault_count; i++) {
         const struct mg_config_fault *fault = &config->faults[i];
         enum mg_sim_fault found = mg_sim_fault_find(mg_view_cstr(fault->name));
+        if (fault->key && !mg_view_glob(mg_view_cstr(fault->key), key))
+            continue;
         if (found == MG_SIM_FAULT_NONE || !is_due(fault, model->calls, model->fired[i], random))
             continue;
         model->fired[i]++;
@@ -94,6 +126,19 @@ static bool is_due(const struct mg_config_fault *fault, uint64_t call, uint64_t 
     return (double)(mg_sim_random(random) % 1000000) < fault->probability * 1000000;
 }
 
+static const struct mg_config_sim_phase *copy_phases(struct mg_arena *arena,
+                                                     const struct mg_config_sim_model *from)
+{
+    size_t count = (size_t)MG_MAX(from->phase_count, 0);
+    struct mg_config_sim_phase *phases = mg_arena_array(arena, struct mg_config_sim_phase, count);
+    for (size_t i = 0; i < count; i++) {
+        phases[i] = from->phases[i];
+        if (from->phases[i].fault)
+            phases[i].fault = mg_arena_strdup(arena, from->phases[i].fault);
+    }
+    return phases;
+}
+
 static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from,
                  struct mg_sim_model *to)
 {
@@ -105,8 +150,11 @@ static void copy(struct mg_arena *arena, const struct mg_config_sim_model *from,
     for (size_t i = 0; i < count; i++) {
         faults[i] = from->faults[i];
         faults[i].name = mg_arena_strdup(arena, from->faults[i].name);
+        if (from->faults[i].key)
+            faults[i].key = mg_arena_strdup(arena, from->faults[i].key);
     }
     config->faults = faults;
+    config->phases = copy_phases(arena, from);
     to->config = config;
     to->fired = mg_arena_array(arena, uint64_t, count);
 }

@@ -82,6 +82,7 @@ static bool make_body(struct play *play);
 static enum outcome break_stream(struct play *play);
 static enum outcome break_with_error(struct play *play);
 static void choose_fault(struct play *play, mg_view name);
+static void apply_phases(struct play *play, mg_view key);
 static void make_ident(struct play *play);
 static bool break_body(struct play *play, mg_view body);
 static bool start_drip(struct play *play, mg_view head, mg_view body);
@@ -112,18 +113,20 @@ void mg_sim_play(struct mg_sim *sim, struct mg_service_call *call, enum mg_sim_s
         play_free(play);
         return;
     }
+    play->figures = mg_sim_figures_of(sim, play->request.model);
     begin(play);
 }
 
 static void begin(struct play *play)
 {
     play->begin_us = mg_loop_now_us(play->call->loop);
-    play->figures = mg_sim_figures_of(play->sim, play->request.model);
     play->figures->calls++;
+    play->figures->running++;
+    play->figures->peak = MG_MAX(play->figures->peak, play->figures->running);
     play->figures->streams += play->request.stream;
+    make_ident(play);
     choose_fault(play, play->request.model);
     play->figures->faults[play->fault]++;
-    make_ident(play);
     play->call->user = play;
     play->call->on_gone = on_gone;
     play->call->on_room = on_room;
@@ -141,13 +144,35 @@ static void choose_fault(struct play *play, mg_view name)
 {
     struct mg_sim *sim = play->sim;
     struct mg_sim_model *model = mg_sim_models_find(sim->models, name);
+    mg_view key = mg_headers_get(play->call->request->headers, MG_VIEW("authorization"));
+    if (mg_view_starts(key, MG_VIEW("Bearer ")))
+        key = mg_view_skip(key, 7);
     play->pace = model ? *model->config : sim->otherwise;
-    if (mg_sim_fault_of_model(name, &play->fault, &play->value))
-        return;
-    if (model)
-        play->fault = mg_sim_model_fault(model, &sim->random, &play->value);
-    else if (sim->models->count)
+    bool named = mg_sim_fault_of_model(name, &play->fault, &play->value);
+    if (!named && model)
+        play->fault = mg_sim_model_fault(model, key, &sim->random, &play->value);
+    else if (!named && sim->models->count)
         play->fault = MG_SIM_FAULT_model_not_found;
+    apply_phases(play, key);
+}
+
+/* What holds for a while comes before what the model does anyway. */
+static void apply_phases(struct play *play, mg_view key)
+{
+    struct mg_sim_effect effect;
+    mg_sim_phases_apply(play->sim->phases, play->request.model, key, play->begin_us,
+                        &play->sim->random, &effect);
+    if (effect.ttft_ms >= 0)
+        play->pace.ttft_ms = effect.ttft_ms;
+    if (effect.tokens_per_s >= 0)
+        play->pace.tokens_per_s = effect.tokens_per_s;
+    play->ident.limit = effect.limit;
+    play->ident.left = effect.left;
+    play->ident.reset_ms = effect.reset_ms;
+    if (effect.fault == MG_SIM_FAULT_NONE)
+        return;
+    play->fault = effect.fault;
+    play->value = effect.value;
 }
 
 static void make_ident(struct play *play)
@@ -719,6 +744,8 @@ static void on_room(struct mg_service_call *call)
 
 static void play_free(struct play *play)
 {
+    if (play->figures)
+        play->figures->running--;
     mg_timer_cancel(&play->sim->loop, &play->timer);
     mg_arena_fini(&play->arena);
     mg_free(play);

@@ -17,6 +17,7 @@ static void dispatch(void *arg, struct mg_service_call *call);
 static void on_stop(struct mg_post *post);
 static void on_stopped(void *arg);
 static void on_configure(struct mg_post *post);
+static void configure_phases(struct mg_sim *sim);
 static void remember(struct mg_sim *sim, const struct mg_service_call *call);
 static mg_err put_last(const struct mg_http_request *request, struct mg_buf *out);
 static mg_err put_quoted(struct mg_buf *out, mg_view text);
@@ -43,12 +44,22 @@ static void stats(struct mg_sim *sim, struct mg_service_call *call);
 static void reset_stats(struct mg_sim *sim, struct mg_service_call *call);
 static void last(struct mg_sim *sim, struct mg_service_call *call);
 static void last_body(struct mg_sim *sim, struct mg_service_call *call);
+static void phases(struct mg_sim *sim, struct mg_service_call *call);
+static void post_phase(struct mg_sim *sim, struct mg_service_call *call);
+static void drop_phases(struct mg_sim *sim, struct mg_service_call *call);
 
 static const struct route routes[] = {
-    {MG_HTTP_POST, "/chat/completions", chat}, {MG_HTTP_POST, "/completions", completions},
-    {MG_HTTP_POST, "/embeddings", embeddings}, {MG_HTTP_GET, "/models", models},
-    {MG_HTTP_GET, "/_sim/stats", stats},       {MG_HTTP_DELETE, "/_sim/stats", reset_stats},
-    {MG_HTTP_GET, "/_sim/last", last},         {MG_HTTP_GET, "/_sim/last/body", last_body},
+    {MG_HTTP_POST, "/chat/completions", chat},
+    {MG_HTTP_POST, "/completions", completions},
+    {MG_HTTP_POST, "/embeddings", embeddings},
+    {MG_HTTP_GET, "/models", models},
+    {MG_HTTP_GET, "/_sim/stats", stats},
+    {MG_HTTP_DELETE, "/_sim/stats", reset_stats},
+    {MG_HTTP_GET, "/_sim/last", last},
+    {MG_HTTP_GET, "/_sim/last/body", last_body},
+    {MG_HTTP_GET, "/_sim/phase", phases},
+    {MG_HTTP_POST, "/_sim/phase", post_phase},
+    {MG_HTTP_DELETE, "/_sim/phase", drop_phases},
 };
 
 mg_err mg_sim_start(const struct mg_sim_options *options, struct mg_sim **out_sim,
@@ -74,6 +85,8 @@ mg_err mg_sim_start(const struct mg_sim_options *options, struct mg_sim **out_si
     }
     sim->reader = mg_sim_reader_new();
     sim->models = mg_sim_models_new(options->models, options->model_count);
+    sim->phases = mg_sim_phases_new();
+    mg_sim_phases_configure(sim->phases, options->models, options->model_count, mg_mono_us());
     sim->otherwise = options->otherwise;
     sim->random = mg_wall_us() ^ (uint64_t)(uintptr_t)sim;
     mg_map_init(&sim->figures);
@@ -131,6 +144,7 @@ static void stop_and_free(struct mg_sim *sim, bool has_thread)
     mg_map_fini(&sim->figures);
     mg_sim_reader_free(sim->reader);
     mg_sim_models_free(sim->models);
+    mg_sim_phases_free(sim->phases);
     mg_buf_fini(&sim->last_head);
     mg_buf_fini(&sim->last_body);
     mg_buf_fini(&sim->scratch);
@@ -195,9 +209,20 @@ static void on_configure(struct mg_post *post)
     mg_sim_models_free(same ? message->models : sim->models);
     if (!same) {
         sim->models = message->models;
+        configure_phases(sim);
         forget(sim);
     }
     mg_free(message);
+}
+
+static void configure_phases(struct mg_sim *sim)
+{
+    const struct mg_sim_models *models = sim->models;
+    struct mg_config_sim_model *copies = mg_alloc(sizeof(*copies) * (size_t)(models->count + 1));
+    for (int i = 0; i < models->count; i++)
+        copies[i] = *models->list[i].config;
+    mg_sim_phases_configure(sim->phases, copies, models->count, mg_loop_now_us(&sim->loop));
+    mg_free(copies);
 }
 
 static void dispatch(void *arg, struct mg_service_call *call)
@@ -263,6 +288,7 @@ static void reset_stats(struct mg_sim *sim, struct mg_service_call *call)
         for (int k = 0; k < model->config->fault_count; k++)
             model->fired[k] = 0;
     }
+    mg_sim_phases_restart(sim->phases, mg_loop_now_us(&sim->loop));
     mg_service_answer(call, 204, MG_VIEW_NONE, MG_VIEW_NONE);
 }
 
@@ -278,6 +304,28 @@ static void last_body(struct mg_sim *sim, struct mg_service_call *call)
 {
     mg_service_answer(call, 200, MG_VIEW("content-type: application/octet-stream\r\n"),
                       mg_buf_view(&sim->last_body));
+}
+
+static void phases(struct mg_sim *sim, struct mg_service_call *call)
+{
+    mg_buf_clear(&sim->scratch);
+    answer_json(call, mg_sim_phases_print(sim->phases, mg_loop_now_us(&sim->loop), &sim->scratch),
+                &sim->scratch);
+}
+
+static void post_phase(struct mg_sim *sim, struct mg_service_call *call)
+{
+    char why[128] = "there are enough phases";
+    if (mg_sim_phases_post(sim->phases, call->body, mg_loop_now_us(&sim->loop), why) == MG_OK)
+        mg_service_answer(call, 204, MG_VIEW_NONE, MG_VIEW_NONE);
+    else
+        mg_sim_answer_error(sim, call, 400, why, NULL, NULL);
+}
+
+static void drop_phases(struct mg_sim *sim, struct mg_service_call *call)
+{
+    mg_sim_phases_clear(sim->phases);
+    mg_service_answer(call, 204, MG_VIEW_NONE, MG_VIEW_NONE);
 }
 
 static void remember(struct mg_sim *sim, const struct mg_service_call *call)
@@ -321,6 +369,7 @@ static void forget(struct mg_sim *sim)
     {
         struct mg_sim_figures *figures = mg_container_of(item, struct mg_sim_figures, link);
         figures->calls = figures->streams = figures->finished = figures->cancelled = 0;
+        figures->peak = figures->running;
         memset(figures->faults, 0, sizeof(figures->faults));
     }
     sim->calls = 0;
@@ -348,10 +397,13 @@ static mg_err put_figures(const struct mg_sim_figures *figures, bool first, stru
 {
     MG_TRY(first ? MG_OK : mg_buf_putc(out, ','));
     MG_TRY(put_quoted(out, mg_view_cstr(figures->name)));
-    MG_TRY(mg_buf_putf(
-        out, ":{\"calls\":%llu,\"streams\":%llu,\"finished\":%llu,\"cancelled\":%llu,\"faults\":{",
-        (unsigned long long)figures->calls, (unsigned long long)figures->streams,
-        (unsigned long long)figures->finished, (unsigned long long)figures->cancelled));
+    MG_TRY(mg_buf_putf(out,
+                       ":{\"calls\":%llu,\"streams\":%llu,\"finished\":%llu,\"cancelled\":%llu,"
+                       "\"running\":%llu,\"peak\":%llu,\"faults\":{",
+                       (unsigned long long)figures->calls, (unsigned long long)figures->streams,
+                       (unsigned long long)figures->finished,
+                       (unsigned long long)figures->cancelled, (unsigned long long)figures->running,
+                       (unsigned long long)figures->peak));
     const char *comma = "";
     for (int i = 1; i < MG_SIM_FAULT_COUNT; i++) {
         if (!figures->faults[i])

@@ -5,10 +5,27 @@
  *
  *     POST /v1/chat/completions, /v1/completions, /v1/embeddings
  *     GET  /v1/models, /v1/models/{id}
- *     GET  /_sim/stats         what was called and what went wrong, per model
- *     DELETE /_sim/stats       forgets that, the schedules of faults and the last request
+ *     GET  /_sim/stats         what was called and what went wrong, per model; how many run, and the most that ever did
+ *     DELETE /_sim/stats       forgets that and the last request; schedules of faults and configured phases start again
  *     GET  /_sim/last          method, target and headers of the last request to /v1, as JSON
  *     GET  /_sim/last/body     its body, byte for byte
+ *     POST /_sim/phase         how models are from now on: an outage, a slow time, a tighter limit (see below)
+ *     GET  /_sim/phase         where each track of phases stands, and how many of its calls it let fail
+ *     DELETE /_sim/phase       forgets what was posted
+ *
+ * A phase is posted as {"model":"a*","key":"sk-1","error_share":0.12,"status":500,"ttft_ms":800,"for_ms":2000}, or as a
+ * track of them, {"model":"a","repeat":true,"phases":[{"for_ms":500,"fault":"reset_early"},{"for_ms":500}]}:
+ *
+ *     model, key               globs: the calls it is for; missing means all
+ *     for_ms, for_calls        how long it lasts; without either from now on
+ *     fault, value             a row of sim/faults.h; `"status": 503` is short for the fault `status` with that value
+ *     error_share              of the calls that suffer it, 0 to 1; missing means all of them
+ *     ttft_ms, tokens_per_s    the pace, in place of the model's own
+ *     requests, window_ms      so many requests per window (a minute unless it says) and API key; then 429 with
+ *                              retry-after, retry-after-ms and x-ratelimit-* that are true
+ *
+ * A later one for the same model and key takes the place of the earlier; one that says nothing ends it. `repeat` begins
+ * again after the last phase. Durations begin when it is posted.
  *
  * Any key is accepted. A model named `fault:NAME` or `fault:NAME:VALUE` fails that way each time. */
 #ifndef MG_SIM_SIM_H

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "http/service.h"
 #include "sim/faults.h"
+#include "sim/phases.h"
 #include "sim/request.h"
 #include "sim/sim.h"
 
@@ -17,6 +18,8 @@ struct mg_sim_figures {
     uint64_t streams;
     uint64_t finished;       /* answered to the end that was meant */
     uint64_t cancelled;      /* the client left first */
+    uint64_t running;        /* right now */
+    uint64_t peak;           /* the most that ran at once */
     uint64_t faults[MG_SIM_FAULT_COUNT];         /* how often each went wrong */
     struct mg_list link;
 };
@@ -42,8 +45,8 @@ bool mg_sim_models_equal(const struct mg_sim_models *a, const struct mg_sim_mode
 /* The first whose name or glob matches; NULL: none. */
 struct mg_sim_model *mg_sim_models_find(struct mg_sim_models *models, mg_view name);
 
-/* Counts a call; the fault it shall suffer and its value, or MG_SIM_FAULT_NONE. */
-enum mg_sim_fault mg_sim_model_fault(struct mg_sim_model *model, uint64_t *random, int *out_value);
+/* Counts a call with an API key; the fault it shall suffer and its value, or MG_SIM_FAULT_NONE. */
+enum mg_sim_fault mg_sim_model_fault(struct mg_sim_model *model, mg_view key, uint64_t *random, int *out_value);
 
 struct mg_sim {
     uv_thread_t thread;
@@ -51,6 +54,7 @@ struct mg_sim {
     struct mg_service service;
     struct mg_sim_reader *reader;      /* owned */
     struct mg_sim_models *models;      /* owned */
+    struct mg_sim_phases *phases;      /* owned */
     struct mg_config_sim_model otherwise;
     struct mg_map figures;             /* name → struct mg_sim_figures */
     struct mg_list by_age;             /* struct mg_sim_figures, owned */

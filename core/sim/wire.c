@@ -16,6 +16,7 @@ static mg_err put_message(struct mg_sim_ident *ident, const struct mg_sim_choice
 static mg_err put_head(const struct mg_sim_request *request, const struct mg_sim_ident *ident,
                        bool chunk, struct mg_buf *out);
 static mg_err put_obfuscation(struct mg_sim_ident *ident, struct mg_buf *out);
+static mg_err put_limits(const struct mg_sim_ident *ident, int exhausted_ms, struct mg_buf *out);
 
 mg_err mg_sim_put_prefix(const struct mg_sim_request *request, const struct mg_sim_ident *ident,
                          struct mg_buf *out)
@@ -140,25 +141,47 @@ mg_err mg_sim_put_html(int status, const char *title, struct mg_buf *out)
 mg_err mg_sim_put_headers(const struct mg_sim_ident *ident, const char *type, int retry_after_s,
                           bool exhausted, struct mg_buf *out)
 {
-    unsigned used = (unsigned)(ident->calls % REQUESTS_PER_MINUTE);
     MG_TRY(mg_buf_putf(out,
                        "content-type: %s\r\nx-request-id: %s\r\nopenai-processing-ms: %llu\r\n",
                        type, ident->request_id, (unsigned long long)ident->took_ms));
     MG_TRY(mg_buf_put(
         out, MG_VIEW("openai-version: 2020-10-01\r\nopenai-organization: org-simulated\r\n")));
-    MG_TRY(mg_buf_putf(out,
-                       "x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
-                       "x-ratelimit-reset-requests: %ums\r\n",
-                       REQUESTS_PER_MINUTE, exhausted ? 0 : (int)(REQUESTS_PER_MINUTE - used),
-                       exhausted ? 60000 : used * 6));
-    MG_TRY(mg_buf_putf(out,
-                       "x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %d\r\n"
-                       "x-ratelimit-reset-tokens: %ums\r\n",
-                       TOKENS_PER_MINUTE, exhausted ? 0 : (int)(TOKENS_PER_MINUTE - used * 100),
-                       used * 3));
+    MG_TRY(put_limits(ident, exhausted ? retry_after_s * 1000 : -1, out));
     if (retry_after_s >= 0)
         MG_TRY(mg_buf_putf(out, "retry-after: %d\r\n", retry_after_s));
+    if (retry_after_s >= 0 && ident->limit)
+        MG_TRY(
+            mg_buf_putf(out, "retry-after-ms: %llu\r\n", (unsigned long long)ident->reset_ms));
     return MG_OK;
+}
+
+/* exhausted_ms: nothing is left, for that long; -1: there is. Without a limit in force the figures fall and rise, but
+ * never so low that anybody should mind. */
+static mg_err put_limits(const struct mg_sim_ident *ident, int exhausted_ms, struct mg_buf *out)
+{
+    unsigned used = (unsigned)(ident->calls % (REQUESTS_PER_MINUTE / 2));
+    unsigned limit = REQUESTS_PER_MINUTE, left = REQUESTS_PER_MINUTE - used;
+    unsigned long long reset_ms = used * 6, tokens_reset_ms = used * 3;
+    if (exhausted_ms >= 0) {
+        left = 0;
+        reset_ms = tokens_reset_ms = (unsigned)exhausted_ms;
+    }
+    if (ident->limit) {
+        limit = ident->limit;
+        left = ident->left;
+        reset_ms = ident->reset_ms;
+    }
+    MG_TRY(
+        mg_buf_putf(out,
+                    "x-ratelimit-limit-requests: %u\r\nx-ratelimit-remaining-requests: %u\r\n"
+                    "x-ratelimit-reset-requests: %llums\r\n",
+                    limit, left, reset_ms));
+    return mg_buf_putf(out,
+                       "x-ratelimit-limit-tokens: %d\r\nx-ratelimit-remaining-tokens: %u\r\n"
+                       "x-ratelimit-reset-tokens: %llums\r\n",
+                       TOKENS_PER_MINUTE,
+                       exhausted_ms >= 0 && !ident->limit ? 0 : TOKENS_PER_MINUTE - used * 100,
+                       tokens_reset_ms);
 }
 
 /* `"id":…,` up to where the choices begin. */

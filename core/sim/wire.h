@@ -12,7 +12,9 @@ struct mg_sim_ident {
     char request_id[48];     /* "req_…" */
     uint64_t created_s;
     uint64_t random;         /* for obfuscation and ids */
-    uint64_t calls;          /* of this provider so far: drives the rate-limit headers */
+    uint64_t calls;          /* of this provider so far: drives the rate-limit headers without a limit */
+    uint32_t limit, left;    /* requests of a limit in force, and what is left of it; limit 0: there is none */
+    uint64_t reset_ms;       /* until it is whole again */
     uint64_t took_ms;
 };
 
@@ -44,7 +46,8 @@ MG_MUST_USE mg_err mg_sim_put_error(const char *message, const char *type, const
                                     struct mg_buf *out);
 MG_MUST_USE mg_err mg_sim_put_html(int status, const char *title, struct mg_buf *out);
 
-/* Header lines: content-type and what the provider adds. retry_after_s < 0: none. */
+/* Header lines: content-type and what the provider adds. retry_after_s < 0: none; with a limit in force
+ * retry-after-ms says it exactly. */
 MG_MUST_USE mg_err mg_sim_put_headers(const struct mg_sim_ident *ident, const char *type, int retry_after_s,
                                       bool exhausted, struct mg_buf *out);
 

@@ -594,6 +594,37 @@ TEST(a_client_that_leaves_is_counted)
     stop();
 }
 
+TEST(a_phase_is_posted_seen_and_forgotten)
+{
+    start(NULL, 0);
+    ask("POST", "/_sim/phase", "{\"model\":\"m\",\"requests\":1,\"window_ms\":60000}");
+    CHECK_INT(a.status, 204);
+    chat("m", false, "");
+    CHECK_INT(a.status, 200);
+    chat("m", true, "");
+    CHECK_INT(a.status, 429);
+    CHECK_STR(a.retry_after, "60");
+    CHECK_STR(at("error.code"), "rate_limit_exceeded");
+    chat("other", false, "");
+    CHECK_INT(a.status, 200);
+
+    ask("GET", "/_sim/phase", "");
+    CHECK_STR(at("[0].model"), "m");
+    CHECK_STR(at("[0].calls"), "2");
+    CHECK_STR(at("[0].failed"), "1");
+    ask("POST", "/_sim/phase", "{\"colour\":1}");
+    CHECK_INT(a.status, 400);
+    CHECK_STR(at("error.message"), "there is no field colour");
+    ask("DELETE", "/_sim/phase", "");
+    CHECK_INT(a.status, 204);
+    chat("m", false, "");
+    CHECK_INT(a.status, 200);
+    ask("GET", "/_sim/stats", "");
+    CHECK_STR(at("models.m.running"), "0");
+    CHECK_STR(at("models.m.peak"), "1");
+    stop();
+}
+
 TEST(the_pace_is_kept)
 {
     struct mg_config_sim_model slow = {
