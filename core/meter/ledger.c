@@ -297,7 +297,8 @@ static mg_err on_open(void *arg, struct mg_db *db)
         "provider, "
         "model, tried, status, class, flags, attempts, generation, duration_us, overhead_us, "
         "ttft_us, "
-        "input_tokens, output_tokens, detail) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "input_tokens, output_tokens, detail, waited_us, cost_microusd) VALUES "
+        "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         &ledger->insert));
     MG_TRY(mg_db_prepare(
         db,
@@ -453,6 +454,7 @@ static mg_err merge_started(struct mg_timeline *timeline, mg_view payload)
     attempt->target = started.target;
     attempt->provider = started.provider;
     attempt->model = started.model;
+    attempt->credential = started.credential;
     attempt->usage.input_tokens = started.input_estimate;
     if (timeline->start_wall_us > 0)
         return MG_OK;
@@ -481,6 +483,7 @@ static mg_err merge_settled(struct mg_timeline *timeline, mg_view payload)
     end.target = attempt->target;
     end.provider = attempt->provider;
     end.model = attempt->model;
+    end.credential = attempt->credential;
     *attempt = end;
     return MG_OK;
 }
@@ -527,12 +530,21 @@ static mg_view list_tried(const struct mg_timeline *timeline, char *room, size_t
     return mg_view_of(room, len);
 }
 
+/* By why its attempts were made. */
+static const int reason_flags[MG_REASON_COUNT] = {
+    [MG_REASON_retry] = MG_ROW_REPEATED,
+    [MG_REASON_fallback] = MG_ROW_FELL_OVER,
+    [MG_REASON_hedge] = MG_ROW_HEDGED,
+    [MG_REASON_rescue] = MG_ROW_RESCUED,
+};
+
 static int flags_of(const struct mg_timeline *timeline, bool interrupted)
 {
     int flags = (timeline->stream ? MG_ROW_STREAM : 0) | (timeline->clean ? MG_ROW_CLEAN : 0) |
                 (interrupted ? MG_ROW_INTERRUPTED : 0);
     for (unsigned i = 0; i < timeline->attempt_count; i++) {
         const struct mg_usage *usage = &timeline->attempts[i].usage;
+        flags |= reason_flags[timeline->attempts[i].reason];
         if (!usage->reported && usage->input_tokens + usage->output_tokens > 0)
             flags |= MG_ROW_ESTIMATED;
     }
@@ -543,9 +555,13 @@ static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timelin
                          const struct mg_attempt_record *answer)
 {
     uint64_t input = 0, output = 0, duration = mg_timeline_duration_us(timeline);
+    uint64_t waited = 0, cost = 0;
     for (unsigned i = 0; i < timeline->attempt_count; i++) {
-        input += timeline->attempts[i].usage.input_tokens;
-        output += timeline->attempts[i].usage.output_tokens;
+        const struct mg_attempt_record *attempt = &timeline->attempts[i];
+        input += attempt->usage.input_tokens;
+        output += attempt->usage.output_tokens;
+        waited += attempt->waited_us;
+        cost += attempt->cost_microusd;
     }
     mg_stmt_bind_int(stmt, 15, timeline->attempt_count);
     mg_stmt_bind_int(stmt, 16, timeline->generation);
@@ -556,6 +572,8 @@ static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timelin
                          (int64_t)(answer->start_us + answer->mark_us[MG_MARK_first_token]));
     mg_stmt_bind_int(stmt, 20, (int64_t)input);
     mg_stmt_bind_int(stmt, 21, (int64_t)output);
+    mg_stmt_bind_int(stmt, 23, (int64_t)waited);
+    mg_stmt_bind_int(stmt, 24, (int64_t)cost);
 }
 
 static mg_err insert_row(struct mg_ledger *ledger, const struct mg_timeline *timeline,

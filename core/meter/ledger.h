@@ -23,6 +23,10 @@ enum {
     MG_ROW_CLEAN = 2,
     MG_ROW_INTERRUPTED = 4,            /* the process died; filled in at the next start */
     MG_ROW_ESTIMATED = 8,              /* some tokens are our estimate, not the provider's count */
+    MG_ROW_REPEATED = 16,              /* an attempt repeated the one before at the same target */
+    MG_ROW_FELL_OVER = 32,             /* … was made at the next target because one failed */
+    MG_ROW_HEDGED = 64,                /* … was started beside one that was slow */
+    MG_ROW_RESCUED = 128,              /* … went on with a stream that broke off */
 };
 
 /* Decodes exchanges.detail into *out_timeline, attempts included; views borrow detail.

@@ -6,7 +6,8 @@
 
 #include "base/mem.h"
 
-enum { VERSION = 1 };
+/* Version 2 added what stands at the end of started and settled records; a reader takes both. */
+enum { VERSION = 2, FIRST_VERSION = 1 };
 
 /* Bits of an attempt's and an exchange's flags. */
 enum { REUSED = 1, REDIALED = 2, REPORTED = 4 };
@@ -59,6 +60,13 @@ static char *put_front(char *at, const struct mg_timeline *timeline)
     return put_text(at, mg_view_cstr(timeline->id), MG_RECORD_ID);
 }
 
+static char *put_owner(char *at, const struct mg_timeline *timeline)
+{
+    at = put_text(at, timeline->project, MG_RECORD_PROJECT);
+    at = put_text(at, timeline->workflow, MG_RECORD_WORKFLOW);
+    return put_text(at, timeline->key_id, MG_RECORD_KEY);
+}
+
 size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg_timeline *timeline,
                                 const struct mg_attempt_record *attempt, uint64_t input_estimate)
 {
@@ -70,12 +78,11 @@ size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg
     at = put_number(at, timeline->start_wall_us);
     at = put_number(at, attempt->start_us);
     at = put_number(at, input_estimate);
-    at = put_text(at, timeline->project, MG_RECORD_PROJECT);
-    at = put_text(at, timeline->workflow, MG_RECORD_WORKFLOW);
-    at = put_text(at, timeline->key_id, MG_RECORD_KEY);
+    at = put_owner(at, timeline);
     at = put_text(at, attempt->target, MG_RECORD_TARGET);
     at = put_text(at, attempt->provider, MG_RECORD_PROVIDER);
     at = put_text(at, attempt->model, MG_RECORD_MODEL);
+    at = put_text(at, attempt->credential, MG_RECORD_CREDENTIAL);
     return (size_t)(at - out);
 }
 
@@ -113,6 +120,8 @@ size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline,
     at = put_text(at, with_text ? attempt->why : MG_VIEW_NONE, MG_RECORD_TEXT);
     at = put_text(at, with_text ? attempt->error : MG_VIEW_NONE, MG_RECORD_TEXT);
     at = put_text(at, with_text ? attempt->address : MG_VIEW_NONE, MG_RECORD_ADDRESS);
+    at = put_numbers(
+        at, (uint64_t[]){attempt->waited_us, attempt->resumed_bytes, attempt->cost_microusd}, 3);
     return (size_t)(at - out);
 }
 
@@ -135,9 +144,7 @@ size_t mg_record_encode_exchange(char *out, const struct mg_timeline *timeline, 
     at = put_hash(at, timeline->body_hash);
     at = put_number(at, timeline->bytes_in);
     at = put_number(at, timeline->bytes_out);
-    at = put_text(at, timeline->project, MG_RECORD_PROJECT);
-    at = put_text(at, timeline->workflow, MG_RECORD_WORKFLOW);
-    at = put_text(at, timeline->key_id, MG_RECORD_KEY);
+    at = put_owner(at, timeline);
     at = put_text(at, timeline->path, MG_RECORD_STRING);
     at = put_text(at, timeline->client, MG_RECORD_STRING);
     at = put_text(at, timeline->user_agent, MG_RECORD_STRING);
@@ -206,12 +213,13 @@ uint64_t mg_record_cut(void)
 
 struct in {
     const char *at, *end;
+    unsigned version;
     bool bad;
 };
 
 static struct in in_of(mg_view payload)
 {
-    return (struct in){payload.ptr, payload.ptr + payload.len, false};
+    return (struct in){.at = payload.ptr, .end = payload.ptr + payload.len};
 }
 
 static inline unsigned get_u8(struct in *in)
@@ -288,7 +296,8 @@ static mg_view get_text(struct in *in)
 
 static mg_view get_front(struct in *in)
 {
-    if (get_u8(in) != VERSION)
+    in->version = get_u8(in);
+    if (in->version < FIRST_VERSION || in->version > VERSION)
         in->bad = true;
     mg_view id = get_text(in);
     if (id.len > MG_RECORD_ID)
@@ -337,6 +346,8 @@ mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started)
     started.target = get_text(&in);
     started.provider = get_text(&in);
     started.model = get_text(&in);
+    if (in.version >= 2)
+        started.credential = get_text(&in);
     MG_TRY(finish(&in));
     *out_started = started;
     return MG_OK;
@@ -354,6 +365,7 @@ mg_err mg_record_decode_settled(mg_view payload, char out_id[40],
 {
     struct in in = in_of(payload);
     struct mg_attempt_record attempt = {0};
+    uint64_t last[3] = {0};
     char id[40];
     get_id(&in, id);
     attempt.number = (uint16_t)get_below(&in, UINT16_MAX + 1);
@@ -372,6 +384,11 @@ mg_err mg_record_decode_settled(mg_view payload, char out_id[40],
     attempt.why = get_text(&in);
     attempt.error = get_text(&in);
     attempt.address = get_text(&in);
+    if (in.version >= 2)
+        get_numbers(&in, last, MG_COUNT(last));
+    attempt.waited_us = last[0];
+    attempt.resumed_bytes = last[1];
+    attempt.cost_microusd = last[2];
     MG_TRY(finish(&in));
     memcpy(out_id, id, sizeof id);
     *out_attempt = attempt;

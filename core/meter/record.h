@@ -1,6 +1,6 @@
 /* record.h - attempts and timelines as journal payloads, and back.
  *
- * A payload is a version byte, the exchange's id, numbers in groups of seven bits and strings
+ * A payload is a version byte (the one before this is still read), the exchange's id, numbers in groups of seven bits and strings
  * behind their length. Strings are cut to the sizes below, at a UTF-8 boundary. Decoding trusts
  * nothing: every length is checked, and a payload that ends early or has bytes left over is
  * MG_E_PROTOCOL. Classes, actions, reasons, phases and marks are stored by number: their lists
@@ -25,6 +25,7 @@ enum {
     MG_RECORD_PROVIDER = 40,
     MG_RECORD_TARGET = 128,
     MG_RECORD_MODEL = 128,
+    MG_RECORD_CREDENTIAL = 64,
     MG_RECORD_TEXT = 256,              /* why, error, explain */
     MG_RECORD_ADDRESS = 64,
     MG_RECORD_STRING = 128,            /* path, client, user agent, session, error code */
@@ -32,9 +33,9 @@ enum {
 
 /* Payload bytes at most. BASE is what is reserved, MAX is with all explanations. */
 enum {
-    MG_RECORD_STARTED_MAX = 560,
-    MG_RECORD_SETTLED_BASE = 224,
-    MG_RECORD_SETTLED_MAX = 816,
+    MG_RECORD_STARTED_MAX = 624,
+    MG_RECORD_SETTLED_BASE = 256,
+    MG_RECORD_SETTLED_MAX = 848,
     MG_RECORD_EXCHANGE_BASE = 1120,
     MG_RECORD_EXCHANGE_MAX = 5504,
 };
@@ -74,12 +75,13 @@ struct mg_started {
     uint64_t start_us;                 /* since then */
     uint64_t input_estimate;           /* tokens */
     mg_view project, workflow, key_id, target, provider, model;
+    mg_view credential;                /* empty in records of version 1 */
 };
 
 MG_MUST_USE mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started);
 
-/* Fills id, number and what an end adds; target, provider, model, reason and start_us come from
- * the started record and stay empty here. */
+/* Fills id, number and what an end adds; target, provider, model, credential, reason and start_us
+ * come from the started record and stay empty here. */
 MG_MUST_USE mg_err mg_record_decode_settled(mg_view payload, char out_id[40], struct mg_attempt_record *out_attempt);
 
 /* Everything but the attempts: attempt_count is set and so many are zeroed. Views borrow the

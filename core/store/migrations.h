@@ -20,7 +20,7 @@
     " tried TEXT,"                     /* \n provider \t model \n of all, when several */           \
     " status INTEGER NOT NULL,"        /* as sent to the client */                                 \
     " class TEXT NOT NULL,"            /* failure class of the last word; none on success */       \
-    " flags INTEGER NOT NULL,"         /* 1 stream, 2 clean, 4 interrupted, 8 estimated usage */   \
+    " flags INTEGER NOT NULL,"         /* bits of meter/ledger.h */                                 \
     " attempts INTEGER NOT NULL,"                                                                  \
     " generation INTEGER NOT NULL,"                                                                \
     " duration_us INTEGER NOT NULL,"                                                               \
@@ -51,8 +51,14 @@
     " metadata TEXT);"                                                                             \
     "CREATE UNIQUE INDEX keys_hash ON keys (hash);"
 
+/* Rows from before have 0: nothing waited for a place then, and nobody knew prices. */
+#define MG_SQL_WAITED_AND_COST                                                                     \
+    "ALTER TABLE exchanges ADD COLUMN waited_us INTEGER NOT NULL DEFAULT 0;"      /* of all attempts */ \
+    "ALTER TABLE exchanges ADD COLUMN cost_microusd INTEGER NOT NULL DEFAULT 0;"  /* likewise */
+
 /*    number  SQL */
 #define MG_MIGRATION_LIST(X)                                                                       \
-    X(1, MG_SQL_EXCHANGES MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS)
+    X(1, MG_SQL_EXCHANGES MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS)                         \
+    X(2, MG_SQL_WAITED_AND_COST)
 
 #endif

@@ -130,6 +130,24 @@ static mg_err set_either(int *out_either, mg_view name, mg_view value, struct mg
     return MG_OK;
 }
 
+/* MG_E_NOT_FOUND: no such filter. */
+static mg_err set_flag(struct mg_logs_filter *filter, const char *key, mg_view name, mg_view value,
+                       struct mg_diag *diag)
+{
+    const struct {
+        const char *name;
+        int *either;
+    } flags[] = {
+        {"retried", &filter->retried}, {"repeated", &filter->repeated},
+        {"fell_over", &filter->fell_over}, {"hedged", &filter->hedged},
+        {"rescued", &filter->rescued}, {"stream", &filter->stream},
+    };
+    for (size_t i = 0; i < MG_COUNT(flags); i++)
+        if (strcmp(flags[i].name, key) == 0)
+            return set_either(flags[i].either, name, value, diag);
+    return MG_E_NOT_FOUND;
+}
+
 static mg_err set_number(uint64_t *out_number, uint64_t max, mg_view name, mg_view value,
                          struct mg_diag *diag)
 {
@@ -182,10 +200,6 @@ mg_err mg_logs_set(struct mg_logs_filter *filter, mg_view name, mg_view value, s
         return set_time(&filter->since_us, name, value, diag);
     if (strcmp(key, "until") == 0)
         return set_time(&filter->until_us, name, value, diag);
-    if (strcmp(key, "retried") == 0)
-        return set_either(&filter->retried, name, value, diag);
-    if (strcmp(key, "stream") == 0)
-        return set_either(&filter->stream, name, value, diag);
     if (strcmp(key, "before") == 0)
         return set_number(&filter->before, INT64_MAX, name, value, diag);
     if (strcmp(key, "after") == 0)
@@ -199,10 +213,14 @@ mg_err mg_logs_set(struct mg_logs_filter *filter, mg_view name, mg_view value, s
         filter->limit = (unsigned)limit;
         return MG_OK;
     }
+    mg_err err = set_flag(filter, key, name, value, diag);
+    if (err != MG_E_NOT_FOUND)
+        return err;
     return mg_diag_set(diag, MG_E_NOT_FOUND, "", 0,
                        "there is no filter \"%.*s\"; there are project, workflow, key, provider, "
                        "model, session, class, status, "
-                       "min_latency, since, until, retried, stream, before, after and limit",
+                       "min_latency, since, until, retried, repeated, fell_over, hedged, rescued, "
+                       "stream, before, after and limit",
                        MG_FMT(name));
 }
 

@@ -9,7 +9,7 @@
 #define COLUMNS                                                                                    \
     "at_us, start_us, id, project, workflow, key_id, path, session, provider, model, class, "      \
     "status, attempts, generation, "                                                               \
-    "flags, duration_us, overhead_us, ttft_us, input_tokens, output_tokens"
+    "flags, duration_us, overhead_us, ttft_us, input_tokens, output_tokens, waited_us, cost_microusd"
 
 enum { SQL_BYTES = 2048, PARAMETERS = 24 };
 
@@ -56,6 +56,13 @@ static void add_either(struct query *query, int either, const char *yes, const c
         add(query, either > 0 ? yes : no);
 }
 
+static void add_flag(struct query *query, int either, int flag)
+{
+    if (either != 0)
+        add_number(query, either > 0 ? " AND (flags & ?) <> 0" : " AND (flags & ?) = 0",
+                   (uint64_t)flag);
+}
+
 /* The last attempt stands in columns, all of several in `tried`. */
 static void add_tried(struct query *query, const struct mg_logs_filter *filter)
 {
@@ -88,7 +95,11 @@ static void build(struct query *query, const struct mg_logs_filter *filter)
     add_number(query, " AND at_us >= ?", filter->since_us);
     add_number(query, " AND at_us < ?", filter->until_us);
     add_either(query, filter->retried, " AND attempts > 1", " AND attempts <= 1");
-    add_either(query, filter->stream, " AND (flags & 1) = 1", " AND (flags & 1) = 0");
+    add_flag(query, filter->repeated, MG_ROW_REPEATED);
+    add_flag(query, filter->fell_over, MG_ROW_FELL_OVER);
+    add_flag(query, filter->hedged, MG_ROW_HEDGED);
+    add_flag(query, filter->rescued, MG_ROW_RESCUED);
+    add_flag(query, filter->stream, MG_ROW_STREAM);
     add_number(query, " AND at_us < ?", filter->before);
     add_number(query, " AND at_us > ?", filter->after);
     add(query, filter->after ? " ORDER BY at_us ASC" : " ORDER BY at_us DESC");
@@ -127,11 +138,17 @@ static void read_row(struct mg_stmt *stmt, struct mg_logs_row *row)
         .clean = flags & MG_ROW_CLEAN,
         .interrupted = flags & MG_ROW_INTERRUPTED,
         .estimated = flags & MG_ROW_ESTIMATED,
+        .repeated = flags & MG_ROW_REPEATED,
+        .fell_over = flags & MG_ROW_FELL_OVER,
+        .hedged = flags & MG_ROW_HEDGED,
+        .rescued = flags & MG_ROW_RESCUED,
         .duration_us = (uint64_t)mg_stmt_int(stmt, 15),
         .overhead_us = (uint64_t)mg_stmt_int(stmt, 16),
         .ttft_us = (uint64_t)mg_stmt_int(stmt, 17),
         .input_tokens = (uint64_t)mg_stmt_int(stmt, 18),
         .output_tokens = (uint64_t)mg_stmt_int(stmt, 19),
+        .waited_us = (uint64_t)mg_stmt_int(stmt, 20),
+        .cost_microusd = (uint64_t)mg_stmt_int(stmt, 21),
     };
 }
 
@@ -180,6 +197,10 @@ static void put_row(struct mg_json_out *out, const struct mg_logs_row *row)
     mg_json_out_bool(out, "clean", row->clean);
     mg_json_out_bool(out, "interrupted", row->interrupted);
     mg_json_out_bool(out, "estimated", row->estimated);
+    mg_json_out_bool(out, "repeated", row->repeated);
+    mg_json_out_bool(out, "fell_over", row->fell_over);
+    mg_json_out_bool(out, "hedged", row->hedged);
+    mg_json_out_bool(out, "rescued", row->rescued);
     mg_json_out_number(out, "duration_us", row->duration_us);
     mg_json_out_number(out, "overhead_us", row->overhead_us);
     if (row->ttft_us)
@@ -188,6 +209,8 @@ static void put_row(struct mg_json_out *out, const struct mg_logs_row *row)
         mg_json_out_null(out, "ttft_us");
     mg_json_out_number(out, "input_tokens", row->input_tokens);
     mg_json_out_number(out, "output_tokens", row->output_tokens);
+    mg_json_out_number(out, "waited_us", row->waited_us);
+    mg_json_out_number(out, "cost_microusd", row->cost_microusd);
     mg_json_out_close(out, '}');
 }
 
@@ -261,11 +284,17 @@ mg_err mg_logs_row_parse(const struct mg_json *object, struct mg_logs_row *out_r
         .clean = mg_json_bool(mg_json_get(object, "clean"), false),
         .interrupted = mg_json_bool(mg_json_get(object, "interrupted"), false),
         .estimated = mg_json_bool(mg_json_get(object, "estimated"), false),
+        .repeated = mg_json_bool(mg_json_get(object, "repeated"), false),
+        .fell_over = mg_json_bool(mg_json_get(object, "fell_over"), false),
+        .hedged = mg_json_bool(mg_json_get(object, "hedged"), false),
+        .rescued = mg_json_bool(mg_json_get(object, "rescued"), false),
         .duration_us = number(object, "duration_us"),
         .overhead_us = number(object, "overhead_us"),
         .ttft_us = number(object, "ttft_us"),
         .input_tokens = number(object, "input_tokens"),
         .output_tokens = number(object, "output_tokens"),
+        .waited_us = number(object, "waited_us"),
+        .cost_microusd = number(object, "cost_microusd"),
     };
     if (row.at_us == 0 || row.id.len == 0)
         return MG_E_PROTOCOL;

@@ -25,8 +25,10 @@ struct mg_logs_filter {
     bool error;                        /* only what did not end well: status ≥ 400 or not clean */
     uint64_t min_duration_us;
     uint64_t since_us, until_us;       /* wall clock of the end; 0: open */
-    int retried;                       /* 1: more than one attempt, -1: at most one, 0: any */
-    int stream;                        /* 1: streamed, -1: not, 0: any */
+    /* each 1: only those, -1: only others, 0: any */
+    int retried;                       /* more than one attempt */
+    int repeated, fell_over, hedged, rescued;    /* an attempt was made for that reason */
+    int stream;
     uint64_t before, after;            /* page cursors: `at_us` of a row; `after` turns the order around */
     unsigned limit;                    /* 0 is MG_LOGS_DEFAULT */
 };
@@ -38,7 +40,7 @@ struct mg_logs_filter {
  *     status        200, 5xx, or `error`
  *     min_latency   250ms, 2s, 1m; a bare number is milliseconds
  *     since until   10m 2h 3d ago, or 2026-11-24, 2026-11-24T10:00, …:30Z (UTC)
- *     retried stream   true or false
+ *     retried repeated fell_over hedged rescued stream   true or false
  *     before after limit   numbers
  *
  * MG_E_NOT_FOUND: no such filter; MG_E_BAD_REQUEST: cannot read the value; diag has the sentence. */
@@ -56,10 +58,12 @@ struct mg_logs_row {
     unsigned attempts;
     uint32_t generation;
     bool stream, clean, interrupted, estimated;
+    bool repeated, fell_over, hedged, rescued;   /* reasons of its attempts; false in rows of older gateways */
     uint64_t duration_us;
     uint64_t overhead_us;
     uint64_t ttft_us;                  /* 0: no token came */
     uint64_t input_tokens, output_tokens;
+    uint64_t waited_us, cost_microusd; /* of all attempts */
 };
 
 typedef mg_err (*mg_logs_cb)(void *arg, const struct mg_logs_row *row);

@@ -49,7 +49,9 @@ enum status {
     X(cached_tokens, "cached_read_tokens", "Input tokens that were read from a prompt cache")      \
     X(bytes_in, "received_bytes", "Body bytes from clients")                                       \
     X(bytes_out, "sent_bytes", "Body bytes to clients")                                            \
-    X(plugin_us, "plugin_microseconds", "CPU time in Lua hooks")
+    X(plugin_us, "plugin_microseconds", "CPU time in Lua hooks")                                   \
+    X(waited_us, "waited_microseconds", "Time attempts waited for a pause or a place before them") \
+    X(cost, "cost_microusd", "Cost of all attempts by the targets' prices, in millionths of a dollar")
 
 struct flow { /* one project × workflow */
     char project[LABEL], workflow[LABEL];
@@ -60,10 +62,15 @@ struct flow { /* one project × workflow */
 #undef X
 };
 
+/* How an attempt ended that was made beside or after another one. */
+enum outcome { OUTCOME_GOOD, OUTCOME_CANCELLED, OUTCOME_FAILED, OUTCOME_COUNT };
+
 struct upstream { /* one project × provider */
     char project[LABEL], provider[LABEL];
     counter class_[MG_CLASS_COUNT];
     counter reused;
+    counter retries, fallbacks;
+    counter hedges[OUTCOME_COUNT], rescues[OUTCOME_COUNT];
     struct histogram ttft;
 };
 
@@ -237,18 +244,38 @@ static enum status status_of(unsigned status)
                                          : STATUS_other;
 }
 
+static enum outcome outcome_of(const struct mg_attempt_record *attempt)
+{
+    if (attempt->class_ == MG_CLASS_none)
+        return OUTCOME_GOOD;
+    return attempt->class_ == MG_CLASS_cancelled ? OUTCOME_CANCELLED : OUTCOME_FAILED;
+}
+
+static void count_reason(struct upstream *upstream, const struct mg_attempt_record *attempt)
+{
+    add(&upstream->retries, attempt->reason == MG_REASON_retry);
+    add(&upstream->fallbacks, attempt->reason == MG_REASON_fallback);
+    if (attempt->reason == MG_REASON_hedge)
+        add(&upstream->hedges[outcome_of(attempt)], 1);
+    if (attempt->reason == MG_REASON_rescue)
+        add(&upstream->rescues[outcome_of(attempt)], 1);
+}
+
 static void count_attempt(struct mg_metrics *metrics, struct flow *flow, mg_view project,
                           const struct mg_attempt_record *attempt)
 {
     struct upstream *upstream = upstream_of(metrics, project, attempt->provider);
     add(&upstream->class_[attempt->class_], 1);
     add(&upstream->reused, attempt->reused);
+    count_reason(upstream, attempt);
     if (attempt->mark_us[MG_MARK_first_token] > 0)
         observe(&upstream->ttft, latency_us, MG_COUNT(latency_us),
                 attempt->mark_us[MG_MARK_first_token]);
     add(&flow->input_tokens, attempt->usage.input_tokens);
     add(&flow->output_tokens, attempt->usage.output_tokens);
     add(&flow->cached_tokens, attempt->usage.cached_read_tokens);
+    add(&flow->waited_us, attempt->waited_us);
+    add(&flow->cost, attempt->cost_microusd);
 }
 
 void mg_metrics_settle(struct mg_metrics *metrics, const struct mg_timeline *timeline)
@@ -515,6 +542,53 @@ static void print_flows(struct printer *printer, const struct sums *sums)
                          offsetof(struct flow, overhead), overhead_us, MG_COUNT(overhead_us));
 }
 
+static void print_upstream_counter(struct printer *printer, const struct sums *sums,
+                                   const char *name, const char *help, size_t offset)
+{
+    char room[6 * LABEL];
+    head(printer, name, "counter", help);
+    for (unsigned i = 0; i < sums->upstream_count; i++) {
+        const struct upstream *upstream = sums->upstreams[i];
+        print(printer, "moongate_%s{%s} %" PRIu64 "\n", name,
+              labels(room, upstream->project, "provider", upstream->provider),
+              get((const counter *)(const void *)((const char *)upstream + offset)));
+    }
+}
+
+static void print_outcomes(struct printer *printer, const struct sums *sums, const char *name,
+                           const char *help, size_t offset, const char *const outcomes[OUTCOME_COUNT])
+{
+    char room[6 * LABEL];
+    head(printer, name, "counter", help);
+    for (unsigned i = 0; i < sums->upstream_count; i++) {
+        const struct upstream *upstream = sums->upstreams[i];
+        const counter *counts = (const counter *)(const void *)((const char *)upstream + offset);
+        for (unsigned k = 0; k < OUTCOME_COUNT; k++)
+            if (get(&counts[k]) > 0)
+                print(printer, "moongate_%s{%s,outcome=\"%s\"} %" PRIu64 "\n", name,
+                      labels(room, upstream->project, "provider", upstream->provider), outcomes[k],
+                      get(&counts[k]));
+    }
+}
+
+/* Why calls were made that a healthy provider would not have got. */
+static void print_reasons(struct printer *printer, const struct sums *sums)
+{
+    static const char *const hedges[OUTCOME_COUNT] = {"won", "lost", "failed"};
+    static const char *const rescues[OUTCOME_COUNT] = {"resumed", "cancelled", "failed"};
+    print_upstream_counter(printer, sums, "retries_total",
+                           "Calls that repeated one at the same target",
+                           offsetof(struct upstream, retries));
+    print_upstream_counter(printer, sums, "fallbacks_total",
+                           "Calls made because another target had failed or could not be asked",
+                           offsetof(struct upstream, fallbacks));
+    print_outcomes(printer, sums, "hedges_total",
+                   "Calls started beside a slow one, by which of them answered",
+                   offsetof(struct upstream, hedges), hedges);
+    print_outcomes(printer, sums, "rescues_total", "Calls that went on with a broken stream",
+                   offsetof(struct upstream, rescues), rescues);
+}
+
 static void print_upstreams(struct printer *printer, const struct sums *sums)
 {
     char room[6 * LABEL];
@@ -527,12 +601,10 @@ static void print_upstreams(struct printer *printer, const struct sums *sums)
                       labels(room, upstream->project, "provider", upstream->provider),
                       mg_class_name((enum mg_class)k), get(&upstream->class_[k]));
     }
-    head(printer, "attempts_on_warm_connections_total", "counter",
-         "Upstream calls that needed no new connection");
-    for (unsigned i = 0; i < sums->upstream_count; i++)
-        print(printer, "moongate_attempts_on_warm_connections_total{%s} %" PRIu64 "\n",
-              labels(room, sums->upstreams[i]->project, "provider", sums->upstreams[i]->provider),
-              get(&sums->upstreams[i]->reused));
+    print_upstream_counter(printer, sums, "attempts_on_warm_connections_total",
+                           "Upstream calls that needed no new connection",
+                           offsetof(struct upstream, reused));
+    print_reasons(printer, sums);
     head(printer, "attempt_time_to_first_token_seconds", "histogram",
          "From the start of an upstream call to its first token");
     for (unsigned i = 0; i < sums->upstream_count; i++)

@@ -70,10 +70,12 @@ static void put_attempt(struct mg_json_out *out, const struct mg_attempt_record 
     mg_json_out_text(out, "target", attempt->target);
     mg_json_out_text(out, "provider", attempt->provider);
     mg_json_out_text(out, "model", attempt->model);
+    mg_json_out_text(out, "credential", attempt->credential);
     mg_json_out_text(out, "why", attempt->why);
     mg_json_out_text(out, "address", attempt->address);
     mg_json_out_bool(out, "reused", attempt->reused);
     mg_json_out_bool(out, "redialed", attempt->redialed);
+    mg_json_out_number(out, "waited_us", attempt->waited_us);
     mg_json_out_number(out, "start_us", attempt->start_us);
     mg_json_out_number(out, "end_us", attempt->end_us);
     put_marks(out, attempt);
@@ -83,6 +85,8 @@ static void put_attempt(struct mg_json_out *out, const struct mg_attempt_record 
     mg_json_out_text(out, "error", attempt->error);
     mg_json_out_number(out, "bytes_sent", attempt->bytes_sent);
     mg_json_out_number(out, "bytes_received", attempt->bytes_received);
+    mg_json_out_number(out, "resumed_bytes", attempt->resumed_bytes);
+    mg_json_out_number(out, "cost_microusd", attempt->cost_microusd);
     put_usage(out, &attempt->usage);
     mg_json_out_close(out, '}');
 }
@@ -119,6 +123,14 @@ static void put_notes(struct mg_json_out *out, const struct mg_timeline *timelin
     mg_json_out_close(out, ']');
 }
 
+static uint64_t cost_of(const struct mg_timeline *timeline)
+{
+    uint64_t cost = 0;
+    for (unsigned i = 0; i < timeline->attempt_count; i++)
+        cost += timeline->attempts[i].cost_microusd;
+    return cost;
+}
+
 static void put_front(struct mg_json_out *out, const struct mg_timeline *timeline, bool interrupted)
 {
     uint64_t duration = mg_timeline_duration_us(timeline);
@@ -144,6 +156,7 @@ static void put_front(struct mg_json_out *out, const struct mg_timeline *timelin
     mg_json_out_number(out, "plugin_us", timeline->plugin_us);
     mg_json_out_number(out, "bytes_in", timeline->bytes_in);
     mg_json_out_number(out, "bytes_out", timeline->bytes_out);
+    mg_json_out_number(out, "cost_microusd", cost_of(timeline));
     mg_json_out_text(out, "explain", timeline->explain);
 }
 
@@ -236,6 +249,10 @@ static void get_attempt(const struct mg_json *object, struct mg_attempt_record *
         .why = text(object, "why"),
         .error = text(object, "error"),
         .address = text(object, "address"),
+        .credential = text(object, "credential"),
+        .waited_us = number(object, "waited_us"),
+        .resumed_bytes = number(object, "resumed_bytes"),
+        .cost_microusd = number(object, "cost_microusd"),
         .class_ = class_of(object),
         .status = (uint16_t)number(object, "status"),
         .number = (uint16_t)number(object, "number"),

@@ -110,6 +110,8 @@ static struct mg_attempt_record a_failure(void)
         .action = MG_ACTION_fallback,
         .status = 529,
         .number = 1,
+        .credential = MG_VIEW("main"),
+        .cost_microusd = 700,
         .usage = {.input_tokens = 10},
     };
 }
@@ -127,6 +129,10 @@ static struct mg_attempt_record a_success(uint16_t number)
         .status = 200,
         .number = number,
         .entry = 1,
+        .credential = MG_VIEW("spare"),
+        .waited_us = 430000,
+        .resumed_bytes = 812,
+        .cost_microusd = 2000,
         .usage = {12, 34, 0, 0, 0, true},
     };
 }
@@ -161,11 +167,43 @@ TEST(an_exchange_becomes_one_row_that_says_how_it_went)
     CHECK_STR(ask(&world, "SELECT (at_us - start_us)||' '||duration_us||' '||overhead_us||' "
                           "'||ttft_us||' '||input_tokens||' '||"
                           "output_tokens||' '||flags FROM exchanges"),
-              "300100 300100 1100 200100 22 34 11");
+              "300100 300100 1100 200100 22 34 43");
     CHECK_STR(
         ask(&world, "SELECT replace(replace(tried, char(10), '|'), char(9), '/') FROM exchanges"),
         "|alpha/big|beta/small|");
+    CHECK_STR(ask(&world, "SELECT waited_us||' '||cost_microusd FROM exchanges"), "430000 2700");
     stop(&world);
+}
+
+TEST(a_row_says_why_its_attempts_were_made)
+{
+    static const struct {
+        enum mg_reason reason;
+        int flag;
+    } rows[] = {{MG_REASON_retry, MG_ROW_REPEATED},
+                {MG_REASON_fallback, MG_ROW_FELL_OVER},
+                {MG_REASON_hedge, MG_ROW_HEDGED},
+                {MG_REASON_rescue, MG_ROW_RESCUED}};
+    static struct mg_timeline timeline;
+    struct world world;
+    char want[16];
+    for (size_t i = 0; i < MG_COUNT(rows); i++) {
+        struct mg_attempt_record failure = a_failure(), success = a_success(2);
+        start(&world, check_fresh_path("data"));
+        timeline = an_exchange("req_a");
+        timeline.attempt_count = 2;
+        success.reason = rows[i].reason;
+        CHECK_OK(mg_record_started(world.journal, &timeline, &failure, 7));
+        CHECK_OK(mg_record_settled(world.journal, &timeline, &failure));
+        CHECK_OK(mg_record_started(world.journal, &timeline, &success, 7));
+        CHECK_OK(mg_record_settled(world.journal, &timeline, &success));
+        CHECK_OK(mg_record_exchange(world.journal, &timeline));
+        mg_recorder_flush(world.recorder);
+
+        snprintf(want, sizeof want, "%d", rows[i].flag);
+        CHECK_STR(ask(&world, "SELECT flags & 240 FROM exchanges"), want);
+        stop(&world);
+    }
 }
 
 TEST(the_detail_gives_the_whole_timeline_back)
@@ -189,6 +227,11 @@ TEST(the_detail_gives_the_whole_timeline_back)
     CHECK_INT(timeline.attempts[1].start_us, 100100);
     CHECK_INT(timeline.attempts[1].mark_us[MG_MARK_first_token], 100000);
     CHECK_INT(timeline.attempts[1].usage.output_tokens, 34);
+    CHECK_VIEW(timeline.attempts[0].credential, MG_VIEW("main"));
+    CHECK_VIEW(timeline.attempts[1].credential, MG_VIEW("spare"));
+    CHECK_INT(timeline.attempts[1].waited_us, 430000);
+    CHECK_INT(timeline.attempts[1].resumed_bytes, 812);
+    CHECK_INT(timeline.attempts[1].cost_microusd, 2000);
     stop(&world);
 }
 
@@ -324,7 +367,7 @@ static void check_interrupted(struct world *world)
                   "SELECT project||' '||workflow||' '||key_id||' '||start_us||' '||status||' "
                   "'||class||' '||attempts||' '||"
                   "flags||' '||input_tokens||' '||provider FROM exchanges WHERE id = 'req_cut'"),
-              "acme fast key_1 1764000000000000 0 cancelled 2 12 87 beta");
+              "acme fast key_1 1764000000000000 0 cancelled 2 44 87 beta");
     get_timeline(world, "req_cut", &timeline);
     CHECK_VIEW(timeline.error_code, MG_VIEW("interrupted"));
     CHECK_VIEW(timeline.attempts[0].error, MG_VIEW("Overloaded"));

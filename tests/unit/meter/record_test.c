@@ -48,6 +48,10 @@ static struct mg_attempt_record an_attempt(void)
         .why = MG_VIEW("healthy, weight 3"),
         .error = MG_VIEW("Overloaded"),
         .address = MG_VIEW("[2001:db8::1]:443"),
+        .credential = MG_VIEW("spare"),
+        .waited_us = 430000,
+        .resumed_bytes = 812,
+        .cost_microusd = 1234567,
         .reason = MG_REASON_fallback,
         .class_ = MG_CLASS_overloaded,
         .action = MG_ACTION_fallback,
@@ -88,8 +92,9 @@ static void fill_to_the_brim(struct mg_timeline *timeline, struct mg_attempt_rec
     memset(attempt->mark_us, 0xff, sizeof attempt->mark_us);
     attempt->start_us = attempt->end_us = attempt->bytes_sent = attempt->bytes_received =
         UINT64_MAX;
+    attempt->waited_us = attempt->resumed_bytes = attempt->cost_microusd = UINT64_MAX;
     attempt->target = attempt->provider = attempt->model = attempt->why = attempt->error =
-        attempt->address = text;
+        attempt->address = attempt->credential = text;
     attempt->status = attempt->number = attempt->entry = UINT16_MAX;
     attempt->usage =
         (struct mg_usage){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, true};
@@ -120,6 +125,7 @@ TEST(a_started_attempt_comes_back_as_it_went)
     CHECK_VIEW(got.target, attempt.target);
     CHECK_VIEW(got.provider, attempt.provider);
     CHECK_VIEW(got.model, attempt.model);
+    CHECK_VIEW(got.credential, attempt.credential);
 }
 
 TEST(a_settled_attempt_comes_back_as_it_went)
@@ -151,6 +157,9 @@ TEST(a_settled_attempt_comes_back_as_it_went)
     CHECK_VIEW(got.why, attempt.why);
     CHECK_VIEW(got.error, attempt.error);
     CHECK_VIEW(got.address, attempt.address);
+    CHECK_INT(got.waited_us, 430000);
+    CHECK_INT(got.resumed_bytes, 812);
+    CHECK_INT(got.cost_microusd, 1234567);
 }
 
 TEST(an_exchange_comes_back_as_it_went)
@@ -210,6 +219,62 @@ TEST(the_largest_records_stay_within_their_stated_maxima)
     CHECK(len <= MG_RECORD_EXCHANGE_MAX && len > MG_RECORD_EXCHANGE_MAX - 160);
     CHECK_OK(mg_record_decode_exchange(mg_view_of(room, len), &got));
     CHECK((size_t)MG_RECORD_EXCHANGE_MAX <= MG_MAX_JOURNAL_RECORD_BYTES);
+}
+
+/* As version 1 wrote them. */
+static const char old_started[] =
+    "\x01\x07\x72\x65\x71\x5f\x6f\x6c\x64\x01\x00\x01\x07\xc0\xc4\x90\x8b\x94\x8b\x91"
+    "\x03\x3c\xac\x02\x04\x61\x63\x6d\x65\x04\x66\x61\x73\x74\x05\x6b\x65\x79\x5f\x37"
+    "\x0d\x6f\x70\x65\x6e\x61\x69\x2f\x67\x70\x74\x2d\x34\x6f\x06\x6f\x70\x65\x6e\x61"
+    "\x69\x06\x67\x70\x74\x2d\x34\x6f";
+static const char old_settled[] =
+    "\x01\x07\x72\x65\x71\x5f\x6f\x6c\x64\x01\x00\x00\xc8\x01\x04\x80\xb5\x18\x07\xe8"
+    "\x07\xd0\x0f\xa8\x46\x8c\x47\xc0\x9a\x0c\x90\xa1\x0f\xff\xb4\x18\xb0\x09\xac\x02"
+    "\x05\x64\x14\x40\x08\x05\x08\x77\x65\x69\x67\x68\x74\x20\x33\x02\x6e\x6f\x0d\x31"
+    "\x39\x32\x2e\x30\x2e\x32\x2e\x31\x3a\x34\x34\x33";
+static const char old_exchange[] =
+    "\x01\x07\x72\x65\x71\x5f\x6f\x6c\x64\x07\xc8\x01\x00\x03\x01\xc0\xc4\x90\x8b\x94"
+    "\x8b\x91\x03\x0b\x01\x14\x15\x16\x17\x28\x29\x37\x90\xa1\x0f\xa0\xf7\x36\x84\xf8"
+    "\x36\x80\xdb\x35\x0c\x10\x32\x54\x76\x98\xba\xdc\xfe\x00\x00\x04\x61\x63\x6d\x65"
+    "\x04\x66\x61\x73\x74\x05\x6b\x65\x79\x5f\x37\x14\x2f\x76\x31\x2f\x63\x68\x61\x74"
+    "\x2f\x63\x6f\x6d\x70\x6c\x65\x74\x69\x6f\x6e\x73\x00\x00\x00\x00\x0e\x63\x68\x65"
+    "\x61\x70\x65\x73\x74\x20\x66\x69\x72\x73\x74\x00\x00";
+
+#define BYTES(array) mg_view_of((array), sizeof(array) - 1)
+
+TEST(records_of_the_version_before_are_still_read)
+{
+    static struct mg_timeline timeline;
+    struct mg_started started;
+    struct mg_attempt_record settled;
+    char id[40];
+
+    CHECK_OK(mg_record_decode_started(BYTES(old_started), &started));
+    CHECK_OK(mg_record_decode_settled(BYTES(old_settled), id, &settled));
+    CHECK_OK(mg_record_decode_exchange(BYTES(old_exchange), &timeline));
+
+    CHECK_STR(started.id, "req_old");
+    CHECK_VIEW(started.model, MG_VIEW("gpt-4o"));
+    CHECK_INT(started.reason, MG_REASON_retry);
+    CHECK_INT(started.credential.len, 0);
+    CHECK_STR(id, "req_old");
+    CHECK_VIEW(settled.address, MG_VIEW("192.0.2.1:443"));
+    CHECK_INT(settled.usage.reasoning_tokens, 5);
+    CHECK_INT(settled.waited_us + settled.resumed_bytes + settled.cost_microusd, 0);
+    CHECK_VIEW(timeline.explain, MG_VIEW("cheapest first"));
+    CHECK_INT(mg_record_ended_us(BYTES(old_exchange)), 1764000000123456u + 900100);
+}
+
+TEST(a_record_of_a_version_nobody_knows_is_refused)
+{
+    struct mg_started started;
+    char bytes[sizeof old_started];
+    memcpy(bytes, old_started, sizeof bytes);
+    for (int version = 0; version < 256; version++) {
+        bytes[0] = (char)version;
+        if (version != 1)
+            CHECK_INT(mg_record_decode_started(BYTES(bytes), &started), MG_E_PROTOCOL);
+    }
 }
 
 TEST(a_long_string_is_cut_between_characters)
@@ -309,6 +374,7 @@ TEST(the_id_is_at_the_front_of_all_three)
     CHECK_OK(mg_record_id(mg_view_of(room, mg_record_encode_exchange(room, &timeline, true)), &id));
     CHECK_VIEW(id, mg_view_cstr(timeline.id));
     CHECK_INT(mg_record_id(MG_VIEW("\2ab"), &id), MG_E_PROTOCOL);
+    CHECK_INT(mg_record_id(MG_VIEW("\3\1a"), &id), MG_E_PROTOCOL);
 }
 
 struct tally {

@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "check.h"
 #include "folder.h"
+#include "store/migrations.h"
 
 static const char *path;
 
@@ -63,6 +64,38 @@ TEST(opening_again_changes_nothing)
 
     CHECK_OK(mg_db_open(path, MG_DB_WRITE, &db, NULL));
     CHECK_INT(one_number(db, "SELECT count(*) FROM keys"), 1);
+    mg_db_close(db);
+}
+
+/* The exchanges of version 1 with one row, made by hand. */
+static void make_store_of_version_1(const char *name)
+{
+    struct mg_db *db;
+    CHECK_OK(mg_db_open(name, MG_DB_WRITE, &db, NULL));
+    CHECK_OK(mg_db_exec(db, "DROP TABLE exchanges; DROP TABLE journals; DROP TABLE open_exchanges; "
+                            "DROP TABLE keys; PRAGMA user_version = 1; " MG_SQL_EXCHANGES
+                            MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS));
+    CHECK_OK(mg_db_exec(db, "INSERT INTO exchanges (at_us, start_us, id, status, class, flags, "
+                            "attempts, generation, duration_us, overhead_us, input_tokens, "
+                            "output_tokens, detail) VALUES (9, 1, 'r', 200, 'none', 2, 2, 1, 8, 1, "
+                            "3, 4, x'00')"));
+    mg_db_close(db);
+}
+
+TEST(a_store_of_the_version_before_is_brought_up_with_its_rows)
+{
+    struct mg_db *db;
+    struct mg_diag diag;
+    const char *name = check_fresh_path("old");
+    make_store_of_version_1(name);
+
+    CHECK_INT(mg_db_open(name, MG_DB_READ, &db, &diag), MG_E_STORE);
+    CHECK(strstr(diag.text, "start the gateway once") != NULL);
+    CHECK_OK(mg_db_open(name, MG_DB_WRITE, &db, NULL));
+
+    CHECK(one_number(db, "PRAGMA user_version") >= 2);
+    CHECK_INT(one_number(db, "SELECT input_tokens FROM exchanges WHERE id = 'r'"), 3);
+    CHECK_INT(one_number(db, "SELECT waited_us + cost_microusd FROM exchanges"), 0);
     mg_db_close(db);
 }
 

@@ -22,7 +22,14 @@ static void fill(struct world *world)
         timeline.stream = i == 5;
         if (i == 6) {
             world_attempt(&timeline, "alpha", "big", MG_CLASS_overloaded);
-            world_attempt(&timeline, "beta", "small", MG_CLASS_none);
+            world_attempt(&timeline, "beta", "small", MG_CLASS_none)->reason = MG_REASON_fallback;
+        }
+        if (i == 2 || i == 4 || i == 5) {
+            world_attempt(&timeline, "gamma", "slow", MG_CLASS_timeout_idle);
+            world_attempt(&timeline, "gamma", "slow", MG_CLASS_none)->reason =
+                i == 2 ? MG_REASON_retry : i == 4 ? MG_REASON_hedge : MG_REASON_rescue;
+            timeline.attempts[1].waited_us = 1000;
+            timeline.attempts[1].cost_microusd = 20;
         }
         if (i == 7) {
             world_attempt(&timeline, "alpha", "small", MG_CLASS_rate_limited);
@@ -72,8 +79,15 @@ TEST(each_filter_selects_what_it_says)
         {"session=s-4", "4"},
         {"stream=true", "5"},
         {"stream=false&limit=4", "9876"},
-        {"retried=true", "6"},
-        {"retried=false", "987543210"},
+        {"retried=true", "6542"},
+        {"retried=false", "987310"},
+        {"repeated=true", "2"},
+        {"repeated=false", "987654310"},
+        {"fell_over=true", "6"},
+        {"fell-over=1", "6"},
+        {"hedged=true", "4"},
+        {"rescued=true", "5"},
+        {"rescued=false&retried=true", "642"},
         {"provider=alpha", "76"},
         {"provider=beta", "6"},
         {"provider=alph", ""},
@@ -178,6 +192,9 @@ TEST(a_row_is_printed_with_stable_names_and_read_back)
     attempt->start_us = 100;
     attempt->mark_us[MG_MARK_first_token] = 9000;
     attempt->usage = (struct mg_usage){10, 20, 5, 0, 0, false};
+    attempt->reason = MG_REASON_rescue;
+    attempt->waited_us = 430000;
+    attempt->cost_microusd = 77;
     world_record(&world, &timeline);
     mg_recorder_flush(world.recorder);
 
@@ -190,9 +207,11 @@ TEST(a_row_is_printed_with_stable_names_and_read_back)
              "\\\"x\\\"\",\"session\":null,\"provider\":\"alpha\","
              "\"model\":\"big\",\"status\":200,\"class\":\"none\",\"attempts\":1,\"generation\":3,"
              "\"stream\":false,\"clean\":true,"
-             "\"interrupted\":false,\"estimated\":true,\"duration_us\":250000,\"overhead_us\":1000,"
+             "\"interrupted\":false,\"estimated\":true,\"repeated\":false,\"fell_over\":false,"
+             "\"hedged\":false,\"rescued\":true,\"duration_us\":250000,\"overhead_us\":1000,"
              "\"ttft_us\":9100,"
-             "\"input_tokens\":10,\"output_tokens\":20}],\"next\":null}",
+             "\"input_tokens\":10,\"output_tokens\":20,\"waited_us\":430000,"
+             "\"cost_microusd\":77}],\"next\":null}",
              timeline.id);
     CHECK_VIEW(mg_buf_view(&out), mg_view_cstr(want));
 
@@ -203,7 +222,10 @@ TEST(a_row_is_printed_with_stable_names_and_read_back)
     CHECK_VIEW(row.path, timeline.path);
     CHECK_INT(row.ttft_us, 9100);
     CHECK(row.clean && row.estimated && !row.stream && !row.interrupted);
+    CHECK(row.rescued && !row.repeated && !row.fell_over && !row.hedged);
     CHECK_INT(row.output_tokens, 20);
+    CHECK_INT(row.waited_us, 430000);
+    CHECK_INT(row.cost_microusd, 77);
     CHECK_INT(mg_logs_row_parse(tree, &row), MG_E_PROTOCOL);
     mg_json_free(tree);
     mg_buf_fini(&out);

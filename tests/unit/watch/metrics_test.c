@@ -66,6 +66,47 @@ TEST(what_settled_on_several_workers_is_summed_by_its_labels)
     mg_metrics_hub_free(hub);
 }
 
+TEST(why_calls_were_made_is_counted_by_how_they_ended)
+{
+    static const struct {
+        enum mg_reason reason;
+        enum mg_class class_;
+    } made[] = {
+        {MG_REASON_first, MG_CLASS_none},         {MG_REASON_retry, MG_CLASS_server_error},
+        {MG_REASON_fallback, MG_CLASS_none},      {MG_REASON_hedge, MG_CLASS_none},
+        {MG_REASON_hedge, MG_CLASS_cancelled},    {MG_REASON_hedge, MG_CLASS_cancelled},
+        {MG_REASON_hedge, MG_CLASS_timeout_ttft}, {MG_REASON_rescue, MG_CLASS_none},
+        {MG_REASON_rescue, MG_CLASS_invalid_json}};
+    static struct mg_timeline timeline;
+    struct mg_metrics_hub *hub = mg_metrics_hub_new(1, NULL);
+    timeline = world_exchange(0, 30);
+    for (size_t i = 0; i < MG_COUNT(made); i++) {
+        struct mg_attempt_record *attempt = world_attempt(&timeline, "alpha", "big", made[i].class_);
+        attempt->reason = made[i].reason;
+        attempt->waited_us = 1000;
+        attempt->cost_microusd = 5;
+    }
+
+    mg_metrics_settle(mg_metrics_worker(hub, 0), &timeline);
+    const char *text = scrape(hub);
+
+    CHECK_HAS(text, "moongate_retries_total{project=\"acme\",provider=\"alpha\"} 1");
+    CHECK_HAS(text, "moongate_fallbacks_total{project=\"acme\",provider=\"alpha\"} 1");
+    CHECK_HAS(text,
+              "moongate_hedges_total{project=\"acme\",provider=\"alpha\",outcome=\"won\"} 1");
+    CHECK_HAS(text,
+              "moongate_hedges_total{project=\"acme\",provider=\"alpha\",outcome=\"lost\"} 2");
+    CHECK_HAS(text,
+              "moongate_hedges_total{project=\"acme\",provider=\"alpha\",outcome=\"failed\"} 1");
+    CHECK_HAS(
+        text, "moongate_rescues_total{project=\"acme\",provider=\"alpha\",outcome=\"resumed\"} 1");
+    CHECK_HAS(text,
+              "moongate_rescues_total{project=\"acme\",provider=\"alpha\",outcome=\"failed\"} 1");
+    CHECK_HAS(text, "moongate_waited_microseconds_total{project=\"acme\",workflow=\"fast\"} 9000");
+    CHECK_HAS(text, "moongate_cost_microusd_total{project=\"acme\",workflow=\"fast\"} 45");
+    mg_metrics_hub_free(hub);
+}
+
 TEST(histograms_are_cumulative_and_in_seconds)
 {
     static struct mg_timeline timeline;

@@ -44,6 +44,10 @@ static void fill(void)
     second->start_us = 1100;
     second->mark_us[MG_MARK_first_token] = 190000;
     second->usage = (struct mg_usage){10, 20, 3, 2, 1, true};
+    second->credential = MG_VIEW("spare");
+    second->waited_us = 90;
+    second->resumed_bytes = 812;
+    second->cost_microusd = 4200;
 }
 
 TEST(a_trace_is_the_timeline_as_it_was_recorded)
@@ -114,27 +118,28 @@ TEST(json_has_stable_names)
         "false,\"duration_us\":250000,"
         "\"upstream_us\":249000,\"overhead_us\":1000,\"plugin_us\":40,\"bytes_in\":11,\"bytes_"
         "out\":22,"
-        "\"explain\":\"weights "
+        "\"cost_microusd\":4200,\"explain\":\"weights "
         "3:1\",\"body_hash\":\"0000000000000abc\",\"metadata\":{\"team\":\"ops\"},"
         "\"phases\":{\"accept\":1,\"commit\":200000,\"settle\":250000},\"attempts\":["
         "{\"number\":1,\"entry\":0,\"reason\":\"first\",\"target\":\"alpha/"
-        "big\",\"provider\":\"alpha\",\"model\":\"big\","
+        "big\",\"provider\":\"alpha\",\"model\":\"big\",\"credential\":null,"
         "\"why\":\"first "
-        "choice\",\"address\":\"10.0.0.1:443\",\"reused\":false,\"redialed\":false,\"start_us\":0,"
+        "choice\",\"address\":\"10.0.0.1:443\",\"reused\":false,\"redialed\":false,\"waited_us\":0,\"start_us\":0,"
         "\"end_us\":1000,\"marks\":{\"dns\":100,\"connect\":300},\"status\":529,\"class\":"
         "\"overloaded\","
         "\"action\":\"fallback\",\"error\":\"Over\\\"loaded\\\"\",\"bytes_sent\":9,\"bytes_"
-        "received\":0,"
+        "received\":0,\"resumed_bytes\":0,\"cost_microusd\":0,"
         "\"usage\":{\"input_tokens\":0,\"output_tokens\":0,\"cached_read_tokens\":0,\"cached_write_"
         "tokens\":0,"
         "\"reasoning_tokens\":0,\"reported\":false}},"
         "{\"number\":2,\"entry\":1,\"reason\":\"fallback\",\"target\":\"beta/"
         "small\",\"provider\":\"beta\","
-        "\"model\":\"small\",\"why\":null,\"address\":null,\"reused\":true,\"redialed\":false,"
-        "\"start_us\":1100,"
+        "\"model\":\"small\",\"credential\":\"spare\",\"why\":null,\"address\":null,\"reused\":true,\"redialed\":false,"
+        "\"waited_us\":90,\"start_us\":1100,"
         "\"end_us\":1000,\"marks\":{\"first_token\":190000},\"status\":200,\"class\":\"none\","
         "\"action\":\"accept\","
-        "\"error\":null,\"bytes_sent\":0,\"bytes_received\":0,\"usage\":{\"input_tokens\":10,"
+        "\"error\":null,\"bytes_sent\":0,\"bytes_received\":0,\"resumed_bytes\":812,"
+        "\"cost_microusd\":4200,\"usage\":{\"input_tokens\":10,"
         "\"output_tokens\":20,"
         "\"cached_read_tokens\":3,\"cached_write_tokens\":2,\"reasoning_tokens\":1,\"reported\":"
         "true}}],"
