@@ -3,17 +3,20 @@
 #include "chat/adapter.h"
 
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
-#include <strings.h>
 
 #include "base/mem.h"
+#include "http/wait.h"
 
 enum { MAX_TOKENS = 1000000000 };         /* of one call; a counter then takes centuries to wrap */
 
 enum meaning {
     IS_ITEM, IS_CONTENT, IS_REASONING, IS_TOOL_CALL, IS_REFUSAL, IS_FINISH, IS_DATA, IS_INDEX,
+    IS_TOOL_INDEX, IS_TOOL_NAME, IS_TOOL_ARGUMENTS,
     IS_INPUT, IS_OUTPUT, IS_TOTAL, IS_CACHED_READ, IS_CACHED_WRITE, IS_REASONING_TOKENS,
-    IS_USAGE, IS_ERROR, IS_ERROR_TYPE, IS_ERROR_CODE, IS_ERROR_MESSAGE
+    IS_USAGE, IS_ERROR, IS_ERROR_TYPE, IS_ERROR_CODE, IS_ERROR_MESSAGE, IS_ERROR_PARAM, IS_ERROR_DETAIL,
+    IS_RETRY_AFTER, IS_MARK
 };
 
 struct path_set {
@@ -56,7 +59,9 @@ static bool add_shared(struct path_set *set, const struct mg_adapter_decl *decl)
            add_paths(set, decl->usage.reasoning, IS_REASONING_TOKENS) && add_paths(set, decl->usage_object, IS_USAGE) &&
            add_paths(set, decl->error, IS_ERROR) && add_paths(set, decl->error_shape.type, IS_ERROR_TYPE) &&
            add_paths(set, decl->error_shape.code, IS_ERROR_CODE) &&
-           add_paths(set, decl->error_shape.message, IS_ERROR_MESSAGE);
+           add_paths(set, decl->error_shape.message, IS_ERROR_MESSAGE) &&
+           add_paths(set, decl->error_shape.param, IS_ERROR_PARAM) && add_paths(set, decl->error_shape.detail, IS_ERROR_DETAIL) &&
+           add_paths(set, decl->error_shape.retry_after, IS_RETRY_AFTER) && add_paths(set, decl->error_shape.mark, IS_MARK);
 }
 
 #define ADD_PARTS(set, decl, part)                                                                 \
@@ -64,6 +69,8 @@ static bool add_shared(struct path_set *set, const struct mg_adapter_decl *decl)
      add_paths((set), (decl)->part.content, IS_CONTENT) &&                                         \
      add_paths((set), (decl)->part.reasoning, IS_REASONING) &&                                     \
      add_paths((set), (decl)->part.tool_call, IS_TOOL_CALL) &&                                     \
+     add_paths((set), (decl)->part.tool_index, IS_TOOL_INDEX) && add_paths((set), (decl)->part.tool_name, IS_TOOL_NAME) && \
+     add_paths((set), (decl)->part.tool_arguments, IS_TOOL_ARGUMENTS) &&                           \
      add_paths((set), (decl)->part.refusal, IS_REFUSAL) && add_paths((set), (decl)->part.finish, IS_FINISH) && \
      add_paths((set), (decl)->part.data, IS_DATA) && add_shared((set), (decl)))
 
@@ -115,6 +122,15 @@ void mg_tap_init(struct mg_tap *tap, const struct mg_adapter *adapter, bool stre
     *tap = (struct mg_tap){.adapter = adapter, .stream = stream};
 }
 
+/* One piece of a tool call; numbers and spans may come in any order. */
+struct tool_piece {
+    int choice_place, call_place;      /* call_place -1: the call has no list around it */
+    int index;                         /* -1: not said */
+    mg_view name, arguments;           /* spans; empty: absent */
+};
+
+enum { LOOK_TOOLS = 2 * MG_TAP_TOOLS, RANK_NONE = MG_JSON_PATHS };
+
 /* One scan of one document. */
 struct look {
     struct mg_tap *tap;
@@ -123,13 +139,18 @@ struct look {
     mg_view doc;
     struct mg_usage usage;             /* taken over only when the document turns out valid */
     uint64_t content_bytes;
-    bool content, refused, item, usage_seen, usage_bad, error;
+    bool content, useful, refused, blank, item, usage_seen, usage_bad, error;
+    bool broken_arguments;             /* of a whole answer */
     char finish[24];
+    struct mg_json_hit usage_hit;
+    size_t type_rank, code_rank, message_rank;   /* path that the tap's text came from: an earlier declared one wins */
+    int choice_count, tool_count;
+
+    /* Not zeroed: the counts say what is in them. */
     struct {
         int place, number;
     } choices[MG_TAP_TEXTS];           /* the places in the list whose numbers stand there */
-    int choice_count;
-    struct mg_json_hit usage_hit;
+    struct tool_piece tools[LOOK_TOOLS];
 };
 
 static int number_of(const struct look *look, int place)
@@ -149,6 +170,22 @@ static bool has_bytes(const struct mg_json_hit *hit)
     return false;
 }
 
+/* Nothing but blanks, written out or escaped: no answer to anything. */
+static bool is_blank(const struct mg_json_hit *hit)
+{
+    if (hit->type != MG_JSON_STRING)
+        return false;
+    mg_view text = mg_view_of(hit->value.ptr + 1, hit->value.len - 2);
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == ' ')
+            continue;
+        if (text.ptr[i] != '\\' || !strchr("nrtf", text.ptr[i + 1]))
+            return false;
+        i++;
+    }
+    return true;
+}
+
 /* Copies a string or the spelling of a number, cut to size, without control bytes. */
 static void copy_text(char *out, size_t size, const struct mg_json_hit *hit)
 {
@@ -156,8 +193,6 @@ static void copy_text(char *out, size_t size, const struct mg_json_hit *hit)
     struct mg_buf buf;
     mg_buf_init(&buf, hit->value.len);
     if (hit->type == MG_JSON_STRING && mg_json_span_text(hit->value, &buf, &text) != MG_OK)
-        text = MG_VIEW_NONE;
-    if (hit->type == MG_JSON_NULL)
         text = MG_VIEW_NONE;
     text = mg_view_head(text, size - 1);
     text.len = mg_view_utf8_floor(text);
@@ -167,12 +202,49 @@ static void copy_text(char *out, size_t size, const struct mg_json_hit *hit)
     mg_buf_fini(&buf);
 }
 
-static void see_content(struct look *look, const struct mg_json_hit *hit, bool reasoning)
+/* An error's word: the path that was declared first wins, of one path the first value. */
+static void see_word(char *out, size_t size, size_t *rank, const struct mg_json_hit *hit)
 {
-    if (!has_bytes(hit))
+    bool says_something = hit->type == MG_JSON_NUMBER || (hit->type == MG_JSON_STRING && hit->value.len > 2);
+    if (says_something && hit->path < *rank) {
+        copy_text(out, size, hit);
+        *rank = hit->path;
+    }
+}
+
+static void see_detail(struct mg_tap *tap, const struct mg_json_hit *hit)
+{
+    size_t used = strlen(tap->error_detail), room = sizeof tap->error_detail - used;
+    if (hit->type != MG_JSON_STRING || room < 3)
         return;
-    look->content = true;
-    look->content_bytes += hit->value.len;
+    if (used > 0)
+        tap->error_detail[used++] = ' ', room--;
+    copy_text(tap->error_detail + used, room, hit);
+}
+
+/* A path of names and numbers ends with the name of the field. */
+static void see_param(struct mg_tap *tap, const struct mg_json_hit *hit)
+{
+    if (hit->type == MG_JSON_STRING && hit->value.len > 2)
+        copy_text(tap->error_param, sizeof tap->error_param, hit);
+}
+
+static void see_error(struct look *look, const struct mg_json_hit *hit)
+{
+    look->error |= hit->type == MG_JSON_OBJECT || has_bytes(hit);
+    if (hit->type == MG_JSON_STRING)
+        see_word(look->tap->error_message, sizeof look->tap->error_message, &look->message_rank, hit);
+}
+
+static void see_retry_after(struct mg_tap *tap, const struct mg_json_hit *hit)
+{
+    char text[32];
+    copy_text(text, sizeof text, hit);
+    (void)mg_wait_read(mg_view_cstr(text), &tap->error_retry_ms);
+}
+
+static void note_text(struct look *look, const struct mg_json_hit *hit, bool reasoning)
+{
     struct mg_tap_event *event = look->event;
     if (!event)
         return;
@@ -188,14 +260,79 @@ static void see_content(struct look *look, const struct mg_json_hit *hit, bool r
     };
 }
 
-static void see_index(struct look *look, const struct mg_json_hit *hit)
+static void see_content(struct look *look, const struct mg_json_hit *hit, bool reasoning)
+{
+    if (!has_bytes(hit))
+        return;
+    look->content_bytes += hit->value.len;
+    if (is_blank(hit)) {
+        look->blank = true;
+    } else {
+        look->content = true;
+        look->useful |= !reasoning;
+    }
+    note_text(look, hit, reasoning);
+}
+
+static void see_useful(struct look *look, const struct mg_json_hit *hit)
+{
+    look->content |= has_bytes(hit);
+    look->useful |= has_bytes(hit);
+}
+
+static void see_refusal(struct look *look, const struct mg_json_hit *hit)
+{
+    bool said = has_bytes(hit) && !is_blank(hit);
+    look->refused |= said;
+    look->content |= said;
+}
+
+static bool small_number(const struct mg_json_hit *hit, int *out_number)
 {
     uint64_t number;
-    if (look->choice_count == MG_TAP_TEXTS || hit->type != MG_JSON_NUMBER || !mg_json_span_u64(hit->value, &number) ||
-        number > INT_MAX)
+    if (hit->type != MG_JSON_NUMBER || !mg_json_span_u64(hit->value, &number) || number > INT_MAX)
+        return false;
+    *out_number = (int)number;
+    return true;
+}
+
+static void see_index(struct look *look, const struct mg_json_hit *hit)
+{
+    int number;
+    if (look->choice_count == MG_TAP_TEXTS || !small_number(hit, &number))
         return;
     look->choices[look->choice_count].place = (int)mg_json_hit_index(hit);
-    look->choices[look->choice_count++].number = (int)number;
+    look->choices[look->choice_count++].number = number;
+}
+
+/* The piece that a hit inside a tool call belongs to; NULL: there are too many. */
+static struct tool_piece *piece_of(struct look *look, const struct mg_json_hit *hit)
+{
+    int choice = hit->index_count ? (int)hit->index[0] : 0;
+    int call = hit->index_count > 1 ? (int)hit->index[1] : -1;
+    for (int i = 0; i < look->tool_count; i++)
+        if (look->tools[i].choice_place == choice && look->tools[i].call_place == call)
+            return &look->tools[i];
+    if (look->tool_count == LOOK_TOOLS)
+        return NULL;
+    look->tools[look->tool_count] = (struct tool_piece){.choice_place = choice, .call_place = call, .index = -1};
+    return &look->tools[look->tool_count++];
+}
+
+static void see_tool(struct look *look, enum meaning meaning, const struct mg_json_hit *hit)
+{
+    struct tool_piece *piece = piece_of(look, hit);
+    if (!piece) {
+        if (look->event)
+            look->event->more_tools = true;
+    } else if (meaning == IS_TOOL_INDEX) {
+        (void)small_number(hit, &piece->index);
+    } else if (meaning == IS_TOOL_NAME) {
+        if (has_bytes(hit))
+            piece->name = hit->value;
+    } else if (hit->type != MG_JSON_NULL) {
+        piece->arguments = hit->value;
+    }
 }
 
 static void see_finish(struct look *look, const struct mg_json_hit *hit)
@@ -238,16 +375,17 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
 {
     struct look *look = arg;
     struct mg_tap *tap = look->tap;
-    switch ((enum meaning)look->set->meaning[hit->path]) {
+    enum meaning meaning = (enum meaning)look->set->meaning[hit->path];
+    switch (meaning) {
     case IS_ITEM: look->item = true; break;
     case IS_CONTENT: see_content(look, hit, false); break;
     case IS_REASONING: see_content(look, hit, true); break;
     case IS_TOOL_CALL:
-    case IS_DATA: look->content |= has_bytes(hit); break;
-    case IS_REFUSAL:
-        look->refused |= has_bytes(hit);
-        look->content |= has_bytes(hit);
-        break;
+    case IS_DATA: see_useful(look, hit); break;
+    case IS_TOOL_INDEX:
+    case IS_TOOL_NAME:
+    case IS_TOOL_ARGUMENTS: see_tool(look, meaning, hit); break;
+    case IS_REFUSAL: see_refusal(look, hit); break;
     case IS_FINISH: see_finish(look, hit); break;
     case IS_INDEX: see_index(look, hit); break;
     case IS_INPUT: see_count(look, &look->usage.input_tokens, hit); break;
@@ -257,20 +395,33 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
     case IS_CACHED_WRITE: see_count(look, &look->usage.cached_write_tokens, hit); break;
     case IS_REASONING_TOKENS: see_count(look, &look->usage.reasoning_tokens, hit); break;
     case IS_USAGE: see_usage(look, hit); break;
-    case IS_ERROR: look->error |= hit->type == MG_JSON_OBJECT || has_bytes(hit); break;
-    case IS_ERROR_TYPE: copy_text(tap->error_type, sizeof tap->error_type, hit); break;
-    case IS_ERROR_CODE: copy_text(tap->error_code, sizeof tap->error_code, hit); break;
-    case IS_ERROR_MESSAGE: copy_text(tap->error_message, sizeof tap->error_message, hit); break;
+    case IS_ERROR: see_error(look, hit); break;
+    case IS_ERROR_TYPE: see_word(tap->error_type, sizeof tap->error_type, &look->type_rank, hit); break;
+    case IS_ERROR_CODE: see_word(tap->error_code, sizeof tap->error_code, &look->code_rank, hit); break;
+    case IS_ERROR_MESSAGE: see_word(tap->error_message, sizeof tap->error_message, &look->message_rank, hit); break;
+    case IS_ERROR_PARAM: see_param(tap, hit); break;
+    case IS_ERROR_DETAIL: see_detail(tap, hit); break;
+    case IS_RETRY_AFTER: see_retry_after(tap, hit); break;
+    case IS_MARK: look->error |= mg_view_eq(hit->value, MG_VIEW("\"error\"")); break;
     }
     return MG_OK;
 }
 
-static bool finish_failed(const struct mg_adapter *adapter, const char *finish)
+static bool among(mg_adapter_texts texts, const char *text)
 {
-    for (const char *const *f = adapter->decl.finish_failed; f && *f; f++)
-        if (strcmp(*f, finish) == 0)
+    for (; texts && *texts; texts++)
+        if (strcmp(*texts, text) == 0)
             return true;
     return false;
+}
+
+static enum mg_finish finish_of(const struct mg_adapter *adapter, const char *reason)
+{
+    const struct mg_adapter_decl *decl = &adapter->decl;
+    return among(decl->finish_failed, reason)     ? MG_FINISH_FAILED
+           : among(decl->finish_cut, reason)      ? MG_FINISH_CUT
+           : among(decl->finish_filtered, reason) ? MG_FINISH_FILTERED
+                                                  : MG_FINISH_DONE;
 }
 
 static void fail(struct mg_tap *tap, const char *code)
@@ -278,8 +429,7 @@ static void fail(struct mg_tap *tap, const char *code)
     tap->failed = true;
     if (!tap->error_code[0])
         snprintf(tap->error_code, sizeof tap->error_code, "%s", code);
-    tap->error_class = mg_adapter_hint(tap->adapter, 0, mg_view_cstr(tap->error_type), mg_view_cstr(tap->error_code),
-                                       mg_view_cstr(tap->error_message));
+    tap->error_class = mg_adapter_hint(tap->adapter, 0, tap);
 }
 
 static uint64_t bit_of(int choice)
@@ -298,33 +448,135 @@ static void follow_choices(struct mg_tap *tap, const struct look *look)
     tap->finished = tap->ended != 0 && (tap->begun & ~tap->ended) == 0;
 }
 
+/* ---- tool calls ------------------------------------------------------------------------------ */
+
+static bool is_string(mg_view span)
+{
+    return span.len > 0 && span.ptr[0] == '"';
+}
+
+/* No arguments at all are as good as "{}". */
+static bool arguments_are_json(const struct mg_json_pieces *arguments)
+{
+    return mg_json_pieces_complete(arguments) || mg_json_pieces_empty(arguments);
+}
+
+static struct mg_tap_call *call_of(struct mg_tap *tap, int choice, int index)
+{
+    for (int i = 0; i < tap->call_count; i++)
+        if (tap->calls[i].choice == choice && tap->calls[i].index == index)
+            return &tap->calls[i];
+    if (tap->call_count == MG_TAP_CALLS)
+        return NULL;
+    struct mg_tap_call *call = &tap->calls[tap->call_count++];
+    *call = (struct mg_tap_call){.choice = choice, .index = index};
+    return call;
+}
+
+/* Some vendors send whole calls, one after the other, without numbers: a name after complete arguments begins a new one. */
+static void follow_call(struct mg_tap *tap, const struct tool_piece *piece, int choice, int index)
+{
+    struct mg_tap_call *call = call_of(tap, choice, index);
+    if (!call)
+        return;
+    if (piece->name.len && mg_json_pieces_complete(&call->arguments))
+        call->arguments = (struct mg_json_pieces){.depth = 0};
+    if (is_string(piece->arguments))
+        (void)mg_json_pieces_feed_string(&call->arguments, piece->arguments);
+    else
+        (void)mg_json_pieces_feed(&call->arguments, piece->arguments);
+}
+
+static void note_span(const struct look *look, mg_view span, size_t *out_offset, size_t *out_len)
+{
+    if (span.len) {
+        *out_offset = (size_t)(span.ptr - look->doc.ptr);
+        *out_len = span.len;
+    }
+}
+
+static void note_tool(const struct look *look, const struct tool_piece *piece, int choice, int index)
+{
+    struct mg_tap_event *event = look->event;
+    bool odd = piece->call_place < 0 || (piece->arguments.len && !is_string(piece->arguments));
+    if (odd || event->tool_count == MG_TAP_TOOLS) {
+        event->more_tools = true;
+        return;
+    }
+    struct mg_tap_tool *tool = &event->tools[event->tool_count++];
+    *tool = (struct mg_tap_tool){.choice = choice, .index = index};
+    note_span(look, piece->name, &tool->name_offset, &tool->name_len);
+    note_span(look, piece->arguments, &tool->arguments_offset, &tool->arguments_len);
+}
+
+static void follow_tools(struct look *look)
+{
+    for (int i = 0; i < look->tool_count; i++) {
+        const struct tool_piece *piece = &look->tools[i];
+        int choice = number_of(look, piece->choice_place);
+        int index = piece->index >= 0 ? piece->index : MG_MAX(piece->call_place, 0);
+        note_tool(look, piece, choice, index);
+        follow_call(look->tap, piece, choice, index);
+    }
+}
+
+/* Of the choices that end here: a length limit may cut arguments, nothing else. */
+static bool ends_broken_calls(const struct mg_tap *tap, const struct mg_tap_event *event)
+{
+    for (int c = 0; c < tap->call_count; c++)
+        for (int i = 0; i < event->finished_count; i++)
+            if (tap->calls[c].choice == event->finished[i] && !arguments_are_json(&tap->calls[c].arguments))
+                return true;
+    return false;
+}
+
+static bool has_broken_calls(const struct look *look)
+{
+    for (int i = 0; i < look->tool_count; i++) {
+        struct mg_json_pieces pieces = {.depth = 0};
+        mg_view arguments = look->tools[i].arguments;
+        if (is_string(arguments) && (!mg_json_pieces_feed_string(&pieces, arguments) || !arguments_are_json(&pieces)))
+            return true;
+    }
+    return false;
+}
+
 /* The document was valid: what it said holds. */
 static void take_over(struct look *look)
 {
     struct mg_tap *tap = look->tap;
     tap->content |= look->content;
+    tap->useful |= look->useful;
     tap->refused |= look->refused;
     tap->content_bytes += look->content_bytes;
     if (look->usage_seen && !look->usage_bad) {
         tap->usage = look->usage;
         tap->usage.reported = true;
     }
-    if (look->finish[0])
+    if (look->finish[0]) {
         memcpy(tap->finish, look->finish, sizeof tap->finish);
-    if (look->event)
+        tap->end = finish_of(tap->adapter, look->finish);
+    }
+    if (look->event) {
         follow_choices(tap, look);
-    else
+        follow_tools(look);
+    } else {
         tap->finished = look->finish[0] != '\0';
+    }
+    bool cut = tap->end == MG_FINISH_CUT || tap->end == MG_FINISH_FILTERED;
+    if (look->finish[0] && !cut)
+        tap->broken_arguments |= look->event ? ends_broken_calls(tap, look->event) : has_broken_calls(look);
     if (look->error)
         fail(tap, "");
-    else if (look->finish[0] && finish_failed(tap->adapter, look->finish))
+    else if (look->finish[0] && tap->end == MG_FINISH_FAILED)
         fail(tap, look->finish);
 }
 
 static void describe(const struct look *look, struct mg_tap_event *event)
 {
-    event->content = look->content;
+    event->content = look->content || (look->blank && look->tap->content);
     event->finish = look->finish[0] != '\0';
+    event->refusal = look->refused;
     event->error = look->tap->failed;
     event->usage_only = look->usage_seen && !look->item && !look->content;
     if (look->usage_hit.member.ptr) {
@@ -332,6 +584,15 @@ static void describe(const struct look *look, struct mg_tap_event *event)
         event->cut_offset = (size_t)(cut.ptr - look->doc.ptr);
         event->cut_len = cut.len;
     }
+}
+
+static void look_at(struct look *look, struct mg_tap *tap, const struct path_set *set, mg_view doc)
+{
+    memset(look, 0, offsetof(struct look, choices));
+    look->tap = tap;
+    look->set = set;
+    look->doc = doc;
+    look->type_rank = look->code_rank = look->message_rank = RANK_NONE;
 }
 
 void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_event *out_event)
@@ -344,7 +605,9 @@ void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_
         out_event->done = true;
         return;
     }
-    struct look look = {.tap = tap, .set = &tap->adapter->chunk, .event = out_event, .doc = data};
+    struct look look;
+    look_at(&look, tap, &tap->adapter->chunk, data);
+    look.event = out_event;
     if (mg_json_scan(data, look.set->paths, on_hit, &look, NULL) != MG_OK) {
         tap->malformed = true;
         tap->skipped++;
@@ -359,7 +622,8 @@ void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_
 
 void mg_tap_body(struct mg_tap *tap, mg_view body)
 {
-    struct look look = {.tap = tap, .set = &tap->adapter->answer, .doc = body};
+    struct look look;
+    look_at(&look, tap, &tap->adapter->answer, body);
     if (mg_json_scan(body, look.set->paths, on_hit, &look, NULL) == MG_OK)
         take_over(&look);
     else
@@ -412,52 +676,76 @@ mg_view mg_tap_replace_text(const struct mg_adapter *adapter, struct mg_arena *a
     return whole;
 }
 
-static bool text_contains(mg_view text, const char *part)
-{
-    size_t n = strlen(part);
-    for (size_t i = 0; i + n <= text.len; i++)
-        if (strncasecmp(text.ptr + i, part, n) == 0)
-            return true;
-    return false;
-}
+/* ---- what an error is ------------------------------------------------------------------------ */
 
-static bool rule_matches(const struct mg_adapter_rule *rule, int status, mg_view type, mg_view code, mg_view message)
+static bool rule_matches(const struct mg_adapter_rule *rule, int status, const struct mg_tap *tap)
 {
-    return (!rule->status || !status || rule->status == status) &&
-           (!rule->type || mg_view_eq(type, mg_view_cstr(rule->type))) &&
-           (!rule->code || mg_view_eq(code, mg_view_cstr(rule->code))) &&
-           (!rule->text || text_contains(message, rule->text));
+    return (!rule->status || !status || rule->status == status) && (!rule->type || strcmp(tap->error_type, rule->type) == 0) &&
+           (!rule->code || strcmp(tap->error_code, rule->code) == 0) &&
+           (!rule->detail || strcasestr(tap->error_detail, rule->detail)) &&
+           (!rule->text || strcasestr(tap->error_message, rule->text));
 }
 
 /* What a bare status says, the last resort of the wire reference. */
 static enum mg_class class_of_status(int status)
 {
     switch (status) {
-    case 400: case 405: case 415: case 422: return MG_CLASS_invalid_request;
+    case 400: case 405: case 415: case 422: case 501: return MG_CLASS_invalid_request;
     case 401: return MG_CLASS_auth;
     case 402: return MG_CLASS_quota_billing;
     case 403: return MG_CLASS_permission;
     case 404: return MG_CLASS_model_not_found;
     case 408: case 504: return MG_CLASS_timeout_total;
     case 409: return MG_CLASS_conflict;
+    case 412: case 498: case 503: case 529: return MG_CLASS_overloaded;
     case 413: return MG_CLASS_payload_too_large;
     case 429: return MG_CLASS_rate_limited;
-    case 498: case 503: case 529: return MG_CLASS_overloaded;
     case 499: return MG_CLASS_cancelled;
     default: return MG_CLASS_server_error;
     }
 }
 
-enum mg_class mg_adapter_hint(const struct mg_adapter *adapter, int status, mg_view type, mg_view code, mg_view message)
+/* An error inside a stream without a number, by the words that vendors make their codes of. */
+static enum mg_class class_of_words(const struct mg_tap *tap)
 {
+    static const struct {
+        const char *word;
+        enum mg_class class_;
+    } words[] = {
+        {"insufficient_quota", MG_CLASS_quota_billing}, {"rate_limit", MG_CLASS_rate_limited},
+        {"authentication", MG_CLASS_auth},              {"api_key", MG_CLASS_auth},
+        {"permission", MG_CLASS_permission},            {"not_found", MG_CLASS_model_not_found},
+        {"overload", MG_CLASS_overloaded},              {"unavailable", MG_CLASS_overloaded},
+        {"timeout", MG_CLASS_timeout_total},            {"context_length", MG_CLASS_context_length},
+        {"invalid", MG_CLASS_invalid_request},          {"bad_request", MG_CLASS_invalid_request},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcasestr(tap->error_type, words[i].word) || strcasestr(tap->error_code, words[i].word))
+            return words[i].class_;
+    return MG_CLASS_server_error;
+}
+
+uint64_t mg_tap_retry_ms(const struct mg_tap *tap)
+{
+    uint64_t ms = tap->error_retry_ms;
+    for (mg_adapter_texts text = tap->adapter->decl.retry_texts; !ms && text && *text; text++) {
+        const char *at = strcasestr(tap->error_message, *text);
+        if (at)
+            (void)mg_wait_read_head(mg_view_cstr(at + strlen(*text)), &ms);
+    }
+    return ms;
+}
+
+enum mg_class mg_adapter_hint(const struct mg_adapter *adapter, int status, const struct mg_tap *tap)
+{
+    uint64_t number;
+    if (!status && mg_view_u64(mg_view_cstr(tap->error_code), &number) && number >= 400 && number < 600)
+        status = (int)number;
     for (int i = 0; i < adapter->decl.rule_count; i++) {
         const struct mg_adapter_rule *rule = &adapter->decl.rules[i];
-        bool says_more_than_status = rule->type || rule->code || rule->text;
-        if ((status || says_more_than_status) && rule_matches(rule, status, type, code, message))
+        bool says_more_than_status = rule->type || rule->code || rule->detail || rule->text;
+        if ((status || says_more_than_status) && rule_matches(rule, status, tap))
             return rule->class_;
     }
-    uint64_t numeric;
-    if (!status && mg_view_u64(code, &numeric) && numeric >= 400 && numeric < 600)
-        status = (int)numeric;
-    return class_of_status(status);
+    return status ? class_of_status(status) : class_of_words(tap);
 }

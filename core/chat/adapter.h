@@ -9,11 +9,13 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "chat/request.h"
+#include "http/json_pieces.h"
 #include "http/json_scan.h"
 #include "meter/failure.h"
 #include "meter/timeline.h"
 
-enum { MG_ADAPTER_PATHS = 8, MG_ADAPTER_RULES = 160, MG_ADAPTER_OPERATIONS = 8, MG_ADAPTER_REPAIRS = 24 };
+enum { MG_ADAPTER_PATHS = 8, MG_ADAPTER_RULES = 240, MG_ADAPTER_OPERATIONS = 8, MG_ADAPTER_REPAIRS = 64 };
 
 /* Up to MG_ADAPTER_PATHS JSON paths that mean the same thing, NULL-terminated. */
 typedef const char *mg_adapter_paths[MG_ADAPTER_PATHS + 1];
@@ -21,7 +23,8 @@ typedef const char *mg_adapter_paths[MG_ADAPTER_PATHS + 1];
 struct mg_adapter_rule {               /* first match wins; NULL and 0 match anything */
     int status;
     const char *type, *code;           /* equality with the error's members */
-    const char *text;                  /* literal part of its message, case folded */
+    const char *detail;                /* literal part of what stands beside them (reasons, quota ids), case folded */
+    const char *text;                  /* literal part of its message, case folded; never alone: people's words are echoed */
     enum mg_class class_;
 };
 
@@ -35,14 +38,19 @@ struct mg_limit_headers {
     const char *requests_left, *requests_reset, *tokens_left, *tokens_reset;
 };
 
-/* One change of a request after a 400 that says what it dislikes, tried once and remembered per target for an hour. */
+/* Texts of a declaration, NULL-terminated; NULL: none. */
+typedef const char *const *mg_adapter_texts;
+
+/* One change of a request after an answer that says which field it dislikes: tried once, then remembered per target for
+ * an hour (relay/repair.h). It fits when the error names the field (its param, or its message) and one of codes or
+ * texts is the error's. The Lua row may list several fields; each is a row here. */
 struct mg_adapter_repair {
     const char *name;                  /* what a verdict calls it */
     int status;                        /* 0: any */
-    const char *code, *param, *text;   /* of the error, as in a rule; NULL: any */
-    enum { MG_REPAIR_DROP, MG_REPAIR_RENAME, MG_REPAIR_SET } op;
-    const char *field;                 /* top-level field; NULL: the one that the error's `param` names */
-    const char *to;                    /* RENAME: the new name; SET: JSON text */
+    mg_adapter_texts codes;            /* equality with the error's code or type */
+    mg_adapter_texts texts;            /* literal part of its message, case folded */
+    bool once;                         /* depends on this one request: not remembered */
+    struct mg_body_edit edit;
 };
 
 struct mg_adapter_decl {
@@ -68,10 +76,16 @@ struct mg_adapter_decl {
     mg_adapter_paths error;            /* an in-band error object */
     struct {
         mg_adapter_paths type, code, message, param;
+        mg_adapter_paths detail;       /* more words about the kind of error, all of them matter */
+        mg_adapter_paths retry_after;  /* "12s": when to come back */
+        mg_adapter_paths mark;         /* a member whose value "error" makes a flat document an error */
     } error_shape;
+    mg_adapter_texts retry_texts;      /* "try again in ": a time follows in the message */
     const char *error_event;           /* SSE event name that means error; NULL: none */
     const char *done;                  /* data of the terminal event; NULL: none */
-    const char *const *finish_failed;  /* finish reasons that are failures, NULL-terminated */
+    mg_adapter_texts finish_failed;    /* finish reasons that are failures */
+    mg_adapter_texts finish_cut;       /* … of an answer that a length limit cut: complete for the protocol */
+    mg_adapter_texts finish_filtered;  /* … that the provider's policy cut */
     struct mg_adapter_repair repairs[MG_ADAPTER_REPAIRS];
     int repair_count;
     struct mg_adapter_rule rules[MG_ADAPTER_RULES];
@@ -88,11 +102,24 @@ void mg_adapter_free(struct mg_adapter *adapter);
 const struct mg_adapter_decl *mg_adapter_declaration(const struct mg_adapter *adapter);
 const char *mg_adapter_path(const struct mg_adapter *adapter, const char *surface);   /* NULL: not offered */
 
+/* How a finished answer ended. */
+enum mg_finish { MG_FINISH_NONE, MG_FINISH_DONE, MG_FINISH_CUT, MG_FINISH_FILTERED, MG_FINISH_FAILED };
+
+enum { MG_TAP_CALLS = 16 };
+
+/* The arguments of one streamed tool call, followed without being kept. */
+struct mg_tap_call {
+    int choice, index;
+    struct mg_json_pieces arguments;
+};
+
 /* What a tap has seen of one answer so far. */
 struct mg_tap {
     const struct mg_adapter *adapter;
     bool stream;
-    bool content;                      /* text, reasoning, tool call, refusal or data was seen */
+    bool content;                      /* text that is not blank, reasoning, tool call, refusal or data was seen */
+    bool useful;                       /* … other than reasoning and refusals */
+    bool broken_arguments;             /* a finished tool call's arguments are no JSON, and no length limit cut them */
     bool finished;                     /* a finish reason was seen, of every choice that there is */
     bool done;                         /* the terminal event was seen */
     bool refused;
@@ -100,11 +127,15 @@ struct mg_tap {
     bool failed;                       /* an in-band error was seen: see error_* */
     uint64_t begun, ended;             /* choices of a stream, a bit each: seen, finished */
     uint32_t events, skipped;
+    enum mg_finish end;                /* what `finish` means */
     char finish[24];
     struct mg_usage usage;
     char error_type[64], error_code[64], error_message[256];   /* cut to size, unescaped, printable */
-    char error_param[64];
+    char error_param[64], error_detail[128];     /* detail: all of them, a blank between */
+    uint64_t error_retry_ms;           /* the body's own word on when to come back; 0: none */
     enum mg_class error_class;
+    struct mg_tap_call calls[MG_TAP_CALLS];
+    int call_count;
     uint64_t content_bytes;            /* of content spans: the estimate when nobody reports usage */
 };
 
@@ -151,13 +182,16 @@ void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_
 /* Looks at a whole answer (or error body). */
 void mg_tap_body(struct mg_tap *tap, mg_view body);
 
+/* When to come back, as the error's own members or its message say it; 0: they do not. */
+uint64_t mg_tap_retry_ms(const struct mg_tap *tap);
+
 /* Text of the first choice of a whole answer, decoded, in the arena; empty when there is none. */
 mg_view mg_tap_text_of(const struct mg_adapter *adapter, struct mg_arena *arena, mg_view body);
 /* The answer with that text in its place; every other byte stays. body itself when it has no text. */
 mg_view mg_tap_replace_text(const struct mg_adapter *adapter, struct mg_arena *arena, mg_view body, mg_view text);
 
-/* The class an error answer has by the adapter's rules: status, type, code, then message text. */
-enum mg_class mg_adapter_hint(const struct mg_adapter *adapter, int status, mg_view type, mg_view code,
-                              mg_view message);
+/* The class an error answer has by the adapter's rules: status (0: none, it came inside a 200), then what the tap has
+ * found of type, code, detail and message. */
+enum mg_class mg_adapter_hint(const struct mg_adapter *adapter, int status, const struct mg_tap *tap);
 
 #endif

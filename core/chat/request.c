@@ -466,22 +466,84 @@ static void cut_up(mg_view doc, const struct edits *edits, struct mg_body *out)
     add_part(out, mg_view_skip(doc, at));
 }
 
+/* ---- edits of single fields, on top of the parameters ----------------------------------------- */
+
+/* The top-level fields as they will be sent, but for those that stand in the body and are not touched. */
+struct fields {
+    const struct mg_request *request;
+    struct mg_param params[MG_REQUEST_PARAMS];
+    size_t count;
+};
+
+static mg_view field_value(struct fields *fields, mg_view key)
+{
+    const struct mg_param *param = find_param(fields->params, fields->count, key);
+    return param ? param->value : mg_request_field(fields->request, key);
+}
+
+/* An edit takes room for two fields; without it the request goes out as it is. */
+static mg_err apply_edit(struct fields *fields, const struct mg_body_edit *edit)
+{
+    mg_view field = mg_view_cstr(edit->field), value = field_value(fields, field);
+    if (!value.len || !settable(field) || fields->count + 2 > MG_REQUEST_PARAMS)
+        return MG_OK;
+    if (edit->op == MG_EDIT_SET)
+        return put_param(fields->params, &fields->count, field, mg_view_cstr(edit->to));
+    if (edit->op == MG_EDIT_RENAME && settable(mg_view_cstr(edit->to)))
+        MG_TRY(put_param(fields->params, &fields->count, mg_view_cstr(edit->to), value));
+    return put_param(fields->params, &fields->count, field, MG_VIEW_NONE);
+}
+
+static bool adds_usage(const struct mg_request *request, const struct mg_body_change *change, struct fields *fields)
+{
+    return request->stream && !request->wants_usage && change->usage_member &&
+           !find_param(fields->params, fields->count, mg_view_cstr(change->usage_field));
+}
+
+/* An edit of the field that usage is asked for in wins over asking. */
+static bool edits_usage(const struct mg_body_change *change)
+{
+    bool edited = false;
+    for (size_t i = 0; change->usage_field && i < change->edit_count; i++)
+        edited |= strcmp(change->edits[i]->field, change->usage_field) == 0;
+    return edited;
+}
+
+static mg_err collect_fields(const struct mg_request *request, const struct mg_body_change *change, struct fields *out)
+{
+    out->request = request;
+    out->count = 0;
+    MG_TRY(collect_params(change, out->params, &out->count));
+    for (size_t i = 0; i < change->edit_count; i++)
+        MG_TRY(apply_edit(out, change->edits[i]));
+    return MG_OK;
+}
+
+mg_view mg_request_sends(const struct mg_request *request, const struct mg_body_change *change, mg_view field)
+{
+    struct fields fields;
+    if (collect_fields(request, change, &fields) != MG_OK)
+        return MG_VIEW_NONE;
+    mg_view value = field_value(&fields, field);
+    bool usage = !value.len && change->usage_field && mg_view_eq(field, mg_view_cstr(change->usage_field)) &&
+                 !edits_usage(change) && adds_usage(request, change, &fields);
+    return usage ? MG_VIEW("{}") : value;
+}
+
 mg_err mg_request_for_attempt(const struct mg_request *request, struct mg_arena *arena,
                               const struct mg_body_change *change, struct mg_body *out_body)
 {
     struct mg_splice items[MG_REQUEST_PARAMS + 3];
     struct edits edits = {.items = items, .cap = MG_REQUEST_PARAMS + 3};
-    struct mg_param params[MG_REQUEST_PARAMS];
-    size_t param_count = 0;
-    MG_TRY(collect_params(change, params, &param_count));
+    struct fields fields;
+    MG_TRY(collect_fields(request, change, &fields));
 
     if (change->model.len && !mg_view_eq(change->model, request->model))
         add_edit(&edits, (size_t)(request->model_span.ptr - request->body.ptr), request->model_span.len,
                  quote(arena, change->model));
-    if (param_count)
-        edit_params(request->body, arena, params, param_count, &edits);
-    bool usage_set = change->usage_field && find_param(params, param_count, mg_view_cstr(change->usage_field));
-    if (request->stream && !request->wants_usage && change->usage_member && !usage_set)
+    if (fields.count)
+        edit_params(request->body, arena, fields.params, fields.count, &edits);
+    if (adds_usage(request, change, &fields) && !edits_usage(change))
         opt_into_usage(request, arena, change, &edits);
     cut_up(request->body, &edits, out_body);
     return MG_OK;

@@ -24,7 +24,14 @@ struct mg_param {                      /* a top-level field set or removed by a 
     mg_view value;                     /* JSON text; empty: remove */
 };
 
-enum { MG_REQUEST_PARAMS = 32, MG_BODY_PARTS = 2 * (MG_REQUEST_PARAMS + 3) + 1 };
+enum { MG_REQUEST_PARAMS = 32, MG_BODY_EDITS = 16, MG_BODY_PARTS = 2 * (MG_REQUEST_PARAMS + 3) + 1 };
+
+/* A change of one top-level field, if it would be sent. `model`, `stream` and `messages` are never changed by one. */
+struct mg_body_edit {
+    enum { MG_EDIT_DROP, MG_EDIT_RENAME, MG_EDIT_SET } op;
+    const char *field;
+    const char *to;                    /* RENAME: the new name, whose own value gives way; SET: JSON text */
+};
 
 struct mg_request {
     struct mg_arena *arena;            /* borrowed: the exchange's */
@@ -77,7 +84,13 @@ struct mg_body_change {
     mg_view model;                     /* decoded name to ask the provider for */
     mg_view params[3];                 /* JSON objects whose members are set at the top level; later ones win */
     const char *usage_field, *usage_member;      /* opt in to usage in a stream: "stream_options", "include_usage" */
+    const struct mg_body_edit *edits[MG_BODY_EDITS];         /* applied in order to all of the above */
+    size_t edit_count;
 };
+
+/* The value (JSON text) that an attempt with that change sends as a top-level field; empty: it does not send it. The usage
+ * member that is added to a stream counts. */
+mg_view mg_request_sends(const struct mg_request *request, const struct mg_body_change *change, mg_view field);
 
 /* The pieces of the attempt's body; they live as long as the arena. MG_E_TOO_LARGE: too many params. */
 MG_MUST_USE mg_err mg_request_for_attempt(const struct mg_request *request, struct mg_arena *arena,

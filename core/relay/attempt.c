@@ -544,8 +544,7 @@ static enum mg_class judge_body(struct mg_attempt *attempt)
     mg_tap_body(tap, mg_buf_view(&attempt->body));
     if (status < 200 || status >= 300)
         return status < 400 ? MG_CLASS_server_error
-                            : mg_adapter_hint(tap->adapter, status, mg_view_cstr(tap->error_type),
-                                              mg_view_cstr(tap->error_code), mg_view_cstr(tap->error_message));
+                            : mg_adapter_hint(tap->adapter, status, tap);
     if (tap->failed) {
         attempt->facts.in_stream = true;
         return tap->error_class;

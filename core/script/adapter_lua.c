@@ -4,8 +4,11 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "script/args.h"
+#include "script/json_lua.h"
 #include "script/sandbox.h"
 #include "script/trusted.h"
+
+enum { MAX_SET_BYTES = 1024 };
 
 struct loader {
     const char *name;
@@ -19,8 +22,9 @@ static void read_operations(lua_State *L, struct loader *loader, int table);
 static void read_usage(lua_State *L, struct loader *loader, int table);
 static void read_parts(lua_State *L, struct loader *loader, int table, const char *name);
 static void read_error(lua_State *L, struct loader *loader, int table);
-static void read_finish_failed(lua_State *L, struct loader *loader, int table);
+static void read_finish(lua_State *L, struct loader *loader, int table);
 static void read_rules(lua_State *L, struct loader *loader, int table);
+static void read_repairs(lua_State *L, struct loader *loader, int table);
 
 static bool name_is_plain(const char *name)
 {
@@ -69,8 +73,9 @@ mg_err mg_adapter_load(const char *name, struct mg_arena *arena, struct mg_adapt
 
 static int load(lua_State *L)
 {
-    static const char *const names[] = {"name",  "base_url", "auth",  "operations", "usage_opt_in",  "usage", "answer",
-                                        "chunk", "error",    "done",  "finish_failed", "rules", "requests_left", NULL};
+    static const char *const names[] = {"name",  "base_url", "auth", "limits",        "operations", "usage_opt_in",    "usage", "answer",
+                                        "chunk", "error",    "done", "finish_failed", "finish_cut", "finish_filtered", "rules", "repairs",
+                                        NULL};
     struct loader *loader = mg_lua_of(L)->body_arg;
     mg_trusted_run_file(L, loader->name);
     int table = lua_gettop(L);
@@ -83,8 +88,9 @@ static int load(lua_State *L)
     read_parts(L, loader, table, "answer");
     read_parts(L, loader, table, "chunk");
     read_error(L, loader, table);
-    read_finish_failed(L, loader, table);
+    read_finish(L, loader, table);
     read_rules(L, loader, table);
+    read_repairs(L, loader, table);
     return 0;
 }
 
@@ -134,6 +140,39 @@ static void read_paths(lua_State *L, struct loader *loader, int table, const cha
     lua_settop(L, top);
 }
 
+/* A list of texts in the arena, NULL-terminated; NULL when the field is absent. */
+static mg_adapter_texts read_texts(lua_State *L, struct loader *loader, int table, const char *name)
+{
+    int top = lua_gettop(L);
+    int list = open_table(L, table, name, NULL);
+    if (!list)
+        return NULL;
+    size_t count = lua_objlen(L, list);
+    const char **texts = mg_arena_array(loader->arena, const char *, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, list, (int)i + 1);
+        texts[i] = mg_arena_dup(loader->arena, mg_lua_text(L, lua_gettop(L), name)).ptr;
+        lua_pop(L, 1);
+    }
+    texts[count] = NULL;
+    lua_settop(L, top);
+    return texts;
+}
+
+static void read_limits(lua_State *L, struct loader *loader, int table)
+{
+    static const char *const names[] = {"requests_left", "requests_reset", "tokens_left", "tokens_reset", NULL};
+    struct mg_limit_headers *limits = &loader->decl->limits;
+    int at = open_table(L, table, "limits", names);
+    if (!at)
+        return;
+    limits->requests_left = read_text(L, loader, at, "requests_left", "limits");
+    limits->requests_reset = read_text(L, loader, at, "requests_reset", "limits");
+    limits->tokens_left = read_text(L, loader, at, "tokens_left", "limits");
+    limits->tokens_reset = read_text(L, loader, at, "tokens_reset", "limits");
+    lua_settop(L, table);
+}
+
 static void read_auth(lua_State *L, struct loader *loader, int table)
 {
     static const char *const auth_names[] = {"header", "prefix", NULL};
@@ -142,7 +181,7 @@ static void read_auth(lua_State *L, struct loader *loader, int table)
     decl->name = need_text(L, loader, table, "name", "adapter");
     decl->base_url = need_text(L, loader, table, "base_url", "adapter");
     decl->done = read_text(L, loader, table, "done", "adapter");
-    decl->limits.requests_left = read_text(L, loader, table, "requests_left", "adapter");
+    read_limits(L, loader, table);
 
     int auth = open_table(L, table, "auth", auth_names);
     if (!auth)
@@ -195,7 +234,8 @@ static void read_usage(lua_State *L, struct loader *loader, int table)
 
 static void read_parts(lua_State *L, struct loader *loader, int table, const char *name)
 {
-    static const char *const names[] = {"item", "index", "content", "reasoning", "tool_call", "refusal", "finish", "data", NULL};
+    static const char *const names[] = {"item",   "index", "content",    "reasoning", "tool_call",      "refusal",
+                                        "finish", "data",  "tool_index", "tool_name", "tool_arguments", NULL};
     int parts = open_table(L, table, name, names);
     if (!parts)
         luaL_error(L, "adapter: field '%s' is missing", name);
@@ -210,13 +250,17 @@ static void read_parts(lua_State *L, struct loader *loader, int table, const cha
     READ(refusal);
     READ(finish);
     READ(data);
+    READ(tool_index);
+    READ(tool_name);
+    READ(tool_arguments);
 #undef READ
     lua_settop(L, table);
 }
 
 static void read_error(lua_State *L, struct loader *loader, int table)
 {
-    static const char *const names[] = {"object", "type", "code", "message", "event", NULL};
+    static const char *const names[] = {"object", "type",        "code", "message",     "param", "event",
+                                        "detail", "retry_after", "mark", "retry_texts", NULL};
     struct mg_adapter_decl *decl = loader->decl;
     int error = open_table(L, table, "error", names);
     if (!error)
@@ -225,27 +269,25 @@ static void read_error(lua_State *L, struct loader *loader, int table)
     read_paths(L, loader, error, "type", decl->error_shape.type);
     read_paths(L, loader, error, "code", decl->error_shape.code);
     read_paths(L, loader, error, "message", decl->error_shape.message);
+    read_paths(L, loader, error, "param", decl->error_shape.param);
+    read_paths(L, loader, error, "detail", decl->error_shape.detail);
+    read_paths(L, loader, error, "retry_after", decl->error_shape.retry_after);
+    read_paths(L, loader, error, "mark", decl->error_shape.mark);
+    decl->retry_texts = read_texts(L, loader, error, "retry_texts");
     decl->error_event = read_text(L, loader, error, "event", "error");
     lua_settop(L, table);
 }
 
-static void read_finish_failed(lua_State *L, struct loader *loader, int table)
+static void read_finish(lua_State *L, struct loader *loader, int table)
 {
-    int list = open_table(L, table, "finish_failed", NULL);
-    size_t count = list ? lua_objlen(L, list) : 0;
-    const char **reasons = mg_arena_array(loader->arena, const char *, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        lua_rawgeti(L, list, (int)i + 1);
-        reasons[i] = mg_arena_dup(loader->arena, mg_lua_text(L, lua_gettop(L), "finish_failed")).ptr;
-        lua_pop(L, 1);
-    }
-    loader->decl->finish_failed = reasons;
-    lua_settop(L, table);
+    loader->decl->finish_failed = read_texts(L, loader, table, "finish_failed");
+    loader->decl->finish_cut = read_texts(L, loader, table, "finish_cut");
+    loader->decl->finish_filtered = read_texts(L, loader, table, "finish_filtered");
 }
 
 static void read_rule(lua_State *L, struct loader *loader, int number)
 {
-    static const char *const names[] = {"status", "type", "code", "text", "class", NULL};
+    static const char *const names[] = {"status", "type", "code", "detail", "text", "class", NULL};
     struct mg_adapter_rule *out = &loader->decl->rules[number - 1];
     char what[32];
     snprintf(what, sizeof(what), "rules[%d]", number);
@@ -255,12 +297,14 @@ static void read_rule(lua_State *L, struct loader *loader, int number)
     out->status = (int)mg_lua_field_integer(L, rule, "status", what, 100, 599, 0);
     out->type = read_text(L, loader, rule, "type", what);
     out->code = read_text(L, loader, rule, "code", what);
+    out->detail = read_text(L, loader, rule, "detail", what);
     out->text = read_text(L, loader, rule, "text", what);
     const char *name = need_text(L, loader, rule, "class", what);
     if (!mg_class_find(mg_view_cstr(name), &out->class_))
         luaL_error(L, "%s: there is no class \"%s\"", what, name);
-    if (!out->status && !out->type && !out->code && !out->text)
-        luaL_error(L, "%s matches everything", what);
+    if (!out->status && !out->type && !out->code && !out->detail)
+        luaL_error(L, out->text ? "%s: a text needs a status, type or code beside it: errors repeat what people wrote"
+                                : "%s matches everything", what);
 }
 
 static void read_rules(lua_State *L, struct loader *loader, int table)
@@ -275,5 +319,65 @@ static void read_rules(lua_State *L, struct loader *loader, int table)
         lua_settop(L, list);
     }
     loader->decl->rule_count = count;
+    lua_settop(L, table);
+}
+
+static void read_edit(lua_State *L, struct loader *loader, int row, const char *what, struct mg_body_edit *out)
+{
+    int top = lua_gettop(L);
+    const char *rename = read_text(L, loader, row, "rename", what);
+    mg_lua_field(L, row, "set");
+    bool sets = !lua_isnil(L, -1);
+    if (rename && sets)
+        luaL_error(L, "%s: a field is renamed or set, not both", what);
+    *out = (struct mg_body_edit){.op = rename ? MG_EDIT_RENAME : sets ? MG_EDIT_SET : MG_EDIT_DROP, .to = rename};
+    if (sets) {
+        int value = lua_gettop(L);
+        struct mg_buf *json = mg_lua_scratch(L, MAX_SET_BYTES);
+        mg_lua_must_json(L, value, json, what);
+        out->to = mg_arena_dup(loader->arena, mg_buf_view(json)).ptr;
+        mg_lua_scratch_end(json);
+    }
+    lua_settop(L, top);
+}
+
+/* A row for each of its fields. */
+static void read_repair(lua_State *L, struct loader *loader, int number)
+{
+    static const char *const names[] = {"name", "status", "codes", "texts", "fields", "rename", "set", "once", NULL};
+    struct mg_adapter_decl *decl = loader->decl;
+    char what[32];
+    snprintf(what, sizeof(what), "repairs[%d]", number);
+    int row = lua_gettop(L);
+    mg_lua_table(L, row, what);
+    mg_lua_only(L, row, what, names);
+    struct mg_adapter_repair repair = {
+        .name = need_text(L, loader, row, "name", what),
+        .status = (int)mg_lua_field_integer(L, row, "status", what, 400, 599, 0),
+        .codes = read_texts(L, loader, row, "codes"),
+        .texts = read_texts(L, loader, row, "texts"),
+        .once = mg_lua_field_boolean(L, row, "once", what, false),
+    };
+    read_edit(L, loader, row, what, &repair.edit);
+    mg_adapter_texts field = read_texts(L, loader, row, "fields");
+    if (!field || !*field || (!repair.codes && !repair.texts))
+        luaL_error(L, "%s: it needs 'fields', and 'codes' or 'texts'", what);
+    for (; *field; field++) {
+        if (decl->repair_count == MG_ADAPTER_REPAIRS)
+            luaL_error(L, "more than %d repairs", (int)MG_ADAPTER_REPAIRS);
+        repair.edit.field = *field;
+        decl->repairs[decl->repair_count++] = repair;
+    }
+}
+
+static void read_repairs(lua_State *L, struct loader *loader, int table)
+{
+    int list = open_table(L, table, "repairs", NULL);
+    int count = list ? (int)lua_objlen(L, list) : 0;
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, list, i);
+        read_repair(L, loader, i);
+        lua_settop(L, list);
+    }
     lua_settop(L, table);
 }

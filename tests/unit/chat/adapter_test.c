@@ -145,6 +145,16 @@ TEST(reads_whole_answers_and_replaces_their_text)
                        "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}"));
 }
 
+static enum mg_class hint(int status, const char *type, const char *code, const char *message)
+{
+    struct mg_tap said;
+    mg_tap_init(&said, adapter, false);
+    snprintf(said.error_type, sizeof said.error_type, "%s", type);
+    snprintf(said.error_code, sizeof said.error_code, "%s", code);
+    snprintf(said.error_message, sizeof said.error_message, "%s", message);
+    return mg_adapter_hint(adapter, status, &said);
+}
+
 TEST(classifies_errors_by_code_before_status_and_text_last)
 {
     static const struct {
@@ -170,8 +180,7 @@ TEST(classifies_errors_by_code_before_status_and_text_last)
     };
     begin(false);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        enum mg_class got = mg_adapter_hint(adapter, rows[i].status, mg_view_cstr(rows[i].type), mg_view_cstr(rows[i].code),
-                                            mg_view_cstr(rows[i].message));
+        enum mg_class got = hint(rows[i].status, rows[i].type, rows[i].code, rows[i].message);
         if (got != rows[i].expected)
             check_failed(__FILE__, __LINE__, "row %zu is %s, want %s", i, mg_class_name(got), mg_class_name(rows[i].expected));
     }

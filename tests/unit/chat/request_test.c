@@ -136,6 +136,69 @@ TEST(opts_into_usage_whatever_stands_there)
     }
 }
 
+static const struct mg_body_edit drop_temperature = {MG_EDIT_DROP, "temperature", NULL},
+                                 rename_limit = {MG_EDIT_RENAME, "max_tokens", "max_completion_tokens"},
+                                 rename_back = {MG_EDIT_RENAME, "max_completion_tokens", "max_tokens"},
+                                 plain_json = {MG_EDIT_SET, "response_format", "{\"type\":\"json_object\"}"},
+                                 drop_options = {MG_EDIT_DROP, "stream_options", NULL},
+                                 drop_model = {MG_EDIT_DROP, "model", NULL};
+
+TEST(edits_drop_rename_and_set_fields_that_would_be_sent)
+{
+    static const struct {
+        const char *body;
+        const struct mg_body_edit *edits[2];
+        const char *sent;
+    } rows[] = {
+        {"{\"temperature\":1,\"model\":\"m\"}", {&drop_temperature}, "{\"model\":\"m\"}"},
+        {"{\"model\":\"m\" , \"temperature\" : 1 }", {&drop_temperature}, "{\"model\":\"m\" }"},
+        {"{\"model\":\"m\"}", {&drop_temperature}, "{\"model\":\"m\"}"},
+        {"{\"model\":\"m\",\"max_tokens\":9}", {&rename_limit}, "{\"max_completion_tokens\":9,\"model\":\"m\"}"},
+        {"{\"max_tokens\":9,\"model\":\"m\",\"max_completion_tokens\":5}", {&rename_limit},
+         "{\"model\":\"m\",\"max_completion_tokens\":9}"},
+        {"{\"model\":\"m\",\"max_tokens\":9}", {&rename_limit, &rename_back}, "{\"model\":\"m\",\"max_tokens\":9}"},
+        {"{\"model\":\"m\",\"response_format\":{\"type\":\"json_schema\"},\"n\":1}", {&plain_json, &drop_temperature},
+         "{\"model\":\"m\",\"response_format\":{\"type\":\"json_object\"},\"n\":1}"},
+        {"{\"model\":\"m\"}", {&plain_json}, "{\"model\":\"m\"}"},
+        {"{\"model\":\"m\"}", {&drop_model}, "{\"model\":\"m\"}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scan_ok(rows[i].body);
+        struct mg_body_change change = {.edits = {rows[i].edits[0], rows[i].edits[1]}, .edit_count = rows[i].edits[1] ? 2 : 1};
+        CHECK_VIEW(attempt(&change), mg_view_cstr(rows[i].sent));
+    }
+}
+
+TEST(edits_come_after_the_parameters_of_a_target)
+{
+    scan_ok("{\"model\":\"m\",\"top_p\":1}");
+    struct mg_body_change change = {.params = {MG_VIEW("{\"temperature\":0,\"max_tokens\":7}")},
+                                    .edits = {&drop_temperature, &rename_limit},
+                                    .edit_count = 2};
+
+    CHECK_VIEW(attempt(&change), MG_VIEW("{\"max_completion_tokens\":7,\"model\":\"m\",\"top_p\":1}"));
+    CHECK_VIEW(mg_request_sends(&request, &change, MG_VIEW("temperature")), MG_VIEW_NONE);
+    CHECK_VIEW(mg_request_sends(&request, &change, MG_VIEW("max_completion_tokens")), MG_VIEW("7"));
+    CHECK_VIEW(mg_request_sends(&request, &change, MG_VIEW("top_p")), MG_VIEW("1"));
+}
+
+TEST(an_edit_of_the_usage_field_wins_over_asking_for_usage)
+{
+    static const char *const rows[][2] = {
+        {"{\"model\":\"m\",\"stream\":true}", "{\"model\":\"m\",\"stream\":true}"},
+        {"{\"model\":\"m\",\"stream\":true,\"stream_options\":{}}", "{\"model\":\"m\",\"stream\":true}"},
+        {"{\"stream_options\":{\"include_usage\":true},\"model\":\"m\",\"stream\":true}", "{\"model\":\"m\",\"stream\":true}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scan_ok(rows[i][0]);
+        struct mg_body_change change = {.usage_field = "stream_options", .usage_member = "include_usage"};
+        CHECK(mg_request_sends(&request, &change, MG_VIEW("stream_options")).len > 0);
+        change.edits[change.edit_count++] = &drop_options;
+        CHECK_VIEW(attempt(&change), mg_view_cstr(rows[i][1]));
+        CHECK(mg_request_sends(&request, &change, MG_VIEW("stream_options")).len == 0);
+    }
+}
+
 static mg_view rendered(void)
 {
     struct mg_json_error error;

@@ -94,6 +94,16 @@ TEST(reads_whole_answers_of_every_surface)
     done();
 }
 
+static enum mg_class hint(int status, const char *type, const char *code, const char *message)
+{
+    struct mg_tap said;
+    mg_tap_init(&said, adapter, false);
+    snprintf(said.error_type, sizeof said.error_type, "%s", type);
+    snprintf(said.error_code, sizeof said.error_code, "%s", code);
+    snprintf(said.error_message, sizeof said.error_message, "%s", message);
+    return mg_adapter_hint(adapter, status, &said);
+}
+
 TEST(knows_what_errors_mean)
 {
     static const struct {
@@ -133,8 +143,7 @@ TEST(knows_what_errors_mean)
     };
     load_openai();
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        enum mg_class got = mg_adapter_hint(adapter, rows[i].status, mg_view_cstr(rows[i].type), mg_view_cstr(rows[i].code),
-                                            mg_view_cstr(rows[i].message));
+        enum mg_class got = hint(rows[i].status, rows[i].type, rows[i].code, rows[i].message);
         if (got != rows[i].class_)
             check_failed(__FILE__, __LINE__, "%d %s %s \"%s\" is %s, want %s", rows[i].status, rows[i].type, rows[i].code,
                          rows[i].message, mg_class_name(got), mg_class_name(rows[i].class_));
