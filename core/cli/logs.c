@@ -25,6 +25,15 @@ enum { POLL_MS = 500, PATH_BYTES = 4096, WIDE = 120, NARROW = 100 };
     X(since, "--since", "TIME", "that ended since: 10m, 2h or 3d ago, or 2026-11-24T10:00 (UTC)")  \
     X(until, "--until", "TIME", "that ended before this")
 
+/* Those that are options without a value. */
+#define FLAG_LIST(X)                                                                               \
+    X(retried, "--retried", "that needed more than one attempt")                                   \
+    X(repeated, "--repeated", "with an attempt that repeated one at the same target")              \
+    X(fell_over, "--fell-over", "with an attempt at a next target after one had failed")           \
+    X(hedged, "--hedged", "with an attempt that was started beside a slow one")                    \
+    X(rescued, "--rescued", "with an attempt that went on with a broken stream")                   \
+    X(stream, "--stream", "that were streamed")
+
 enum filter {
 #define X(name, option, value, help) FILTER_##name,
     FILTER_LIST(X)
@@ -42,7 +51,9 @@ struct arguments {
     const char *filters[FILTER_COUNT];
     const char *data, *config;
     int count;
-    bool retried, stream;
+#define X(name, option, help) bool name;
+    FLAG_LIST(X)
+#undef X
     bool follow, json;
 };
 
@@ -69,8 +80,9 @@ int mg_cli_logs(int argc, char **argv)
         if (a.filters[i] && mg_logs_set(&request.filter, mg_view_cstr(names[i]),
                                         mg_view_cstr(a.filters[i]), &diag) != MG_OK)
             return mg_cli_complain(MG_EXIT_USAGE, "logs", "%s", diag.text);
-    request.filter.retried = a.retried;
-    request.filter.stream = a.stream;
+#define X(name, option, help) request.filter.name = a.name;
+    FLAG_LIST(X)
+#undef X
     if (a.count < 1 || a.count > MG_LOGS_MAX)
         return mg_cli_complain(MG_EXIT_USAGE, "logs", "-n needs a number from 1 to %d",
                                MG_LOGS_MAX);
@@ -89,9 +101,9 @@ static int parse(int argc, char **argv, struct arguments *a)
     {option, NULL, value, MG_OPTION_TEXT, &a->filters[FILTER_##name], help},
         FILTER_LIST(X)
 #undef X
-            {"--retried", NULL, NULL, MG_OPTION_FLAG, &a->retried,
-             "that needed more than one attempt"},
-        {"--stream", NULL, NULL, MG_OPTION_FLAG, &a->stream, "that were streamed"},
+#define X(name, option, help) {option, NULL, NULL, MG_OPTION_FLAG, &a->name, help},
+            FLAG_LIST(X)
+#undef X
         {"--data", NULL, "DIR", MG_OPTION_TEXT, &a->data,
          "the data folder instead of the configuration's"},
         {"--config", "-c", "FILE", MG_OPTION_TEXT, &a->config,
@@ -123,9 +135,11 @@ static mg_err put_path(struct request *request)
     mg_err err = mg_buf_putf(&path, "/admin/v1/requests?limit=%u", request->filter.limit);
     for (int i = 0; i < FILTER_COUNT && err == MG_OK; i++)
         err = a->filters[i] ? put_filter(&path, names[i], a->filters[i]) : MG_OK;
-    if (err == MG_OK)
-        err = mg_buf_putf(&path, "%s%s", a->retried ? "&retried=true" : "",
-                          a->stream ? "&stream=true" : "");
+#define X(name, option, help)                                                                      \
+    if (err == MG_OK && a->name)                                                                   \
+        err = mg_buf_put(&path, MG_VIEW("&" #name "=true"));
+    FLAG_LIST(X)
+#undef X
     if (err == MG_OK && request->filter.after)
         err = mg_buf_putf(&path, "&after=%" PRIu64, request->filter.after);
     if (err == MG_OK)
@@ -205,9 +219,11 @@ static void print_route(const struct mg_logs_row *row, unsigned columns)
         len += snprintf(route + len, sizeof route - (size_t)len, " %s %.*s/%.*s", arrow,
                         MG_FMT(row->provider), MG_FMT(row->model));
     bool failed = row->class_.len > 0 && !mg_view_eq(row->class_, MG_VIEW("none"));
-    unsigned reserve = failed ? (unsigned)row->class_.len + 1 : 0;
+    const char *how = row->rescued ? " rescued" : row->hedged ? " hedged" : "";
+    unsigned reserve = (failed ? (unsigned)row->class_.len + 1 : 0) + (unsigned)strlen(how);
     mg_history_put(stdout, mg_view_of(route, MG_MIN((size_t)len, sizeof route - 1)),
                    columns > reserve ? columns - reserve : 1);
+    printf("%s%s%s", *how ? paint->cyan : "", how, *how ? paint->off : "");
     if (failed) {
         printf(" %s", status_colour(paint, row));
         mg_history_put(stdout, row->class_, 0);

@@ -1,9 +1,12 @@
-/* moongate trace: one request as a waterfall, a hundred columns wide; on a narrower terminal the
- * bars are shorter.
+/* moongate trace: one request as a waterfall, as wide as the terminal within reason; what changes
+ * with it is the length of the bars.
  *
- *     label (26)                │ bar (48)                                       │ time and outcome
+ *     label (24)              │ bar                                            │ time and outcome
+ *     decision        when    │ what was decided, and why
  *
- * A bar is time: what was waited for is shaded, what was received is solid. */
+ * A bar is time: what was waited for is shaded, what was received is solid. All bars have one
+ * scale, so attempts that ran beside each other stand above each other. Decisions (targets passed
+ * over, pauses, hedges, rescues) stand between the attempts they led from and to. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -15,17 +18,19 @@
 #include "cli/place.h"
 #include "watch/trace.h"
 
-enum { LABEL = 24, BAR = 48, WIDTH = 100, INDENT = 4, LEGEND = 63, NARROW = 72 };
+enum { LABEL = 24, USUAL = 100, WIDTH = 120, NARROW = 72, INDENT = 4 };
+/* What stands beside a bar: label, edges, duration, and the longest verdict. */
+enum { BESIDE = LABEL + 2 + 8 + 23, BAR = WIDTH - BESIDE };
 
-enum shade { NOTHING, CONNECTING, WAITING, RECEIVING, WORKING, FAILED };
+enum shade { NOTHING, PAUSED, CONNECTING, WAITING, RECEIVING, WORKING, FAILED, LOST, SHADES };
 
 struct glyphs {
-    const char *shades[FAILED + 1];
+    const char *shades[SHADES];
     const char *edge, *separator, *arrow;
 };
 
-static const struct glyphs unicode = {{" ", "░", "▒", "█", "█", "✗"}, "│", " · ", "→"};
-static const struct glyphs ascii = {{" ", ".", "=", "#", "#", "x"}, "|", ", ", "->"};
+static const struct glyphs unicode = {{" ", "┄", "░", "▒", "█", "█", "✗", "◂"}, "│", " · ", "→"};
+static const struct glyphs ascii = {{" ", "-", ".", "=", "#", "#", "x", "<"}, "|", ", ", "->"};
 
 struct canvas {
     const struct glyphs *glyphs;
@@ -33,6 +38,7 @@ struct canvas {
     uint64_t total_us; /* what the width of a bar stands for; not 0 */
     unsigned bar;      /* its width, at most BAR */
     unsigned width;    /* of the lines, at most WIDTH */
+    unsigned used;     /* bitmap of the shades that were printed */
     enum shade cells[BAR];
 };
 
@@ -139,12 +145,15 @@ static const char *colour(const struct canvas *canvas, enum shade with)
         return canvas->paint->green;
     case FAILED:
         return canvas->paint->red;
+    case PAUSED:
+    case LOST:
+        return canvas->paint->dim;
     default:
         return "";
     }
 }
 
-static void put_bar(const struct canvas *canvas)
+static void put_bar(struct canvas *canvas)
 {
     const struct glyphs *glyphs = canvas->glyphs;
     const struct mg_paint *paint = canvas->paint;
@@ -154,6 +163,7 @@ static void put_bar(const struct canvas *canvas)
         if (canvas->cells[i] != now)
             printf("%s%s", paint->off, colour(canvas, canvas->cells[i]));
         now = canvas->cells[i];
+        canvas->used |= 1u << now;
         fputs(glyphs->shades[now], stdout);
     }
     printf("%s%s%s%s", paint->off, paint->dim, glyphs->edge, paint->off);
@@ -225,14 +235,14 @@ struct words {
     const char *colour;
 };
 
-/* The first bytes of text that fit a line, cut at a blank when there is one. */
+/* The first bytes of text that fit `width` columns, cut at a blank when there is one. */
 static size_t fitting(mg_view text, unsigned width)
 {
     unsigned columns = 0;
     size_t blank = 0;
     for (size_t i = 0; i < text.len; i++) {
         bool begins = ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
-        if (begins && columns++ == width - INDENT)
+        if (begins && columns++ == width)
             return blank ? blank : i;
         if (text.ptr[i] == ' ')
             blank = i;
@@ -240,17 +250,23 @@ static size_t fitting(mg_view text, unsigned width)
     return text.len;
 }
 
+/* Cuts a line off the front of *text. */
+static mg_view cut_line(mg_view *text, unsigned width)
+{
+    mg_view line = mg_view_head(*text, fitting(*text, width));
+    *text = mg_view_skip(*text, line.len);
+    if (text->len > 0 && text->ptr[0] == ' ')
+        *text = mg_view_skip(*text, 1);
+    return line;
+}
+
 static void flush_words(struct words *words)
 {
     mg_view text = mg_view_of(words->line, words->len);
     while (text.len > 0) {
-        mg_view line = mg_view_head(text, fitting(text, words->canvas->width));
         printf("%*s%s", INDENT, "", words->colour);
-        mg_history_put(stdout, line, 0);
+        mg_history_put(stdout, cut_line(&text, words->canvas->width - INDENT), 0);
         printf("%s\n", words->canvas->paint->off);
-        text = mg_view_skip(text, line.len);
-        if (text.len > 0 && text.ptr[0] == ' ')
-            text = mg_view_skip(text, 1);
     }
     words->len = words->columns = 0;
 }
@@ -280,6 +296,22 @@ static void word(struct words *words, const char *fmt, ...)
 }
 
 /* ---- the front: who asked for what, and how it ended */
+
+/* "$0.000412", "$0.0412", "$41.20": what is left of small sums is seen, large ones stay short. */
+static const char *cost_text(char out[MG_TIME_TEXT], uint64_t microusd)
+{
+    int digits = microusd < 10000 ? 6 : microusd < 1000000 ? 4 : 2;
+    snprintf(out, MG_TIME_TEXT, "$%.*f", digits, (double)microusd / 1e6);
+    return out;
+}
+
+static uint64_t cost_of(const struct mg_timeline *timeline)
+{
+    uint64_t cost = 0;
+    for (unsigned i = 0; i < timeline->attempt_count; i++)
+        cost += timeline->attempts[i].cost_microusd;
+    return cost;
+}
 
 static const char *end_colour(const struct mg_paint *paint, const struct mg_timeline *timeline,
                               bool interrupted)
@@ -315,7 +347,7 @@ static void put_front(const struct canvas *canvas, const struct mg_timeline *tim
     char when[64], one[MG_TIME_TEXT], two[MG_TIME_TEXT];
     time_t seconds = (time_t)(timeline->start_wall_us / 1000000u);
     struct tm tm;
-    const struct mg_attempt_record *answer = mg_timeline_answer(timeline);
+    uint64_t first_token = mg_timeline_first_token_us(timeline);
     uint64_t total = mg_timeline_duration_us(timeline);
 
     put_outcome(canvas, timeline, interrupted);
@@ -343,9 +375,10 @@ static void put_front(const struct canvas *canvas, const struct mg_timeline *tim
              mg_history_time(one, total - MG_MIN(total, timeline->upstream_us), false));
     if (timeline->plugin_us > 0)
         word(&words, "plugins %s", mg_history_time(one, timeline->plugin_us, false));
-    if (answer && answer->mark_us[MG_MARK_first_token] > 0)
-        word(&words, "first token %s",
-             mg_history_time(one, answer->start_us + answer->mark_us[MG_MARK_first_token], false));
+    if (cost_of(timeline) > 0)
+        word(&words, "cost %s", cost_text(one, cost_of(timeline)));
+    if (first_token > 0)
+        word(&words, "first token %s", mg_history_time(one, first_token, false));
     flush_words(&words);
 
     words.colour = canvas->paint->cyan;
@@ -401,7 +434,28 @@ static void put_phases(struct canvas *canvas, const struct mg_timeline *timeline
 
 /* ---- attempts */
 
-static void put_attempt_bar(struct canvas *canvas, const struct mg_attempt_record *attempt)
+static bool overlap(const struct mg_attempt_record *a, const struct mg_attempt_record *b)
+{
+    return a != b && a->start_us < b->start_us + b->end_us && b->start_us < a->start_us + a->end_us;
+}
+
+/* Cancelled because the other of two that ran beside each other was first. A client that leaves
+ * cancels both at once. */
+static bool has_lost(const struct mg_timeline *timeline, const struct mg_attempt_record *attempt)
+{
+    for (unsigned i = 0; i < timeline->attempt_count; i++) {
+        const struct mg_attempt_record *other = &timeline->attempts[i];
+        bool hedged = attempt->reason == MG_REASON_hedge || other->reason == MG_REASON_hedge;
+        bool went_on = other->class_ != MG_CLASS_cancelled ||
+                       other->start_us + other->end_us > attempt->start_us + attempt->end_us;
+        if (attempt->class_ == MG_CLASS_cancelled && hedged && went_on && overlap(attempt, other))
+            return true;
+    }
+    return false;
+}
+
+static void put_attempt_bar(struct canvas *canvas, const struct mg_attempt_record *attempt,
+                            bool lost)
 {
     const uint64_t *mark = attempt->mark_us;
     uint64_t start = attempt->start_us, end = start + attempt->end_us;
@@ -411,19 +465,26 @@ static void put_attempt_bar(struct canvas *canvas, const struct mg_attempt_recor
     if (token == 0 && attempt->class_ == MG_CLASS_none)
         token = mark[MG_MARK_first_byte];
     clear_bar(canvas);
+    shade(canvas, start - MG_MIN(start, attempt->waited_us), start, PAUSED);
     shade(canvas, start, end, WAITING);
     shade(canvas, start, start + connected, CONNECTING);
     if (token > 0)
         shade(canvas, start + token, end, RECEIVING);
     uint64_t last = canvas->bar - 1;
     if (attempt->class_ != MG_CLASS_none && end > 0)
-        canvas->cells[MG_MIN((end - 1) * canvas->bar / canvas->total_us, last)] = FAILED;
+        canvas->cells[MG_MIN((end - 1) * canvas->bar / canvas->total_us, last)] =
+            lost ? LOST : FAILED;
 }
 
-static void put_verdict(const struct canvas *canvas, const struct mg_attempt_record *attempt)
+static void put_verdict(const struct canvas *canvas, const struct mg_attempt_record *attempt,
+                        bool lost)
 {
     const struct mg_paint *paint = canvas->paint;
     bool failed = attempt->class_ != MG_CLASS_none;
+    if (lost) {
+        printf("  %slost, cancelled%s", paint->dim, paint->off);
+        return;
+    }
     printf("  %s", failed ? paint->red : paint->green);
     if (attempt->status > 0)
         printf("%u ", attempt->status);
@@ -455,6 +516,8 @@ static void put_traffic(struct words *words, const struct mg_attempt_record *att
         word(words, "%.*s", MG_FMT(attempt->address));
     word(words, "%sB sent, %sB received", mg_history_count(one, attempt->bytes_sent),
          mg_history_count(two, attempt->bytes_received));
+    if (attempt->cost_microusd > 0)
+        word(words, "%s", cost_text(one, attempt->cost_microusd));
     if (usage->input_tokens + usage->output_tokens == 0)
         return;
     word(words, "%s tokens in, %s out%s", mg_history_count(one, usage->input_tokens),
@@ -467,24 +530,41 @@ static void put_traffic(struct words *words, const struct mg_attempt_record *att
         word(words, "%s for reasoning", mg_history_count(one, usage->reasoning_tokens));
 }
 
-/* `plan` was said at the top and is not said again. */
-static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *attempt,
-                        mg_view plan)
+/* Why it was made, and with what. What the plan says stands at the top and is not said again. */
+static void put_reason(struct words *words, const struct mg_timeline *timeline,
+                       const struct mg_attempt_record *attempt)
+{
+    char text[MG_TIME_TEXT];
+    word(words, "%s",
+         attempt->reason == MG_REASON_first ? "first choice" : mg_reason_name(attempt->reason));
+    for (unsigned i = 0; attempt->reason == MG_REASON_hedge && i < timeline->attempt_count; i++)
+        if (&timeline->attempts[i] < attempt && overlap(&timeline->attempts[i], attempt))
+            word(words, "beside %u", timeline->attempts[i].number);
+    if (attempt->resumed_bytes > 0)
+        word(words, "resumed after %" PRIu64 " bytes", attempt->resumed_bytes);
+    if (attempt->waited_us > 0)
+        word(words, "waited %s", mg_history_time(text, attempt->waited_us, false));
+    if (attempt->credential.len > 0)
+        word(words, "credential %.*s", MG_FMT(attempt->credential));
+    if (attempt->why.len > 0 && !mg_view_eq(attempt->why, timeline->explain))
+        word(words, "%.*s", MG_FMT(attempt->why));
+    flush_words(words);
+}
+
+static void put_attempt(struct canvas *canvas, const struct mg_timeline *timeline,
+                        const struct mg_attempt_record *attempt)
 {
     const struct mg_paint *paint = canvas->paint;
     struct words words = {.canvas = canvas, .colour = ""};
+    bool lost = has_lost(timeline, attempt);
     put_label("%u %.*s", attempt->number, MG_FMT(attempt->target));
-    put_attempt_bar(canvas, attempt);
+    put_attempt_bar(canvas, attempt, lost);
     put_bar(canvas);
     put_duration(attempt->end_us);
-    put_verdict(canvas, attempt);
+    put_verdict(canvas, attempt, lost);
     putchar('\n');
 
-    word(&words, "%s",
-         attempt->reason == MG_REASON_first ? "first choice" : mg_reason_name(attempt->reason));
-    if (attempt->why.len > 0 && !mg_view_eq(attempt->why, plan))
-        word(&words, "%.*s", MG_FMT(attempt->why));
-    flush_words(&words);
+    put_reason(&words, timeline, attempt);
     words.colour = paint->red;
     if (attempt->error.len > 0)
         word(&words, "\"%.*s\"", MG_FMT(attempt->error));
@@ -495,29 +575,98 @@ static void put_attempt(struct canvas *canvas, const struct mg_attempt_record *a
     put_traffic(&words, attempt);
     flush_words(&words);
     words.colour = paint->yellow;
-    if (attempt->class_ != MG_CLASS_none)
-        word(&words, "%s %s", canvas->glyphs->arrow, mg_action_name(attempt->action));
+    if (attempt->class_ != MG_CLASS_none && !lost)
+        word(&words, "%s %s", canvas->glyphs->arrow,
+             attempt->action == MG_ACTION_next_key ? "next key" : mg_action_name(attempt->action));
     flush_words(&words);
 }
 
-/* ---- plugin notes */
+/* ---- notes: decisions stand between the attempts, the rest below */
+
+struct note {
+    uint64_t at_us;
+    mg_view kind, text;
+    bool decision;
+};
+
+static bool cut_note(mg_view *rest, struct note *out_note)
+{
+    static const char *const decisions[] = {"route", "skip",  "wait",   "hedge",
+                                            "rescue", "relay", "offline", "exhausted"};
+    if (rest->len == 0)
+        return false;
+    mg_view line = mg_view_cut(rest, '\n');
+    *out_note = (struct note){.at_us = 0};
+    mg_view_u64(mg_view_cut(&line, ' '), &out_note->at_us);
+    out_note->kind = mg_view_cut(&line, ' ');
+    out_note->text = line;
+    for (size_t i = 0; i < MG_COUNT(decisions); i++)
+        out_note->decision |= mg_view_eq(out_note->kind, mg_view_cstr(decisions[i]));
+    return true;
+}
+
+static const char *note_colour(const struct mg_paint *paint, mg_view kind)
+{
+    if (mg_view_eq(kind, MG_VIEW("exhausted")))
+        return paint->red;
+    bool against = mg_view_eq(kind, MG_VIEW("skip")) || mg_view_eq(kind, MG_VIEW("wait"));
+    return against ? paint->yellow : paint->cyan;
+}
+
+/* What and when under the labels, why under the bars, on as many lines as it takes. */
+static void put_decision(const struct canvas *canvas, const struct note *note)
+{
+    const struct mg_paint *paint = canvas->paint;
+    const char *edge = canvas->glyphs->edge;
+    mg_view text = note->text;
+    printf("  %s", note_colour(paint, note->kind));
+    mg_history_pad(stdout, note->kind, LABEL - 2 - 9);
+    printf("%s", paint->off);
+    put_duration(note->at_us);
+    printf(" %s%s%s ", paint->dim, edge, paint->off);
+    mg_history_put(stdout, cut_line(&text, canvas->width - LABEL - 2), 0);
+    putchar('\n');
+    while (text.len > 0) {
+        printf("%*s%s%s%s ", LABEL, "", paint->dim, edge, paint->off);
+        mg_history_put(stdout, cut_line(&text, canvas->width - LABEL - 2), 0);
+        putchar('\n');
+    }
+}
+
+/* Those that are due before `until_us`; *rest goes on behind them. */
+static void put_decisions(const struct canvas *canvas, mg_view *rest, uint64_t until_us)
+{
+    struct note note;
+    for (mg_view next = *rest; cut_note(&next, &note) && note.at_us <= until_us; *rest = next)
+        if (note.decision)
+            put_decision(canvas, &note);
+}
+
+static void put_attempts(struct canvas *canvas, const struct mg_timeline *timeline)
+{
+    mg_view notes = mg_view_of(timeline->note, timeline->note_bytes);
+    for (unsigned i = 0; i < timeline->attempt_count; i++) {
+        put_decisions(canvas, &notes, timeline->attempts[i].start_us);
+        put_attempt(canvas, timeline, &timeline->attempts[i]);
+    }
+    put_decisions(canvas, &notes, UINT64_MAX);
+}
 
 static void put_notes(const struct canvas *canvas, const struct mg_timeline *timeline)
 {
     mg_view rest = mg_view_of(timeline->note, timeline->note_bytes);
-    if (rest.len > 0)
-        printf("\nnotes\n");
-    while (rest.len > 0) {
-        uint64_t at = 0;
-        mg_view line = mg_view_cut(&rest, '\n');
-        mg_view_u64(mg_view_cut(&line, ' '), &at);
-        mg_view kind = mg_view_cut(&line, ' ');
-        printf("%s", canvas->paint->dim);
-        put_duration(at);
+    struct note note;
+    bool any = false;
+    while (cut_note(&rest, &note)) {
+        if (note.decision)
+            continue;
+        printf("%s%s", any ? "" : "\nnotes\n", canvas->paint->dim);
+        any = true;
+        put_duration(note.at_us);
         printf("%s  %s", canvas->paint->off, canvas->paint->cyan);
-        mg_history_pad(stdout, kind, 9);
+        mg_history_pad(stdout, note.kind, 9);
         printf("%s ", canvas->paint->off);
-        mg_history_put(stdout, line, 0);
+        mg_history_put(stdout, note.text, 0);
         putchar('\n');
     }
 }
@@ -527,25 +676,35 @@ static void put_legend(const struct canvas *canvas)
     static const struct {
         enum shade shade;
         const char *text;
-    } rows[] = {{CONNECTING, "connecting"},
+    } rows[] = {{PAUSED, "held back"},
+                {CONNECTING, "connecting"},
                 {WAITING, "waiting for the answer"},
                 {RECEIVING, "receiving"},
-                {FAILED, "failed"}};
-    printf("%*s", (int)MG_MIN((unsigned)LABEL, canvas->width - LEGEND), "");
-    for (size_t i = 0; i < MG_COUNT(rows); i++)
+                {FAILED, "failed"},
+                {LOST, "lost"}};
+    unsigned at = LABEL;
+    printf("%*s", LABEL, "");
+    for (size_t i = 0; i < MG_COUNT(rows); i++) {
+        unsigned columns = 4 + (unsigned)strlen(rows[i].text);
+        if (!(canvas->used & 1u << rows[i].shade))
+            continue;
+        if (at + columns > canvas->width)
+            at = (unsigned)printf("\n%*s", LABEL, "") - 1;
         printf("  %s%s%s %s%s%s", colour(canvas, rows[i].shade),
                canvas->glyphs->shades[rows[i].shade], canvas->paint->off, canvas->paint->dim,
                rows[i].text, canvas->paint->off);
+        at += columns;
+    }
     putchar('\n');
 }
 
 static void draw(const struct mg_timeline *timeline, bool interrupted)
 {
     unsigned width =
-        MG_MIN(MG_MAX(mg_history_columns(stdout, WIDTH), (unsigned)NARROW), (unsigned)WIDTH);
+        MG_MIN(MG_MAX(mg_history_columns(stdout, USUAL), (unsigned)NARROW), (unsigned)WIDTH);
     struct canvas canvas = {
         .width = width,
-        .bar = width < WIDTH ? BAR - 4 - (WIDTH - width) : BAR,
+        .bar = width - BESIDE,
         .glyphs = mg_history_utf8() ? &unicode : &ascii,
         .paint = mg_cli_paint(stdout),
         .total_us = MG_MAX(mg_timeline_duration_us(timeline), (uint64_t)1),
@@ -554,8 +713,7 @@ static void draw(const struct mg_timeline *timeline, bool interrupted)
     putchar('\n');
     put_axis(&canvas);
     put_phases(&canvas, timeline);
-    for (unsigned i = 0; i < timeline->attempt_count; i++)
-        put_attempt(&canvas, &timeline->attempts[i], timeline->explain);
+    put_attempts(&canvas, timeline);
     put_phase_bar(&canvas, "answer the client", timeline->phase_us[MG_PHASE_commit],
                   timeline->phase_us[MG_PHASE_commit] ? reached(timeline, MG_PHASE_relay) : 0,
                   RECEIVING);

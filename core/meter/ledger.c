@@ -551,8 +551,7 @@ static int flags_of(const struct mg_timeline *timeline, bool interrupted)
     return flags;
 }
 
-static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timeline,
-                         const struct mg_attempt_record *answer)
+static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timeline)
 {
     uint64_t input = 0, output = 0, duration = mg_timeline_duration_us(timeline);
     uint64_t waited = 0, cost = 0;
@@ -567,9 +566,9 @@ static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timelin
     mg_stmt_bind_int(stmt, 16, timeline->generation);
     mg_stmt_bind_int(stmt, 17, (int64_t)duration);
     mg_stmt_bind_int(stmt, 18, (int64_t)(duration - MG_MIN(duration, timeline->upstream_us)));
-    if (answer && answer->mark_us[MG_MARK_first_token] > 0)
-        mg_stmt_bind_int(stmt, 19,
-                         (int64_t)(answer->start_us + answer->mark_us[MG_MARK_first_token]));
+    uint64_t first_token = mg_timeline_first_token_us(timeline);
+    if (first_token > 0)
+        mg_stmt_bind_int(stmt, 19, (int64_t)first_token);
     mg_stmt_bind_int(stmt, 20, (int64_t)input);
     mg_stmt_bind_int(stmt, 21, (int64_t)output);
     mg_stmt_bind_int(stmt, 23, (int64_t)waited);
@@ -599,7 +598,7 @@ static mg_err insert_row(struct mg_ledger *ledger, const struct mg_timeline *tim
     mg_stmt_bind_int(stmt, 12, timeline->status);
     mg_stmt_bind_text(stmt, 13, mg_view_cstr(mg_class_name(timeline->class_)));
     mg_stmt_bind_int(stmt, 14, flags_of(timeline, interrupted));
-    bind_figures(stmt, timeline, answer);
+    bind_figures(stmt, timeline);
     mg_stmt_bind_blob(stmt, 22, detail);
     MG_TRY(mg_stmt_run(stmt));
     return mg_key_use_note(&ledger->key_use, timeline->key_id, ended_us);

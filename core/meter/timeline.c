@@ -98,6 +98,18 @@ const struct mg_attempt_record *mg_timeline_answer(const struct mg_timeline *tim
     return timeline->attempt_count > 0 ? &timeline->attempts[timeline->attempt_count - 1] : NULL;
 }
 
+uint64_t mg_timeline_first_token_us(const struct mg_timeline *timeline)
+{
+    const struct mg_attempt_record *first = timeline->attempts;
+    const struct mg_attempt_record *answer = mg_timeline_answer(timeline);
+    bool rescued = answer && answer->resumed_bytes > 0;
+    while (rescued && answer > first &&
+           (answer->resumed_bytes > 0 || answer->class_ == MG_CLASS_cancelled))
+        answer--;
+    uint64_t mark_us = answer ? answer->mark_us[MG_MARK_first_token] : 0;
+    return mark_us > 0 ? answer->start_us + mark_us : 0;
+}
+
 /* ---- ids: Crockford's alphabet in lower case, 48 bits of milliseconds and 80 bits of chance */
 
 void mg_exchange_id(char out_id[40], uint64_t wall_us, const unsigned char random[10])

@@ -140,6 +140,10 @@ uint64_t mg_timeline_duration_us(const struct mg_timeline *timeline);
 /* The attempt that answered, or else the last one; NULL when there was none. */
 const struct mg_attempt_record *mg_timeline_answer(const struct mg_timeline *timeline);
 
+/* When the first token of the answer came, since the exchange began; 0: none did. Of a stream that was rescued, it is
+ * the broken attempt's. */
+uint64_t mg_timeline_first_token_us(const struct mg_timeline *timeline);
+
 const char *mg_phase_name(enum mg_phase phase);
 const char *mg_mark_name(enum mg_mark mark);
 const char *mg_reason_name(enum mg_reason reason);

@@ -281,8 +281,8 @@ static void count_attempt(struct mg_metrics *metrics, struct flow *flow, mg_view
 void mg_metrics_settle(struct mg_metrics *metrics, const struct mg_timeline *timeline)
 {
     struct flow *flow = flow_of(metrics, timeline->project, timeline->workflow);
-    const struct mg_attempt_record *answer = mg_timeline_answer(timeline);
     uint64_t duration = mg_timeline_duration_us(timeline);
+    uint64_t first_token = mg_timeline_first_token_us(timeline);
 
     add(&metrics->settled, 1);
     add(&flow->status[status_of(timeline->status)], 1);
@@ -294,9 +294,8 @@ void mg_metrics_settle(struct mg_metrics *metrics, const struct mg_timeline *tim
     observe(&flow->latency, latency_us, MG_COUNT(latency_us), duration);
     observe(&flow->overhead, overhead_us, MG_COUNT(overhead_us),
             duration - MG_MIN(duration, timeline->upstream_us));
-    if (answer && answer->mark_us[MG_MARK_first_token] > 0)
-        observe(&flow->ttft, latency_us, MG_COUNT(latency_us),
-                answer->start_us + answer->mark_us[MG_MARK_first_token]);
+    if (first_token > 0)
+        observe(&flow->ttft, latency_us, MG_COUNT(latency_us), first_token);
     for (unsigned i = 0; i < timeline->attempt_count; i++)
         count_attempt(metrics, flow, timeline->project, &timeline->attempts[i]);
 }

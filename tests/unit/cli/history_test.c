@@ -267,12 +267,12 @@ TEST(a_trace_is_a_waterfall)
         "    overhead 190 µs · plugins 22 µs · first token 1.71 s\n"
         "    plan: weights 3:1\n"
         "\n"
-        "                         0        500ms     1.00s     1.50s     2.00s\n"
-        "  read the request      │█                                               │   22 µs\n"
-        "  prepare               │█                                               │   56 µs\n"
+        "                         0       500ms    1.00s    1.50s    2.00s\n"
+        "  read the request      │█                                          │   22 µs\n"
+        "  prepare               │█                                          │   56 µs\n"
         "    authenticate 3 µs · admit 4 µs · resolve 4 µs · transform 28 µs · mark 1 µs · route "
         "16 µs\n"
-        "1 alpha/big             │░▒▒▒▒▒▒▒✗                                       │  402 ms  529 "
+        "1 alpha/big             │░▒▒▒▒▒▒✗                                   │  402 ms  529 "
         "overloaded\n"
         "    first choice · weight 3 of 4\n"
         "    \"Over?[31mloaded\"\n"
@@ -280,17 +280,159 @@ TEST(a_trace_is_a_waterfall)
         "402 ms\n"
         "    192.0.2.7:443 · 1.8kB sent, 144B received\n"
         "    → fallback\n"
-        "2 beta/small            │        ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒██████████████│  2.01 s  200 "
-        "ok\n"
+        "2 beta/small            │       ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒█████████████│  2.01 s  200 ok\n"
         "    fallback\n"
         "    warm connection · sent 70 µs · first byte 1.28 s · first token 1.31 s · end 2.01 s\n"
         "    1.8kB sent, 9.0kB received · 450 tokens in, 388 out · 128 of them cached · 64 for "
         "reasoning\n"
-        "  answer the client     │                                  ██████████████│  695 ms\n"
+        "  answer the client     │                              █████████████│  695 ms\n"
         "                          ░ connecting  ▒ waiting for the answer  █ receiving  ✗ failed\n"
         "\n"
         "notes\n"
         "   66 µs  plugin    redact: 2 hits\n");
+}
+
+/* A key that is benched, a hedge that loses, a stream that breaks and is resumed. */
+static void add_decisions(void)
+{
+    uint64_t began = timeline.start_mono_us;
+    mg_timeline_note(&timeline, began + 80, "skip",
+                     "alpha/big: breaker open for 3.2 s more (5 failures in a row)");
+    mg_timeline_note(&timeline, began + 85, "wait", "beta/small: full, 3 wait before this one");
+    timeline.attempt_count = 3;
+    timeline.attempts[0] = (struct mg_attempt_record){
+        .start_us = 430000,
+        .end_us = 1170000,
+        .waited_us = 429900,
+        .mark_us = {0, 0, 0, 70, 300000, 310000, 1170000},
+        .target = MG_VIEW("beta/small"),
+        .provider = MG_VIEW("beta"),
+        .model = MG_VIEW("small"),
+        .credential = MG_VIEW("main"),
+        .error = MG_VIEW("connection reset"),
+        .class_ = MG_CLASS_truncated_stream,
+        .action = MG_ACTION_fallback,
+        .status = 200,
+        .number = 1,
+        .cost_microusd = 412,
+    };
+    mg_timeline_note(&timeline, began + 630000, "hedge", "no first token after 200 ms");
+    timeline.attempts[1] = (struct mg_attempt_record){
+        .start_us = 630000,
+        .end_us = 110000,
+        .target = MG_VIEW("gamma/medium"),
+        .provider = MG_VIEW("gamma"),
+        .model = MG_VIEW("medium"),
+        .credential = MG_VIEW("spare"),
+        .reason = MG_REASON_hedge,
+        .class_ = MG_CLASS_cancelled,
+        .action = MG_ACTION_fail,
+        .number = 2,
+    };
+    mg_timeline_note(&timeline, began + 1600000, "rescue",
+                     "the stream broke after 812 bytes; gamma/medium generates again, and what the "
+                     "client has is matched");
+    timeline.attempts[2] = (struct mg_attempt_record){
+        .start_us = 1600000,
+        .end_us = 809000,
+        .mark_us = {0, 0, 0, 70, 200000, 210000, 809000},
+        .target = MG_VIEW("gamma/medium"),
+        .provider = MG_VIEW("gamma"),
+        .model = MG_VIEW("medium"),
+        .reason = MG_REASON_rescue,
+        .resumed_bytes = 812,
+        .cost_microusd = 40000,
+        .status = 200,
+        .number = 3,
+    };
+    mg_timeline_note(&timeline, began + 2409000, "plugin", "redact: 2 hits");
+}
+
+static const char *a_request_with_decisions(void)
+{
+    struct world world;
+    start(&world, check_fresh_path("data"));
+    begin_exchange(1);
+    timeline.phase_us[MG_PHASE_commit] = 740000;
+    add_decisions();
+    record(&world);
+    stop(&world);
+    return world.data;
+}
+
+TEST(decisions_stand_between_the_attempts_they_led_from_and_to)
+{
+    settle_environment(true);
+    const char *data = a_request_with_decisions();
+
+    CHECK_INT(RUN(mg_cli_trace, "trace", "req_00000000000000000000000001", "--data", data), 0);
+
+    CHECK(strstr(out, "overhead 190 µs · plugins 22 µs · cost $0.0404 · first token 740 ms") !=
+          NULL);
+    CHECK_STR(
+        strstr(out, "  skip"),
+        "  skip            80 µs │ alpha/big: breaker open for 3.2 s more (5 failures in a row)\n"
+        "  wait            85 µs │ beta/small: full, 3 wait before this one\n"
+        "1 beta/small            │┄┄┄┄┄┄┄▒▒▒▒▒▒███████████████✗              │  1.17 s  200 "
+        "truncated_stream\n"
+        "    first choice · waited 430 ms · credential main\n"
+        "    \"connection reset\"\n"
+        "    sent 70 µs · first byte 300 ms · first token 310 ms · end 1.17 s\n"
+        "    0B sent, 0B received · $0.000412\n"
+        "    → fallback\n"
+        "  hedge          630 ms │ no first token after 200 ms\n"
+        "2 gamma/medium          │           ▒▒◂                             │  110 ms  lost, "
+        "cancelled\n"
+        "    hedge · beside 1 · credential spare\n"
+        "    0B sent, 0B received\n"
+        "  rescue         1.60 s │ the stream broke after 812 bytes; gamma/medium generates again, "
+        "and what\n"
+        "                        │ the client has is matched\n"
+        "3 gamma/medium          │                            ▒▒▒▒███████████│  809 ms  200 ok\n"
+        "    rescue · resumed after 812 bytes\n"
+        "    sent 70 µs · first byte 200 ms · first token 210 ms · end 809 ms\n"
+        "    0B sent, 0B received · $0.0400\n"
+        "  answer the client     │             ██████████████████████████████│  1.67 s\n"
+        "                          ┄ held back  ▒ waiting for the answer  █ receiving  ✗ failed  ◂ "
+        "lost\n"
+        "\n"
+        "notes\n"
+        "  2.41 s  plugin    redact: 2 hits\n");
+}
+
+TEST(a_client_that_leaves_makes_no_loser)
+{
+    struct world world;
+    settle_environment(true);
+    start(&world, check_fresh_path("data"));
+    begin_exchange(1);
+    add_decisions();
+    timeline.attempt_count = 2;
+    timeline.attempts[0].class_ = MG_CLASS_cancelled;
+    timeline.attempts[0].end_us = timeline.attempts[1].start_us + timeline.attempts[1].end_us -
+                                  timeline.attempts[0].start_us;
+    timeline.class_ = MG_CLASS_cancelled;
+    timeline.status = 499;
+    timeline.clean = false;
+    record(&world);
+    stop(&world);
+
+    CHECK_INT(RUN(mg_cli_trace, "trace", timeline.id, "--data", world.data), 0);
+
+    CHECK(strstr(out, "lost") == NULL);
+}
+
+TEST(logs_mark_what_was_hedged_or_rescued_and_select_it)
+{
+    settle_environment(true);
+    const char *data = a_request_with_decisions();
+
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--hedged", "--rescued"), 0);
+    CHECK(strstr(out, "  acme/fast → gamma/medium rescued\n") != NULL);
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--repeated"), 0);
+    CHECK_STR(out, "");
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--fell-over"), 0);
+    CHECK_STR(out, "");
 }
 
 TEST(a_trace_fits_a_hundred_columns_whatever_it_says)

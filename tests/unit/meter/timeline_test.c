@@ -81,6 +81,36 @@ TEST(notes_that_do_not_fit_are_dropped_and_the_last_line_says_so)
     CHECK(notes.len <= MG_MAX_NOTE_BYTES);
 }
 
+TEST(the_first_token_of_a_rescued_stream_is_the_broken_attempts)
+{
+    static struct mg_timeline timeline;
+    CHECK_INT(mg_timeline_first_token_us(&timeline), 0);
+
+    timeline.attempts[0] = (struct mg_attempt_record){
+        .start_us = 100, .status = 200, .class_ = MG_CLASS_truncated_stream};
+    timeline.attempts[0].mark_us[MG_MARK_first_token] = 50;
+    timeline.attempts[1] = (struct mg_attempt_record){.start_us = 120,
+                                                      .class_ = MG_CLASS_cancelled};
+    timeline.attempts[2] = (struct mg_attempt_record){.start_us = 900, .status = 200};
+    timeline.attempts[2].mark_us[MG_MARK_first_token] = 30;
+    timeline.attempt_count = 3;
+
+    CHECK_INT(mg_timeline_first_token_us(&timeline), 930);
+    timeline.attempts[2].resumed_bytes = 812;
+    CHECK_INT(mg_timeline_first_token_us(&timeline), 150);
+}
+
+TEST(the_first_token_of_a_client_that_left_counts)
+{
+    static struct mg_timeline timeline;
+    timeline.attempt_count = 2;
+    timeline.attempts[1] = (struct mg_attempt_record){
+        .start_us = 900, .status = 200, .class_ = MG_CLASS_cancelled};
+    timeline.attempts[1].mark_us[MG_MARK_first_token] = 30;
+
+    CHECK_INT(mg_timeline_first_token_us(&timeline), 930);
+}
+
 TEST(every_name_has_its_row)
 {
     CHECK_STR(mg_phase_name(MG_PHASE_accept), "accept");
