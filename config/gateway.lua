@@ -24,6 +24,16 @@ return {
   journal = { bytes = 67108864 },                -- each worker's usage journal, allocated at start
   cors = { origins = {} },                       -- exact origins, or "*"; empty: browsers may not call
 
+  -- Provider accounts that several projects share: their keys, breakers and caps are one. A provider says `account =
+  -- "openai"` in place of a key. `projects` is a list of names, or names with their shares of a cap that is full.
+  --   accounts = {
+  --     openai = {
+  --       api_key = secret "openai", -- or api_keys = { secret "openai", { name = "spare", key = secret "openai-2" } }
+  --       projects = { support = 2, search = 1 },
+  --     },
+  --   },
+  accounts = {},
+
   -- What one client may ask for.
   limits = {
     body_bytes = 33554432, -- request body; above it the answer is 413

@@ -24,7 +24,31 @@ return {
     openai = {
       adapter = "openai",                         -- the dialect: a file of lua/adapters
       kind = "http",                              -- or "simulated", below
-      api_key = env("OPENAI_API_KEY", false),     -- or secret "openai": the file secrets/example/openai
+      -- account = "openai",                      -- keys, breakers and caps are those of gateway.lua's account
+      -- api_key = env("OPENAI_API_KEY", false),  -- or secret "openai": the file secrets/example/openai
+      api_keys = {                                -- several in its place, the preferred first
+        env("OPENAI_API_KEY", false),
+        { name = "spare", key = env("OPENAI_SPARE_KEY", false) },
+      },
+      idempotency_header = "idempotency-key",     -- carries one key on all attempts of a request; by default not sent
+      concurrency = {                             -- cap of each of its targets; by default there is none
+        max = 200,                                -- attempts that may run at once; a bare number is enough
+        adaptive = false,                         -- or found from latency, between 1 and max
+        queue = 64,                               -- how many may wait for a place
+        queue_ms = 500,                           -- how long each; then the next target
+      },
+      breaker = {                                 -- when a target is left alone; false: never
+        window_ms = 30000,                        -- calls older than that are forgotten
+        min_calls = 10,                           -- in the window, before their share counts
+        failure_share = 0.5,                      -- opens it
+        consecutive = 5,                          -- failures in a row that open it
+        open_ms = 5000,                           -- how long it is left alone at first
+        max_open_ms = 60000,                      -- doubled up to this while probes fail
+        probe_ms = 15000,                         -- a probe nobody reported on expires
+        ramp_ms = 10000,                          -- after a good probe, until all traffic is back
+        slow_factor = 3,                          -- so many times slower than usual and than its peers is a failure
+        slow_min_ms = 1000,                       -- nothing faster than that is slow
+      },
       organization = env("OPENAI_ORG_ID", false), -- OpenAI's organization header
       project = env("OPENAI_PROJECT_ID", false),  -- OpenAI's project header
     },
@@ -66,14 +90,36 @@ return {
           name = "house",                         -- in records and experiments; by default the target
           params = { temperature = 0 },           -- fields of the request that are set for this target
           timeouts_ms = { first_token = 20000 },  -- what is missing comes from the workflow
-          context_window = 32768,                 -- tokens it can read, for policies
-          max_output = 8192,                      -- tokens it can write, for policies
-          region = "eu",                          -- for policies
+          context_window = 32768,                 -- tokens it can read
+          max_output = 8192,                      -- tokens it can write
+          region = "eu",                          -- regions fail apart, so each has its own breaker
+          prefill = false,                        -- it goes on from an assistant message at the end
+          price_usd = { input = 0, output = 0 },  -- dollars for a million tokens; by default unknown
+          concurrency = 8,                        -- what is missing comes from the provider
         },
       },
       deadline_ms = 600000,                       -- wall clock over all attempts; lower it where people wait
       max_attempts = 4,                           -- upstream calls over all targets
       timeouts_ms = {},                           -- what is missing comes from the project
+      balance = "auto",                           -- "order", "weighted", "least_inflight", "p2c", "sticky", "cheapest"
+      -- latency_bound_ms = 1500,                 -- of "cheapest": slower ones come last
+      rescue = "error",                           -- a stream that breaks off; or "hold", or "resume"
+      hedge = { after_ms = "p95", max = 1 },      -- asks the next beside a slow one; by default not. hedge = 800 will do
+      -- max_cost_usd = 0.05,                     -- over all attempts; every target needs a price then
+      adaptive_first_token = {                    -- learns the first-token timer; by default it is fixed
+        factor = 2,                               -- times the target's p99
+        min_ms = 1000,                            -- never below
+      },
+      slow_factor = 4,                            -- total timer: times the target's p99 of whole answers; by default not
+      expect = { json_schema = { type = "object" } }, -- or "request": the one in the request; by default anything goes
+      accept = function(res) return res.text ~= "" end, -- the same in Lua
+      route_around = {},                          -- "refusal", "content_filter": ask the next target then
+      retry_budget = {},                          -- what is missing comes from the project
+      offline = {                                 -- when nothing answered; by default the error. A bare text will do
+        text = "Please try again in a few minutes.",
+        last_good_ms = 3600000,                   -- before that, the last good answer to the same request
+        answer = function(req, failure) end,      -- or what this returns
+      },
       -- Functions for this workflow alone; each asks before the project's.
       on_request = function() end,
       route = function() end,
@@ -95,6 +141,12 @@ return {
     first_token = 30000, -- until the first content, reasoning included; without streaming `total` holds instead
     idle = 45000,        -- between any two bytes
     total = 600000,      -- of the whole attempt
+  },
+
+  -- What repeats on one target, and hedges, are paid from.
+  retry_budget = {
+    share = 0.2,         -- each first call brings in so much of a repeat
+    burst = 10,          -- the most that is saved
   },
 
   -- In the order in which they run.

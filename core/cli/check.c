@@ -19,6 +19,7 @@ struct check {
     const char *path;
     FILE *out;
     struct mg_check_totals *totals;
+    struct mg_config_gateway *gateway; /* for the accounts that projects name; NULL: it has mistakes itself */
 };
 
 static void complain(FILE *out, const char *file, int line, const char *text)
@@ -61,13 +62,18 @@ static void check_scripts(const struct mg_config_project *config, const char *pa
     mg_script_free(script);
 }
 
-static void check_project(const char *path, FILE *out, struct mg_check_totals *totals)
+static void check_project(const struct check *check, const char *path)
 {
+    FILE *out = check->out;
+    struct mg_check_totals *totals = check->totals;
     struct mg_config_report *report = mg_new(struct mg_config_report);
     struct mg_config_project *config = NULL;
     mg_config_report_init(report);
     if (mg_config_check_project(path, &config, report) == MG_OK) {
         count_project(config, totals);
+        mg_err err =
+            check->gateway ? mg_config_check_accounts(check->gateway, config, path, report) : MG_OK;
+        (void)err; /* every mistake stands in the report */
         check_scripts(config, path, out, totals);
     }
     print_report(out, report, totals);
@@ -87,18 +93,18 @@ static int only_projects(const struct dirent *entry)
     return is_project(entry->d_name);
 }
 
-static void check_projects(const char *folder, FILE *out, struct mg_check_totals *totals)
+static void check_projects(const struct check *check, const char *folder)
 {
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, only_projects, alphasort);
     if (count <= 0) {
-        complain(out, folder, 0, "there is no project here; write one as NAME.lua");
-        totals->mistakes++;
+        complain(check->out, folder, 0, "there is no project here; write one as NAME.lua");
+        check->totals->mistakes++;
     }
     for (int i = 0; i < count; i++) {
         char path[PATH_MAX];
         if (snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name) < (int)sizeof path)
-            check_project(path, out, totals);
+            check_project(check, path);
         mg_free(entries[i]);
     }
     mg_free(entries);
@@ -120,8 +126,9 @@ static void check_environment(FILE *out, struct mg_check_totals *totals)
     mg_config_project_free(config);
 }
 
-static void check_folder(const char *path, FILE *out, struct mg_check_totals *totals)
+static void check_folder(const struct check *check)
 {
+    const char *path = check->path;
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
     int len = slash ? (int)(slash - path) + 1 : 0;
@@ -129,18 +136,16 @@ static void check_folder(const char *path, FILE *out, struct mg_check_totals *to
         access(folder, F_OK) != 0)
         return; /* it was missed already, with the gateway.lua in it */
     if (snprintf(folder, sizeof folder, "%.*sprojects", len, path) < (int)sizeof folder)
-        check_projects(folder, out, totals);
+        check_projects(check, folder);
 }
 
-static void check_gateway(const char *path, FILE *out, struct mg_check_totals *totals)
+static void check_gateway(struct check *check)
 {
     struct mg_config_report *report = mg_new(struct mg_config_report);
-    struct mg_config_gateway *config = NULL;
     mg_config_report_init(report);
-    mg_err err = mg_config_check_gateway(path, &config, report);
+    mg_err err = mg_config_check_gateway(check->path, &check->gateway, report);
     (void)err; /* every mistake stands in the report */
-    print_report(out, report, totals);
-    mg_config_gateway_free(config);
+    print_report(check->out, report, check->totals);
     mg_config_report_fini(report);
     mg_free(report);
 }
@@ -153,11 +158,12 @@ static void run(void *arg)
     if (!scripts)
         complain(check->out, diag.file, diag.line, diag.text);
     check->totals->mistakes += !scripts;
-    check_gateway(check->path, check->out, check->totals);
+    check_gateway(check);
     if (check->path)
-        check_folder(check->path, check->out, check->totals);
+        check_folder(check);
     else
         check_environment(check->out, check->totals);
+    mg_config_gateway_free(check->gateway);
     if (scripts)
         mg_script_fini();
 }
@@ -165,7 +171,7 @@ static void run(void *arg)
 /* On a thread of its own: functions of projects need more C stack than the main thread may have. */
 void mg_check(const char *path, FILE *out, struct mg_check_totals *out_totals)
 {
-    struct check check = {path, out, out_totals};
+    struct check check = {.path = path, .out = out, .totals = out_totals};
     uv_thread_t thread;
     uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE,
                                    .stack_size = MG_MAX_LUA_STACK_BYTES};

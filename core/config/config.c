@@ -23,7 +23,7 @@ static mg_err find_place(const char *path, struct mg_config_report *report,
 static mg_err read_text(const char *shown, const char *path, struct mg_buf *text,
                         struct mg_config_report *report);
 static bool is_left_out(const struct place *place);
-static mg_err refuse(struct mg_config_report *report, const char *file, const char *text);
+static mg_err refuse(struct mg_config_report *report, const char *file, int line, const char *text);
 static mg_err first_of(struct mg_config_report *report, mg_err err, struct mg_diag *diag);
 static const char *default_dir(struct mg_arena *arena);
 
@@ -202,6 +202,57 @@ int mg_config_match(const struct mg_config_project *config, mg_view model)
     return best;
 }
 
+/* ---- accounts */
+
+const struct mg_config_account *mg_config_account_find(const struct mg_config_gateway *config, const char *name)
+{
+    for (int i = 0; i < config->account_count; i++)
+        if (strcmp(config->accounts[i].name, name) == 0)
+            return &config->accounts[i];
+    return NULL;
+}
+
+bool mg_config_account_grants(const struct mg_config_account *account, const char *project, double *out_share)
+{
+    for (int i = 0; i < account->grant_count; i++) {
+        if (strcmp(account->grants[i].project, project) != 0)
+            continue;
+        *out_share = account->grants[i].share;
+        return true;
+    }
+    return false;
+}
+
+static mg_err check_account(const struct mg_config_gateway *gateway, const struct mg_config_provider *provider,
+                            const char *project, struct mg_diag *out_diag)
+{
+    const struct mg_config_account *account = mg_config_account_find(gateway, provider->account);
+    double share;
+    if (!account)
+        return mg_diag_set(out_diag, MG_E_CONFIG, "", provider->account_line,
+                           "providers.%s.account: gateway.lua has no account \"%s\"", provider->name, provider->account);
+    if (!mg_config_account_grants(account, project, &share))
+        return mg_diag_set(out_diag, MG_E_CONFIG, "", provider->account_line,
+                           "providers.%s.account: gateway.lua does not grant the account \"%s\" to this project; "
+                           "add \"%s\" to its `projects`",
+                           provider->name, provider->account, project);
+    return MG_OK;
+}
+
+mg_err mg_config_check_accounts(const struct mg_config_gateway *gateway, const struct mg_config_project *project,
+                                const char *file, struct mg_config_report *report)
+{
+    mg_err err = MG_OK;
+    for (int i = 0; i < project->provider_count; i++) {
+        struct mg_diag diag = {"", 0, ""};
+        if (!project->providers[i].account ||
+            check_account(gateway, &project->providers[i], project->name, &diag) == MG_OK)
+            continue;
+        err = refuse(report, file, diag.line, diag.text);
+    }
+    return err;
+}
+
 /* ---- the reference page */
 
 static void fill_text(struct mg_eval *eval, lua_State *L, int index)
@@ -209,7 +260,7 @@ static void fill_text(struct mg_eval *eval, lua_State *L, int index)
     size_t size;
     const char *text = lua_tolstring(L, index, &size);
     if (!text || mg_buf_put(eval->out, mg_view_of(text, size)) != MG_OK)
-        (void)refuse(eval->report, "reference", "the page does not fit");
+        (void)refuse(eval->report, "reference", 0, "the page does not fit");
 }
 
 mg_err mg_config_reference(struct mg_buf *out)
@@ -254,10 +305,10 @@ static mg_err first_of(struct mg_config_report *report, mg_err err, struct mg_di
     return err;
 }
 
-static mg_err refuse(struct mg_config_report *report, const char *file, const char *text)
+static mg_err refuse(struct mg_config_report *report, const char *file, int line, const char *text)
 {
     if (report->count < MG_CONFIG_DIAGS)
-        (void)mg_diag_set(&report->diags[report->count++], MG_E_CONFIG, file, 0, "%s", text);
+        (void)mg_diag_set(&report->diags[report->count++], MG_E_CONFIG, file, line, "%s", text);
     report->total++;
     return MG_E_CONFIG;
 }
@@ -273,10 +324,10 @@ static mg_err find_place(const char *path, struct mg_config_report *report, stru
                   : snprintf(folder, sizeof folder, ".");
     size_t size = strlen(base);
     if (n >= (int)sizeof folder || !realpath(folder, real))
-        return refuse(report, path,
+        return refuse(report, path, 0,
                       n >= (int)sizeof folder ? "the path is too long" : strerror(errno));
     if (size <= 4 || strcmp(base + size - 4, ".lua") != 0)
-        return refuse(report, path, "expected a file whose name ends in .lua");
+        return refuse(report, path, 0, "expected a file whose name ends in .lua");
 
     struct mg_arena *arena = &report->arena;
     *out_place = (struct place){
@@ -305,5 +356,5 @@ static mg_err read_text(const char *shown, const char *path, struct mg_buf *text
     mg_view bytes = mg_buf_view(text);
     if (!why && bytes.len > 0 && memchr(bytes.ptr, '\0', bytes.len))
         why = "expected Lua text, found a NUL byte (bytecode is refused)";
-    return why ? refuse(report, shown, why) : MG_OK;
+    return why ? refuse(report, shown, 0, why) : MG_OK;
 }

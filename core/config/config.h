@@ -141,8 +141,10 @@ struct mg_config_provider {
     const struct mg_config_credential *credentials;   /* its API keys, in order of preference; none: send none */
     int credential_count;              /* ≤ MG_MAX_CREDENTIALS */
     const char *account;               /* of gateway.lua: the credentials are that account's; NULL: its own */
+    int account_line;                  /* in the project file, for messages */
     const char *idempotency_header;    /* carries the exchange's id on each attempt; NULL: not sent */
     struct mg_config_breaker breaker;
+    struct mg_config_gate gate;        /* of targets that no workflow declares */
     const char *organization, *openai_project;   /* optional request headers; NULL: not sent */
     const char *const *header_names, *const *header_values;   /* sent with each attempt */
     int header_count;
@@ -256,7 +258,6 @@ struct mg_config_project {
     bool allow_direct;                 /* `model = "provider/model"` is accepted */
     struct mg_timeouts direct_timeouts;          /* of direct targets that no workflow declares: the project's */
     uint32_t direct_deadline_ms, direct_max_attempts;   /* of calls that name a target and no workflow */
-    struct mg_config_gate direct_gate;
     struct mg_config_retry_budget retry_budget;       /* of workflows that say nothing, and of direct calls */
     uint32_t max_deadline_ms;          /* cuts x-moongate-deadline-ms */
     bool has_route, has_classify, has_on_request, has_on_attempt, has_on_chunk, has_on_response, has_on_log;
@@ -299,6 +300,16 @@ MG_MUST_USE mg_err mg_config_project_from_env(struct mg_config_project **out_con
 
 /* The workflow whose name is a glob that model matches, the one with the most literal characters first; -1: none. */
 int mg_config_match(const struct mg_config_project *config, mg_view model);
+
+/* NULL: gateway.lua has none of that name. */
+const struct mg_config_account *mg_config_account_find(const struct mg_config_gateway *config, const char *name);
+/* Whether the project may use it; *out_share is then its part of a cap that is full. */
+bool mg_config_account_grants(const struct mg_config_account *account, const char *project, double *out_share);
+/* Every account that the project names is there and granted to it; else MG_E_CONFIG, and the report has one more line
+ * for each that is not. `file` is how the project's file is shown. */
+MG_MUST_USE mg_err mg_config_check_accounts(const struct mg_config_gateway *gateway,
+                                            const struct mg_config_project *project, const char *file,
+                                            struct mg_config_report *report);
 
 void mg_config_gateway_free(struct mg_config_gateway *config);     /* NULL is a no-op */
 void mg_config_project_free(struct mg_config_project *config);

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "config/eval.h"
+#include "meter/failure.h"
 
 /* The table on top of the stack, and where its strings go. */
 struct row {
@@ -133,6 +134,38 @@ static const char *const *texts(const struct row *row, const char *key, int *out
     return out;
 }
 
+/* The position of the text at key in a list that ends with NULL. */
+static int word(const struct row *row, const char *key, const char *const *words)
+{
+    lua_getfield(row->L, -1, key);
+    const char *value = luaL_checkstring(row->L, -1);
+    int found = 0;
+    while (words[found] && strcmp(words[found], value) != 0)
+        found++;
+    if (!words[found])
+        luaL_error(row->L, "%s: there is no %s", key, value);
+    lua_pop(row->L, 1);
+    return found;
+}
+
+/* ---- API keys */
+
+static void copy_credential(const struct row *row, int index, void *items)
+{
+    ((struct mg_config_credential *)items)[index] = (struct mg_config_credential){
+        .name = text(row, "name"), .secret = keep_secret(row, text(row, "secret"))};
+}
+
+/* The list of API keys on top of the stack's table. */
+static const struct mg_config_credential *copy_credentials(const struct row *row, int *out_count)
+{
+    *out_count = length(row, "credentials");
+    struct mg_config_credential *credentials =
+        mg_arena_array(row->arena, struct mg_config_credential, (size_t)*out_count + 1);
+    each(row, "credentials", copy_credential, credentials);
+    return credentials;
+}
+
 /* ---- gateway */
 
 static void copy_listen(const struct row *row, int index, void *items)
@@ -157,6 +190,33 @@ static void copy_limits(const struct row *row, struct mg_config_limits *limits)
                                         .idle_ms = u64(row, "idle_ms"),
                                         .write_ms = u64(row, "write_ms")};
     leave(row);
+}
+
+static void copy_grant(const struct row *row, int index, void *items)
+{
+    ((struct mg_config_grant *)items)[index] =
+        (struct mg_config_grant){.project = text(row, "name"), .share = number(row, "share")};
+}
+
+static void copy_account(const struct row *row, int index, void *items)
+{
+    struct mg_config_account *account = (struct mg_config_account *)items + index;
+    *account = (struct mg_config_account){.name = text(row, "name"),
+                                          .grant_count = length(row, "grants")};
+    account->credentials = copy_credentials(row, &account->credential_count);
+    struct mg_config_grant *grants =
+        mg_arena_array(row->arena, struct mg_config_grant, (size_t)account->grant_count + 1);
+    each(row, "grants", copy_grant, grants);
+    account->grants = grants;
+}
+
+static void copy_accounts(const struct row *row, struct mg_config_gateway *config)
+{
+    config->account_count = length(row, "accounts");
+    struct mg_config_account *accounts =
+        mg_arena_array(row->arena, struct mg_config_account, (size_t)config->account_count + 1);
+    each(row, "accounts", copy_account, accounts);
+    config->accounts = accounts;
 }
 
 void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
@@ -185,6 +245,7 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
     enter(&row, "cors");
     config->cors_origins = texts(&row, "origins", &config->cors_count);
     leave(&row);
+    copy_accounts(&row, config);
     copy_limits(&row, &config->limits);
     lua_pop(L, 1);
 }
@@ -216,20 +277,41 @@ static void copy_sim_model(const struct row *row, int index, void *items)
     model->faults = faults;
 }
 
-static void copy_credential(const struct row *row, int index, void *items)
+static struct mg_config_breaker copy_breaker(const struct row *row)
 {
-    ((struct mg_config_credential *)items)[index] = (struct mg_config_credential){
-        .name = text(row, "name"), .secret = keep_secret(row, text(row, "secret"))};
+    enter(row, "breaker");
+    struct mg_config_breaker breaker = {.off = flag(row, "off"),
+                                        .window_ms = u32(row, "window_ms"),
+                                        .min_calls = u32(row, "min_calls"),
+                                        .failure_share = number(row, "failure_share"),
+                                        .consecutive = u32(row, "consecutive"),
+                                        .open_ms = u32(row, "open_ms"),
+                                        .max_open_ms = u32(row, "max_open_ms"),
+                                        .probe_ms = u32(row, "probe_ms"),
+                                        .ramp_ms = u32(row, "ramp_ms"),
+                                        .slow_factor = number(row, "slow_factor"),
+                                        .slow_min_ms = u32(row, "slow_min_ms")};
+    leave(row);
+    return breaker;
 }
 
-/* The list of API keys on top of the stack's table. */
-static const struct mg_config_credential *copy_credentials(const struct row *row, int *out_count)
+static struct mg_config_gate copy_gate(const struct row *row)
 {
-    *out_count = length(row, "credentials");
-    struct mg_config_credential *credentials =
-        mg_arena_array(row->arena, struct mg_config_credential, (size_t)*out_count + 1);
-    each(row, "credentials", copy_credential, credentials);
-    return credentials;
+    enter(row, "gate");
+    struct mg_config_gate gate = {.max = u32(row, "max"),
+                                  .adaptive = flag(row, "adaptive"),
+                                  .queue = u32(row, "queue"),
+                                  .queue_ms = u32(row, "queue_ms")};
+    leave(row);
+    return gate;
+}
+
+static struct mg_config_retry_budget copy_retry_budget(const struct row *row)
+{
+    enter(row, "retry_budget");
+    struct mg_config_retry_budget budget = {number(row, "share"), u32(row, "burst")};
+    leave(row);
+    return budget;
 }
 
 static void copy_provider(const struct row *row, int index, void *items)
@@ -239,6 +321,11 @@ static void copy_provider(const struct row *row, int index, void *items)
                                             .adapter = text(row, "adapter"),
                                             .kind = text(row, "kind"),
                                             .base_url = text(row, "base_url"),
+                                            .account = text(row, "account"),
+                                            .account_line = integer(row, "account_line"),
+                                            .idempotency_header = text(row, "idempotency_header"),
+                                            .breaker = copy_breaker(row),
+                                            .gate = copy_gate(row),
                                             .organization = text(row, "organization"),
                                             .openai_project = text(row, "openai_project"),
                                             .ca = text(row, "ca"),
@@ -268,17 +355,29 @@ static struct mg_timeouts copy_timeouts(const struct row *row, const char *key)
     return timeouts;
 }
 
+static void copy_price(const struct row *row, struct mg_config_target *target)
+{
+    target->priced = flag(row, "price");
+    enter(row, "price");
+    target->price_in_microusd = number(row, "input");
+    target->price_out_microusd = number(row, "output");
+    leave(row);
+}
+
 static void copy_target(const struct row *row, int index, void *items)
 {
-    ((struct mg_config_target *)items)[index] =
-        (struct mg_config_target){.id = text(row, "id"),
-                                  .provider = integer(row, "provider"),
-                                  .model = text(row, "model"),
-                                  .params = text(row, "params"),
-                                  .timeouts = copy_timeouts(row, "timeouts"),
-                                  .context_window = u32(row, "context_window"),
-                                  .max_output = u32(row, "max_output"),
-                                  .region = text(row, "region")};
+    struct mg_config_target *target = (struct mg_config_target *)items + index;
+    *target = (struct mg_config_target){.id = text(row, "id"),
+                                        .provider = integer(row, "provider"),
+                                        .model = text(row, "model"),
+                                        .params = text(row, "params"),
+                                        .timeouts = copy_timeouts(row, "timeouts"),
+                                        .context_window = u32(row, "context_window"),
+                                        .max_output = u32(row, "max_output"),
+                                        .region = text(row, "region"),
+                                        .prefill = flag(row, "prefill"),
+                                        .gate = copy_gate(row)};
+    copy_price(row, target);
 }
 
 static void copy_arm(const struct row *row, int index, void *items)
@@ -287,6 +386,52 @@ static void copy_arm(const struct row *row, int index, void *items)
         (struct mg_config_arm){.target = integer(row, "target"),
                                .weight = number(row, "weight"),
                                .name = text(row, "name")};
+}
+
+/* In the order of the enums in config.h. */
+static const char *const balances[] = {"auto", "order", "weighted", "least_inflight", "p2c", "sticky", "cheapest", NULL};
+static const char *const rescues[] = {"error", "hold", "resume", NULL};
+
+/* A bit for each class of the list. */
+static uint32_t copy_classes(const struct row *row, const char *key)
+{
+    int count;
+    uint32_t bits = 0;
+    const char *const *names = texts(row, key, &count);
+    for (int i = 0; i < count; i++) {
+        enum mg_class class_;
+        if (mg_class_find(mg_view_cstr(names[i]), &class_))
+            bits |= 1u << class_;
+    }
+    return bits;
+}
+
+static struct mg_config_offline copy_offline(const struct row *row)
+{
+    enter(row, "offline");
+    struct mg_config_offline offline = {.text = text(row, "text"),
+                                        .last_good_ms = u32(row, "last_good_ms"),
+                                        .has_answer = flag(row, "has_answer")};
+    leave(row);
+    return offline;
+}
+
+static void copy_failover(const struct row *row, struct mg_config_workflow *workflow)
+{
+    workflow->max_cost_microusd = u64(row, "max_cost_microusd");
+    workflow->balance = (enum mg_config_balance)word(row, "balance", balances);
+    workflow->latency_bound_ms = u32(row, "latency_bound_ms");
+    workflow->rescue = (enum mg_config_rescue)word(row, "rescue", rescues);
+    workflow->hedge_after_ms = flag(row, "hedge_p95") ? MG_HEDGE_P95 : u32(row, "hedge_after_ms");
+    workflow->max_hedges = u32(row, "max_hedges");
+    workflow->first_token_factor = number(row, "first_token_factor");
+    workflow->first_token_min_ms = u32(row, "first_token_min_ms");
+    workflow->slow_factor = number(row, "slow_factor");
+    workflow->expect_schema = text(row, "expect_schema");
+    workflow->route_around = copy_classes(row, "route_around");
+    workflow->retry_budget = copy_retry_budget(row);
+    workflow->offline = copy_offline(row);
+    workflow->has_accept = flag(row, "has_accept");
 }
 
 static void copy_workflow(const struct row *row, int index, void *items)
@@ -307,6 +452,7 @@ static void copy_workflow(const struct row *row, int index, void *items)
         mg_arena_array(row->arena, struct mg_config_arm, (size_t)workflow->arm_count + 1);
     each(row, "arms", copy_arm, arms);
     workflow->arms = arms;
+    copy_failover(row, workflow);
 }
 
 static void copy_plugin(const struct row *row, int index, void *items)
@@ -361,6 +507,7 @@ void mg_config_fill_project(struct mg_eval *eval, lua_State *L, int index)
     config->direct_timeouts = copy_timeouts(&row, "direct_timeouts");
     config->direct_deadline_ms = u32(&row, "direct_deadline_ms");
     config->direct_max_attempts = u32(&row, "direct_max_attempts");
+    config->retry_budget = copy_retry_budget(&row);
     config->max_deadline_ms = u32(&row, "max_deadline_ms");
     copy_hooks(&row, config);
     lua_pop(L, 1);

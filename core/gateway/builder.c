@@ -413,6 +413,8 @@ static mg_err load(struct build *build)
         err = mg_config_check_project(row->status.path, &build->config, &build->report);
     else
         err = mg_config_project_from_env(&build->config, &build->diag);
+    if (!err)
+        err = mg_config_check_accounts(build->builder->options.config, build->config, row->status.path, &build->report);
     if (err && build->report.count > 0) {
         build->diag = build->report.diags[0];
         size_t len = strlen(build->diag.text);

@@ -100,7 +100,7 @@ end
 
 local EXPECTED = {
   boolean = "true or false", ["function"] = 'a function or file "…"', json = "plain data", list = "a list",
-  map = "a table", record = "a table", hold = 'a number of characters up to 4096 or "auto"',
+  map = "a table", record = "a table", shares = "a list of names, or names with shares", hold = 'a number of characters up to 4096 or "auto"',
 }
 
 local function expected(node)
@@ -109,13 +109,13 @@ local function expected(node)
   elseif node.format then
     return formats[node.format].expected
   elseif node.type == "integer" then
-    return "a whole number" .. range(node, "")
+    return "a whole number" .. range(node, "") .. (node.word and format(" or %q", node.word) or "")
   elseif node.type == "number" then
     return "a number" .. range(node, "")
   elseif node.short and node.type == "record" then
     return "a table or a bare value for " .. node.short
   end
-  return EXPECTED[node.type] or "a text"
+  return EXPECTED[node.type] or node.max and format("a text of at most %d bytes", node.max) or "a text"
 end
 
 local function short_text(value)
@@ -146,10 +146,15 @@ end
 
 local readers = {}
 
+--- Whether a bare value stands for something inside, which knows better what to do with a reference.
+local function hands_down(node)
+  return node.type == "function" or node.type == "json" or node.type == "record" and node.short or node.single
+end
+
 --- The value as it is used, or nil (absent or, after a report, wrong).
 function check.read(ctx, node, value, place)
   local origin
-  if refs.kind(value) and node.type ~= "function" and node.type ~= "json" then
+  if refs.kind(value) and not hands_down(node) then
     value, origin = refs.resolve(ctx, value, place, node)
     if value == nil then
       return nil
@@ -160,7 +165,7 @@ end
 local read = check.read
 
 function readers.string(ctx, node, value, place, origin)
-  if type(value) ~= "string" or find(value, "%z") then
+  if type(value) ~= "string" or find(value, "%z") or node.max and #value > node.max then
     return mismatch(ctx, place, node, value, origin)
   end
   if node.enum then
@@ -198,6 +203,9 @@ function readers.number(ctx, node, value, place, origin)
 end
 
 function readers.integer(ctx, node, value, place, origin)
+  if node.word and value == node.word then
+    return value
+  end
   local number = origin and tonumber(value) or value
   if type(number) ~= "number" or number ~= floor(number) or not in_range(node, number) then
     return mismatch(ctx, place, node, value, origin)
@@ -385,6 +393,42 @@ function readers.map(ctx, node, value, place, origin)
   return out
 end
 
+--- Names in a list, or names with a number above 0, or both: a list of { name, share } in the order of the file.
+function readers.shares(ctx, node, value, place, origin)
+  if not plain_table(ctx, node, value, place, origin) then
+    return nil
+  end
+  local out, seen, n = {}, {}, 0
+  local function add(name, share, at)
+    if not formats[node.key].read(name, ctx) then
+      fail(ctx, at, "expected %s, found %s", formats[node.key].expected, short_text(name))
+    elseif type(share) ~= "number" or not (share > 0 and share <= 1000000) then
+      fail(ctx, at, "expected a share above 0, found %s", found(ctx, node, share))
+    elseif seen[name] then
+      fail(ctx, at, "%q stands there twice", name)
+    else
+      seen[name] = true
+      out[#out + 1] = { name = name, share = share, order = select(2, ctx.where(check.keys(at))) }
+    end
+  end
+  for key, item in next, value do
+    local at = check.at(place, type(key) == "number" and key or tostring(key))
+    n = n + 1
+    if type(key) == "string" then
+      add(key, item, at)
+    elseif type(key) == "number" and type(item) == "string" then
+      add(item, 1, at)
+    else
+      mismatch(ctx, at, { type = "string" }, item)
+    end
+  end
+  sort(out, function(a, b)
+    return a.order < b.order or a.order == b.order and a.name < b.name
+  end)
+  check_size(ctx, { min = 1, max = node.max }, place, n)
+  return out
+end
+
 ---- records
 
 --- The value a missing field has: its variable's, or the default.
@@ -479,7 +523,8 @@ function readers.record(ctx, node, value, place, origin)
   if value == false and node.off then
     return false
   end
-  local unnamed = node.short and (type(value) ~= "table" or refs.kind(value) ~= nil)
+  local reference = node.short and refs.kind(value)
+  local unnamed = reference or node.short and type(value) ~= "table"
   if unnamed then
     value = { [node.short] = value }
   elseif not plain_table(ctx, node, value, place, origin) then
@@ -493,6 +538,9 @@ function readers.record(ctx, node, value, place, origin)
     local name = field[1]
     local how = { fill = fill, unnamed = unnamed and name == node.short, misspelt = meant[name] }
     out[name] = read_field(ctx, field, value, place, how)
+  end
+  if reference and out[node.short] == nil then
+    return nil -- the variable is not set, and may be missing
   end
   return out
 end

@@ -144,6 +144,19 @@ local function check_listeners(ctx, value)
   end
 end
 
+--- The rows of `accounts`, as C keeps them.
+local function accounts(ctx, entries)
+  local out = {}
+  for i, entry in ipairs(entries) do
+    local value = entry.value
+    out[i] = { name = entry.key, credentials = project.credentials(ctx, value, entry.at), grants = value.projects }
+    if not value.api_key and not value.api_keys then
+      check.fail(ctx, entry.at, 'expected "api_key" or "api_keys"')
+    end
+  end
+  return out
+end
+
 --- The text of gateway.lua, or nil for the defaults alone.
 function config.gateway(file, dir, text)
   local ctx = context(file, dir, "gateway")
@@ -156,6 +169,7 @@ function config.gateway(file, dir, text)
   if value and #ctx.errors == 0 then
     check_listeners(ctx, value)
     value.admin = value.admin or {}
+    value.accounts = accounts(ctx, value.accounts)
   end
   return finish(ctx, value)
 end

@@ -7,7 +7,10 @@ local fail, at = check.fail, check.at
 
 local HOOKS = { "on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log" }
 local TIMERS = { "connect", "first_token", "idle", "total" }
+local FLOW_HOOKS = { "on_request", "route", "classify", "on_chunk", "on_response", "accept" }
+local BUDGET, GATE = { "share", "burst" }, { "max", "adaptive", "queue", "queue_ms" }
 local MAX_TARGETS = 256
+local MICRO = 1000000 -- of a dollar
 
 local function field(node, name)
   for _, entry in ipairs(node.fields) do
@@ -22,8 +25,32 @@ local function default(node, name)
   return field(node, name).default
 end
 
+local provider_node = field(schema.project, "providers")[2].of
+local flow_node = field(schema.project, "workflows")[2].of
+local gate_node = field(provider_node, "concurrency")[2]
+local budget_node = field(schema.project, "retry_budget")[2]
+
 local function line_of(ctx, place)
   return (ctx.where(check.keys(place)))
+end
+
+--- Each of the names from the first of the layers that has it; false in a layer ends the search.
+local function layered(names, node, ...)
+  local out = {}
+  for _, name in ipairs(names) do
+    for i = 1, select("#", ...) do
+      local layer = select(i, ...)
+      if layer == false then
+        break
+      elseif out[name] == nil and layer then
+        out[name] = layer[name]
+      end
+    end
+    if out[name] == nil then
+      out[name] = default(node, name)
+    end
+  end
+  return out
 end
 
 ---- providers
@@ -51,8 +78,54 @@ local function headers(entries)
   return names, values
 end
 
+--- The list of { name, secret } that `api_key` or `api_keys` of this table make. A key that the environment may lack is
+--- left out with its variable.
+function project.credentials(ctx, value, place)
+  if value.api_key and value.api_keys then
+    fail(ctx, at(place, "api_keys"), 'give "api_key" or "api_keys", not both')
+  elseif value.api_key then
+    return { { name = "api_key", secret = value.api_key } }
+  end
+  local out, taken = {}, {}
+  for i, row in ipairs(value.api_keys or {}) do
+    local name = row.name or "key" .. i
+    if taken[name] then
+      fail(ctx, row.at, "two keys are called %q", name)
+    elseif row.key then
+      out[#out + 1] = { name = name, secret = row.key }
+    end
+    taken[name] = true
+  end
+  return out
+end
+
+local function check_account(ctx, p, place)
+  if p.account and (p.api_key or p.api_keys) then
+    fail(ctx, at(place, "account"), "the keys are those of the account in gateway.lua: expected none beside it")
+  end
+end
+
+local function breaker(ctx, rules, place)
+  if not rules then
+    return { off = true }
+  elseif rules.max_open_ms < rules.open_ms then
+    fail(ctx, at(rules.at or place, "max_open_ms"), "expected at least open_ms, which is %d, found %d", rules.open_ms,
+      rules.max_open_ms)
+  end
+  return rules
+end
+
+local function gate(ctx, place, ...)
+  local out = layered(GATE, gate_node, ...)
+  if out.adaptive and not out.max then
+    fail(ctx, place, '"adaptive" needs "max" beside it: the most it may grow to')
+  end
+  return out
+end
+
 local function provider(ctx, entry)
   local p, place = entry.value, entry.at
+  check_account(ctx, p, place)
   if p.kind == "simulated" and p.base_url then
     fail(ctx, at(place, "base_url"), "a simulated provider has no address")
   elseif p.kind == "http" and #p.models > 0 then
@@ -62,7 +135,10 @@ local function provider(ctx, entry)
   local names, values = headers(p.headers)
   return {
     name = entry.key, adapter = p.adapter, kind = p.kind, base_url = p.base_url,
-    credentials = p.api_key and { { name = "api_key", secret = p.api_key } } or {},
+    credentials = project.credentials(ctx, p, place), account = p.account,
+    account_line = p.account and line_of(ctx, at(place, "account")), idempotency_header = p.idempotency_header,
+    breaker = breaker(ctx, p.breaker, at(place, "breaker")),
+    gate = gate(ctx, at(place, "concurrency"), p.concurrency),
     organization = p.organization, openai_project = p.project, header_names = names, header_values = values,
     ca = p.tls.ca, client_cert = p.tls.cert, client_key = p.tls.key, verify = p.tls.verify, proxy = p.proxy,
     sim_models = sim_models(p.models), line = line_of(ctx, place),
@@ -95,17 +171,16 @@ local function params_json(ctx, entries, place)
   return #parts > 0 and "{" .. table.concat(parts, ",") .. "}" or nil
 end
 
---- Each timer from the first of the layers that has it.
 local function timeouts(...)
   local out = {}
-  for _, timer in ipairs(TIMERS) do
-    for i = 1, select("#", ...) do
-      local layer = select(i, ...)
-      out[timer .. "_ms"] = out[timer .. "_ms"] or layer and layer[timer]
-    end
-    out[timer .. "_ms"] = out[timer .. "_ms"] or default(field(schema.project, "timeouts_ms")[2], timer)
+  for timer, value in pairs(layered(TIMERS, field(schema.project, "timeouts_ms")[2], ...)) do
+    out[timer .. "_ms"] = value
   end
   return out
+end
+
+local function prices(price)
+  return price and { input = price.input * MICRO, output = price.output * MICRO }
 end
 
 local Flat = {}
@@ -113,9 +188,10 @@ Flat.__index = Flat
 
 --- The index of this target; equal ones share a row.
 function Flat:target(row)
-  local t = row.timeouts
+  local t, g, p = row.timeouts, row.gate, row.price or {}
   local key = table.concat({ row.id, row.params or "", t.connect_ms, t.first_token_ms, t.idle_ms, t.total_ms,
-    row.context_window or 0, row.max_output or 0, row.region or "" }, "\0")
+    row.context_window or 0, row.max_output or 0, row.region or "", tostring(row.prefill), p.input or "", p.output or "",
+    g.max or 0, tostring(g.adaptive), g.queue, g.queue_ms }, "\0")
   if not self.target_index[key] then
     self.targets[#self.targets + 1] = row
     self.target_index[key] = #self.targets - 1
@@ -137,7 +213,8 @@ function Flat:arm(flow, arm, position, taken)
   local row = {
     id = arm_id(arm, taken, position), provider = self.provider_index[arm.target.provider], model = arm.target.model,
     params = params_json(self.ctx, arm.params, arm.at), context_window = arm.context_window,
-    max_output = arm.max_output, region = arm.region,
+    max_output = arm.max_output, region = arm.region, prefill = arm.prefill, price = prices(arm.price_usd),
+    gate = gate(self.ctx, at(arm.at, "concurrency"), arm.concurrency, self.concurrency[arm.target.provider]),
     timeouts = timeouts(arm.timeouts_ms, flow.timeouts_ms, self.timeouts_ms),
   }
   return { target = self:target(row), weight = arm.weight, name = arm.name }
@@ -157,6 +234,54 @@ local function check_arms(ctx, flow, place)
   end
 end
 
+--- What only makes sense with something else beside it.
+local function check_flow(ctx, flow, place)
+  local priced, unpriced = 0, nil
+  for _, arm in ipairs(flow.targets) do
+    priced = priced + (arm.price_usd and 1 or 0)
+    unpriced = unpriced or not arm.price_usd and arm
+  end
+  if flow.latency_bound_ms and flow.balance ~= "cheapest" then
+    fail(ctx, at(place, "latency_bound_ms"), 'this is for balance = "cheapest"')
+  elseif flow.balance == "cheapest" and priced == 0 then
+    fail(ctx, at(place, "balance"), "no target has price_usd, so none is the cheapest")
+  end
+  if flow.max_cost_usd and unpriced then
+    fail(ctx, unpriced.at, "max_cost_usd counts by the targets' prices: expected price_usd here (0 where it costs nothing)")
+  end
+  if flow.offline and not (flow.offline.text or flow.offline.last_good_ms or flow.offline.answer) then
+    fail(ctx, at(place, "offline"), 'expected "text", "last_good_ms" or "answer"')
+  end
+end
+
+--- The JSON text of the schema an answer must satisfy, or "request".
+local function expected_schema(ctx, expect, place)
+  local json = expect and expect.json_schema
+  if json == '"request"' then
+    return "request"
+  elseif json and json:sub(1, 1) ~= "{" then
+    fail(ctx, at(at(place, "expect"), "json_schema"), 'expected a JSON Schema, which is a table, or "request"')
+  end
+  return json
+end
+
+--- What happens when targets fail, as the C struct has it.
+function Flat:failover(row, flow, place)
+  local hedge, adaptive, offline = flow.hedge or {}, flow.adaptive_first_token or {}, flow.offline or {}
+  row.balance, row.latency_bound_ms, row.rescue = flow.balance, flow.latency_bound_ms, flow.rescue
+  row.max_cost_microusd = flow.max_cost_usd and math.floor(flow.max_cost_usd * MICRO + 0.5)
+  row.hedge_p95 = hedge.after_ms == "p95"
+  row.hedge_after_ms = not row.hedge_p95 and hedge.after_ms or nil
+  row.max_hedges = hedge.max or default(field(flow_node, "hedge")[2], "max")
+  row.first_token_factor = adaptive.factor
+  row.first_token_min_ms = adaptive.min_ms or default(field(flow_node, "adaptive_first_token")[2], "min_ms")
+  row.slow_factor, row.expect_schema = flow.slow_factor, expected_schema(self.ctx, flow.expect, place)
+  row.route_around = flow.route_around
+  row.retry_budget = layered(BUDGET, budget_node, flow.retry_budget, self.retry_budget)
+  row.offline = { text = offline.text, last_good_ms = offline.last_good_ms, has_answer = offline.answer }
+  check_flow(self.ctx, flow, place)
+end
+
 function Flat:workflow(entry)
   local flow, arms, taken = entry.value, {}, {}
   for position, arm in ipairs(flow.targets) do
@@ -167,7 +292,8 @@ function Flat:workflow(entry)
     name = entry.key, arms = arms, deadline_ms = flow.deadline_ms, max_attempts = flow.max_attempts,
     chunk_stream = stream_json(flow.stream), line = line_of(self.ctx, entry.at),
   }
-  for _, hook in ipairs(HOOKS) do
+  self:failover(row, flow, entry.at)
+  for _, hook in ipairs(FLOW_HOOKS) do
     row["has_" .. hook] = flow[hook] or false
   end
   self.workflows[#self.workflows + 1] = row
@@ -175,9 +301,8 @@ end
 
 --- What calls to "provider/model" that no workflow declares go by: one target, so half the attempts.
 function Flat:direct()
-  local node = field(schema.project, "workflows")[2].of
-  self.direct_timeouts, self.direct_deadline_ms = timeouts(self.timeouts_ms), default(node, "deadline_ms")
-  self.direct_max_attempts = default(node, "max_attempts") / 2
+  self.direct_timeouts, self.direct_deadline_ms = timeouts(self.timeouts_ms), default(flow_node, "deadline_ms")
+  self.direct_max_attempts = default(flow_node, "max_attempts") / 2
 end
 
 ---- plugins
@@ -259,10 +384,11 @@ function project.flatten(ctx, value)
     return nil -- rows need what failed
   end
   local flat = setmetatable({ ctx = ctx, providers = {}, provider_index = {}, targets = {}, target_index = {},
-    workflows = {}, plugins = {}, timeouts_ms = value.timeouts_ms }, Flat)
+    workflows = {}, plugins = {}, timeouts_ms = value.timeouts_ms, concurrency = {},
+    retry_budget = layered(BUDGET, budget_node, value.retry_budget) }, Flat)
   for i, entry in ipairs(value.providers) do
     flat.providers[i] = provider(ctx, entry)
-    flat.provider_index[entry.key] = i - 1
+    flat.provider_index[entry.key], flat.concurrency[entry.key] = i - 1, entry.value.concurrency
   end
   for _, entry in ipairs(value.workflows) do
     flat:workflow(entry)

@@ -32,7 +32,8 @@ local function type_words(node)
     return "secret"
   elseif node.type == "integer" or node.type == "number" then
     local kind = node.type == "integer" and "integer" or "number"
-    return node.min and node.max and format("%s %s…%s", kind, node.min, node.max) or kind
+    local words = node.min and node.max and format("%s %s…%s", kind, node.min, node.max) or kind
+    return words .. (node.word and format(' or `"%s"`', node.word) or "")
   elseif node.type == "list" then
     return (node.single and "one or a list of " or "list of ") .. type_words(node.of)
   elseif node.type == "map" then
@@ -40,7 +41,7 @@ local function type_words(node)
   elseif node.type == "hold" then
     return 'integer 0…4096 or `"auto"`'
   end
-  local words = { json = "data", record = "table" }
+  local words = { shares = "list of names or table of shares", json = "data", record = "table" }
   return words[node.type] or node.format == "header" and "text" or node.format or node.type
 end
 

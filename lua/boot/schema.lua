@@ -5,7 +5,7 @@
 ---
 ---   type      "string" "integer" "number" "boolean" "function" "json" "list" "map" "record"
 ---   format    of a string: a row of boot/formats.lua; `enum` lists the only values; `secret` is never shown
----   min max   of a number; of the length of a list or map
+---   min max   of a number; of the length of a list or map; `word` is a text that may stand in an integer's place
 ---   of        what a list or map holds; `key` is the format of a map's keys
 ---   fields    of a record, in the order of the reference: { name, node, default, doc }
 ---   short     of a record: the field that a bare value, or the value at [1], stands for
@@ -34,6 +34,18 @@ local secret = text { secret = true }
 local ms = integer { min = 1, max = 86400000 }
 local bytes = integer { min = 1024, max = 1099511627776 }
 local tokens = integer { min = 1, max = 100000000 }
+local wait = integer { min = 0, max = 86400000 }
+local dollars = number { min = 0, max = 1000000 }
+
+---- both files: API keys
+
+local api_keys = list { single = true, max = 16, of = record {
+  short = "key",
+  fields = {
+    { "key", secret, required = true, doc = "The secret itself." },
+    { "name", name, doc = "What logs, records and `moongate targets` call it; by default `key1`, `key2` …" },
+  },
+} }
 
 ---- gateway.lua
 
@@ -49,6 +61,15 @@ local listener = record {
     { "client_ca", path, doc = "PEM file: clients must show a certificate signed by it (mTLS)." },
   },
 }
+
+local account = record { fields = {
+  { "api_key", secret, example = 'env "OPENAI_API_KEY"', doc = "The credential." },
+  { "api_keys", api_keys, example = '{ env "KEY_A", env "KEY_B" }', doc = "Several in its place, the preferred first." },
+  { "projects", { type = "shares", key = "name", max = 64 }, required = true,
+    doc = "Which projects may use it: a list of names, or names with shares: `{ support = 2, search = 1 }`. They share its " ..
+      "keys, breakers and caps. While a cap is full each project keeps its share of it; what one does not use the others " ..
+      "may have." },
+} }
 
 schema.gateway = record {
   fields = {
@@ -87,6 +108,9 @@ schema.gateway = record {
           default = {}, example = '{ "https://app.example.com" }',
           doc = 'Exact origins whose browsers may call the data plane, or `"*"`; empty switches CORS off.' },
       } }, default = {}, doc = "Calls from browsers." },
+    { "accounts", map { of = account, key = "name", max = 256 }, default = {},
+      doc = "Provider accounts of several projects, by a name that their providers give as `account`. An account that is not " ..
+        "here belongs to one project." },
     { "limits", record { fields = {
         { "body_bytes", bytes, default = 33554432, doc = "Largest request body; above it the answer is 413." },
         { "header_bytes", integer { min = 1024, max = 1048576 }, default = 65536,
@@ -180,6 +204,63 @@ local sim_model = record { fields = {
   { "faults", list { of = fault, max = 16 }, default = {}, doc = "What goes wrong, and when." },
 } }
 
+---- when targets fail
+
+local breaker = record { off = true, fields = {
+  { "window_ms", integer { min = 1000, max = 600000 }, default = 30000,
+    doc = "Calls older than that are forgotten. Long enough for 10 calls of a quiet target, short enough that a fault of a " ..
+      "minute ago says nothing." },
+  { "min_calls", integer { min = 1, max = 100000 }, default = 10,
+    doc = "Calls in the window before their share means anything: of 10, half is no accident any more." },
+  { "failure_share", number { min = 0.01, max = 1 }, default = 0.5,
+    doc = "It opens when this share of the window failed. Below half, a retry is likelier to succeed than to fail, and that " ..
+      "is what retries are for." },
+  { "consecutive", integer { min = 1, max = 1000 }, default = 5,
+    doc = "So many failures in a row open it before there are `min_calls`. At half failing that happens by chance once in 32 " ..
+      "runs, and then it is right." },
+  { "open_ms", integer { min = 10, max = 3600000 }, default = 5000,
+    doc = "How long it is left alone at first. Restarts and failovers of a provider take seconds; a shorter pause would only " ..
+      "meet them." },
+  { "max_open_ms", integer { min = 10, max = 3600000 }, default = 60000,
+    doc = "The pause doubles each time a probe fails, up to this. After a recovery nobody waits longer than a minute." },
+  { "probe_ms", integer { min = 10, max = 3600000 }, default = 15000,
+    doc = "A probe nobody reported on expires then, and the next call may be one. Half the default first-token timer: a " ..
+      "target that needs longer is not well yet." },
+  { "ramp_ms", wait, default = 10000,
+    doc = "After a good probe: how long until all traffic is back. One probe says that it answers, not what it bears; caches " ..
+      "and autoscalers need seconds. 0 lets everything back at once." },
+  { "slow_factor", number { min = 0, max = 1000 }, default = 3,
+    doc = "A first token this many times later than the target's own past and than its fastest peer counts as a failure. " ..
+      "Prompts of different lengths differ by two; 0 switches it off." },
+  { "slow_min_ms", ms, default = 1000, doc = "No call faster than that is slow: nobody falls back from a second." },
+} }
+
+local gate = record { off = true, short = "max", fields = {
+  { "max", integer { min = 1, max = 1000000 },
+    doc = "Attempts that may run there at once, over all workers; without it there is no cap, since only you know what the " ..
+      "account bears." },
+  { "adaptive", boolean, default = false,
+    doc = "Finds the cap itself, between 1 and `max`: it grows while the first token comes as fast as it used to, and shrinks " ..
+      "when it comes later. Off, since a latency that follows prompt lengths can mislead it." },
+  { "queue", integer { min = 0, max = 4096 }, default = 64,
+    doc = "How many may wait for a place. A wave of fallbacks comes in one moment, and most calls end in seconds; who comes " ..
+      "after those goes to the next target." },
+  { "queue_ms", wait, default = 500,
+    doc = "How long each waits before the next target: less than a first token usually takes, so waiting is never the worse " ..
+      "choice." },
+} }
+
+local function retry_budget(inherited)
+  return { "retry_budget", record { fields = {
+    { "share", number { min = 0, max = 10 }, default = 0.2,
+      doc = "What each first call brings in: 0.2 pays one repeat for five calls, so an outage multiplies the traffic of a " ..
+        "target by no more than 1.2." },
+    { "burst", integer { min = 0, max = 10000 }, default = 10,
+      doc = "The most that is saved, and what a target begins with: a handful of unlucky calls in a quiet hour can all be " ..
+        "repeated." },
+  } }, inherit = true, doc = inherited }
+end
+
 local provider = record { fields = {
   { "adapter", text { format = "adapter" }, default = "openai",
     doc = "The dialect it speaks: a file of `lua/adapters`." },
@@ -188,6 +269,18 @@ local provider = record { fields = {
   { "base_url", text { format = "url" }, example = '"http://127.0.0.1:9000/v1"',
     doc = "Where it is; by default where the adapter says. The operation's path is appended." },
   { "api_key", secret, example = 'env "OPENAI_API_KEY"', doc = "The credential; without one none is sent." },
+  { "api_keys", api_keys, example = '{ env "KEY_A", { name = "spare", key = env "KEY_B" } }',
+    doc = "Several in its place. A conversation stays with one while it works; one that is out of quota, rejected or about " ..
+      "to be is left alone until its reset, and the others are used." },
+  { "account", name, example = '"openai"',
+    doc = "Keys, breakers and caps are those of this account of `gateway.lua`, which must grant it to this project." },
+  { "idempotency_header", text { format = "header_name" }, example = '"idempotency-key"',
+    doc = "Header in which each attempt carries the same key, for providers that answer a repeated request only once." },
+  { "breaker", breaker, default = {},
+    doc = "When a target is left alone, and how it comes back: one breaker for each model, region and key. `false` never " ..
+      "leaves one alone." },
+  { "concurrency", gate, inherit = true,
+    doc = "Cap of each target of this provider. `false`: none." },
   { "organization", text { format = "header" }, doc = "OpenAI's organization header." },
   { "project", text { format = "header" }, doc = "OpenAI's project header." },
   { "headers", map { of = text { format = "header", secret = true }, key = "header_name", max = 32 }, default = {},
@@ -219,7 +312,17 @@ local target = record {
       doc = "Timers of an attempt here; what is missing comes from the workflow." },
     { "context_window", tokens, doc = "Tokens it can read, for policies." },
     { "max_output", tokens, doc = "Tokens it can write, for policies." },
-    { "region", name, doc = "Where it runs, for policies." },
+    { "region", name, doc = "Where it runs: targets of different regions fail apart, so each has its own breaker." },
+    { "prefill", boolean, default = false,
+      doc = "Whether the model goes on from an assistant message at the end of the conversation, as if it had written it. Then " ..
+        "`rescue = \"resume\"` can continue a broken answer here. Most do not, and start anew." },
+    { "price_usd", record { fields = {
+        { "input", dollars, required = true, doc = "US dollars for a million tokens of the request." },
+        { "output", dollars, default = 0, doc = "US dollars for a million tokens of the answer." },
+      } }, example = "{ input = 2.5, output = 10 }",
+      doc = 'What it costs, for `balance = "cheapest"`, `max_cost_usd` and records.' },
+    { "concurrency", gate, inherit = true,
+      doc = "Cap of this target; what is missing comes from the provider. `false`: none." },
   },
 }
 
@@ -238,6 +341,57 @@ local workflow = record {
     { "timeouts_ms", timeouts, inherit = true,
       doc = "Timers of each attempt; what is missing comes from the project." },
     { "stream", stream, doc = "How `on_chunk` beside it treats streams; without it answers are buffered." },
+    { "balance", text { enum = { "auto", "order", "weighted", "least_inflight", "p2c", "sticky", "cheapest" } },
+      default = "auto",
+      doc = "How the default policy chooses. `auto`: by weight when a target has one, else in order, which is what the list " ..
+        "looks like. `p2c` draws two and takes the faster; `sticky` keeps a session where its prompt cache is; " ..
+        "`least_inflight` and `cheapest` say it themselves." },
+    { "latency_bound_ms", ms,
+      doc = "Of `cheapest`: targets whose first token usually comes later come last. Without it only the price counts." },
+    { "rescue", text { enum = { "error", "hold", "resume" } }, default = "error",
+      doc = "When an answer breaks off after its beginning was sent. `error` says so in the stream and does not end it " ..
+        "cleanly: the default, since it costs nothing and surprises nobody. `hold` sends nothing before the end, so failures " ..
+        "stay invisible and so does the stream. `resume` lets another target go on, which is paid twice." },
+    { "hedge", record { short = "after_ms", fields = {
+        { "after_ms", integer { min = 1, max = 86400000, word = "p95" }, required = true,
+          doc = 'No content by then: the next target is asked beside it, and the first to answer wins. `"p95"`: what 95 % of ' ..
+            "the target's calls take, so that one call in twenty is hedged." },
+        { "max", integer { min = 1, max = 8 }, default = 1,
+          doc = "Hedges of one request. A second one helps only when two targets are slow at once, and is paid each time." },
+      } }, doc = "Asks twice when the first is slow; off, since every hedge is paid. The retry budget pays for it." },
+    { "max_cost_usd", number { min = 0.0001, max = 1000000 },
+      doc = "US dollars over all attempts of one request, by the prices of the targets, each of which must have one. An " ..
+        "attempt that would exceed them is not begun." },
+    { "adaptive_first_token", record { short = "factor", fields = {
+        { "factor", number { min = 1, max = 1000 }, default = 2,
+          doc = "The first-token timer becomes this many times the target's observed p99: one call in a hundred is that late, " ..
+            "and twice that is no call that still comes." },
+        { "min_ms", ms, default = 1000, doc = "… but never less than this: below a second the network is what is measured." },
+      } }, doc = "Learns the first-token timer from the target; never above the fixed one, which holds until enough is known." },
+    { "slow_factor", number { min = 1, max = 1000 },
+      doc = "The total timer becomes this many times the target's observed p99 of whole answers; off, since a long answer is " ..
+        "no fault." },
+    { "expect", record { fields = {
+        { "json_schema", json, required = true, example = '{ type = "object", required = { "name" } }',
+          doc = 'A JSON Schema that the text of an answer must satisfy, or `"request"`: the one in the request\'s own ' ..
+            "`response_format`." },
+      } }, doc = "What an answer must be; one that is not counts as `schema_mismatch` and the next attempt is made. The answer is " ..
+        "held until it is complete." },
+    { "accept", func,
+      doc = "`function(res)`: false, or false and why, rejects a complete answer before it is sent; it counts as " ..
+        "`schema_mismatch`. The answer is held until then." },
+    { "route_around", list { of = text { enum = { "refusal", "content_filter" } }, single = true, max = 2 }, default = {},
+      doc = "What the model or its filter declined is the answer, unless it stands here: then the next target is asked." },
+    retry_budget("What repeats and hedges of this workflow are paid from; what is missing comes from the project."),
+    { "offline", record { short = "text", fields = {
+        { "text", text { max = 65536 }, example = '"We are having trouble. Please try again in a few minutes."',
+          doc = "The answer itself." },
+        { "last_good_ms", ms,
+          doc = "Before that: the last good answer to exactly this request, if it is not older. Off, since an answer can " ..
+            "become wrong." },
+        { "answer", func,
+          doc = "Before the text: `function(req, failure)` returns one, or nil." },
+      } }, doc = "What is answered when every target failed, marked as such in headers and body; without it the error is." },
   }, "on_request", "route", "classify", "on_chunk", "on_response"),
 }
 
@@ -267,6 +421,7 @@ schema.project = record {
     { "allow_direct", boolean, default = false, doc = 'Whether clients may also ask for `"provider/model"`.' },
     { "max_deadline_ms", ms, default = 600000, doc = "The most that a client's `x-moongate-deadline-ms` can ask for." },
     { "timeouts_ms", timeouts, inherit = true, doc = "Timers of each attempt in this project." },
+    retry_budget("What repeats on a target and hedges are paid from."),
     { "plugins", list { of = plugin, max = 32 }, default = {}, doc = "Plugins, in the order in which they run." },
     { "inline", record { fields = {
         { "grant", list { of = text { format = "grant" }, max = 64 },

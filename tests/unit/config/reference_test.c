@@ -1,4 +1,6 @@
 /* The reference configuration in config/ and the page in docs/reference/ say what the schema says. */
+#include <math.h>
+
 #include "check.h"
 #include "config/config.h"
 
@@ -36,7 +38,7 @@ static const char *page(struct mg_buf *buf)
 static void forget_variables(void)
 {
     static const char *const names[] = {"MOONGATE_LISTEN", "MOONGATE_ADMIN", "MOONGATE_ADMIN_TOKEN", "MOONGATE_DATA", "MOONGATE_WORKERS", "MOONGATE_LOG",
-                                        "OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"};
+                                        "OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_SPARE_KEY"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         unsetenv(names[i]);
 }
@@ -79,7 +81,7 @@ TEST(the_reference_configuration_names_every_key)
             check_failed(__FILE__, __LINE__, "%s is not in %s", key, file == 0 ? "config/gateway.lua" : "config/projects/example.lua");
     }
     CHECK_INT(file, 1);
-    CHECK(keys > 90);
+    CHECK(keys > 130);
     mg_buf_fini(&buf);
 }
 
@@ -104,6 +106,7 @@ TEST(the_reference_gateway_does_what_an_empty_one_does)
     CHECK(reference->proxy == NULL);
     CHECK_STR(reference->log_level, none->log_level);
     CHECK_INT(reference->cors_count, 0);
+    CHECK_INT(reference->account_count, 0);
     CHECK(memcmp(&reference->limits, &none->limits, sizeof none->limits) == 0);
     mg_config_gateway_free(reference);
     mg_config_gateway_free(none);
@@ -124,6 +127,19 @@ TEST(the_reference_project_loads_and_its_values_are_the_defaults)
     CHECK_INT(plain->connect_ms, config->direct_timeouts.connect_ms);
     CHECK_INT(config->targets[1].timeouts.first_token_ms, 20000);
     CHECK_STR(config->targets[1].params, "{\"temperature\":0}");
+    const struct mg_config_breaker *said = &config->providers[0].breaker, *silent = &config->providers[1].breaker;
+    CHECK(said->window_ms == silent->window_ms && said->min_calls == silent->min_calls && said->consecutive == silent->consecutive);
+    CHECK(said->open_ms == silent->open_ms && said->max_open_ms == silent->max_open_ms && said->probe_ms == silent->probe_ms);
+    CHECK(said->ramp_ms == silent->ramp_ms && said->slow_min_ms == silent->slow_min_ms);
+    CHECK(fabs(said->failure_share - silent->failure_share) < 1e-9 && fabs(said->slow_factor - silent->slow_factor) < 1e-9);
+    CHECK_INT(config->workflows[0].retry_budget.burst, config->workflows[1].retry_budget.burst);
+    CHECK(fabs(config->workflows[0].retry_budget.share - config->workflows[1].retry_budget.share) < 1e-9);
+    CHECK_INT(config->workflows[0].first_token_min_ms, config->workflows[1].first_token_min_ms);
+    CHECK_INT(config->workflows[0].max_hedges, config->workflows[1].max_hedges);
+    CHECK_INT(config->workflows[0].balance, config->workflows[1].balance);
+    CHECK_INT(config->workflows[0].rescue, config->workflows[1].rescue);
+    CHECK_INT(config->targets[0].gate.queue, config->targets[2].gate.queue);
+    CHECK_INT(config->targets[0].gate.queue_ms, config->targets[2].gate.queue_ms);
     CHECK(config->has_route && config->has_classify && config->has_on_log && config->workflows[0].has_route);
     mg_config_project_free(config);
 }
@@ -190,6 +206,35 @@ TEST(check_builds_the_functions_of_a_project_too)
     text[0][n] = '\0';
     fclose(out);
     CHECK(strstr(text[0], "projects/p.lua:2: there is no plugin \"moongate/no-such\"") != NULL);
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    CHECK(system(command) == 0);
+}
+
+TEST(check_knows_the_accounts_that_projects_may_use)
+{
+    char root[64] = "/tmp/mg_check_XXXXXX", path[128], command[512];
+    struct mg_check_totals totals;
+    CHECK(mkdtemp(root) != NULL);
+    snprintf(command, sizeof command, "mkdir %s/projects && echo 'return { accounts = { a = { api_key = \"k\", projects = { \"x\" } } } }' >%s/gateway.lua", root, root);
+    CHECK(system(command) == 0);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/projects/%s.lua", root, i == 0 ? "x" : "y");
+        FILE *file = fopen(path, "w");
+        fputs("return {\n  providers = { p = { kind = 'simulated',\n    account = 'a' } }, allow_direct = true }\n", file);
+        fclose(file);
+    }
+    FILE *out = tmpfile();
+    snprintf(path, sizeof path, "%s/gateway.lua", root);
+
+    mg_check(path, out, &totals);
+
+    CHECK_INT(totals.mistakes, 1);
+    CHECK_INT(totals.projects, 2);
+    rewind(out);
+    size_t n = fread(text[0], 1, sizeof text[0] - 1, out);
+    text[0][n] = '\0';
+    fclose(out);
+    CHECK(strstr(text[0], "projects/y.lua:3: providers.p.account: gateway.lua does not grant the account \"a\" to this project") != NULL);
     snprintf(command, sizeof command, "rm -rf %s", root);
     CHECK(system(command) == 0);
 }
