@@ -7,7 +7,7 @@ build=$source_dir/build
 export MOONGATE_SOURCE_DIR="$source_dir" MOONGATE_BIN="${MOONGATE_BIN:-$build/dev/moongate}"
 case $1 in
 *.py)
-    export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH="$source_dir/tests/support:$source_dir/tests/e2e"
+    export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH="$source_dir/tests/support:$source_dir/tests/e2e:$source_dir/tests/e2e/faults"
     exec "$build/venv/bin/python" "$@"
     ;;
 *.mjs)
