@@ -8,6 +8,7 @@
 
 #include "chat/adapter.h"
 #include "http/headers.h"
+#include "relay/rows.h"
 
 struct mg_credential;                  /* a row of either kind */
 
@@ -24,11 +25,16 @@ struct mg_credential_view {
 
 /* Not to be used before then; the longer of two benches holds. UINT64_MAX: until mg_credential_reset(). */
 void mg_credential_bench(struct mg_credential *credential, uint64_t until_us, enum mg_class why);
-/* By hand, or after it worked. */
+/* The key was refused. Benched for 5 minutes, the next time in a row for 30, then for 2 hours, then until
+ * mg_credential_reset(); attempts that were under way together count once. */
+void mg_credential_strike(struct mg_credential *credential, enum mg_class why, uint64_t now_us);
+/* An attempt that began then was good: a bench that had ended by then, and what led to it, is forgotten. */
+void mg_credential_worked(struct mg_credential *credential, uint64_t start_us);
+/* By hand: usable at once, nothing is held against it. */
 void mg_credential_reset(struct mg_credential *credential);
 
 /* What an answer's headers say about its limits: values come as "12", "6m0s", "1.5s", "300ms", seconds, HTTP or
- * RFC 3339 dates (wire reference). */
+ * RFC 3339 dates (wire reference). A limit that is used up without a word about its reset is back in a second. */
 void mg_credential_note(struct mg_credential *credential, const struct mg_limit_headers *names, struct mg_headers headers,
                         uint64_t now_us, uint64_t wall_us);
 
@@ -36,6 +42,13 @@ void mg_credential_note(struct mg_credential *credential, const struct mg_limit_
  * A key whose last answer said "0 requests left" is not usable until its reset, so its 429 is never provoked. */
 uint64_t mg_credential_usable_at(const struct mg_credential *credential, uint64_t tokens, uint64_t now_us);
 
+/* When the limits that the last answer called used up are back; 0: none is. */
+uint64_t mg_credential_reset_at(const struct mg_credential *credential, uint64_t now_us);
+
 void mg_credential_read(const struct mg_credential *credential, struct mg_credential_view *out_view);
+
+/* Calls back for every row of the scope (empty: all), in no order. */
+void mg_credential_each(mg_view scope, void (*cb)(void *arg, struct mg_credential *credential), void *arg);
+const struct mg_row *mg_credential_row(const struct mg_credential *credential);     /* its names */
 
 #endif
