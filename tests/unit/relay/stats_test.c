@@ -73,6 +73,68 @@ TEST(quantiles_are_at_most_a_bucket_away)
 
     CHECK(got.p50_us >= 500000 && got.p50_us <= 625000);
     CHECK(got.p95_us >= 950000 && got.p95_us <= 1187500);
+    CHECK(got.p99_us >= 990000 && got.p99_us <= 1237500);
+    CHECK_INT(got.total_p99_us, 0);
+}
+
+TEST(whole_answers_have_a_quantile_of_their_own)
+{
+    struct mg_stats *stats = mg_stats_find(MG_VIEW("total"), MG_VIEW("t"));
+
+    for (uint64_t i = 1; i <= 100; i++)
+        mg_stats_total(stats, i * 100000);
+    mg_stats_total(stats, 0);
+
+    CHECK(figures(stats).total_p99_us >= 9900000 && figures(stats).total_p99_us <= 12375000);
+    CHECK_INT(figures(stats).p99_us, 0);
+    CHECK_INT(figures(stats).calls, 0);
+}
+
+TEST(a_dropped_attempt_counts_nowhere)
+{
+    struct mg_stats *stats = mg_stats_find(MG_VIEW("drop"), MG_VIEW("t"));
+
+    mg_stats_start(stats);
+    mg_stats_drop(stats);
+
+    CHECK_INT(figures(stats).inflight, 0);
+    CHECK_INT(figures(stats).calls, 0);
+}
+
+static void latencies(struct mg_stats *stats, int count, uint64_t us)
+{
+    for (int i = 0; i < count; i++) {
+        mg_stats_start(stats);
+        mg_stats_end(stats, us, false);
+    }
+}
+
+TEST(the_baseline_needs_a_past_and_is_not_dragged_along_by_a_burst)
+{
+    struct mg_stats *stats = mg_stats_find(MG_VIEW("baseline"), MG_VIEW("t"));
+
+    latencies(stats, 15, 800000);
+    CHECK_INT(figures(stats).baseline_us, 0);
+    latencies(stats, 1, 800000);
+    CHECK_INT(figures(stats).baseline_us, 800000);
+    latencies(stats, 600, 800000);
+    latencies(stats, 50, 6000000);
+    CHECK(figures(stats).ewma_us > 5900000);
+    CHECK(figures(stats).baseline_us < 900000);
+    latencies(stats, 3000, 6000000);
+    CHECK(figures(stats).baseline_us > 5500000);
+    latencies(stats, 3000, 800000);
+    CHECK(figures(stats).baseline_us < 900000);
+}
+
+TEST(a_short_past_is_its_mean)
+{
+    struct mg_stats *stats = mg_stats_find(MG_VIEW("mean"), MG_VIEW("t"));
+
+    for (uint64_t i = 1; i <= 16; i++)
+        latencies(stats, 1, i * 100000);
+
+    CHECK(figures(stats).baseline_us > 840000 && figures(stats).baseline_us < 860000);
 }
 
 TEST(the_error_rate_rises_with_failures_and_fades_without)
@@ -173,6 +235,10 @@ TEST(a_full_table_answers_null_and_null_is_harmless)
     mg_stats_start(last);
     mg_stats_end(last, 1, true);
     mg_stats_rate_limit(last, 1);
+    mg_stats_drop(last);
+    mg_stats_total(last, 1);
+    CHECK_INT(mg_stats_ewma_us(last), 0);
+    CHECK_INT(mg_stats_baseline_us(last), 0);
     CHECK_INT(figures(last).calls, 0);
 }
 
