@@ -73,7 +73,14 @@ return {
             -- each third call, from the tenth on, five times; value is the fault's own number, 0 its default
             { "rate_limited", every = 3, after = 9, count = 5, value = 0 },
             { fault = "stall", probability = 0.01 }, -- or by chance, when `every` is 0
+            { "auth", every = 1, key = "sk-dead*" },  -- or calls with one of these API keys
           },
+          phases = {                              -- how it is for a while, one after the other
+            { for_ms = 60000, fault = "status", value = 503, error_share = 0.12 },
+            { for_calls = 500, ttft_ms = 6000, tokens_per_s = 10 },
+            { for_ms = 60000, requests = 60, window_ms = 1000 }, -- allowed to each API key per window
+          },
+          loop = false,                           -- begins again after the last
         },
       },
     },

@@ -130,7 +130,7 @@ struct mg_config_sim_model {           /* a model of a `kind = "simulated"` prov
     int fault_count;
     const struct mg_config_sim_phase *phases;    /* one after the other, on top of the faults */
     int phase_count;
-    bool repeat;                       /* after the last phase the first comes again */
+    bool loop;                         /* after the last phase the first comes again */
 };
 
 struct mg_config_provider {

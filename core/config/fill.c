@@ -260,7 +260,22 @@ static void copy_fault(const struct row *row, int index, void *items)
                                  .after = integer(row, "after"),
                                  .count = integer(row, "count"),
                                  .probability = number(row, "probability"),
-                                 .value = integer(row, "value")};
+                                 .value = integer(row, "value"),
+                                 .key = text(row, "key")};
+}
+
+static void copy_phase(const struct row *row, int index, void *items)
+{
+    ((struct mg_config_sim_phase *)items)[index] =
+        (struct mg_config_sim_phase){.for_ms = u32(row, "for_ms"),
+                                     .for_calls = u32(row, "for_calls"),
+                                     .error_share = number(row, "error_share"),
+                                     .fault = text(row, "fault"),
+                                     .value = integer(row, "value"),
+                                     .ttft_ms = integer(row, "ttft_ms"),
+                                     .tokens_per_s = integer(row, "tokens_per_s"),
+                                     .requests = u32(row, "requests"),
+                                     .window_ms = u32(row, "window_ms")};
 }
 
 static void copy_sim_model(const struct row *row, int index, void *items)
@@ -270,11 +285,17 @@ static void copy_sim_model(const struct row *row, int index, void *items)
                                           .ttft_ms = integer(row, "ttft_ms"),
                                           .tokens_per_s = integer(row, "tokens_per_s"),
                                           .output_tokens = integer(row, "output_tokens"),
-                                          .fault_count = length(row, "faults")};
+                                          .fault_count = length(row, "faults"),
+                                          .phase_count = length(row, "phases"),
+                                          .loop = flag(row, "loop")};
     struct mg_config_fault *faults =
         mg_arena_array(row->arena, struct mg_config_fault, (size_t)model->fault_count + 1);
     each(row, "faults", copy_fault, faults);
     model->faults = faults;
+    struct mg_config_sim_phase *phases =
+        mg_arena_array(row->arena, struct mg_config_sim_phase, (size_t)model->phase_count + 1);
+    each(row, "phases", copy_phase, phases);
+    model->phases = phases;
 }
 
 static struct mg_config_breaker copy_breaker(const struct row *row)

@@ -65,7 +65,7 @@ static bool same_model(const struct mg_config_sim_model *a, const struct mg_conf
 
 static bool same_phases(const struct mg_config_sim_model *a, const struct mg_config_sim_model *b)
 {
-    if (a->phase_count != b->phase_count || a->repeat != b->repeat)
+    if (a->phase_count != b->phase_count || a->loop != b->loop)
         return false;
     for (int i = 0; i < a->phase_count; i++) {
         const struct mg_config_sim_phase *x = &a->phases[i], *y = &b->phases[i];

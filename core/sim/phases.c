@@ -21,7 +21,7 @@ struct window {   /* of one key */
 struct track {
     char model[129], key[129]; /* globs */
     bool configured;
-    bool repeat;
+    bool loop;
     int count; /* of phases */
     int at;    /* the phase it is in; `count`: over */
     uint64_t since_us;
@@ -84,7 +84,7 @@ void mg_sim_phases_configure(struct mg_sim_phases *phases, const struct mg_confi
             continue;
         struct track *track = track_new(mg_view_cstr(model->model), MG_VIEW("*"), now_us);
         track->configured = true;
-        track->repeat = model->repeat;
+        track->loop = model->loop;
         track->count = MG_MIN(model->phase_count, MG_SIM_TRACK_PHASES);
         for (int k = 0; k < track->count; k++) {
             track->phases[k] = model->phases[k];
@@ -223,7 +223,7 @@ static void catch_up(struct track *track, uint64_t now_us)
             return;
         uint64_t since_us = timed_out ? track->since_us + for_us : now_us;
         enter(track, track->at + 1, since_us);
-        if (track->at < track->count || !track->repeat)
+        if (track->at < track->count || !track->loop)
             continue;
         uint64_t behind_us = now_us - since_us;
         enter(track, 0, cycle_us ? since_us + behind_us / cycle_us * cycle_us : since_us);
@@ -304,7 +304,7 @@ static struct window *window_of(struct track *track, mg_view key)
 static mg_err read_track(const struct mg_json *json, struct track *track, char out_why[128])
 {
     const struct mg_json *list = mg_json_get(json, "phases");
-    track->repeat = mg_json_bool(mg_json_get(json, "repeat"), false);
+    track->loop = mg_json_bool(mg_json_get(json, "loop"), false);
     if (!list) { /* the object is the only phase, or says nothing */
         MG_TRY(read_phase(json, true, &track->phases[0], out_why));
         track->count = mg_json_count(json) > (size_t)(mg_json_get(json, "model") != NULL) +
@@ -318,7 +318,7 @@ static mg_err read_track(const struct mg_json *json, struct track *track, char o
     bool ends = true;
     for (int i = 0; i < track->count; i++)
         ends &= track->phases[i].for_ms || track->phases[i].for_calls;
-    return track->repeat && !ends ? refuse(out_why, "only phases that end can repeat", MG_VIEW_NONE)
+    return track->loop && !ends ? refuse(out_why, "only phases that end can repeat", MG_VIEW_NONE)
                                   : MG_OK;
 }
 
@@ -334,7 +334,7 @@ static mg_err read_phase(const struct mg_json *json, bool outer, struct mg_confi
          member = mg_json_next(member)) {
         mg_view name = mg_json_key(member);
         bool of_track = mg_view_eq(name, MG_VIEW("model")) || mg_view_eq(name, MG_VIEW("key")) ||
-                        mg_view_eq(name, MG_VIEW("repeat"));
+                        mg_view_eq(name, MG_VIEW("loop"));
         if (outer && of_track)
             continue;
         if (mg_view_eq(name, MG_VIEW("fault")))

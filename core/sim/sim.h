@@ -14,7 +14,7 @@
  *     DELETE /_sim/phase       forgets what was posted
  *
  * A phase is posted as {"model":"a*","key":"sk-1","error_share":0.12,"status":500,"ttft_ms":800,"for_ms":2000}, or as a
- * track of them, {"model":"a","repeat":true,"phases":[{"for_ms":500,"fault":"reset_early"},{"for_ms":500}]}:
+ * track of them, {"model":"a","loop":true,"phases":[{"for_ms":500,"fault":"reset_early"},{"for_ms":500}]}:
  *
  *     model, key               globs: the calls it is for; missing means all
  *     for_ms, for_calls        how long it lasts; without either from now on
@@ -24,7 +24,7 @@
  *     requests, window_ms      so many requests per window (a minute unless it says) and API key; then 429 with
  *                              retry-after, retry-after-ms and x-ratelimit-* that are true
  *
- * A later one for the same model and key takes the place of the earlier; one that says nothing ends it. `repeat` begins
+ * A later one for the same model and key takes the place of the earlier; one that says nothing ends it. `loop` begins
  * again after the last phase. Durations begin when it is posted.
  *
  * Any key is accepted. A model named `fault:NAME` or `fault:NAME:VALUE` fails that way each time. */

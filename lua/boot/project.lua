@@ -61,11 +61,24 @@ local function tls_pair(ctx, place, tls)
   end
 end
 
-local function sim_models(models)
+--- -1 stands for the model's own pace.
+local function sim_phases(ctx, model, place)
+  for i, phase in ipairs(model.phases) do
+    if model.loop and phase.for_ms == 0 and phase.for_calls == 0 then
+      fail(ctx, at(at(place, "phases"), i), 'with "loop" each phase needs an end: "for_ms" or "for_calls"')
+    end
+    phase.ttft_ms, phase.tokens_per_s = phase.ttft_ms or -1, phase.tokens_per_s or -1
+    phase.error_share = phase.error_share or phase.fault and 1 or 0
+    phase.fault = phase.fault or "status"
+  end
+end
+
+local function sim_models(ctx, models)
   local out = {}
   for i, entry in ipairs(models) do
     out[i] = entry.value
     out[i].model = entry.key
+    sim_phases(ctx, entry.value, entry.at)
   end
   return out
 end
@@ -141,7 +154,7 @@ local function provider(ctx, entry)
     gate = gate(ctx, at(place, "concurrency"), p.concurrency),
     organization = p.organization, openai_project = p.project, header_names = names, header_values = values,
     ca = p.tls.ca, client_cert = p.tls.cert, client_key = p.tls.key, verify = p.tls.verify, proxy = p.proxy,
-    sim_models = sim_models(p.models), line = line_of(ctx, place),
+    sim_models = sim_models(ctx, p.models), line = line_of(ctx, place),
   }
 end
 

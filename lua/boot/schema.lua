@@ -193,8 +193,25 @@ local fault = record {
       doc = "The share of calls that are hit when `every` is 0." },
     { "value", integer { min = 0, max = 86400000 }, default = 0,
       doc = "The fault's own number (status, milliseconds, bytes); 0 takes its default." },
+    { "key", text { format = "header" }, example = '"sk-dead*"',
+      doc = "Glob of the API keys whose calls are hit; by default all." },
   },
 }
+
+local phase = record { fields = {
+  { "for_ms", integer { min = 0, max = 86400000 }, default = 0, doc = "How long it lasts; 0 is not counted." },
+  { "for_calls", integer { min = 0, max = 1000000 }, default = 0,
+    doc = "How many calls it lasts; when `for_ms` is 0 too it stays." },
+  { "fault", text { format = "fault" }, doc = "What goes wrong meanwhile; by default `status`." },
+  { "value", integer { min = 0, max = 86400000 }, default = 0, doc = "The fault's own number; 0 takes its default." },
+  { "error_share", number { min = 0, max = 1 },
+    doc = "The share of calls that suffer it; by default all when `fault` is given, else none." },
+  { "ttft_ms", integer { min = 0, max = 600000 }, doc = "Time to the first token meanwhile; by default the model's." },
+  { "tokens_per_s", integer { min = 1, max = 100000 }, doc = "Pace meanwhile; by default the model's." },
+  { "requests", integer { min = 0, max = 1000000 }, default = 0,
+    doc = "So many requests are allowed to each API key per window, then 429; 0 is no limit." },
+  { "window_ms", ms, default = 60000, doc = "Length of that window." },
+} }
 
 local sim_model = record { fields = {
   { "ttft_ms", integer { min = 0, max = 600000 }, default = 200, doc = "Time to the first token." },
@@ -202,6 +219,10 @@ local sim_model = record { fields = {
   { "output_tokens", integer { min = 1, max = 1000000 }, default = 60,
     doc = "Length of an answer; the request's own limit shortens it." },
   { "faults", list { of = fault, max = 16 }, default = {}, doc = "What goes wrong, and when." },
+  { "phases", list { of = phase, max = 32 }, default = {},
+    doc = "How it is for a while, one phase after the other: outages, slow times, tighter limits. After the last it is as " ..
+      "described above." },
+  { "loop", boolean, default = false, doc = "Begins with the first phase again after the last, which must all have an end." },
 } }
 
 ---- when targets fail

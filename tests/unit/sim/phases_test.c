@@ -73,7 +73,7 @@ TEST(phases_follow_each_other_by_time_and_by_calls)
 
 TEST(a_track_that_repeats_keeps_its_beat_however_late_one_looks)
 {
-    begin("{\"repeat\":true,\"phases\":[{\"for_ms\":300,\"status\":500},{\"for_ms\":700}]}");
+    begin("{\"loop\":true,\"phases\":[{\"for_ms\":300,\"status\":500},{\"for_ms\":700}]}");
 
     const struct {
         uint64_t at_ms;
@@ -168,7 +168,7 @@ TEST(says_what_is_wrong_with_a_track)
         {"{\"phases\":{}}", "expected a list of at most 32 phases"},
         {"{\"phases\":[1]}", "a phase is an object"},
         {"{\"phases\":[{\"model\":\"a\"}]}", "expected a number from 0 to 86400000 in model"},
-        {"{\"repeat\":true,\"phases\":[{\"status\":500}]}", "only phases that end can repeat"},
+        {"{\"loop\":true,\"phases\":[{\"status\":500}]}", "only phases that end can repeat"},
     };
     begin("{}");
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
