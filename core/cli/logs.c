@@ -104,8 +104,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 #define X(name, option, help) {option, NULL, NULL, MG_OPTION_FLAG, &a->name, help},
             FLAG_LIST(X)
 #undef X
-        {"--data", NULL, "DIR", MG_OPTION_TEXT, &a->data,
-         "the data folder instead of the configuration's"},
+                {"--data", NULL, "DIR", MG_OPTION_TEXT, &a->data,
+                 "the data folder instead of the configuration's"},
         {"--config", "-c", "FILE", MG_OPTION_TEXT, &a->config,
          "the configuration that names the data folder"},
     };

@@ -591,7 +591,7 @@ struct note {
 
 static bool cut_note(mg_view *rest, struct note *out_note)
 {
-    static const char *const decisions[] = {"route", "skip",  "wait",   "hedge",
+    static const char *const decisions[] = {"route",  "skip",  "wait",    "hedge",
                                             "rescue", "relay", "offline", "exhausted"};
     if (rest->len == 0)
         return false;
@@ -676,12 +676,9 @@ static void put_legend(const struct canvas *canvas)
     static const struct {
         enum shade shade;
         const char *text;
-    } rows[] = {{PAUSED, "held back"},
-                {CONNECTING, "connecting"},
-                {WAITING, "waiting for the answer"},
-                {RECEIVING, "receiving"},
-                {FAILED, "failed"},
-                {LOST, "lost"}};
+    } rows[] = {
+        {PAUSED, "held back"},    {CONNECTING, "connecting"}, {WAITING, "waiting for the answer"},
+        {RECEIVING, "receiving"}, {FAILED, "failed"},         {LOST, "lost"}};
     unsigned at = LABEL;
     printf("%*s", LABEL, "");
     for (size_t i = 0; i < MG_COUNT(rows); i++) {

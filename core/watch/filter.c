@@ -138,9 +138,9 @@ static mg_err set_flag(struct mg_logs_filter *filter, const char *key, mg_view n
         const char *name;
         int *either;
     } flags[] = {
-        {"retried", &filter->retried}, {"repeated", &filter->repeated},
+        {"retried", &filter->retried},     {"repeated", &filter->repeated},
         {"fell_over", &filter->fell_over}, {"hedged", &filter->hedged},
-        {"rescued", &filter->rescued}, {"stream", &filter->stream},
+        {"rescued", &filter->rescued},     {"stream", &filter->stream},
     };
     for (size_t i = 0; i < MG_COUNT(flags); i++)
         if (strcmp(flags[i].name, key) == 0)

@@ -9,7 +9,8 @@
 #define COLUMNS                                                                                    \
     "at_us, start_us, id, project, workflow, key_id, path, session, provider, model, class, "      \
     "status, attempts, generation, "                                                               \
-    "flags, duration_us, overhead_us, ttft_us, input_tokens, output_tokens, waited_us, cost_microusd"
+    "flags, duration_us, overhead_us, ttft_us, input_tokens, output_tokens, waited_us, "           \
+    "cost_microusd"
 
 enum { SQL_BYTES = 2048, PARAMETERS = 24 };
 

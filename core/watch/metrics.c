@@ -5,9 +5,7 @@
  * Counters have one writer, so a relaxed load and store add to them. */
 #include "watch/metrics.h"
 
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +14,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "meter/record.h"
+#include "watch/prom_out.h"
 
 typedef _Atomic uint64_t counter;
 
@@ -51,7 +50,8 @@ enum status {
     X(bytes_out, "sent_bytes", "Body bytes to clients")                                            \
     X(plugin_us, "plugin_microseconds", "CPU time in Lua hooks")                                   \
     X(waited_us, "waited_microseconds", "Time attempts waited for a pause or a place before them") \
-    X(cost, "cost_microusd", "Cost of all attempts by the targets' prices, in millionths of a dollar")
+    X(cost, "cost_microusd",                                                                       \
+      "Cost of all attempts by the targets' prices, in millionths of a dollar")
 
 struct flow { /* one project × workflow */
     char project[LABEL], workflow[LABEL];
@@ -413,56 +413,19 @@ static void sums_fini(struct sums *sums)
     mg_free(sums->upstreams);
 }
 
-/* ---- printing: the first error sticks */
-
-struct printer {
-    struct mg_buf *out;
-    mg_err err;
-};
-
-static void print(struct printer *printer, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void print(struct printer *printer, const char *fmt, ...)
-{
-    char line[1024];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    if (printer->err == MG_OK)
-        printer->err =
-            mg_buf_put(printer->out, mg_view_of(line, MG_MIN((size_t)n, sizeof line - 1)));
-}
-
-static void head(struct printer *printer, const char *name, const char *type, const char *help)
-{
-    print(printer, "# HELP moongate_%s %s.\n# TYPE moongate_%s %s\n", name, help, name, type);
-}
-
-static const char *escape(char room[2 * LABEL], const char *label)
-{
-    size_t len = 0;
-    for (; *label; label++) {
-        if (*label == '"' || *label == '\\' || *label == '\n')
-            room[len++] = '\\';
-        room[len++] = *label == '\n' ? 'n' : *label;
-    }
-    room[len] = '\0';
-    return room;
-}
+/* ---- printing */
 
 /* project="a",second="b" */
 static const char *labels(char room[6 * LABEL], const char *project, const char *second,
                           const char *value)
 {
     char a[2 * LABEL], b[2 * LABEL];
-    snprintf(room, 6 * LABEL, "project=\"%s\",%s=\"%s\"", escape(a, project), second,
-             escape(b, value));
+    snprintf(room, 6 * LABEL, "project=\"%s\",%s=\"%s\"", mg_prom_escape(a, sizeof a, project),
+             second, mg_prom_escape(b, sizeof b, value));
     return room;
 }
 
-static void print_histogram(struct printer *printer, const char *name, const char *where,
+static void print_histogram(struct mg_prom_out *printer, const char *name, const char *where,
                             const struct histogram *histogram, const uint64_t *bounds,
                             unsigned count)
 {
@@ -470,36 +433,37 @@ static void print_histogram(struct printer *printer, const char *name, const cha
     for (unsigned i = 0; i <= count; i++) {
         sum += get(&histogram->buckets[i]);
         if (i < count)
-            print(printer, "moongate_%s_bucket{%s,le=\"%g\"} %" PRIu64 "\n", name, where,
-                  (double)bounds[i] / 1e6, sum);
+            mg_prom_print(printer, "moongate_%s_bucket{%s,le=\"%g\"} %" PRIu64 "\n", name, where,
+                          (double)bounds[i] / 1e6, sum);
         else
-            print(printer, "moongate_%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, where, sum);
+            mg_prom_print(printer, "moongate_%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, where,
+                          sum);
     }
-    print(printer, "moongate_%s_sum{%s} %.6f\n", name, where,
-          (double)get(&histogram->sum_us) / 1e6);
-    print(printer, "moongate_%s_count{%s} %" PRIu64 "\n", name, where, sum);
+    mg_prom_print(printer, "moongate_%s_sum{%s} %.6f\n", name, where,
+                  (double)get(&histogram->sum_us) / 1e6);
+    mg_prom_print(printer, "moongate_%s_count{%s} %" PRIu64 "\n", name, where, sum);
 }
 
-static void print_flow_counter(struct printer *printer, const struct sums *sums, const char *name,
-                               const char *help, size_t offset)
+static void print_flow_counter(struct mg_prom_out *printer, const struct sums *sums,
+                               const char *name, const char *help, size_t offset)
 {
     char room[6 * LABEL], total[80];
     snprintf(total, sizeof total, "%s_total", name);
-    head(printer, total, "counter", help);
+    mg_prom_head(printer, total, "counter", help);
     for (unsigned i = 0; i < sums->flow_count; i++) {
         const struct flow *flow = sums->flows[i];
-        print(printer, "moongate_%s{%s} %" PRIu64 "\n", total,
-              labels(room, flow->project, "workflow", flow->workflow),
-              get((const counter *)(const void *)((const char *)flow + offset)));
+        mg_prom_print(printer, "moongate_%s{%s} %" PRIu64 "\n", total,
+                      labels(room, flow->project, "workflow", flow->workflow),
+                      get((const counter *)(const void *)((const char *)flow + offset)));
     }
 }
 
-static void print_flow_histogram(struct printer *printer, const struct sums *sums, const char *name,
-                                 const char *help, size_t offset, const uint64_t *bounds,
-                                 unsigned count)
+static void print_flow_histogram(struct mg_prom_out *printer, const struct sums *sums,
+                                 const char *name, const char *help, size_t offset,
+                                 const uint64_t *bounds, unsigned count)
 {
     char room[6 * LABEL];
-    head(printer, name, "histogram", help);
+    mg_prom_head(printer, name, "histogram", help);
     for (unsigned i = 0; i < sums->flow_count; i++) {
         const struct flow *flow = sums->flows[i];
         print_histogram(printer, name, labels(room, flow->project, "workflow", flow->workflow),
@@ -508,7 +472,7 @@ static void print_flow_histogram(struct printer *printer, const struct sums *sum
     }
 }
 
-static void print_flows(struct printer *printer, const struct sums *sums)
+static void print_flows(struct mg_prom_out *printer, const struct sums *sums)
 {
     static const char *const status[] = {
 #define X(name) #name,
@@ -516,15 +480,15 @@ static void print_flows(struct printer *printer, const struct sums *sums)
 #undef X
     };
     char room[6 * LABEL];
-    head(printer, "requests_total", "counter",
-         "Requests that have settled, by the status the client saw");
+    mg_prom_head(printer, "requests_total", "counter",
+                 "Requests that have settled, by the status the client saw");
     for (unsigned i = 0; i < sums->flow_count; i++) {
         const struct flow *flow = sums->flows[i];
         for (unsigned k = 0; k < STATUS_COUNT; k++)
             if (get(&flow->status[k]) > 0)
-                print(printer, "moongate_requests_total{%s,status=\"%s\"} %" PRIu64 "\n",
-                      labels(room, flow->project, "workflow", flow->workflow), status[k],
-                      get(&flow->status[k]));
+                mg_prom_print(printer, "moongate_requests_total{%s,status=\"%s\"} %" PRIu64 "\n",
+                              labels(room, flow->project, "workflow", flow->workflow), status[k],
+                              get(&flow->status[k]));
     }
 #define X(field, metric, help)                                                                     \
     print_flow_counter(printer, sums, metric, help, offsetof(struct flow, field));
@@ -541,37 +505,38 @@ static void print_flows(struct printer *printer, const struct sums *sums)
                          offsetof(struct flow, overhead), overhead_us, MG_COUNT(overhead_us));
 }
 
-static void print_upstream_counter(struct printer *printer, const struct sums *sums,
+static void print_upstream_counter(struct mg_prom_out *printer, const struct sums *sums,
                                    const char *name, const char *help, size_t offset)
 {
     char room[6 * LABEL];
-    head(printer, name, "counter", help);
+    mg_prom_head(printer, name, "counter", help);
     for (unsigned i = 0; i < sums->upstream_count; i++) {
         const struct upstream *upstream = sums->upstreams[i];
-        print(printer, "moongate_%s{%s} %" PRIu64 "\n", name,
-              labels(room, upstream->project, "provider", upstream->provider),
-              get((const counter *)(const void *)((const char *)upstream + offset)));
+        mg_prom_print(printer, "moongate_%s{%s} %" PRIu64 "\n", name,
+                      labels(room, upstream->project, "provider", upstream->provider),
+                      get((const counter *)(const void *)((const char *)upstream + offset)));
     }
 }
 
-static void print_outcomes(struct printer *printer, const struct sums *sums, const char *name,
-                           const char *help, size_t offset, const char *const outcomes[OUTCOME_COUNT])
+static void print_outcomes(struct mg_prom_out *printer, const struct sums *sums, const char *name,
+                           const char *help, size_t offset,
+                           const char *const outcomes[OUTCOME_COUNT])
 {
     char room[6 * LABEL];
-    head(printer, name, "counter", help);
+    mg_prom_head(printer, name, "counter", help);
     for (unsigned i = 0; i < sums->upstream_count; i++) {
         const struct upstream *upstream = sums->upstreams[i];
         const counter *counts = (const counter *)(const void *)((const char *)upstream + offset);
         for (unsigned k = 0; k < OUTCOME_COUNT; k++)
             if (get(&counts[k]) > 0)
-                print(printer, "moongate_%s{%s,outcome=\"%s\"} %" PRIu64 "\n", name,
-                      labels(room, upstream->project, "provider", upstream->provider), outcomes[k],
-                      get(&counts[k]));
+                mg_prom_print(printer, "moongate_%s{%s,outcome=\"%s\"} %" PRIu64 "\n", name,
+                              labels(room, upstream->project, "provider", upstream->provider),
+                              outcomes[k], get(&counts[k]));
     }
 }
 
 /* Why calls were made that a healthy provider would not have got. */
-static void print_reasons(struct printer *printer, const struct sums *sums)
+static void print_reasons(struct mg_prom_out *printer, const struct sums *sums)
 {
     static const char *const hedges[OUTCOME_COUNT] = {"won", "lost", "failed"};
     static const char *const rescues[OUTCOME_COUNT] = {"resumed", "cancelled", "failed"};
@@ -588,24 +553,25 @@ static void print_reasons(struct printer *printer, const struct sums *sums)
                    offsetof(struct upstream, rescues), rescues);
 }
 
-static void print_upstreams(struct printer *printer, const struct sums *sums)
+static void print_upstreams(struct mg_prom_out *printer, const struct sums *sums)
 {
     char room[6 * LABEL];
-    head(printer, "attempts_total", "counter", "Upstream calls, by failure class; none is success");
+    mg_prom_head(printer, "attempts_total", "counter",
+                 "Upstream calls, by failure class; none is success");
     for (unsigned i = 0; i < sums->upstream_count; i++) {
         const struct upstream *upstream = sums->upstreams[i];
         for (unsigned k = 0; k < MG_CLASS_COUNT; k++)
             if (get(&upstream->class_[k]) > 0)
-                print(printer, "moongate_attempts_total{%s,class=\"%s\"} %" PRIu64 "\n",
-                      labels(room, upstream->project, "provider", upstream->provider),
-                      mg_class_name((enum mg_class)k), get(&upstream->class_[k]));
+                mg_prom_print(printer, "moongate_attempts_total{%s,class=\"%s\"} %" PRIu64 "\n",
+                              labels(room, upstream->project, "provider", upstream->provider),
+                              mg_class_name((enum mg_class)k), get(&upstream->class_[k]));
     }
     print_upstream_counter(printer, sums, "attempts_on_warm_connections_total",
                            "Upstream calls that needed no new connection",
                            offsetof(struct upstream, reused));
     print_reasons(printer, sums);
-    head(printer, "attempt_time_to_first_token_seconds", "histogram",
-         "From the start of an upstream call to its first token");
+    mg_prom_head(printer, "attempt_time_to_first_token_seconds", "histogram",
+                 "From the start of an upstream call to its first token");
     for (unsigned i = 0; i < sums->upstream_count; i++)
         print_histogram(
             printer, "attempt_time_to_first_token_seconds",
@@ -613,7 +579,7 @@ static void print_upstreams(struct printer *printer, const struct sums *sums)
             &sums->upstreams[i]->ttft, latency_us, MG_COUNT(latency_us));
 }
 
-static void print_workers(struct printer *printer, const struct mg_metrics_hub *hub)
+static void print_workers(struct mg_prom_out *printer, const struct mg_metrics_hub *hub)
 {
     static const struct {
         const char *name, *type, *help;
@@ -626,19 +592,20 @@ static void print_workers(struct printer *printer, const struct mg_metrics_hub *
          offsetof(struct mg_metrics, shed)},
     };
     for (unsigned r = 0; r < MG_COUNT(rows); r++) {
-        head(printer, rows[r].name, rows[r].type, rows[r].help);
+        mg_prom_head(printer, rows[r].name, rows[r].type, rows[r].help);
         for (unsigned i = 0; i < hub->count; i++) {
             const struct mg_metrics *metrics = &hub->workers[i];
             uint64_t value =
                 rows[r].offset == SIZE_MAX
                     ? in_flight(metrics)
                     : get((const counter *)(const void *)((const char *)metrics + rows[r].offset));
-            print(printer, "moongate_%s{worker=\"%u\"} %" PRIu64 "\n", rows[r].name, i, value);
+            mg_prom_print(printer, "moongate_%s{worker=\"%u\"} %" PRIu64 "\n", rows[r].name, i,
+                          value);
         }
     }
 }
 
-static void print_journals(struct printer *printer, const struct mg_metrics_hub *hub)
+static void print_journals(struct mg_prom_out *printer, const struct mg_metrics_hub *hub)
 {
     static const struct {
         const char *name, *type, *help;
@@ -656,24 +623,26 @@ static void print_journals(struct printer *printer, const struct mg_metrics_hub 
          offsetof(struct mg_journal_stats, shed)},
     };
     for (unsigned r = 0; hub->recorder && r < MG_COUNT(rows); r++) {
-        head(printer, rows[r].name, rows[r].type, rows[r].help);
+        mg_prom_head(printer, rows[r].name, rows[r].type, rows[r].help);
         for (unsigned i = 0; i < hub->count; i++) {
             struct mg_journal_stats stats;
             uint64_t value;
             mg_journal_stats(mg_recorder_journal(hub->recorder, i), &stats);
             memcpy(&value, (const char *)&stats + rows[r].offset, sizeof value);
-            print(printer, "moongate_%s{worker=\"%u\"} %" PRIu64 "\n", rows[r].name, i, value);
+            mg_prom_print(printer, "moongate_%s{worker=\"%u\"} %" PRIu64 "\n", rows[r].name, i,
+                          value);
         }
     }
 }
 
-static void print_one(struct printer *printer, const char *name, const char *help, uint64_t value)
+static void print_one(struct mg_prom_out *printer, const char *name, const char *help,
+                      uint64_t value)
 {
-    head(printer, name, "counter", help);
-    print(printer, "moongate_%s %" PRIu64 "\n", name, value);
+    mg_prom_head(printer, name, "counter", help);
+    mg_prom_print(printer, "moongate_%s %" PRIu64 "\n", name, value);
 }
 
-static void print_recorder(struct printer *printer, const struct mg_metrics_hub *hub)
+static void print_recorder(struct mg_prom_out *printer, const struct mg_metrics_hub *hub)
 {
     struct mg_recorder_stats stats;
     print_one(printer, "log_lines_dropped_total",
@@ -689,36 +658,40 @@ static void print_recorder(struct printer *printer, const struct mg_metrics_hub 
               stats.failures);
     print_one(printer, "recorder_recovered_total", "Records an earlier run left, stored at start",
               stats.recovered);
-    head(printer, "recorder_cpu_seconds_total", "counter", "CPU time of the recorder thread");
-    print(printer, "moongate_recorder_cpu_seconds_total %.6f\n", (double)stats.cpu_us / 1e6);
+    mg_prom_head(printer, "recorder_cpu_seconds_total", "counter",
+                 "CPU time of the recorder thread");
+    mg_prom_print(printer, "moongate_recorder_cpu_seconds_total %.6f\n",
+                  (double)stats.cpu_us / 1e6);
 }
 
-static void print_generations(struct printer *printer, struct mg_metrics_hub *hub)
+static void print_generations(struct mg_prom_out *printer, struct mg_metrics_hub *hub)
 {
     char room[2 * LABEL];
     pthread_mutex_lock(&hub->lock);
-    head(printer, "generation", "gauge", "Number of the configuration a project runs");
+    mg_prom_head(printer, "generation", "gauge", "Number of the configuration a project runs");
     for (unsigned i = 0; i < hub->generation_count; i++)
-        print(printer, "moongate_generation{project=\"%s\"} %" PRIu32 "\n",
-              escape(room, hub->generations[i].project), hub->generations[i].live);
-    head(printer, "reloads_total", "counter", "Configurations that were loaded or refused");
+        mg_prom_print(printer, "moongate_generation{project=\"%s\"} %" PRIu32 "\n",
+                      mg_prom_escape(room, sizeof room, hub->generations[i].project),
+                      hub->generations[i].live);
+    mg_prom_head(printer, "reloads_total", "counter", "Configurations that were loaded or refused");
     for (unsigned i = 0; i < hub->generation_count; i++) {
         const struct generation *generation = &hub->generations[i];
-        print(printer, "moongate_reloads_total{project=\"%s\",result=\"ok\"} %" PRIu64 "\n",
-              escape(room, generation->project), generation->loaded);
-        print(printer, "moongate_reloads_total{project=\"%s\",result=\"refused\"} %" PRIu64 "\n",
-              room, generation->refused);
+        mg_prom_print(printer, "moongate_reloads_total{project=\"%s\",result=\"ok\"} %" PRIu64 "\n",
+                      mg_prom_escape(room, sizeof room, generation->project), generation->loaded);
+        mg_prom_print(printer,
+                      "moongate_reloads_total{project=\"%s\",result=\"refused\"} %" PRIu64 "\n",
+                      room, generation->refused);
     }
     pthread_mutex_unlock(&hub->lock);
 }
 
 mg_err mg_metrics_render(struct mg_metrics_hub *hub, struct mg_buf *out)
 {
-    struct printer printer = {out, MG_OK};
+    struct mg_prom_out printer = {out, MG_OK};
     struct sums sums;
     sums_init(&sums, hub);
-    head(&printer, "build_info", "gauge", "The version that runs");
-    print(&printer, "moongate_build_info{version=\"%s\"} 1\n", MG_VERSION);
+    mg_prom_head(&printer, "build_info", "gauge", "The version that runs");
+    mg_prom_print(&printer, "moongate_build_info{version=\"%s\"} 1\n", MG_VERSION);
     print_flows(&printer, &sums);
     print_upstreams(&printer, &sums);
     print_workers(&printer, hub);
