@@ -4,14 +4,21 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "relay/judge.h"
 
 enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048, TELLING_BYTES = 8 };
 
-/* What a finished stream may still take to send its usage and its end. */
-enum { FINISHED_IDLE_MS = 2000 };
+/* What a finished stream may still take to send its usage and its end: between two reads, and in all. */
+enum { FINISHED_IDLE_MS = 2000, FINISHED_TOTAL_MS = 10000 };
+
+/* Comments keep a stream alive for so long without content, or for the idle limit when that is longer. */
+enum { PROGRESS_MS = 60000 };
+
+/* A body of which so much in a row is blanks when it outgrows what is held is no answer. */
+enum { BLANK_BYTES = 65536 };
 
 /* The length of an answer is bounded by its timers and by what is held of it, not by a number. */
 static const struct mg_http_limits answer_limits = {
@@ -26,6 +33,7 @@ static void conclude(struct mg_attempt *attempt);
 static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout);
 static void end(struct mg_attempt *attempt);
 static void forget_answer(struct mg_attempt *attempt);
+static void say(struct mg_attempt *attempt, const char *text);
 
 static uint64_t now_us(const struct mg_attempt *attempt)
 {
@@ -56,14 +64,30 @@ static void on_first_token_timeout(struct mg_timer *timer)
     fail(of_timer(timer), MG_CLASS_timeout_ttft, NULL, "first_token");
 }
 
+static uint32_t progress_ms(const struct mg_attempt *attempt)
+{
+    return attempt->tap.finished ? FINISHED_TOTAL_MS : MG_MAX(attempt->call.timeouts.idle_ms, (uint32_t)PROGRESS_MS);
+}
+
+/* How much longer comments and the like may come instead of content. */
+static uint32_t progress_left_ms(const struct mg_attempt *attempt)
+{
+    uint64_t passed_ms = (now_us(attempt) - attempt->progress_us) / 1000;
+    uint32_t most_ms = progress_ms(attempt);
+    return passed_ms < most_ms ? most_ms - (uint32_t)passed_ms : 0;
+}
+
 /* A finished answer whose [DONE] and end do not come is a good answer all the same. */
 static void on_idle_timeout(struct mg_timer *timer)
 {
     struct mg_attempt *attempt = of_timer(timer);
-    if (attempt->event_stream && attempt->tap.finished)
+    if (attempt->event_stream && attempt->tap.finished) {
         conclude(attempt);
-    else
-        fail(attempt, MG_CLASS_timeout_idle, NULL, "idle");
+        return;
+    }
+    if (attempt->event_stream && attempt->tap.content && progress_left_ms(attempt) == 0)
+        say(attempt, "the stream is kept open, but no content comes");
+    fail(attempt, MG_CLASS_timeout_idle, NULL, "idle");
 }
 
 static void on_total_timeout(struct mg_timer *timer)
@@ -99,13 +123,18 @@ static void await_answer(struct mg_attempt *attempt)
         mg_timer_cancel(attempt->call.loop, &attempt->timer);
 }
 
+/* Any byte pushes it, but no further than content or a finish has pushed `progress_us`. */
 static void push_idle(struct mg_attempt *attempt)
 {
-    bool counting = attempt->tap.content && !attempt->paused && attempt->state == MG_ATTEMPT_READING;
     bool finished = attempt->event_stream && attempt->tap.finished;
     uint32_t idle_ms = attempt->call.timeouts.idle_ms;
-    if (counting)
-        arm(attempt, finished ? MG_MIN(idle_ms, FINISHED_IDLE_MS) : idle_ms, on_idle_timeout);
+    if ((!attempt->tap.content && !finished) || attempt->paused || attempt->state != MG_ATTEMPT_READING)
+        return;
+    if (finished)
+        idle_ms = MG_MIN(idle_ms, (uint32_t)FINISHED_IDLE_MS);
+    if (attempt->event_stream)
+        idle_ms = MG_MIN(idle_ms, progress_left_ms(attempt));
+    arm(attempt, MG_MAX(idle_ms, 1u), on_idle_timeout);
 }
 
 /* ---- start, connect, send -------------------------------------------------------------------- */
@@ -134,6 +163,8 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     attempt->start_us = now_us(attempt);
     attempt->head_us = 0;
     attempt->prelude_bytes = 0;
+    attempt->progress_us = attempt->start_us;
+    attempt->passed = (struct mg_json_pieces){.depth = 0};
     attempt->address[0] = '\0';
     attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->ok = false;
     attempt->facts = (struct mg_attempt_facts){.hint = MG_CLASS_none};
@@ -359,13 +390,13 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
     struct mg_tap_event seen = {.content = false};
     if (!event->is_comment)
         mg_tap_event(&attempt->tap, event->name, event->data, &seen);
-    if (attempt->tap.failed)
-        return MG_E_CANCELLED;         /* an error inside the 200: nothing of it goes on */
-    if (seen.content) {
+    if (attempt->tap.failed || attempt->tap.broken_arguments)
+        return MG_E_CANCELLED;         /* an error inside the 200, a call nobody can make: nothing of it goes on */
+    if (seen.content)
         mark(attempt, MG_MARK_first_token, now_us(attempt));
+    if (seen.content || seen.finish) {
+        attempt->progress_us = now_us(attempt);
         push_idle(attempt);
-    } else if (seen.finish) {
-        push_idle(attempt);            /* it is shorter from here on */
     }
     if (!attempt->tap.content && (attempt->prelude_bytes += event->raw.len) > MG_MAX_HELD_BYTES) {
         say(attempt, "a megabyte of events came before any content");
@@ -434,23 +465,65 @@ static void tap_tail(struct mg_attempt *attempt)
     mg_buf_fini(&doc);
 }
 
+static mg_view skip_blanks(mg_view bytes)
+{
+    size_t at = 0;
+    while (at < bytes.len && (bytes.ptr[at] == ' ' || bytes.ptr[at] == '\n' || bytes.ptr[at] == '\r' || bytes.ptr[at] == '\t'))
+        at++;
+    return mg_view_skip(bytes, at);
+}
+
+static mg_err refuse(struct mg_attempt *attempt, enum mg_class class_, const char *text)
+{
+    say(attempt, text);
+    fail(attempt, class_, NULL, NULL);
+    return MG_E_CANCELLED;
+}
+
+/* Blank lines in front keep a queued request alive with some providers; they are no part of the answer. */
+static mg_err skip_prelude(struct mg_attempt *attempt, mg_view *bytes)
+{
+    mg_view rest = skip_blanks(*bytes);
+    attempt->prelude_bytes += bytes->len - rest.len;
+    *bytes = rest;
+    return attempt->prelude_bytes > MG_MAX_HELD_BYTES
+               ? refuse(attempt, MG_CLASS_server_error, "a megabyte of blanks came before any answer") : MG_OK;
+}
+
+/* More than is held came. Before it goes to the client, what is there must look like an answer. */
+static mg_err outgrow(struct mg_attempt *attempt)
+{
+    mg_view held = mg_buf_view(&attempt->body);
+    if (mg_judge_is_html(attempt))
+        return refuse(attempt, MG_CLASS_server_error, "an HTML page came instead of an answer");
+    if (skip_blanks(mg_view_skip(held, held.len - BLANK_BYTES)).len == 0)
+        return refuse(attempt, MG_CLASS_server_error, "nothing but blanks came instead of the rest of the answer");
+    if (!mg_json_pieces_feed(&attempt->passed, held))
+        return refuse(attempt, MG_CLASS_invalid_json, "the answer is not JSON");
+    attempt->streaming_body = true;
+    attempt->tap.content = attempt->tap.useful = true;
+    mark(attempt, MG_MARK_first_token, now_us(attempt));
+    attempt->call.ops->on_body(attempt->call.arg, held);
+    return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
+}
+
 /* Up to HELD_BYTES an answer is held whole, so that whatever is wrong with it can still be failed
  * over; beyond, it is handed on as it comes. */
 static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
 {
     bool good = attempt->facts.status >= 200 && attempt->facts.status < 300;
+    if (!attempt->body.len)
+        MG_TRY(skip_prelude(attempt, &bytes));
     if (!attempt->streaming_body && mg_buf_put(&attempt->body, bytes) == MG_OK)
         return MG_OK;
     if (!good || attempt->call.stream) {
         attempt->body.max = attempt->body.len;
         return MG_OK;                  /* an error text of a megabyte: its beginning, without holes, says enough */
     }
-    if (!attempt->streaming_body) {
-        attempt->streaming_body = true;
-        attempt->tap.content = true;
-        mark(attempt, MG_MARK_first_token, now_us(attempt));
-        attempt->call.ops->on_body(attempt->call.arg, mg_buf_view(&attempt->body));
-    }
+    if (!attempt->streaming_body)
+        MG_TRY(outgrow(attempt));
+    if (!mg_json_pieces_feed(&attempt->passed, bytes))
+        return refuse(attempt, MG_CLASS_invalid_json, "the answer is not JSON any more");
     keep_tail(attempt, bytes);
     attempt->call.ops->on_body(attempt->call.arg, bytes);
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
@@ -467,6 +540,9 @@ static mg_err on_body(void *arg, mg_view bytes)
     if (attempt->tap.failed && attempt->state == MG_ATTEMPT_READING) {
         attempt->facts.in_stream = true;
         fail(attempt, attempt->tap.error_class, NULL, NULL);
+    } else if (attempt->tap.broken_arguments && attempt->state == MG_ATTEMPT_READING) {
+        say(attempt, "the arguments of a tool call are not JSON");
+        fail(attempt, MG_CLASS_invalid_json, NULL, NULL);
     }
     return err;
 }
@@ -484,6 +560,7 @@ void mg_attempt_pause(struct mg_attempt *attempt, bool paused)
         return;
     attempt->paused = paused;
     mg_stream_read(attempt->stream, !paused);
+    attempt->progress_us = now_us(attempt);      /* it was the client who was slow */
     if (paused)
         mg_timer_cancel(attempt->call.loop, &attempt->timer);
     else
@@ -491,36 +568,6 @@ void mg_attempt_pause(struct mg_attempt *attempt, bool paused)
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
-
-static uint64_t seconds_until(const char *date)
-{
-    struct tm tm = {0};
-    if (!strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm))
-        return 0;
-    time_t then = timegm(&tm), now = time(NULL);
-    return then > now ? (uint64_t)(then - now) : 0;
-}
-
-/* No longer than a week: nobody waits longer, and no sum overflows. */
-static uint64_t wait_ms(uint64_t ms)
-{
-    return MG_MIN(ms, (uint64_t)7 * 24 * 3600 * 1000);
-}
-
-/* `retry-after-ms` first, then `retry-after` as seconds (decimals allowed) or HTTP date. */
-static uint64_t retry_after_ms(struct mg_headers headers)
-{
-    uint64_t value;
-    if (mg_view_u64(mg_headers_get(headers, MG_VIEW("retry-after-ms")), &value))
-        return wait_ms(value);
-    mg_view text = mg_headers_get(headers, MG_VIEW("retry-after"));
-    mg_view whole = mg_view_cut(&text, '.');
-    if (mg_view_u64(whole, &value))
-        return wait_ms(value < UINT64_MAX / 1000 ? value * 1000 : UINT64_MAX);
-    char date[64];
-    snprintf(date, sizeof date, "%.*s", MG_FMT(whole));
-    return wait_ms(seconds_until(date) * 1000);
-}
 
 static const char *phase_reached(const struct mg_attempt *attempt)
 {
@@ -530,43 +577,6 @@ static const char *phase_reached(const struct mg_attempt *attempt)
     if (attempt->stream || marks[MG_MARK_sent])
         return "headers";
     return marks[MG_MARK_connect] ? "tls" : marks[MG_MARK_dns] ? "connect" : "dns";
-}
-
-/* A whole answer (or an error body) is complete: what is it? */
-static enum mg_class judge_body(struct mg_attempt *attempt)
-{
-    struct mg_tap *tap = &attempt->tap;
-    int status = attempt->facts.status;
-    if (attempt->streaming_body) {
-        tap_tail(attempt);
-        return MG_CLASS_none;
-    }
-    mg_tap_body(tap, mg_buf_view(&attempt->body));
-    if (status < 200 || status >= 300)
-        return status < 400 ? MG_CLASS_server_error
-                            : mg_adapter_hint(tap->adapter, status, tap);
-    if (tap->failed) {
-        attempt->facts.in_stream = true;
-        return tap->error_class;
-    }
-    if (content_type_is(attempt, MG_VIEW("text/html")))
-        return MG_CLASS_server_error;
-    if (tap->malformed)
-        return MG_CLASS_invalid_json;
-    if (attempt->call.stream)
-        return MG_CLASS_server_error;  /* asked for events, got something else */
-    return tap->content || strcmp(tap->finish, "length") == 0 || strcmp(tap->finish, "content_filter") == 0
-               ? MG_CLASS_none : MG_CLASS_empty_response;
-}
-
-/* The events of a stream ended: with all that belongs to an answer? */
-static enum mg_class judge_stream(const struct mg_attempt *attempt)
-{
-    const struct mg_tap *tap = &attempt->tap;
-    if (!tap->finished)
-        return MG_CLASS_truncated_stream;
-    bool may_be_empty = strcmp(tap->finish, "length") == 0 || strcmp(tap->finish, "content_filter") == 0;
-    return tap->content || may_be_empty ? MG_CLASS_none : MG_CLASS_empty_response;
 }
 
 /* Providers bill answers, and may bill a request they took without answering; an error status is free. */
@@ -631,7 +641,7 @@ static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const cha
     facts->error_code = mg_view_cstr(attempt->tap.error_code);
     facts->error_message = mg_view_cstr(attempt->tap.error_message);
     facts->body_head = mg_view_head(mg_buf_view(&attempt->body), BODY_HEAD_BYTES);
-    facts->retry_after_ms = facts->headers && hint != MG_CLASS_none ? retry_after_ms(attempt->headers) : 0;
+    facts->retry_after_ms = mg_judge_retry_after_ms(attempt, hint, mg_wall_us());
 }
 
 static void release_stream(struct mg_attempt *attempt, bool reusable)
@@ -673,7 +683,9 @@ static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *tra
 /* The message is complete on the wire. */
 static void conclude(struct mg_attempt *attempt)
 {
-    enum mg_class hint = attempt->event_stream ? judge_stream(attempt) : judge_body(attempt);
+    if (attempt->streaming_body)
+        tap_tail(attempt);
+    enum mg_class hint = attempt->event_stream ? mg_judge_stream(attempt) : mg_judge_body(attempt);
     bool all_sent = attempt->call.record->mark_us[MG_MARK_sent] != 0;
     attempt->ok = hint == MG_CLASS_none;
     if (attempt->ok && !attempt->event_stream)

@@ -70,7 +70,9 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     bool event_stream;                 /* the answer is framed as events */
     mg_view feeding;                   /* bytes the event decoder is reading */
     bool watch_flush;                  /* events were handed on since the last on_flush */
-    size_t prelude_bytes;              /* of events before the first content: the owner holds them */
+    size_t prelude_bytes;              /* of events before the first content, which the owner holds, or of blanks before a body */
+    uint64_t progress_us;              /* when content or a finish came last, or the client took up again */
+    struct mg_json_pieces passed;      /* of a whole answer that is passed on */
 
     /* For the owner, valid in on_end. */
     bool ok;                           /* the answer is complete and nothing is wrong with it */

@@ -1,0 +1,147 @@
+#include "relay/judge.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "http/wait.h"
+
+static void say(struct mg_attempt *attempt, const char *text)
+{
+    if (!attempt->tap.error_message[0])
+        snprintf(attempt->tap.error_message, sizeof attempt->tap.error_message, "%s", text);
+}
+
+static bool type_is(const struct mg_attempt *attempt, mg_view wanted)
+{
+    mg_view type = mg_headers_get(attempt->headers, MG_VIEW("content-type"));
+    return mg_view_ieq(mg_view_trim(mg_view_head(type, mg_view_find(type, ";"))), wanted);
+}
+
+bool mg_judge_is_html(const struct mg_attempt *attempt)
+{
+    mg_view body = mg_buf_view(&attempt->body);
+    return type_is(attempt, MG_VIEW("text/html")) || (body.len > 0 && body.ptr[0] == '<');
+}
+
+/* Proxies answer in HTML with the statuses of their own trouble; only a few of them mean the same for an API. */
+static enum mg_class judge_page(const struct mg_attempt *attempt)
+{
+    int status = attempt->facts.status;
+    bool means_it = status == 408 || status == 413 || status == 429 || status == 503;
+    return means_it ? mg_adapter_hint(attempt->tap.adapter, status, &attempt->tap) : MG_CLASS_server_error;
+}
+
+/* What a complete answer is worth. */
+static enum mg_class judge_answer(struct mg_attempt *attempt)
+{
+    const struct mg_tap *tap = &attempt->tap;
+    if (tap->broken_arguments) {
+        say(attempt, "the arguments of a tool call are not JSON");
+        return MG_CLASS_invalid_json;
+    }
+    if (tap->end == MG_FINISH_FILTERED)
+        return MG_CLASS_content_filter;
+    if (tap->useful || tap->end == MG_FINISH_CUT)
+        return MG_CLASS_none;
+    if (tap->refused)
+        return MG_CLASS_refusal;
+    say(attempt, tap->content ? "the answer has nothing but reasoning in it" : "the answer has nothing in it");
+    return MG_CLASS_empty_response;
+}
+
+/* It was passed on as it came; what is left to know is whether it came to its end. */
+static enum mg_class judge_passed_on(struct mg_attempt *attempt)
+{
+    if (mg_json_pieces_complete(&attempt->passed))
+        return MG_CLASS_none;
+    say(attempt, "the answer ends in the middle of its JSON");
+    return MG_CLASS_truncated_stream;
+}
+
+static enum mg_class judge_good_status(struct mg_attempt *attempt)
+{
+    const struct mg_tap *tap = &attempt->tap;
+    if (tap->failed) {
+        attempt->facts.in_stream = true;
+        return tap->error_class;
+    }
+    if (mg_judge_is_html(attempt))
+        return MG_CLASS_server_error;
+    if (tap->malformed) {
+        say(attempt, attempt->body.len ? "the answer is not JSON" : "the answer is empty");
+        return attempt->body.len ? MG_CLASS_invalid_json : MG_CLASS_empty_response;
+    }
+    if (attempt->call.stream) {
+        say(attempt, "the answer is no event stream");
+        return MG_CLASS_server_error;
+    }
+    return judge_answer(attempt);
+}
+
+enum mg_class mg_judge_body(struct mg_attempt *attempt)
+{
+    int status = attempt->facts.status;
+    if (attempt->streaming_body)
+        return judge_passed_on(attempt);
+    mg_tap_body(&attempt->tap, mg_buf_view(&attempt->body));
+    if (status >= 200 && status < 300)
+        return judge_good_status(attempt);
+    if (mg_judge_is_html(attempt))
+        return judge_page(attempt);
+    return status < 400 ? MG_CLASS_server_error : mg_adapter_hint(attempt->tap.adapter, status, &attempt->tap);
+}
+
+enum mg_class mg_judge_stream(struct mg_attempt *attempt)
+{
+    const struct mg_tap *tap = &attempt->tap;
+    if (tap->finished)
+        return judge_answer(attempt);
+    if (tap->skipped > 0 && tap->skipped + tap->done == tap->events) {
+        say(attempt, "no event of the stream is JSON");
+        return MG_CLASS_invalid_json;
+    }
+    return MG_CLASS_truncated_stream;
+}
+
+/* ---- when to come back ----------------------------------------------------------------------- */
+
+static mg_view header(const struct mg_attempt *attempt, const char *name)
+{
+    return name ? mg_headers_get(attempt->headers, mg_view_cstr(name)) : MG_VIEW_NONE;
+}
+
+static uint64_t reset_ms(const struct mg_attempt *attempt, const char *left_name, const char *reset_name, uint64_t wall_us,
+                         bool *out_used_up)
+{
+    uint64_t left, ms;
+    if (!mg_wait_read_until(header(attempt, reset_name), wall_us, &ms))
+        return 0;
+    *out_used_up = mg_view_u64(header(attempt, left_name), &left) && left == 0;
+    return ms;
+}
+
+/* The limit that is used up says when; when none claims to be, the one that comes back first. */
+static uint64_t limits_reset_ms(const struct mg_attempt *attempt, uint64_t wall_us)
+{
+    const struct mg_limit_headers *names = &mg_adapter_declaration(attempt->tap.adapter)->limits;
+    bool no_requests = false, no_tokens = false;
+    uint64_t requests_ms = reset_ms(attempt, names->requests_left, names->requests_reset, wall_us, &no_requests);
+    uint64_t tokens_ms = reset_ms(attempt, names->tokens_left, names->tokens_reset, wall_us, &no_tokens);
+    if (no_requests != no_tokens)
+        return no_requests ? requests_ms : tokens_ms;
+    if (no_requests)
+        return MG_MAX(requests_ms, tokens_ms);
+    return !requests_ms ? tokens_ms : !tokens_ms ? requests_ms : MG_MIN(requests_ms, tokens_ms);
+}
+
+uint64_t mg_judge_retry_after_ms(const struct mg_attempt *attempt, enum mg_class hint, uint64_t wall_us)
+{
+    if (!attempt->facts.headers || hint == MG_CLASS_none || mg_class_is_client_fault(hint))
+        return 0;
+    uint64_t ms = mg_wait_retry_after_ms(attempt->headers, wall_us);
+    if (!ms)
+        ms = mg_tap_retry_ms(&attempt->tap);
+    if (!ms && attempt->facts.status == 429)
+        ms = limits_reset_ms(attempt, wall_us);
+    return ms;
+}
