@@ -622,6 +622,46 @@ TEST(what_cannot_be_compared_or_kept_cannot_be_resumed)
     end();
 }
 
+TEST(what_cannot_be_compared_is_handed_on_once_nothing_has_to_be_compared)
+{
+    begin();
+    feed(MG_VIEW(ROLE("a") SAYS("a", "one")));
+    again();
+    feed(MG_VIEW(SAYS("b", "one")));
+    struct mg_sse_event out;
+    struct mg_tap_event seen, out_seen;
+    mg_view data = MG_VIEW("{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"refusal\":\"I cannot\"}}]}");
+    mg_tap_event(&world.tap, MG_VIEW_NONE, data, &seen);
+    struct mg_sse_event event = {.data = data, .raw = data};
+
+    CHECK_INT(mg_rescue_event(world.rescue, adapter_of_tests(), &event, &seen, &out, &out_seen), MG_RESUME_FORWARD);
+    CHECK_VIEW(out.data, MG_VIEW("{\"choices\":[{\"index\":0,\"delta\":{\"refusal\":\"I cannot\"}}]}"));
+    CHECK(!mg_rescue_possible(world.rescue));
+    end();
+}
+
+TEST(a_call_that_the_new_attempt_began_is_left_as_it_comes)
+{
+    begin();
+    feed(MG_VIEW(SAYS("a", "one")));
+    again();
+    feed(MG_VIEW(SAYS("b", "one") CALL("b", 0, "call_b", "fi", "{") CALL("b", 0, "", "nd", "}")));
+
+    CHECK(!world.diverged);
+    CHECK_VIEW(mg_buf_view(&world.client.name[0]), MG_VIEW("find"));
+    CHECK_VIEW(mg_buf_view(&world.client.call_id[0]), MG_VIEW("call_b"));
+    CHECK_VIEW(mg_buf_view(&world.client.arguments[0]), MG_VIEW("{}"));
+
+    struct mg_sse_event out;
+    struct mg_tap_event seen, out_seen;
+    mg_view data = MG_VIEW("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"call_b\",\"function\":{\"arguments\":\" \"}}]}}]}");
+    mg_tap_event(&world.tap, MG_VIEW_NONE, data, &seen);
+    struct mg_sse_event event = {.data = data, .raw = data};
+    CHECK_INT(mg_rescue_event(world.rescue, adapter_of_tests(), &event, &seen, &out, &out_seen), MG_RESUME_FORWARD);
+    CHECK(out.data.ptr == data.ptr);
+    end();
+}
+
 /* One event with that many letters. */
 static void say_much(size_t bytes)
 {
@@ -710,6 +750,7 @@ TEST(what_comes_after_a_prefill_is_the_continuation)
     feed(MG_VIEW(ROLE("c") CHUNK("c", "\"role\":\"assistant\",\"content\":\"two \"") SAYS("c", "three") ENDS("c", "stop") USAGE("c") DONE));
 
     CHECK(!world.diverged && !world.client.two_ids);
+    CHECK_INT(world.suppressed, 1);    /* the role alone */
     CHECK_VIEW(mg_buf_view(&world.client.content), MG_VIEW("one two three"));
     CHECK_VIEW(mg_buf_view(&world.client.role), MG_VIEW("assistant"));
     CHECK_VIEW(mg_buf_view(&world.client.finish), MG_VIEW("stop"));
