@@ -1,0 +1,393 @@
+/* Who may enter a gate that is not full:
+ *
+ *   - a waiter, unless it is over its share and somebody under his waits;
+ *   - a newcomer, unless somebody with the same right or a better one waits already.
+ *
+ * So places go in order of arrival within a thread, and a project under its share goes before one over it. Waiters of
+ * a gate stand in one line per loop; a line polls while it is not empty, for places that other threads free. */
+#include "relay/gate.h"
+
+#include <assert.h>
+#include <math.h>
+#include <pthread.h>
+
+#include "base/mem.h"
+#include "relay/rows.h"
+
+enum { POLL_MS = 20, SCALE = 1000, START_LIMIT = 16, USUAL_WEIGHT = 64, LATELY_WEIGHT = 8, BUSY_WEIGHT = 128, LITTLE = 6 };
+
+/* How much later than usual a first token may come before the limit shrinks, and by how much at most at a time. */
+static const double TOLERANCE = 2.0, STEEPEST = 0.5, SMOOTHING = 0.2, FAILURE_CUT = 0.9;
+
+struct share {
+    const char *_Atomic project;       /* owned, lives with the gate; NULL: the share is free */
+    _Atomic uint32_t weight;           /* times SCALE */
+    _Atomic uint32_t inflight, waiting;
+};
+
+struct mg_gate {
+    struct mg_row row;
+    _Atomic uint32_t inflight, waiting;
+    _Atomic uint32_t share_count;
+    _Atomic uint64_t weight_sum;       /* of the shares, times SCALE */
+    _Atomic uint32_t limit;            /* adaptive, times SCALE; 0: it has not begun */
+    _Atomic uint64_t usual_us, lately_us;    /* time to the first token */
+    _Atomic uint32_t busy;             /* most in flight of late, times SCALE: falls slowly */
+    atomic_flag adapting;
+    struct share shares[MG_MAX_ACCOUNT_PROJECTS];
+};
+
+/* The waiters of one gate on one loop; freed when the last one leaves. */
+struct line {
+    struct mg_list link;               /* in lines */
+    struct mg_list waits;              /* struct mg_gate_wait, in order of arrival */
+    struct mg_gate *gate;
+    struct mg_loop *loop;
+    struct mg_timer poll;
+};
+
+static void gate_init(void *row);
+
+static struct mg_rows gates = {.size = sizeof(struct mg_gate), .init = gate_init};
+static pthread_mutex_t share_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local struct mg_list lines;       /* zeroed until the first line */
+static _Thread_local uint32_t waiting_here;
+
+static bool enter(struct mg_gate *gate, const struct mg_config_gate *rules, int share, bool waited);
+static uint32_t limit_of(const struct mg_gate *gate, const struct mg_config_gate *rules);
+static void adapt(struct mg_gate *gate, const struct mg_config_gate *rules, uint64_t latency_us, bool ok, uint32_t inflight);
+static struct line *line_of(struct mg_gate *gate, struct mg_loop *loop);
+static void serve(struct line *line);
+static void leave_line(struct mg_gate_wait *wait);
+
+struct mg_gate *mg_gate_find(mg_view scope, mg_view name)
+{
+    return mg_rows_find(&gates, scope, name);
+}
+
+struct mg_gate *mg_gate_peek(mg_view scope, mg_view name)
+{
+    return mg_rows_peek(&gates, scope, name);
+}
+
+static void gate_init(void *row)
+{
+    atomic_flag_clear(&((struct mg_gate *)row)->adapting);
+}
+
+/* ---- shares ------------------------------------------------------------------------------------- */
+
+static int find_share(struct mg_gate *gate, mg_view project)
+{
+    int count = (int)atomic_load(&gate->share_count);
+    for (int i = 0; i < count; i++)
+        if (mg_view_eq(mg_view_cstr(atomic_load(&gate->shares[i].project)), project))
+            return i;
+    if (count == MG_MAX_ACCOUNT_PROJECTS)
+        return 0;
+    atomic_store(&gate->shares[count].project, mg_strndup(project.ptr, project.len));
+    atomic_store(&gate->share_count, (uint32_t)count + 1);
+    return count;
+}
+
+/* Asked for when a generation is made, so a lock is no matter. */
+int mg_gate_share(struct mg_gate *gate, mg_view project, double weight)
+{
+    if (!gate)
+        return 0;
+    uint32_t scaled = (uint32_t)(MG_MAX(0.001, MG_MIN(weight, 1e6)) * SCALE);
+    pthread_mutex_lock(&share_lock);
+    int share = find_share(gate, project);
+    atomic_store(&gate->shares[share].weight, scaled);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < atomic_load(&gate->share_count); i++)
+        sum += atomic_load(&gate->shares[i].weight);
+    atomic_store(&gate->weight_sum, sum);
+    pthread_mutex_unlock(&share_lock);
+    return share;
+}
+
+/* Has less than its part of a full gate. Every project has a right to one place. */
+static bool under_share(const struct mg_gate *gate, int share, uint32_t limit)
+{
+    uint64_t inflight = atomic_load_explicit(&gate->shares[share].inflight, memory_order_relaxed);
+    uint64_t weight = atomic_load_explicit(&gate->shares[share].weight, memory_order_relaxed);
+    uint64_t sum = atomic_load_explicit(&gate->weight_sum, memory_order_relaxed);
+    return inflight == 0 || sum == 0 || (inflight + 1) * sum <= limit * weight;
+}
+
+static bool waits_under_share(const struct mg_gate *gate, int except, uint32_t limit)
+{
+    int count = (int)atomic_load_explicit(&gate->share_count, memory_order_acquire);
+    for (int i = 0; i < count; i++)
+        if (i != except && atomic_load_explicit(&gate->shares[i].waiting, memory_order_relaxed) > 0 &&
+            under_share(gate, i, limit))
+            return true;
+    return false;
+}
+
+/* ---- entering and leaving ----------------------------------------------------------------------- */
+
+bool mg_gate_enter(struct mg_gate *gate, const struct mg_config_gate *rules, int share)
+{
+    return !gate || enter(gate, rules, share, false);
+}
+
+static bool has_right(const struct mg_gate *gate, int share, uint32_t limit, bool waited)
+{
+    if (atomic_load_explicit(&gate->waiting, memory_order_relaxed) == 0)
+        return true;
+    bool shared = atomic_load_explicit(&gate->share_count, memory_order_acquire) > 1;
+    if (!shared)
+        return waited;
+    if (under_share(gate, share, limit))
+        return waited || !waits_under_share(gate, -1, limit);
+    return waited && !waits_under_share(gate, share, limit);
+}
+
+static bool enter(struct mg_gate *gate, const struct mg_config_gate *rules, int share, bool waited)
+{
+    uint32_t limit = limit_of(gate, rules);
+    uint32_t inflight = atomic_load_explicit(&gate->inflight, memory_order_relaxed);
+    do {
+        if (inflight >= limit || !has_right(gate, share, limit, waited))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&gate->inflight, &inflight, inflight + 1, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    atomic_fetch_add_explicit(&gate->shares[share].inflight, 1, memory_order_relaxed);
+    return true;
+}
+
+void mg_gate_leave(struct mg_gate *gate, const struct mg_config_gate *rules, int share, uint64_t latency_us, bool ok,
+                   uint64_t now_us)
+{
+    if (!gate)
+        return;
+    (void)now_us;
+    atomic_fetch_sub_explicit(&gate->shares[share].inflight, 1, memory_order_relaxed);
+    uint32_t before = atomic_fetch_sub_explicit(&gate->inflight, 1, memory_order_acq_rel);
+    assert(before > 0);
+    if (rules->adaptive && rules->max > 0)
+        adapt(gate, rules, latency_us, ok, before);
+    struct line *line = atomic_load_explicit(&gate->waiting, memory_order_relaxed) > 0 ? line_of(gate, NULL) : NULL;
+    if (line)
+        serve(line);
+}
+
+static uint32_t limit_of(const struct mg_gate *gate, const struct mg_config_gate *rules)
+{
+    if (rules->max == 0 || !rules->adaptive)
+        return rules->max ? rules->max : UINT32_MAX;
+    uint32_t limit = atomic_load_explicit(&gate->limit, memory_order_relaxed) / SCALE;
+    return limit ? MG_MIN(limit, rules->max) : MG_MIN(rules->max, (uint32_t)START_LIMIT);
+}
+
+/* ---- the adaptive limit ------------------------------------------------------------------------- */
+
+/* What is usual is learned from calls that had room: a first token that came late because the gate let in too many must not
+ * become the measure. At a limit this low there is nothing left to blame but the target. No call counts for more than
+ * double. */
+static double usual_us(struct mg_gate *gate, double latency_us, double limit, double busy)
+{
+    double usual = (double)atomic_load_explicit(&gate->usual_us, memory_order_relaxed);
+    double sample = MG_MIN(latency_us, 2 * usual);
+    bool tells = sample < usual || limit < LITTLE || busy * 2 < limit;
+    if (usual == 0)
+        usual = latency_us;
+    else if (tells)
+        usual += (sample - usual) / USUAL_WEIGHT;
+    atomic_store_explicit(&gate->usual_us, (uint64_t)MG_MAX(usual, 1.0), memory_order_relaxed);
+    return MG_MAX(usual, 1.0);
+}
+
+static double lately_us(struct mg_gate *gate, double latency_us)
+{
+    double lately = (double)atomic_load_explicit(&gate->lately_us, memory_order_relaxed);
+    lately = lately > 0 ? lately + (latency_us - lately) / LATELY_WEIGHT : latency_us;
+    atomic_store_explicit(&gate->lately_us, (uint64_t)MG_MAX(lately, 1.0), memory_order_relaxed);
+    return MG_MAX(lately, 1.0);
+}
+
+/* Calls that end together leave an empty gate, and were many all the same. */
+static double busy_now(struct mg_gate *gate, uint32_t inflight)
+{
+    double busy = atomic_load_explicit(&gate->busy, memory_order_relaxed) / (double)SCALE;
+    busy = inflight > busy ? inflight : busy + (inflight - busy) / BUSY_WEIGHT;
+    atomic_store_explicit(&gate->busy, (uint32_t)(busy * SCALE), memory_order_relaxed);
+    return busy;
+}
+
+/* The limit times how much of the tolerated latency is left, and a few more to see whether there is room. */
+static double follow_gradient(double limit, double usual, double lately, double busy)
+{
+    double gradient = MG_MAX(STEEPEST, MG_MIN(1.0, TOLERANCE * usual / lately));
+    double wanted = limit * gradient + sqrt(limit);
+    bool used = busy * 2 >= limit;                 /* else latency says nothing about more */
+    return wanted < limit || used ? limit + SMOOTHING * (wanted - limit) : limit;
+}
+
+static void adapt(struct mg_gate *gate, const struct mg_config_gate *rules, uint64_t latency_us, bool ok, uint32_t inflight)
+{
+    if ((ok && latency_us == 0) || atomic_flag_test_and_set_explicit(&gate->adapting, memory_order_acquire))
+        return;
+    double limit = atomic_load_explicit(&gate->limit, memory_order_relaxed) / (double)SCALE;
+    if (limit == 0)
+        limit = MG_MIN(rules->max, (uint32_t)START_LIMIT);
+    double busy = busy_now(gate, inflight);
+    if (ok)
+        limit = follow_gradient(limit, usual_us(gate, (double)latency_us, limit, busy), lately_us(gate, (double)latency_us), busy);
+    else
+        limit *= FAILURE_CUT;
+    limit = MG_MAX(1.0, MG_MIN(limit, (double)rules->max));
+    atomic_store_explicit(&gate->limit, (uint32_t)(limit * SCALE), memory_order_relaxed);
+    atomic_flag_clear_explicit(&gate->adapting, memory_order_release);
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------ */
+
+/* Of any loop of this thread when loop is NULL. */
+static struct line *line_of(struct mg_gate *gate, struct mg_loop *loop)
+{
+    if (!lines.next)
+        mg_list_init(&lines);
+    MG_LIST_EACH(item, next, &lines) {
+        struct line *line = mg_container_of(item, struct line, link);
+        if (line->gate == gate && (!loop || line->loop == loop))
+            return line;
+    }
+    return NULL;
+}
+
+static void on_poll(struct mg_timer *timer)
+{
+    serve(mg_container_of(timer, struct line, poll));
+}
+
+static struct line *line_new(struct mg_gate *gate, struct mg_loop *loop)
+{
+    struct line *line = mg_new(struct line);
+    mg_list_init(&line->waits);
+    line->gate = gate;
+    line->loop = loop;
+    mg_list_push_back(&lines, &line->link);
+    return line;
+}
+
+static void line_free(struct line *line)
+{
+    mg_timer_cancel(line->loop, &line->poll);
+    mg_list_remove(&line->link);
+    mg_free(line);
+}
+
+static void on_turn(struct mg_defer *turn)
+{
+    struct mg_gate_wait *wait = mg_container_of(turn, struct mg_gate_wait, turn);
+    mg_gate_cb cb = wait->cb;
+    wait->cb = NULL;
+    cb(wait, wait->entered);
+}
+
+static void settle(struct mg_gate_wait *wait, bool entered)
+{
+    leave_line(wait);
+    wait->entered = entered;
+    mg_loop_defer(wait->loop, &wait->turn, on_turn);
+}
+
+static void on_time_up(struct mg_timer *timer)
+{
+    struct mg_gate_wait *wait = mg_container_of(timer, struct mg_gate_wait, timer);
+    struct line *line = line_of(wait->gate, wait->loop);
+    settle(wait, enter(wait->gate, wait->rules, wait->share, true));
+    if (line && mg_list_empty(&line->waits))
+        line_free(line);
+}
+
+/* Those with the better right first, each kind in order of arrival: one who may not enter does not hold up others. */
+static void serve(struct line *line)
+{
+    MG_LIST_EACH(item, next, &line->waits) {
+        struct mg_gate_wait *wait = mg_container_of(item, struct mg_gate_wait, link);
+        if (enter(line->gate, wait->rules, wait->share, true))
+            settle(wait, true);
+        else if (atomic_load_explicit(&line->gate->inflight, memory_order_relaxed) >= limit_of(line->gate, wait->rules))
+            break;
+    }
+    if (mg_list_empty(&line->waits))
+        line_free(line);
+    else
+        mg_timer_start(line->loop, &line->poll, POLL_MS - 5, on_poll);
+}
+
+static bool join(struct mg_gate *gate, const struct mg_config_gate *rules, int share)
+{
+    uint32_t waiting = atomic_load_explicit(&gate->waiting, memory_order_relaxed);
+    do {
+        if (waiting >= rules->queue || waiting_here >= MG_MAX_GATE_WAITERS)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&gate->waiting, &waiting, waiting + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    atomic_fetch_add_explicit(&gate->shares[share].waiting, 1, memory_order_relaxed);
+    waiting_here++;
+    return true;
+}
+
+bool mg_gate_wait(struct mg_gate *gate, const struct mg_config_gate *rules, int share, struct mg_loop *loop,
+                  struct mg_gate_wait *wait, uint64_t until_us, mg_gate_cb cb)
+{
+    assert(!wait->cb);
+    if (!gate || !join(gate, rules, share))
+        return false;
+    struct line *line = line_of(gate, loop);
+    if (!line)
+        line = line_new(gate, loop);
+    wait->loop = loop;
+    wait->gate = gate;
+    wait->rules = rules;
+    wait->share = share;
+    wait->until_us = until_us;
+    wait->entered = false;
+    wait->cb = cb;
+    mg_list_push_back(&line->waits, &wait->link);
+    uint64_t now_us = mg_loop_now_us(loop);
+    mg_timer_start(loop, &wait->timer, until_us > now_us ? (until_us - now_us) / 1000 : 0, on_time_up);
+    serve(line);
+    return true;
+}
+
+static void leave_line(struct mg_gate_wait *wait)
+{
+    mg_list_remove(&wait->link);
+    mg_timer_cancel(wait->loop, &wait->timer);
+    atomic_fetch_sub_explicit(&wait->gate->shares[wait->share].waiting, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&wait->gate->waiting, 1, memory_order_relaxed);
+    waiting_here--;
+}
+
+void mg_gate_cancel(struct mg_gate_wait *wait)
+{
+    if (!wait->cb)
+        return;
+    wait->cb = NULL;
+    if (!mg_list_empty(&wait->link)) {
+        struct line *line = line_of(wait->gate, wait->loop);
+        leave_line(wait);
+        if (mg_list_empty(&line->waits))
+            line_free(line);
+        return;
+    }
+    mg_loop_defer_cancel(&wait->turn);
+    if (wait->entered)
+        mg_gate_leave(wait->gate, wait->rules, wait->share, 0, true, mg_loop_now_us(wait->loop));
+}
+
+void mg_gate_read(const struct mg_gate *gate, const struct mg_config_gate *rules, struct mg_gate_view *out)
+{
+    *out = (struct mg_gate_view){0};
+    if (!gate)
+        return;
+    out->inflight = atomic_load_explicit(&gate->inflight, memory_order_relaxed);
+    out->waiting = atomic_load_explicit(&gate->waiting, memory_order_relaxed);
+    out->limit = rules->max ? limit_of(gate, rules) : 0;
+}
