@@ -227,6 +227,25 @@ static enum mg_breaker_state state_at(const struct mg_config_breaker *rules, str
     return word.state;
 }
 
+static uint64_t until_us(const struct mg_config_breaker *rules, struct word word, enum mg_breaker_state state)
+{
+    if (state == MG_BREAKER_OPEN)
+        return word.at_ms * 1000;
+    return state == MG_BREAKER_RAMP ? (word.at_ms + rules->ramp_ms) * 1000 : 0;
+}
+
+enum mg_breaker_state mg_breaker_look(const struct mg_breaker *breaker, const struct mg_config_breaker *rules,
+                                      uint64_t now_us, uint64_t *out_until_us)
+{
+    *out_until_us = 0;
+    if (!breaker)
+        return MG_BREAKER_CLOSED;
+    struct word word = split(atomic_load_explicit(&breaker->word, memory_order_acquire));
+    enum mg_breaker_state state = state_at(rules, word, now_us / 1000);
+    *out_until_us = until_us(rules, word, state);
+    return state;
+}
+
 void mg_breaker_read(const struct mg_breaker *breaker, const struct mg_config_breaker *rules, uint64_t now_us,
                      struct mg_breaker_view *out)
 {
@@ -242,10 +261,7 @@ void mg_breaker_read(const struct mg_breaker *breaker, const struct mg_config_br
     uint64_t run = atomic_load_explicit(&breaker->run, memory_order_relaxed);
     out->consecutive = run >> 44 == word.epoch ? (uint32_t)(run >> 22) & 0x3fffff : 0;
     out->opened = atomic_load_explicit(&breaker->opened, memory_order_relaxed);
-    if (out->state == MG_BREAKER_OPEN)
-        out->until_us = word.at_ms * 1000;
-    else if (out->state == MG_BREAKER_RAMP)
-        out->until_us = (word.at_ms + rules->ramp_ms) * 1000;
+    out->until_us = until_us(rules, word, out->state);
     if (out->state != MG_BREAKER_CLOSED)
         out->ramp = out->state == MG_BREAKER_RAMP ? ramp_share(rules, word, now_ms) : 0;
     get_reason(breaker, out->reason);

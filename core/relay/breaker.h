@@ -73,6 +73,9 @@ void mg_breaker_reset(struct mg_breaker *breaker, uint64_t now_us);
 
 void mg_breaker_read(const struct mg_breaker *breaker, const struct mg_config_breaker *rules, uint64_t now_us,
                      struct mg_breaker_view *out_view);
+/* The state the next call will find, and its until_us as in the view: one load, for every request. NULL is closed. */
+enum mg_breaker_state mg_breaker_look(const struct mg_breaker *breaker, const struct mg_config_breaker *rules,
+                                      uint64_t now_us, uint64_t *out_until_us);
 /* Calls back for every breaker of the scope (empty: all), in no order. */
 void mg_breaker_each(mg_view scope, void (*cb)(void *arg, struct mg_breaker *breaker), void *arg);
 const struct mg_row *mg_breaker_row(const struct mg_breaker *breaker);   /* its names */

@@ -38,7 +38,7 @@ enum mg_reach_why {
     MG_REACH_OK,
     MG_REACH_OPEN,                     /* breaker */
     MG_REACH_BENCHED,                  /* no credential that is not benched or exhausted */
-    MG_REACH_FULL,                     /* gate: mg_reach_wait() may help */
+    MG_REACH_FULL,                     /* gate: mg_gate_wait() may help */
 };
 
 struct mg_reach_ask {
@@ -48,7 +48,8 @@ struct mg_reach_ask {
     uint64_t tokens;                   /* estimate of the request */
     uint32_t avoid;                    /* bitmap of credentials that failed this exchange already */
     bool last_chance;                  /* nothing else is left: see mg_breaker_admit() */
-    bool skip_gate;                    /* a place was waited for and is held already */
+    bool skip_gate;                    /* a place was waited for and is held already: on MG_REACH_OK the pass has it, else
+                                          the caller still does */
 };
 
 struct mg_pass {
@@ -83,13 +84,18 @@ struct mg_outcome {
     unsigned worker;                   /* its index */
 };
 /* Breaker, benches, limits, stats and gate learn how it went. What the core does whatever a verdict says: client
- * faults, rate limits, quotas and cancellations weigh 0; auth benches the key for 5 min and then longer each time
- * (or until reset by hand), quota_billing for 1 h or until the provider's reset, rate_limited cools the key at this model
- * until its reset (1 s when nobody said), permission benches it there for 10 min, model_not_found the target for 1 min. */
+ * faults, rate limits, quotas, conflicts and cancellations say nothing to the breaker, for or against; auth benches the
+ * key for 5 min and then longer each time (or until reset by hand), quota_billing for 1 h or until the provider's reset,
+ * rate_limited cools the key at this model until its reset (1 s when nobody said), permission benches it there for
+ * 10 min, model_not_found the target for 1 min. The last two need a target whose model is known: with "*" it is the
+ * client that names one. A good answer whose first token came late against the target's own past and its fastest peer
+ * weighs 1. */
 void mg_reach_settle(struct mg_pass *pass, const struct mg_outcome *outcome);
 void mg_reach_abandon(struct mg_pass *pass, uint64_t now_us, unsigned worker);      /* harmless when it holds nothing */
 
-/* The worst state of its breakers and benches, for candidates and people: "closed" when one credential is usable. */
+/* The state of the credential that is best off, for candidates: "closed" "ramp" "half_open" "open" "benched", and when the
+ * first of those that cannot be used now can be (0: unknown or now; UINT64_MAX: until a human acts). out_until_us may be
+ * NULL. A few loads: cheap enough for every request. */
 const char *mg_reach_state(const struct mg_reach *reach, uint64_t now_us, uint64_t *out_until_us);
 
 #endif
