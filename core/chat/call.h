@@ -11,6 +11,7 @@
 #include "meter/timeline.h"
 
 struct mg_loop;
+struct mg_config_workflow;
 
 struct mg_call {
     struct mg_arena *arena;            /* the exchange's */
@@ -23,6 +24,7 @@ struct mg_call {
     mg_view key_metadata;              /* JSON object text; empty: none */
     const char *dialect;               /* "openai" */
     const char *surface;               /* "chat", "completions", "embeddings" */
+    const struct mg_config_workflow *flow;       /* what was asked for; NULL: nothing is known of it */
     uint64_t deadline_us;              /* monotonic */
     uint32_t default_deadline_ms;      /* the workflow's, cut by the client's header and the project's maximum */
     uint32_t default_max_attempts;

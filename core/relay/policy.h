@@ -80,6 +80,7 @@ struct mg_attempt_facts {
     mg_view body_head;                 /* first 4 KiB of an answer that was not relayed */
     mg_view credential;                /* name of the API key; empty: none */
     uint64_t tokens_in;                /* estimate of the request's input */
+    mg_view repair;                    /* name of the adapter's one-shot repair that fits this error; empty: none */
     bool larger_window_left;           /* a later target of the plan has a larger context window than this one */
     bool repeatable;                   /* false: the request has side effects (`store`, `background`) and may have run */
     enum mg_class hint;                /* what the core and the adapter's rules propose */

@@ -74,7 +74,8 @@ static int push_route(lua_State *L, void *arg)
     struct question *question = arg;
     mg_lua_push_request(L, question->call);
     mg_lua_push_candidates(L, question->candidates, question->count);
-    return 2;
+    mg_lua_push_flow(L, question->call);
+    return 3;
 }
 
 static void read_route(lua_State *L, int index, void *arg)

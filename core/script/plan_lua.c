@@ -10,8 +10,11 @@ enum {
     MAX_MS = 86400000,
     DEFAULT_BACKOFF_MS = 500,          /* the wire reference's failure taxonomy, after the official SDKs */
     DEFAULT_BACKOFF_MAX_MS = 8000,
+    MAX_HEDGES = 8,
     WHAT_BYTES = 64,
 };
+
+static const int64_t MAX_MICROUSD = 1000000000000;     /* a million dollars for one request */
 
 struct reader {
     struct mg_call *call;
@@ -25,6 +28,7 @@ static void read_group(lua_State *L, const struct reader *reader, int entry, con
 static int read_target(lua_State *L, const struct reader *reader, int table, const char *what);
 static void read_timers(lua_State *L, int entry, const char *what, struct mg_timeouts *timeouts);
 static void read_backoff(lua_State *L, int entry, const char *what, struct mg_plan_entry *out_entry);
+static uint32_t read_hedge(lua_State *L, int entry, const char *what);
 static void read_budget(lua_State *L, int plan, struct mg_plan *out_plan);
 static void read_cache(lua_State *L, int plan, struct mg_call *call, struct mg_plan *out_plan);
 static void read_exhausted(lua_State *L, int plan, struct mg_call *call, struct mg_plan *out_plan);
@@ -63,17 +67,15 @@ void mg_lua_read_plan(lua_State *L, int index, struct mg_call *call, const struc
 /* The entry is on top of the stack. */
 static void read_entry(lua_State *L, const struct reader *reader, int number, struct mg_plan_entry *out_entry)
 {
-    static const char *const single[] = {"target", "timeouts_ms", "tries", "backoff", "patch", NULL};
-    static const char *const group[] = {"pick", "of", "timeouts_ms", "tries", "backoff", "patch", NULL};
+    static const char *const single[] = {"target", "timeouts_ms", "tries", "backoff", "hedge_after_ms", "patch", NULL};
+    static const char *const group[] = {"pick", "of", "latency_bound_ms", "timeouts_ms", "tries", "backoff",
+                                        "hedge_after_ms", "patch", NULL};
     char what[WHAT_BYTES];
     snprintf(what, sizeof(what), "plan: attempts[%d]", number);
     int entry = lua_gettop(L);
     mg_lua_table(L, entry, what);
 
     *out_entry = (struct mg_plan_entry){.choice_count = 1};
-    mg_lua_field(L, entry, "hedge_after_ms");
-    if (!lua_isnil(L, -1))
-        luaL_error(L, "%s: hedge_after_ms: this version does not hedge yet", what);
     mg_lua_field(L, entry, "of");
     if (lua_isnil(L, -1)) {
         mg_lua_only(L, entry, what, single);
@@ -86,6 +88,7 @@ static void read_entry(lua_State *L, const struct reader *reader, int number, st
     read_timers(L, entry, what, &out_entry->timeouts);
     out_entry->tries = (uint32_t)mg_lua_field_integer(L, entry, "tries", what, 1, MG_MAX_ATTEMPTS, 1);
     read_backoff(L, entry, what, out_entry);
+    out_entry->hedge_after_ms = read_hedge(L, entry, what);
     mg_lua_field(L, entry, "patch");
     if (!lua_isnil(L, -1))
         out_entry->patch = mg_lua_read_object(L, lua_gettop(L), reader->call, what);
@@ -93,14 +96,17 @@ static void read_entry(lua_State *L, const struct reader *reader, int number, st
 
 static enum mg_pick read_pick(lua_State *L, int entry, const char *what)
 {
+    static const char *const names[] = {
+        [MG_PICK_WEIGHTED] = "weighted", [MG_PICK_HASH] = "hash",         [MG_PICK_LEAST_INFLIGHT] = "least_inflight",
+        [MG_PICK_P2C] = "p2c",           [MG_PICK_CHEAPEST] = "cheapest",
+    };
     mg_view pick = mg_lua_field_text(L, entry, "pick", what, MG_VIEW("weighted"));
-    if (mg_view_eq(pick, MG_VIEW("weighted")))
-        return MG_PICK_WEIGHTED;
-    if (mg_view_eq(pick, MG_VIEW("hash")))
-        return MG_PICK_HASH;
-    if (mg_view_eq(pick, MG_VIEW("least_inflight")))
-        return MG_PICK_LEAST_INFLIGHT;
-    luaL_error(L, "%s: pick must be \"weighted\", \"hash\" or \"least_inflight\", got \"%.40s\"", what, pick.ptr);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (mg_view_eq(pick, mg_view_cstr(names[i])))
+            return (enum mg_pick)i;
+    }
+    luaL_error(L, "%s: pick must be \"weighted\", \"hash\", \"least_inflight\", \"p2c\" or \"cheapest\", got \"%.40s\"", what,
+               pick.ptr);
     return MG_PICK_WEIGHTED;
 }
 
@@ -134,6 +140,9 @@ static void read_group(lua_State *L, const struct reader *reader, int entry, con
         luaL_error(L, "%s: all weights are 0", what);
     out_entry->choice_count = count;
     out_entry->pick = read_pick(L, entry, what);
+    out_entry->latency_bound_ms = (uint32_t)mg_lua_field_integer(L, entry, "latency_bound_ms", what, 1, MAX_MS, 0);
+    if (out_entry->latency_bound_ms && out_entry->pick != MG_PICK_CHEAPEST)
+        luaL_error(L, "%s: latency_bound_ms goes with pick = \"cheapest\"", what);
 }
 
 /* The candidate that the table's `target` names: nothing else can be named, so a plan cannot leave its project. */
@@ -197,10 +206,22 @@ static void read_backoff(lua_State *L, int entry, const char *what, struct mg_pl
         luaL_error(L, "%s: jitter must be from 0 to 1", inner);
 }
 
+/* Milliseconds, or "p95": those of the target that is asked first. */
+static uint32_t read_hedge(lua_State *L, int entry, const char *what)
+{
+    mg_lua_field(L, entry, "hedge_after_ms");
+    bool is_text = lua_type(L, -1) == LUA_TSTRING;
+    if (is_text && !mg_view_eq(mg_lua_text(L, lua_gettop(L), what), MG_VIEW("p95")))
+        luaL_error(L, "%s: hedge_after_ms must be a number or \"p95\", got \"%.40s\"", what, lua_tostring(L, -1));
+    lua_pop(L, 1);
+    return is_text ? MG_HEDGE_P95 : (uint32_t)mg_lua_field_integer(L, entry, "hedge_after_ms", what, 1, MAX_MS, 0);
+}
+
 /* A budget only tightens: more than the workflow allows is cut to what it allows. */
 static void read_budget(lua_State *L, int plan, struct mg_plan *out_plan)
 {
-    static const char *const names[] = {"deadline_ms", "max_attempts", NULL};
+    static const char *const names[] = {"deadline_ms", "max_attempts", "max_cost_microusd", "max_hedges", NULL};
+    out_plan->max_hedges = 1;
     mg_lua_field(L, plan, "budget");
     if (!lua_isnil(L, -1)) {
         int table = lua_gettop(L);
@@ -212,6 +233,9 @@ static void read_budget(lua_State *L, int plan, struct mg_plan *out_plan)
             out_plan->deadline_ms = (uint32_t)deadline_ms;
         if (attempts < out_plan->max_attempts)
             out_plan->max_attempts = (uint32_t)attempts;
+        out_plan->max_cost_microusd =
+            (uint64_t)mg_lua_field_integer(L, table, "max_cost_microusd", "plan: budget", 1, MAX_MICROUSD, 0);
+        out_plan->max_hedges = (uint32_t)mg_lua_field_integer(L, table, "max_hedges", "plan: budget", 0, MAX_HEDGES, 1);
     }
     lua_pop(L, 1);
 }

@@ -141,7 +141,8 @@ static int ask_route(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, question->trusted->route);
     mg_lua_push_request(L, question->call);
     mg_lua_push_candidates(L, question->candidates, question->count);
-    lua_call(L, 2, 1);
+    mg_lua_push_flow(L, question->call);
+    lua_call(L, 3, 1);
     mg_lua_read_plan(L, lua_gettop(L), question->call, question->candidates, question->count, question->plan);
     return 0;
 }

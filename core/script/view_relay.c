@@ -1,6 +1,7 @@
 #include "script/view_class.h"
 
 #include "base/mem.h"
+#include "config/config.h"
 #include "relay/stats.h"
 
 /* The metatable of the candidates' list stands in the registry under this number. */
@@ -164,6 +165,34 @@ static int get_rate_limit_remaining(lua_State *L, const struct mg_lua_view *view
     return 1;
 }
 
+/* Prices of a target whose price is not known are nil. */
+static int push_price(lua_State *L, const struct mg_config_target *target, double price)
+{
+    if (target->priced)
+        lua_pushnumber(L, price);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int get_price_in(lua_State *L, const struct mg_lua_view *view)
+{
+    const struct mg_config_target *target = candidate_of(view)->target;
+    return push_price(L, target, target->price_in_microusd);
+}
+
+static int get_price_out(lua_State *L, const struct mg_lua_view *view)
+{
+    const struct mg_config_target *target = candidate_of(view)->target;
+    return push_price(L, target, target->price_out_microusd);
+}
+
+static int get_prefill(lua_State *L, const struct mg_lua_view *view)
+{
+    lua_pushboolean(L, candidate_of(view)->target->prefill);
+    return 1;
+}
+
 static int get_state(lua_State *L, const struct mg_lua_view *view)
 {
     return mg_view_push_cstr(L, candidate_of(view)->state);
@@ -178,6 +207,9 @@ static const struct mg_view_field candidate_fields[] = {
     {"region", get_region, NULL},
     {"context_window", get_context_window, NULL},
     {"max_output", get_max_output, NULL},
+    {"prefill", get_prefill, NULL},
+    {"price_in_microusd", get_price_in, NULL},
+    {"price_out_microusd", get_price_out, NULL},
     {"inflight", get_inflight, NULL},
     {"ewma_ms", get_ewma_ms, NULL},
     {"p50_ms", get_p50_ms, NULL},
@@ -189,6 +221,48 @@ static const struct mg_view_field candidate_fields[] = {
 };
 const struct mg_view_class mg_view_candidate = {
     "moongate.Candidate", "candidate", candidate_fields, NULL, NULL, NULL, NULL};
+
+/* ---- flow */
+
+static const char *balance_name(enum mg_config_balance balance)
+{
+    static const char *const names[] = {
+        [MG_BALANCE_AUTO] = "auto",
+        [MG_BALANCE_ORDER] = "order",
+        [MG_BALANCE_WEIGHTED] = "weighted",
+        [MG_BALANCE_LEAST_INFLIGHT] = "least_inflight",
+        [MG_BALANCE_P2C] = "p2c",
+        [MG_BALANCE_STICKY] = "sticky",
+        [MG_BALANCE_CHEAPEST] = "cheapest",
+    };
+    return names[balance];
+}
+
+static void set_known(lua_State *L, const char *name, uint64_t value)
+{
+    push_known(L, value);
+    lua_setfield(L, -2, name);
+}
+
+void mg_lua_push_flow(lua_State *L, const struct mg_call *call)
+{
+    static const struct mg_config_workflow unknown = {.max_hedges = 1};
+    const struct mg_config_workflow *flow = call->flow ? call->flow : &unknown;
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, balance_name(flow->balance));
+    lua_setfield(L, -2, "balance");
+    set_known(L, "latency_bound_ms", flow->latency_bound_ms);
+    if (flow->hedge_after_ms == MG_HEDGE_P95)
+        lua_pushliteral(L, "p95");
+    else
+        push_known(L, flow->hedge_after_ms);
+    lua_setfield(L, -2, "hedge_after_ms");
+    push_count(L, flow->max_hedges);
+    lua_setfield(L, -2, "max_hedges");
+    push_count(L, call->default_max_attempts);
+    lua_setfield(L, -2, "max_attempts");
+    set_known(L, "max_cost_microusd", flow->max_cost_microusd);
+}
 
 /* ---- att */
 
@@ -296,6 +370,38 @@ static int att_retry_after_ms(lua_State *L, const struct mg_lua_view *view)
     return push_known(L, facts_of(view)->retry_after_ms);
 }
 
+static int att_credential(lua_State *L, const struct mg_lua_view *view)
+{
+    return mg_view_push_text(L, facts_of(view)->credential);
+}
+
+static int att_tokens_in(lua_State *L, const struct mg_lua_view *view)
+{
+    return push_count(L, facts_of(view)->tokens_in);
+}
+
+static int att_context_window(lua_State *L, const struct mg_lua_view *view)
+{
+    return push_known(L, facts_of(view)->candidate->target->context_window);
+}
+
+static int att_repair(lua_State *L, const struct mg_lua_view *view)
+{
+    return mg_view_push_text(L, facts_of(view)->repair);
+}
+
+static int att_larger_window_left(lua_State *L, const struct mg_lua_view *view)
+{
+    lua_pushboolean(L, facts_of(view)->larger_window_left);
+    return 1;
+}
+
+static int att_repeatable(lua_State *L, const struct mg_lua_view *view)
+{
+    lua_pushboolean(L, facts_of(view)->repeatable);
+    return 1;
+}
+
 static int att_elapsed_ms(lua_State *L, const struct mg_lua_view *view)
 {
     return push_count(L, facts_of(view)->elapsed_ms);
@@ -335,6 +441,12 @@ static const struct mg_view_field attempt_fields[] = {
     {"headers", att_headers, NULL},
     {"error", att_error, NULL},
     {"hint", att_hint, NULL},
+    {"credential", att_credential, NULL},
+    {"tokens_in", att_tokens_in, NULL},
+    {"context_window", att_context_window, NULL},
+    {"larger_window_left", att_larger_window_left, NULL},
+    {"repair", att_repair, NULL},
+    {"repeatable", att_repeatable, NULL},
     {"retry_after_ms", att_retry_after_ms, NULL},
     {"elapsed_ms", att_elapsed_ms, NULL},
     {"bytes_to_client", att_bytes_to_client, NULL},

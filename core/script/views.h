@@ -11,6 +11,8 @@
 void mg_lua_push_request(lua_State *L, struct mg_call *call);
 /* An array of candidate views, also indexed by id: candidates["openai/gpt-5"]. */
 void mg_lua_push_candidates(lua_State *L, const struct mg_candidate *candidates, int count);
+/* A plain table: what the workflow says about choosing targets. */
+void mg_lua_push_flow(lua_State *L, const struct mg_call *call);
 void mg_lua_push_attempt(lua_State *L, struct mg_call *call, const struct mg_attempt_facts *facts);
 void mg_lua_push_response(lua_State *L, struct mg_call *call, struct mg_call_response *response);
 /* on_log: the record that is about to be kept; metadata, explain and notes may be rewritten. */

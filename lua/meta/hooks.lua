@@ -43,8 +43,9 @@ function Plugin:on_request(req) end
 --- Since: 1
 ---@param req moongate.Request
 ---@param candidates moongate.Candidate[]  targets of the workflow; also by id: `candidates["openai/gpt-5"]`
+---@param flow moongate.Flow  what the workflow says about choosing among them
 ---@return moongate.Plan?  nil asks the next instance, at last the default policy
-function Plugin:route(req, candidates) end
+function Plugin:route(req, candidates, flow) end
 
 --- Before each attempt, retries included.
 ---

@@ -10,13 +10,26 @@
 ---@field region string?
 ---@field context_window integer?  tokens
 ---@field max_output integer?  tokens
----@field inflight integer  attempts of this worker that run now
+---@field prefill boolean  it goes on from an assistant message at the end of the conversation
+---@field price_in_microusd number?  for a million tokens of the request
+---@field price_out_microusd number?  for a million tokens of the answer
+---@field inflight integer  attempts of all workers that run now
 ---@field ewma_ms number  time to the first token, averaged over the last calls
 ---@field p50_ms number  its median
 ---@field p95_ms number
 ---@field err_rate number  failed share of the last calls, 0 to 1
 ---@field rate_limit_remaining number?  requests left, as the provider said last
----@field state "closed"|"half_open"|"open"  of its circuit breaker
+---@field state "closed"|"open"|"half_open"|"ramp"|"benched"  of its circuit breaker and its API keys, the best of them; the
+---  core skips what is open or benched, so a policy need not
+
+--- What the workflow says about choosing targets: the third argument of `route`.
+---@class moongate.Flow
+---@field balance "auto"|"order"|"weighted"|"least_inflight"|"p2c"|"sticky"|"cheapest"
+---@field latency_bound_ms integer?
+---@field hedge_after_ms integer|"p95"|nil
+---@field max_hedges integer
+---@field max_attempts integer
+---@field max_cost_microusd integer?
 
 --- The ordered list of attempts a policy returns.
 ---
@@ -24,11 +37,12 @@
 --- return {
 ---   attempts = {
 ---     { target = "openai/gpt-5", timeouts_ms = { connect = 800, first_token = 6000, idle = 15000, total = 60000 },
----       tries = 2, backoff = { base_ms = 500, max_ms = 8000, jitter = 0.5 } },
+---       tries = 2, backoff = { base_ms = 500, max_ms = 8000, jitter = 0.5 }, hedge_after_ms = "p95" },
 ---     { pick = "weighted", of = { { target = "openai/gpt-5", weight = 70 }, { target = "local/qwen", weight = 30 } } },
+---     { pick = "cheapest", latency_bound_ms = 2000, of = { { target = "openai/gpt-5" }, { target = "local/qwen" } } },
 ---     { target = "local/qwen", patch = { max_tokens = 1024 } },
 ---   },
----   budget = { deadline_ms = 90000, max_attempts = 6 },
+---   budget = { deadline_ms = 90000, max_attempts = 6, max_cost_microusd = 50000, max_hedges = 1 },
 ---   sticky = "user-17",
 ---   cache = { key = "pro", ttl_ms = 250 },
 ---   on_exhausted = { status = 503, code = "no_target", retry_after_s = 5 },
@@ -37,7 +51,8 @@
 --- ```
 ---@class moongate.Plan
 ---@field attempts moongate.PlanEntry[]  1 to 8
----@field budget? { deadline_ms?: integer, max_attempts?: integer }  can only tighten the workflow's
+---@field budget? { deadline_ms?: integer, max_attempts?: integer, max_cost_microusd?: integer, max_hedges?: integer }
+---  can only tighten the workflow's
 ---@field sticky? string  key of `pick = "hash"`; the session when omitted
 ---@field cache? { key: string, ttl_ms?: integer }  the plan may be used again for the same workflow and key
 ---@field on_exhausted? { status?: integer, code?: string, retry_after_s?: integer }  the best upstream error when omitted
@@ -46,11 +61,13 @@
 --- One step of a plan: a target, or a group one is picked of.
 ---@class moongate.PlanEntry
 ---@field target? string  a candidate's id
----@field pick? "weighted"|"hash"|"least_inflight"  how one of `of` is picked; "weighted" when omitted
+---@field pick? "weighted"|"hash"|"least_inflight"|"p2c"|"cheapest"  how one of `of` is picked; "weighted" when omitted
 ---@field of? { target: string, weight?: number }[]
+---@field latency_bound_ms? integer  of "cheapest": targets whose first token usually comes later come last
 ---@field timeouts_ms? { connect?: integer, first_token?: integer, idle?: integer, total?: integer }  the target's own when omitted
 ---@field tries? integer  calls of this entry, 1 when omitted
 ---@field backoff? { base_ms?: integer, max_ms?: integer, jitter?: number }  between them
+---@field hedge_after_ms? integer|"p95"  no content by then: the next entry is started beside it
 ---@field patch? table  top-level fields to set in the body
 
 --- An attempt: before it starts (on_attempt) or after it ended (classify). Fields that make no sense yet are nil.
@@ -71,6 +88,12 @@
 ---@field headers moongate.Headers  of the answer
 ---@field error { type: string?, code: string?, message: string? }  of the answer's body
 ---@field hint string  the class that the core and the adapter propose
+---@field credential string?  name of the API key
+---@field tokens_in integer  of the request, estimated
+---@field context_window integer?  tokens, of the target
+---@field larger_window_left boolean  a later target of the plan has a larger context window
+---@field repair string?  the adapter's one-shot repair that fits this error: a name for `repair` of the verdict
+---@field repeatable boolean  false: the request has side effects (`store`, `background`) and may have run
 ---@field retry_after_ms number?  as the provider asked
 ---@field elapsed_ms number
 ---@field bytes_to_client number  above 0: content reached the client, nothing can be tried again
@@ -90,15 +113,26 @@
 --- What a taxonomy returns.
 ---
 --- ```lua
---- return { class = "rate_limited", action = "retry", delay_ms = 250, explain = "house rule",
+--- return { class = "rate_limited", action = "retry", delay_ms = 250, repair = "max_completion_tokens", explain = "house rule",
+---   penalise = { scope = "credential", for_ms = 20000, weight = 0, reason = "429" },
 ---   client = { status = 429, code = "slow_down", message = "Please try again later." } }
 --- ```
 ---@class moongate.Verdict
 ---@field class? moongate.Class  `att.hint` when omitted
----@field action? "accept"|"retry"|"fallback"|"fail"  the class's own when omitted
----@field delay_ms? number  before a retry
+---@field action? "accept"|"retry"|"fallback"|"next_key"|"fail"  the class's own when omitted. `retry` repeats the entry while it
+---  has tries, `next_key` repeats it with another API key, `fallback` takes the next entry
+---@field delay_ms? number  before a retry; the class's own least pause and the provider's word hold all the same
+---@field repair? string  with retry: what the adapter changes in the request first
+---@field penalise? moongate.Penalty
 ---@field client? { status?: integer, code?: string, message?: string }  what the client sees when this is the last word
 ---@field explain? string  shown in the timeline
+
+--- What the target, or another part of the way, has to bear for a failure.
+---@class moongate.Penalty
+---@field scope? "target"|"provider"|"region"|"credential"|"credential_model"  "target" when omitted
+---@field for_ms? integer  it is not used for so long, at most 10 minutes
+---@field weight? number  how much of a failure its breaker counts, 0 to 1; the class's own when omitted
+---@field reason? string  for people
 
 ---@alias moongate.Class
 ---| "network"

@@ -143,6 +143,7 @@ void world_request(const char *json)
                                   .metadata = MG_VIEW("{\"tier\":\"pro\"}"),
                                   .dialect = "openai",
                                   .surface = "chat",
+                                  .flow = world.config ? &world.config->workflows[0] : NULL,
                                   .default_deadline_ms = 60000,
                                   .default_max_attempts = 4};
     CHECK_OK(mg_request_scan(&world.call.request, &world.arena, mg_arena_dup(&world.arena, mg_view_cstr(json)), &error));

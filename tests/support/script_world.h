@@ -17,7 +17,7 @@ struct script_world {
     struct mg_headers headers;
     struct mg_header header_items[4];
     struct mg_call call;
-    struct mg_candidate candidates[8];
+    struct mg_candidate candidates[24];
     int candidate_count;
     struct mg_hook_outcome outcome;    /* of the last run of on_request or on_response … */
     int outcomes;                      /* … and how many there were */
