@@ -128,7 +128,7 @@ struct mg_tap {
     uint64_t begun, ended;             /* choices of a stream, a bit each: seen, finished */
     uint32_t events, skipped;
     enum mg_finish end;                /* what `finish` means */
-    char finish[24];
+    char finish[40];
     struct mg_usage usage;
     char error_type[64], error_code[64], error_message[256];   /* cut to size, unescaped, printable */
     char error_param[64], error_detail[128];     /* detail: all of them, a blank between */

@@ -16,7 +16,9 @@ static bool is_digit(char c)
 
 static uint64_t add(uint64_t sum_ms, uint64_t more_ms)
 {
-    return sum_ms > MG_WAIT_MAX_MS || more_ms > MG_WAIT_MAX_MS ? MG_WAIT_MAX_MS : sum_ms + more_ms;
+    if (sum_ms > MG_WAIT_MAX_MS || more_ms > MG_WAIT_MAX_MS - sum_ms)
+        return MG_WAIT_MAX_MS;
+    return sum_ms + more_ms;
 }
 
 /* Digits with at most one point; thousandths of it. Returns how many bytes they are, 0: there are none. */

@@ -244,6 +244,8 @@ return {
     { code = "json_validate_failed", class = "schema_mismatch" },
 
     -- the vendor's own faults, and the rest by type
+    { status = 503, class = "overloaded" },
+    { status = 529, class = "overloaded" },
     { type = "server_error", class = "server_error" },
     { code = "server_error", class = "server_error" },
     { type = "api_error", class = "server_error" },
