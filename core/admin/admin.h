@@ -9,6 +9,8 @@
  *     POST   /admin/v1/keys                  {"project", "name"?, "expires_us"?, "metadata"?}; answers the key's text, once
  *     DELETE /admin/v1/keys/{id}             answers when every worker obeys
  *     POST   /admin/v1/keys/{id}/rotate      {"overlap_s"?}; answers the new key's text, once
+ *     GET    /admin/v1/targets               breakers, keys, limits and figures; ?project=
+ *     POST   /admin/v1/targets/reset         {"target", "project"?, "credential"?}
  *     GET    /admin/v1/requests              filters as watch/logs.h has them
  *     GET    /admin/v1/requests/{id}         one timeline
  *
@@ -23,6 +25,7 @@
 #include "base/buf.h"
 #include "config/config.h"
 #include "gateway/gateway.h"
+#include "gateway/targets.h"
 
 struct mg_admin;
 
@@ -40,6 +43,9 @@ struct mg_admin_ops {
                          struct mg_key *out_key, struct mg_diag *diag);
     mg_err (*key_list)(void *arg, void (*each)(void *arg, const struct mg_key *key), void *each_arg,
                        struct mg_diag *diag);
+    /* project empty: all; MG_E_NOT_FOUND: there is no such project. */
+    mg_err (*target_list)(void *arg, mg_view project, mg_targets_cb each, void *each_arg);
+    mg_err (*target_reset)(void *arg, const struct mg_targets_reset *what, unsigned *out_count, struct mg_diag *diag);
 };
 
 struct mg_admin_options {

@@ -4,6 +4,7 @@
 
 #include "admin/admin_parts.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "http/json.h"
 #include "store/folder.h"
@@ -19,6 +20,8 @@ static void list_keys(struct mg_admin_job *job);
 static void create_key(struct mg_admin_job *job);
 static void revoke_key(struct mg_admin_job *job);
 static void rotate_key(struct mg_admin_job *job);
+static void list_targets(struct mg_admin_job *job);
+static void reset_targets(struct mg_admin_job *job);
 static void list_requests(struct mg_admin_job *job);
 static void show_request(struct mg_admin_job *job);
 static struct mg_json *read_body(struct mg_admin_job *job);
@@ -48,6 +51,10 @@ static const struct mg_admin_route routes[] = {
     {MG_HTTP_DELETE, "/admin/v1/keys/{id}", revoke_key, true, false, JSON, "200 when every worker obeys"},
     {MG_HTTP_POST, "/admin/v1/keys/{id}/rotate", rotate_key, true, false, JSON,
      "takes `{\"overlap_s\"?}`: how long the old key stays valid; 201, and the new key's text, once"},
+    {MG_HTTP_GET, "/admin/v1/targets", list_targets, true, false, JSON,
+     "`{\"targets\": [...]}`, each with its credentials: breaker, benches, limits, figures; `?project=NAME` for one project's"},
+    {MG_HTTP_POST, "/admin/v1/targets/reset", reset_targets, true, false, JSON,
+     "takes `{\"target\", \"project\"?, \"credential\"?}`: closes breakers, ends benches; `{\"reset\": how many credentials}`"},
     {MG_HTTP_GET, "/admin/v1/requests", list_requests, true, false, JSON,
      "`{\"requests\": [...], \"next\"}`; the filters of `moongate logs` as a query: `?status=error&since=10m`"},
     {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON, "one timeline, attempts and notes included"},
@@ -157,12 +164,18 @@ struct listing {
     mg_err err; /* the first that happened */
 };
 
+/* True: the next one may be written. */
+static bool begin_listed(struct listing *listing)
+{
+    if (listing->err == MG_OK && listing->count++)
+        listing->err = mg_buf_putc(listing->out, ',');
+    return listing->err == MG_OK;
+}
+
 static void put_listed(void *arg, const struct mg_key *key)
 {
     struct listing *listing = arg;
-    if (listing->err == MG_OK && listing->count++)
-        listing->err = mg_buf_putc(listing->out, ',');
-    if (listing->err == MG_OK)
+    if (begin_listed(listing))
         listing->err = mg_admin_put_key(key, NULL, listing->out);
 }
 
@@ -275,6 +288,79 @@ static void rotate_key(struct mg_admin_job *job)
         answer_new_key(job, &key, text);
     else
         mg_admin_fail(job, err, &diag);
+}
+
+static void put_target(void *arg, const struct mg_target_row *row)
+{
+    struct listing *listing = arg;
+    if (begin_listed(listing))
+        listing->err = mg_target_row_json(row, listing->out);
+}
+
+/* ?project= is all there is to ask for. */
+static bool asked_project(struct mg_admin_job *job, char *room, size_t size, mg_view *out_project)
+{
+    mg_view value = mg_buf_view(&job->query);
+    bool any = value.len > 0;
+    mg_view name = mg_view_cut(&value, '=');
+    *out_project = mg_logs_decode(value, room, size);
+    return !any || (mg_view_eq(name, MG_VIEW("project")) && value.len > 0);
+}
+
+static void list_targets(struct mg_admin_job *job)
+{
+    struct mg_admin *admin = job->admin;
+    struct listing listing = {.out = &job->out,
+                              .err = mg_buf_put(&job->out, MG_VIEW("{\"targets\":["))};
+    char room[80];
+    mg_view project;
+    if (!asked_project(job, room, sizeof room, &project)) {
+        mg_admin_fail_with(job, 400, "bad_request", "only ?project=NAME can be asked for");
+        return;
+    }
+    if (admin->ops->target_list(admin->arg, project, put_target, &listing) != MG_OK)
+        mg_admin_fail_with(job, 404, "not_found", "there is no such project");
+    else
+        put_failed(job, listing.err == MG_OK ? mg_buf_put(&job->out, MG_VIEW("]}")) : listing.err);
+}
+
+/* A member that may be missing; false: it is no string, or too long for a name. */
+static bool read_name(const struct mg_json *body, const char *member, char *out, size_t size)
+{
+    const struct mg_json *value = mg_json_get(body, member);
+    mg_view text = mg_json_string(value);
+    snprintf(out, size, "%.*s", MG_FMT(text));
+    return (!value || mg_json_is(value, MG_JSON_STRING)) && strlen(out) == text.len;
+}
+
+static void reset_targets(struct mg_admin_job *job)
+{
+    char project[80], target[256], credential[80];
+    struct mg_admin *admin = job->admin;
+    struct mg_diag diag = {.line = 0};
+    unsigned count = 0;
+    struct mg_json *body = read_body(job);
+    if (!body)
+        return;
+    bool good = read_name(body, "project", project, sizeof project) &&
+                read_name(body, "target", target, sizeof target) &&
+                read_name(body, "credential", credential, sizeof credential) && *target;
+    mg_json_free(body);
+    if (!good) {
+        mg_admin_fail_with(job, 400, "bad_request",
+                           "\"target\" must name a target or a provider; \"project\" and "
+                           "\"credential\" are names too");
+        return;
+    }
+    const struct mg_targets_reset what = {project, target, credential};
+    mg_err err = admin->ops->target_reset(admin->arg, &what, &count, &diag);
+    if (err != MG_OK) {
+        mg_admin_fail(job, err, &diag);
+        return;
+    }
+    mg_log_info("target.reset", "project=%s target=%s credential=%s count=%u", project, target,
+                credential, count);
+    put_failed(job, mg_buf_putf(&job->out, "{\"reset\":%u}", count));
 }
 
 static void list_requests(struct mg_admin_job *job)

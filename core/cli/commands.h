@@ -13,6 +13,7 @@
     X("check",   check,     "[DIR]",                             "say what is wrong with the configuration")           \
     X("key",     key,       "create|list|revoke ID|rotate ID",   "make, list, revoke and rotate the keys of clients")  \
     X("logs",    logs,      "[FILTERS]",                         "show recent requests, or follow them")               \
+    X("targets", targets,   "[reset TARGET]",                    "say how the targets are, or let one back in by hand") \
     X("trace",   trace,     "ID",                                "draw what happened to one request")                  \
     X("sim",     sim,       "[OPTIONS]",                         "run a simulated provider on its own")                \
     X("cert",    cert,      "[HOST] [--dir DIR]",                "make a certificate to try TLS with")                 \

@@ -1,11 +1,23 @@
 #include "cli/control.h"
 
+#include <string.h>
+
 #include "cli/call.h"
 #include "store/folder.h"
 
 static mg_err on_body(void *arg, mg_view bytes)
 {
     return mg_buf_put(arg, bytes);
+}
+
+mg_err mg_control_put_escaped(struct mg_buf *out, const char *text)
+{
+    for (; *text; text++) {
+        bool plain = (*text >= '0' && *text <= '9') ||
+                     ((*text | 0x20) >= 'a' && (*text | 0x20) <= 'z') || strchr("-_.~:/", *text);
+        MG_TRY(plain ? mg_buf_putc(out, *text) : mg_buf_putf(out, "%%%02X", (unsigned char)*text));
+    }
+    return MG_OK;
 }
 
 mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body,

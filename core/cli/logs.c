@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/control.h"
 #include "cli/history.h"
 #include "cli/place.h"
 #include "watch/logs.h"
@@ -117,13 +118,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 static mg_err put_filter(struct mg_buf *out, const char *name, const char *value)
 {
     MG_TRY(mg_buf_putf(out, "&%s=", name));
-    for (; *value; value++) {
-        bool plain = (*value >= '0' && *value <= '9') ||
-                     ((*value | 0x20) >= 'a' && (*value | 0x20) <= 'z') || strchr("-_.~:/", *value);
-        MG_TRY(plain ? mg_buf_putc(out, *value)
-                     : mg_buf_putf(out, "%%%02X", (unsigned char)*value));
-    }
-    return MG_OK;
+    return mg_control_put_escaped(out, value);
 }
 
 /* The query, with the page's cursor and size from the filter. */

@@ -16,7 +16,12 @@ static bool ready(void *arg)
 static mg_err metrics(void *arg, struct mg_buf *out)
 {
     struct mg_operate *operate = arg;
-    return mg_metrics_render(mg_gateway_metrics(operate->gateway), out);
+    struct mg_targets_scrape scrape;
+    MG_TRY(mg_metrics_render(mg_gateway_metrics(operate->gateway), out));
+    mg_targets_scrape_init(&scrape);
+    mg_targets_each(mg_gateway_builder(operate->gateway), operate->config, MG_VIEW_NONE,
+                    mg_targets_scrape_add, &scrape);
+    return mg_targets_scrape_end(&scrape, out);
 }
 
 static mg_err put_projects(struct mg_operate *operate, struct mg_buf *out)
@@ -114,6 +119,22 @@ static mg_err key_list(void *arg, void (*each)(void *arg, const struct mg_key *k
     return mg_gateway_key_list(operate->gateway, each, each_arg, diag);
 }
 
+static mg_err target_list(void *arg, mg_view project, mg_targets_cb each, void *each_arg)
+{
+    struct mg_operate *operate = arg;
+    bool found = mg_targets_each(mg_gateway_builder(operate->gateway), operate->config, project,
+                                 each, each_arg);
+    return found ? MG_OK : MG_E_NOT_FOUND;
+}
+
+static mg_err target_reset(void *arg, const struct mg_targets_reset *what, unsigned *out_count,
+                           struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_targets_reset(mg_gateway_builder(operate->gateway), operate->config, what, out_count,
+                            diag);
+}
+
 const struct mg_admin_ops mg_operate_ops = {
     .ready = ready,
     .metrics = metrics,
@@ -124,4 +145,6 @@ const struct mg_admin_ops mg_operate_ops = {
     .key_revoke = key_revoke,
     .key_rotate = key_rotate,
     .key_list = key_list,
+    .target_list = target_list,
+    .target_reset = target_reset,
 };

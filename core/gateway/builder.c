@@ -22,6 +22,7 @@ enum { BLIND_LOOK_MS = 1000, REBUILD_MS = 100 };
 struct row {
     struct mg_list link;
     struct mg_builder_status status; /* under lock */
+    struct mg_generation *live;      /* one reference, for who asks; under lock */
     uint32_t project;                /* index */
     bool installed;                  /* the workers have a generation of it */
     bool waiting;                    /* for one of its generations to end */
@@ -156,12 +157,24 @@ void mg_builder_rebuild(struct mg_builder *builder, uint32_t project)
     give_order(builder, false, project);
 }
 
+/* The one before is let go, on its way home by mail. */
+static void set_live(struct mg_builder *builder, struct row *row, struct mg_generation *generation)
+{
+    uv_mutex_lock(&builder->lock);
+    struct mg_generation *before = row->live;
+    row->live = generation;
+    uv_mutex_unlock(&builder->lock);
+    mg_generation_unref(before);
+}
+
 void mg_builder_stop(struct mg_builder *builder)
 {
     if (!builder)
         return;
     mg_loop_stop(&builder->loop);
     uv_thread_join(&builder->thread);
+    MG_LIST_EACH(link, next, &builder->rows)
+    set_live(builder, mg_container_of(link, struct row, link), NULL);
 
     uv_mutex_lock(&builder->lock);
     builder->stopped = true;
@@ -212,6 +225,22 @@ size_t mg_builder_list(struct mg_builder *builder, struct mg_builder_status *out
         if (count < max)
             out_rows[count] = mg_container_of(link, struct row, link)->status;
         count++;
+    }
+    uv_mutex_unlock(&builder->lock);
+    return count;
+}
+
+size_t mg_builder_live(struct mg_builder *builder, mg_view project,
+                       struct mg_generation **out_generations, size_t max)
+{
+    size_t count = 0;
+    uv_mutex_lock(&builder->lock);
+    MG_LIST_EACH(link, next, &builder->rows)
+    {
+        struct row *row = mg_container_of(link, struct row, link);
+        bool asked = project.len == 0 || mg_view_eq(project, mg_view_cstr(row->status.project));
+        if (row->live && asked && count < max)
+            out_generations[count++] = mg_generation_ref(row->live);
     }
     uv_mutex_unlock(&builder->lock);
     return count;
@@ -348,6 +377,7 @@ static void remove_row(struct mg_builder *builder, struct row *row)
     bool installed = row->installed;
     uint32_t project = row->project;
     mg_log_info("project.removed", "project=%s", row->status.project);
+    set_live(builder, row, NULL);
     uv_mutex_lock(&builder->lock);
     row_free(row);
     uv_mutex_unlock(&builder->lock);
@@ -414,7 +444,8 @@ static mg_err load(struct build *build)
     else
         err = mg_config_project_from_env(&build->config, &build->diag);
     if (!err)
-        err = mg_config_check_accounts(build->builder->options.config, build->config, row->status.path, &build->report);
+        err = mg_config_check_accounts(build->builder->options.config, build->config,
+                                       row->status.path, &build->report);
     if (err && build->report.count > 0) {
         build->diag = build->report.diags[0];
         size_t len = strlen(build->diag.text);
@@ -480,6 +511,7 @@ static void went_live(struct build *build)
     const struct mg_builder_options *options = &build->builder->options;
     struct mg_builder_status *status = &build->row->status;
     uint32_t number = build->generation->number;
+    set_live(build->builder, build->row, mg_generation_ref(build->generation));
     options->ops->install(options->arg, build->generation, build->scripts);
     build->row->installed = true;
     uv_mutex_lock(&build->builder->lock);

@@ -55,4 +55,8 @@ struct mg_builder_status {
 /* Returns how many there are; fills at most max. */
 size_t mg_builder_list(struct mg_builder *builder, struct mg_builder_status *out_rows, size_t max);
 
+/* One reference to the live generation of each project, sorted by name, or of the named one (empty: all). At most max;
+ * returns how many. Any thread. */
+size_t mg_builder_live(struct mg_builder *builder, mg_view project, struct mg_generation **out_generations, size_t max);
+
 #endif

@@ -232,7 +232,7 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static mg_view decode_percent(mg_view text, char *room, size_t size)
+mg_view mg_logs_decode(mg_view text, char *room, size_t size)
 {
     size_t len = 0;
     for (size_t i = 0; i < text.len && len < size; i++) {
@@ -254,7 +254,7 @@ mg_err mg_logs_parse_query(struct mg_logs_filter *filter, mg_view query, struct 
         mg_view pair = mg_view_cut(&query, '&');
         mg_view name = mg_view_cut(&pair, '=');
         if (name.len > 0)
-            MG_TRY(mg_logs_set(filter, name, decode_percent(pair, room, sizeof room), diag));
+            MG_TRY(mg_logs_set(filter, name, mg_logs_decode(pair, room, sizeof room), diag));
     }
     return MG_OK;
 }

@@ -49,6 +49,9 @@ MG_MUST_USE mg_err mg_logs_set(struct mg_logs_filter *filter, mg_view name, mg_v
 /* The same for a whole query string, percent-decoded. */
 MG_MUST_USE mg_err mg_logs_parse_query(struct mg_logs_filter *filter, mg_view query, struct mg_diag *diag);
 
+/* A value of a query string, percent-decoded into room and cut to it. */
+mg_view mg_logs_decode(mg_view text, char *room, size_t size);
+
 /* One line of the log. Views are borrowed until the callback returns. */
 struct mg_logs_row {
     uint64_t at_us;                    /* when it settled; unique: the cursor */

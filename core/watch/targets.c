@@ -6,7 +6,10 @@
 #include "watch/json_out.h"
 #include "watch/prom_out.h"
 
-enum { LABEL = 160 }; /* bytes of an escaped label */
+enum {
+    LABEL = 160,         /* bytes of an escaped label */
+    TEXT_BYTES = 8 << 20 /* of one metric */
+};
 
 /* From good to bad; a benched key is left alone longer than an open breaker. */
 enum rank { CLOSED, RAMP, HALF_OPEN, OPEN, LIMITED, BENCHED };
@@ -174,6 +177,7 @@ static void put_figures(struct mg_json_out *out, const struct mg_stats_figures *
     mg_json_out_number(out, "ewma_us", figures->ewma_us);
     mg_json_out_number(out, "p50_us", figures->p50_us);
     mg_json_out_number(out, "p95_us", figures->p95_us);
+    mg_json_out_number(out, "p99_us", figures->p99_us);
 }
 
 mg_err mg_target_row_json(const struct mg_target_row *row, struct mg_buf *out)
@@ -205,53 +209,14 @@ mg_err mg_target_row_json(const struct mg_target_row *row, struct mg_buf *out)
 
 /* ---- Prometheus */
 
-struct scrape {
-    struct mg_prom_out out;
-    const struct mg_target_row *rows;
-    size_t count;
+/* A figure of a target has `row`, one of a credential `credential`, which may add labels to `more`;
+ * a negative figure is not shown. */
+struct metric {
+    const char *name, *type, *help;
+    double (*row)(const struct mg_target_row *row);
+    double (*credential)(const struct mg_target_credential *credential, uint64_t now_us,
+                         char more[LABEL]);
 };
-
-static const char *target_labels(char room[2 * LABEL + 32], const struct mg_target_row *row)
-{
-    char project[LABEL], target[LABEL];
-    snprintf(room, 2 * LABEL + 32, "project=\"%s\",target=\"%s\"",
-             mg_prom_escape(project, sizeof project, row->project),
-             mg_prom_escape(target, sizeof target, row->target));
-    return room;
-}
-
-/* A figure of each target. */
-static void print_targets(struct scrape *scrape, const char *name, const char *help,
-                          double (*value)(const struct mg_target_row *row))
-{
-    char room[2 * LABEL + 32];
-    mg_prom_head(&scrape->out, name, "gauge", help);
-    for (size_t i = 0; i < scrape->count; i++)
-        mg_prom_print(&scrape->out, "moongate_%s{%s} %g\n", name,
-                      target_labels(room, &scrape->rows[i]), value(&scrape->rows[i]));
-}
-
-/* A figure of each credential of each target; a negative one is not shown. `more` adds labels. */
-static void print_credentials(struct scrape *scrape, const char *name, const char *type,
-                              const char *help,
-                              double (*value)(const struct mg_target_credential *credential,
-                                              uint64_t now_us, char more[LABEL]))
-{
-    char room[2 * LABEL + 32], label[LABEL], more[LABEL];
-    mg_prom_head(&scrape->out, name, type, help);
-    for (size_t i = 0; i < scrape->count; i++) {
-        const struct mg_target_row *row = &scrape->rows[i];
-        for (int k = 0; k < row->credential_count; k++) {
-            more[0] = '\0';
-            double figure = value(&row->credentials[k], row->now_us, more);
-            if (figure >= 0)
-                mg_prom_print(&scrape->out, "moongate_%s{%s,credential=\"%s\"%s} %g\n", name,
-                              target_labels(room, row),
-                              mg_prom_escape(label, sizeof label, row->credentials[k].name), more,
-                              figure);
-        }
-    }
-}
 
 static double usable(const struct mg_target_row *row)
 {
@@ -306,24 +271,71 @@ static double benched(const struct mg_target_credential *credential, uint64_t no
     return 1;
 }
 
-mg_err mg_targets_metrics(const struct mg_target_row *rows, size_t count, struct mg_buf *out)
+static const struct metric metrics[MG_TARGET_METRICS] = {
+    {"target_usable", "gauge", "1 while a credential of the target may be used", usable, NULL},
+    {"target_inflight", "gauge", "Calls of the target that run", inflight, NULL},
+    {"target_limit", "gauge", "How many of them may run at once; 0 is no limit", limit, NULL},
+    {"target_waiting", "gauge", "Calls that wait for a place at the target", waiting, NULL},
+    {"retry_budget_tokens", "gauge", "Repeats and hedges that may still be made", retry_tokens,
+     NULL},
+    {"breaker_state", "gauge", "0 closed, 1 ramp, 2 half open, 3 open", NULL, breaker_state},
+    {"breaker_opened_total", "counter", "How often the breaker opened", NULL, opened},
+    {"credential_benched", "gauge", "1 while a key is left alone, with the class that led to it",
+     NULL, benched},
+};
+
+static void print_credentials(struct mg_prom_out *out, const struct metric *metric,
+                              const struct mg_target_row *row, const char *labels)
 {
-    struct scrape scrape = {{.buf = out}, rows, MG_MIN(count, (size_t)MG_TARGETS_SHOWN)};
-    print_targets(&scrape, "target_usable", "1 while a credential of the target may be used",
-                  usable);
-    print_targets(&scrape, "target_inflight", "Calls of the target that run", inflight);
-    print_targets(&scrape, "target_limit", "How many of them may run at once; 0 is no limit",
-                  limit);
-    print_targets(&scrape, "target_waiting", "Calls that wait for a place", waiting);
-    print_targets(&scrape, "retry_budget_tokens", "Repeats and hedges that may still be made",
-                  retry_tokens);
-    print_credentials(&scrape, "breaker_state", "gauge", "0 closed, 1 ramp, 2 half open, 3 open",
-                      breaker_state);
-    print_credentials(&scrape, "breaker_opened_total", "counter", "How often it opened", opened);
-    print_credentials(&scrape, "credential_benched", "gauge",
-                      "1 while a key is left alone, with the failure class that led to it",
-                      benched);
-    mg_prom_head(&scrape.out, "targets_not_shown", "gauge", "Targets left out of these metrics");
-    mg_prom_print(&scrape.out, "moongate_targets_not_shown %zu\n", count - scrape.count);
-    return scrape.out.err;
+    char label[LABEL], more[LABEL];
+    for (int i = 0; i < row->credential_count; i++) {
+        more[0] = '\0';
+        double figure = metric->credential(&row->credentials[i], row->now_us, more);
+        if (figure >= 0)
+            mg_prom_print(out, "moongate_%s{%s,credential=\"%s\"%s} %g\n", metric->name, labels,
+                          mg_prom_escape(label, sizeof label, row->credentials[i].name), more,
+                          figure);
+    }
+}
+
+void mg_targets_scrape_init(struct mg_targets_scrape *scrape)
+{
+    *scrape = (struct mg_targets_scrape){.count = 0};
+    for (size_t i = 0; i < MG_TARGET_METRICS; i++)
+        mg_buf_init(&scrape->metrics[i], TEXT_BYTES);
+}
+
+void mg_targets_scrape_add(void *arg, const struct mg_target_row *row)
+{
+    struct mg_targets_scrape *scrape = arg;
+    char project[LABEL], target[LABEL], labels[2 * LABEL + 32];
+    if (scrape->count++ >= MG_TARGETS_SHOWN)
+        return;
+    snprintf(labels, sizeof labels, "project=\"%s\",target=\"%s\"",
+             mg_prom_escape(project, sizeof project, row->project),
+             mg_prom_escape(target, sizeof target, row->target));
+    for (size_t i = 0; i < MG_TARGET_METRICS; i++) {
+        struct mg_prom_out out = {&scrape->metrics[i], scrape->err};
+        if (metrics[i].row)
+            mg_prom_print(&out, "moongate_%s{%s} %g\n", metrics[i].name, labels,
+                          metrics[i].row(row));
+        else
+            print_credentials(&out, &metrics[i], row, labels);
+        scrape->err = out.err;
+    }
+}
+
+mg_err mg_targets_scrape_end(struct mg_targets_scrape *scrape, struct mg_buf *out)
+{
+    struct mg_prom_out prom = {out, scrape->err};
+    size_t over = scrape->count - MG_MIN(scrape->count, (size_t)MG_TARGETS_SHOWN);
+    for (size_t i = 0; i < MG_TARGET_METRICS; i++) {
+        mg_prom_head(&prom, metrics[i].name, metrics[i].type, metrics[i].help);
+        if (prom.err == MG_OK)
+            prom.err = mg_buf_put(out, mg_buf_view(&scrape->metrics[i]));
+        mg_buf_fini(&scrape->metrics[i]);
+    }
+    mg_prom_head(&prom, "targets_not_shown", "gauge", "Targets left out of these metrics");
+    mg_prom_print(&prom, "moongate_targets_not_shown %zu\n", over);
+    return prom.err;
 }

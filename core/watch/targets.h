@@ -49,7 +49,16 @@ void mg_target_row_health(const struct mg_target_row *row, struct mg_target_heal
 /* One JSON object. */
 MG_MUST_USE mg_err mg_target_row_json(const struct mg_target_row *row, struct mg_buf *out);
 
-/* Prometheus text of all rows, grouped by metric; rows past MG_TARGETS_SHOWN are only counted. */
-MG_MUST_USE mg_err mg_targets_metrics(const struct mg_target_row *rows, size_t count, struct mg_buf *out);
+/* Prometheus text, which wants all samples of a metric together: rows are added one by one, each metric gathers its own,
+ * and the end puts them in order. Rows past MG_TARGETS_SHOWN are only counted. */
+enum { MG_TARGET_METRICS = 8 };
+struct mg_targets_scrape {             /* fields belong to targets.c */
+    struct mg_buf metrics[MG_TARGET_METRICS];
+    size_t count;                      /* rows that were added */
+    mg_err err;                        /* the first that happened */
+};
+void mg_targets_scrape_init(struct mg_targets_scrape *scrape);
+void mg_targets_scrape_add(void *scrape, const struct mg_target_row *row);
+MG_MUST_USE mg_err mg_targets_scrape_end(struct mg_targets_scrape *scrape, struct mg_buf *out);    /* frees its room */
 
 #endif

@@ -97,8 +97,45 @@ static mg_err key_list(void *arg, void (*each)(void *arg, const struct mg_key *k
     return MG_OK;
 }
 
-static const struct mg_admin_ops ops = {ready,      metrics,    status,     reload,  flush,
-                                        key_create, key_revoke, key_rotate, key_list};
+static mg_err target_list(void *arg, mg_view project, mg_targets_cb each, void *each_arg)
+{
+    static const struct mg_target_row row = {.project = "p",
+                                             .target = "a/b",
+                                             .provider = "a",
+                                             .model = "b",
+                                             .credential_count = 1,
+                                             .credentials = {{.name = "main"}}};
+    snprintf(w.project, sizeof(w.project), "%.*s", MG_FMT(project));
+    if (mg_view_eq(project, MG_VIEW("nobody")))
+        return MG_E_NOT_FOUND;
+    each(each_arg, &row);
+    each(each_arg, &row);
+    return MG_OK;
+}
+
+static mg_err target_reset(void *arg, const struct mg_targets_reset *what, unsigned *out_count,
+                           struct mg_diag *diag)
+{
+    snprintf(w.name, sizeof(w.name), "%s|%s|%s", what->project, what->target, what->credential);
+    if (!strcmp(what->target, "none"))
+        return mg_diag_set(diag, MG_E_NOT_FOUND, NULL, 0, "no project has a target none");
+    *out_count = 3;
+    return MG_OK;
+}
+
+static const struct mg_admin_ops ops = {
+    .ready = ready,
+    .metrics = metrics,
+    .status = status,
+    .reload = reload,
+    .flush = flush,
+    .key_create = key_create,
+    .key_revoke = key_revoke,
+    .key_rotate = key_rotate,
+    .key_list = key_list,
+    .target_list = target_list,
+    .target_reset = target_reset,
+};
 
 static void start(const char *token)
 {
@@ -254,6 +291,39 @@ TEST(a_key_is_revoked_and_rotated_by_its_id)
     stop();
 }
 
+TEST(targets_are_listed_all_or_of_one_project)
+{
+    start(NULL);
+    const char *answer = local("GET", "/admin/v1/targets", "");
+    CHECK_INT(w.status, 200);
+    CHECK_STR(w.project, "");
+    CHECK(strstr(answer, "{\"targets\":[{\"project\":\"p\",\"target\":\"a/b\",") == answer);
+    CHECK(strstr(answer, "]},{\"project\"") != NULL);
+    local("GET", "/admin/v1/targets?project=caf%C3%A9", "");
+    CHECK_INT(w.status, 200);
+    CHECK_STR(w.project, "caf\xc3\xa9");
+    local("GET", "/admin/v1/targets?project=nobody", "");
+    CHECK_INT(w.status, 404);
+    local("GET", "/admin/v1/targets?colour=red", "");
+    CHECK_INT(w.status, 400);
+    stop();
+}
+
+TEST(a_target_is_reset_by_its_name)
+{
+    start(NULL);
+    CHECK_STR(local("POST", "/admin/v1/targets/reset", "{\"target\":\"a/b\"}"), "{\"reset\":3}");
+    CHECK_INT(w.status, 200);
+    CHECK_STR(w.name, "|a/b|");
+    local("POST", "/admin/v1/targets/reset",
+          "{\"target\":\"a\",\"project\":\"p\",\"credential\":\"main\"}");
+    CHECK_STR(w.name, "p|a|main");
+    CHECK_STR(local("POST", "/admin/v1/targets/reset", "{\"target\":\"none\"}"),
+              "{\"error\":{\"code\":\"not_found\",\"message\":\"no project has a target none\"}}");
+    CHECK_INT(w.status, 404);
+    stop();
+}
+
 TEST(a_refusal_says_why)
 {
     static const struct {
@@ -268,6 +338,11 @@ TEST(a_refusal_says_why)
         {"POST", "/admin/v1/keys", "{\"project\":\"p\",\"metadata\":[]}", 400, "bad_request"},
         {"POST", "/admin/v1/keys", "{\"project\":\"p\",\"expires_us\":-1}", 400, "bad_request"},
         {"POST", "/admin/v1/keys/k/rotate", "{\"overlap_s\":\"x\"}", 400, "bad_request"},
+        {"POST", "/admin/v1/targets/reset", "{}", 400, "bad_request"},
+        {"POST", "/admin/v1/targets/reset", "{\"target\":1}", 400, "bad_request"},
+        {"POST", "/admin/v1/targets/reset", "{\"target\":\"a\",\"project\":[]}", 400,
+         "bad_request"},
+        {"GET", "/admin/v1/targets/reset", "", 405, "method_not_allowed"},
         {"GET", "/admin/v1/requests?nonsense=1", "", 400, "bad_request"},
         {"PUT", "/admin/v1/keys", "", 405, "method_not_allowed"},
         {"GET", "/admin/v1/keys/", "", 404, "not_found"},

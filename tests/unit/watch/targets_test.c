@@ -20,6 +20,7 @@ static struct mg_target_row a_target(void)
         .figures = {.ewma_us = 250000,
                     .p50_us = 200000,
                     .p95_us = 900000,
+                    .p99_us = 1200000,
                     .error_rate = 0.25,
                     .calls = 40,
                     .failures = 10,
@@ -58,9 +59,13 @@ static const char *json_of(const struct mg_target_row *row)
 static const char *metrics_of(const struct mg_target_row *rows, size_t count)
 {
     static struct mg_buf out;
+    struct mg_targets_scrape scrape;
     mg_buf_fini(&out);
-    mg_buf_init(&out, 4 << 20);
-    CHECK_OK(mg_targets_metrics(rows, count, &out));
+    mg_buf_init(&out, 16 << 20);
+    mg_targets_scrape_init(&scrape);
+    for (size_t i = 0; i < count; i++)
+        mg_targets_scrape_add(&scrape, &rows[i]);
+    CHECK_OK(mg_targets_scrape_end(&scrape, &out));
     return mg_buf_cstr(&out);
 }
 
@@ -81,8 +86,8 @@ TEST(a_credential_is_as_bad_as_the_worst_that_is_known_of_it)
     CHECK_STR(health.why, "5 failures in a row");
     CHECK_INT(health.until_us, NOW + 3200000);
 
-    credential.model = (struct mg_credential_view){.requests_known = true,
-                                                   .requests_reset_us = NOW + 60000000};
+    credential.model =
+        (struct mg_credential_view){.requests_known = true, .requests_reset_us = NOW + 60000000};
     mg_target_credential_health(&credential, NOW, &health);
     CHECK_STR(health.state, "limited");
     CHECK_STR(health.why, "no requests left");
@@ -130,9 +135,8 @@ TEST(a_target_is_printed_with_stable_names_and_moments_on_the_wall_clock)
 {
     struct mg_target_row row = a_target();
     open_breaker(&row.credentials[0], NOW + 3200000);
-    row.credentials[0].model = (struct mg_credential_view){.requests_known = true,
-                                                           .requests_left = 12,
-                                                           .requests_reset_us = NOW + 1000000};
+    row.credentials[0].model = (struct mg_credential_view){
+        .requests_known = true, .requests_left = 12, .requests_reset_us = NOW + 1000000};
     row.credentials[1] = a_credential("spare");
     row.credentials[1].key =
         (struct mg_credential_view){.benched_until_us = UINT64_MAX, .why = MG_CLASS_auth};
@@ -145,7 +149,8 @@ TEST(a_target_is_printed_with_stable_names_and_moments_on_the_wall_clock)
         "\"region\":null,\"account\":null,\"state\":\"open\",\"why\":\"5 failures in a row\","
         "\"until_us\":1764000003200000,\"inflight\":3,\"limit\":8,\"waiting\":2,\"calls\":40,"
         "\"failures\":10,\"error_rate\":0.250,\"ewma_us\":250000,\"p50_us\":200000,"
-        "\"p95_us\":900000,\"retry_tokens\":7.500,\"retry_burst\":10,\"credentials\":["
+        "\"p95_us\":900000,\"p99_us\":1200000,\"retry_tokens\":7.500,\"retry_burst\":10,"
+        "\"credentials\":["
         "{\"name\":\"main\",\"state\":\"open\",\"why\":\"5 failures in a row\","
         "\"until_us\":1764000003200000,\"breaker\":{\"state\":\"open\","
         "\"until_us\":1764000003200000,\"reason\":\"5 failures in a row\",\"ramp\":0.000,"

@@ -1,0 +1,250 @@
+#include "gateway/targets.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "relay/reach.h"
+
+/* ---- the targets of a configuration, each once: workflows name the same one with other timers */
+
+typedef void (*reach_cb)(void *arg, const struct mg_config_project *config,
+                         const struct mg_reach *reach);
+
+static const struct mg_config_account *account_of(const struct mg_config_gateway *gateway,
+                                                  const struct mg_config_provider *provider)
+{
+    for (int i = 0; provider->account && i < gateway->account_count; i++)
+        if (strcmp(gateway->accounts[i].name, provider->account) == 0)
+            return &gateway->accounts[i];
+    return NULL;
+}
+
+static bool is_first(const struct mg_config_project *config, int at)
+{
+    for (int i = 0; i < at; i++)
+        if (strcmp(config->targets[i].id, config->targets[at].id) == 0)
+            return false;
+    return true;
+}
+
+static void call_with_reach(const struct mg_config_project *config,
+                            const struct mg_config_gateway *gateway,
+                            const struct mg_config_target *target, reach_cb cb, void *arg)
+{
+    const struct mg_config_provider *provider = &config->providers[target->provider];
+    const struct mg_limit_headers none = {.requests_left = NULL};
+    struct mg_reach reach;
+    mg_reach_init(&reach, config->name, provider, target, target->id, account_of(gateway, provider),
+                  &none);
+    cb(arg, config, &reach);
+}
+
+/* Models that only a client named, once somebody did. */
+static void call_with_direct(const struct mg_config_project *config,
+                             const struct mg_config_gateway *gateway, int provider, reach_cb cb,
+                             void *arg)
+{
+    char id[128];
+    snprintf(id, sizeof id, "%s/*", config->providers[provider].name);
+    const struct mg_config_target target = {
+        .id = id, .provider = provider, .model = "*", .gate = config->providers[provider].gate};
+    if (mg_stats_peek(mg_view_cstr(config->name), mg_view_cstr(id)))
+        call_with_reach(config, gateway, &target, cb, arg);
+}
+
+static void each_reach(const struct mg_config_project *config,
+                       const struct mg_config_gateway *gateway, reach_cb cb, void *arg)
+{
+    for (int i = 0; i < config->target_count; i++)
+        if (is_first(config, i))
+            call_with_reach(config, gateway, &config->targets[i], cb, arg);
+    for (int i = 0; config->allow_direct && i < config->provider_count; i++)
+        call_with_direct(config, gateway, i, cb, arg);
+}
+
+/* ---- reading */
+
+/* The rules of the first workflow that has the target; the project's for who has none. */
+static const struct mg_config_retry_budget *budget_of(const struct mg_config_project *config,
+                                                      const struct mg_config_target *target)
+{
+    for (int w = 0; w < config->workflow_count; w++)
+        for (int a = 0; a < config->workflows[w].arm_count; a++)
+            if (strcmp(config->targets[config->workflows[w].arms[a].target].id, target->id) == 0)
+                return &config->workflows[w].retry_budget;
+    return &config->retry_budget;
+}
+
+static void read_credential(const struct mg_reach *reach, int at, uint64_t now_us,
+                            struct mg_target_credential *out_credential)
+{
+    bool keyless = reach->credential_count == 0;
+    out_credential->name = keyless ? "" : reach->names[at];
+    mg_breaker_read(reach->breakers[at], &reach->provider->breaker, now_us,
+                    &out_credential->breaker);
+    mg_credential_read(reach->keys[at], &out_credential->key);
+    mg_credential_read(reach->model_keys[at], &out_credential->model);
+}
+
+struct reading {
+    mg_targets_cb cb;
+    void *arg;
+};
+
+static void read_row(void *arg, const struct mg_config_project *config,
+                     const struct mg_reach *reach)
+{
+    const struct reading *reading = arg;
+    const struct mg_config_retry_budget *budget = budget_of(config, reach->target);
+    struct mg_target_row row = {
+        .project = config->name,
+        .target = reach->target->id,
+        .provider = reach->provider->name,
+        .model = reach->target->model,
+        .region = reach->target->region,
+        .account = reach->provider->account,
+        .retry_tokens = mg_retry_budget_left(reach->budget, budget),
+        .retry_burst = budget->burst,
+        .credential_count = MG_MAX(reach->credential_count, 1),
+        .now_us = mg_mono_us(),
+        .wall_us = mg_wall_us(),
+    };
+    mg_stats_read(reach->stats, &row.figures);
+    mg_gate_read(reach->gate, &reach->target->gate, &row.gate);
+    for (int i = 0; i < row.credential_count; i++)
+        read_credential(reach, i, row.now_us, &row.credentials[i]);
+    reading->cb(reading->arg, &row);
+}
+
+void mg_targets_of(const struct mg_config_project *config, const struct mg_config_gateway *gateway,
+                   mg_targets_cb cb, void *arg)
+{
+    struct reading reading = {cb, arg};
+    each_reach(config, gateway, read_row, &reading);
+}
+
+/* Every live generation asked for, one reference each. */
+static size_t take_live(struct mg_builder *builder, mg_view project,
+                        struct mg_generation ***out_generations)
+{
+    size_t max = project.len > 0 ? 1 : MG_MAX_PROJECTS;
+    *out_generations = mg_new_array(struct mg_generation *, max);
+    return mg_builder_live(builder, project, *out_generations, max);
+}
+
+static void let_live_go(struct mg_generation **generations, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        mg_generation_unref(generations[i]);
+    mg_free(generations);
+}
+
+bool mg_targets_each(struct mg_builder *builder, const struct mg_config_gateway *gateway,
+                     mg_view project, mg_targets_cb cb, void *arg)
+{
+    struct mg_generation **generations;
+    size_t count = take_live(builder, project, &generations);
+    for (size_t i = 0; i < count; i++)
+        mg_targets_of(generations[i]->config, gateway, cb, arg);
+    let_live_go(generations, count);
+    return count > 0 || project.len == 0;
+}
+
+/* ---- making it forgotten */
+
+struct resetting {
+    const struct mg_targets_reset *what;
+    bool really;             /* else it is only counted */
+    unsigned targets, count; /* that match; of them × credentials */
+    unsigned projects;       /* that have such a target */
+    char names[256];         /* of the projects, for a sentence */
+    size_t len;
+};
+
+static bool is_meant(const struct mg_targets_reset *what, const struct mg_reach *reach)
+{
+    return strcmp(what->target, reach->target->id) == 0 ||
+           strcmp(what->target, reach->provider->name) == 0;
+}
+
+static void reset_reach(void *arg, const struct mg_config_project *config,
+                        const struct mg_reach *reach)
+{
+    struct resetting *resetting = arg;
+    const char *wanted = resetting->what->credential;
+    if (!is_meant(resetting->what, reach))
+        return;
+    resetting->targets++;
+    for (int i = 0; i < MG_MAX(reach->credential_count, 1); i++) {
+        const char *name = reach->credential_count ? reach->names[i] : "";
+        if (*wanted && strcmp(wanted, name) != 0)
+            continue;
+        resetting->count++;
+        if (!resetting->really)
+            continue;
+        mg_breaker_reset(reach->breakers[i], mg_mono_us());
+        mg_credential_reset(reach->keys[i]);
+        mg_credential_reset(reach->model_keys[i]);
+    }
+}
+
+static void note_project(struct resetting *resetting, const char *name)
+{
+    int n = snprintf(resetting->names + resetting->len, sizeof resetting->names - resetting->len,
+                     "%s%s", resetting->projects ? ", " : "", name);
+    resetting->len = MG_MIN(resetting->len + (size_t)n, sizeof resetting->names - 1);
+    resetting->projects++;
+}
+
+static mg_err check_meaning(const struct resetting *resetting, struct mg_diag *diag)
+{
+    const struct mg_targets_reset *what = resetting->what;
+    if (resetting->targets == 0 && *what->project)
+        return mg_diag_set(diag, MG_E_NOT_FOUND, NULL, 0, "project %s has no target %s",
+                           what->project, what->target);
+    if (resetting->targets == 0)
+        return mg_diag_set(diag, MG_E_NOT_FOUND, NULL, 0, "no project has a target %s",
+                           what->target);
+    if (resetting->projects > 1)
+        return mg_diag_set(diag, MG_E_BAD_REQUEST, NULL, 0,
+                           "several projects have a target %s, say which: %s", what->target,
+                           resetting->names);
+    if (resetting->count == 0)
+        return mg_diag_set(diag, MG_E_NOT_FOUND, NULL, 0, "%s has no credential %s", what->target,
+                           what->credential);
+    return MG_OK;
+}
+
+static void go_over(struct resetting *resetting, struct mg_generation **generations, size_t count,
+                    const struct mg_config_gateway *gateway)
+{
+    for (size_t i = 0; i < count; i++) {
+        unsigned before = resetting->targets;
+        each_reach(generations[i]->config, gateway, reset_reach, resetting);
+        if (resetting->targets > before)
+            note_project(resetting, generations[i]->config->name);
+    }
+}
+
+mg_err mg_targets_reset(struct mg_builder *builder, const struct mg_config_gateway *gateway,
+                        const struct mg_targets_reset *what, unsigned *out_count,
+                        struct mg_diag *diag)
+{
+    struct resetting looked = {.what = what}, done = {.what = what, .really = true};
+    struct mg_generation **generations;
+    size_t count = take_live(builder, mg_view_cstr(what->project), &generations);
+    mg_err err = MG_OK;
+    if (count == 0 && *what->project)
+        err = mg_diag_set(diag, MG_E_NOT_FOUND, NULL, 0, "there is no project %s", what->project);
+    go_over(&looked, generations, count, gateway);
+    if (err == MG_OK)
+        err = check_meaning(&looked, diag);
+    if (err == MG_OK) {
+        go_over(&done, generations, count, gateway);
+        *out_count = done.count;
+    }
+    let_live_go(generations, count);
+    return err;
+}
