@@ -1,14 +1,40 @@
 /* What attempts hand on, on its way to the client: held until the first content, then committed and
  * streamed event by event; a whole answer is held to its end. */
 #include "gateway/filtering.h"
+#include "http/json.h"
+
+static void commit(struct mg_exchange *x);
+
+static const struct mg_config_workflow *workflow(const struct mg_exchange *x)
+{
+    return x->route->workflow;
+}
+
+static bool wants_accept(const struct mg_exchange *x)
+{
+    return workflow(x)->has_accept || workflow(x)->expect_schema;
+}
+
+/* Nothing is sent before the end: a plugin, `accept` or the workflow's rescue wants it so. */
+static bool holds(const struct mg_exchange *x)
+{
+    return mg_filtering_buffers(x) || workflow(x)->rescue == MG_RESCUE_HOLD || wants_accept(x);
+}
+
+/* A refusal the workflow wants to route around is no reason to let go yet. */
+static bool is_content(const struct mg_exchange *x, const struct mg_tap_event *seen)
+{
+    bool around = workflow(x)->route_around >> MG_CLASS_refusal & 1;
+    return seen->content && !(seen->refusal && around);
+}
 
 /* More than can be held came for a plugin that wants to see it whole. */
 static void outgrown(struct mg_exchange *x)
 {
     mg_relay_cancel(&x->relay, MG_CLASS_server_error);
     mg_answer_forget(&x->answer);
-    mg_exchange_refuse(x, 502, "answer_too_large", "A plugin of this project must see whole answers, and this one has more "
-                       "than the %d bytes that can be held back.", MG_MAX_BUFFERED_BYTES);
+    mg_exchange_refuse(x, 502, "answer_too_large", "A plugin or `accept` of this project must see whole answers, and this one "
+                       "has more than the %d bytes that can be held back.", MG_MAX_BUFFERED_BYTES);
 }
 
 /* Slow clients slow the upstream: reading stops until the socket has drained. */
@@ -20,6 +46,16 @@ static void watch(struct mg_exchange *x, mg_err err)
         outgrown(x);
 }
 
+/* A held stream that outgrows what can be held is let go: from there on a failure is told. */
+static void let_go_in_time(struct mg_exchange *x, size_t more)
+{
+    bool only_rescue = !mg_filtering_buffers(x) && !wants_accept(x) && workflow(x)->rescue == MG_RESCUE_HOLD;
+    if (!only_rescue || x->answer.committed || x->answer.held.len + more <= MG_MAX_BUFFERED_BYTES)
+        return;
+    mg_timeline_note(x->timeline, mg_exchange_now(x), "hold", "let go after %zu bytes", x->answer.held.len);
+    commit(x);
+}
+
 static void on_attempt(void *arg)
 {
     struct mg_exchange *x = arg;
@@ -28,6 +64,7 @@ static void on_attempt(void *arg)
         mg_filtering_restart(x);
     x->upstream_headers = (struct mg_headers){0};
     x->whole = MG_VIEW_NONE;
+    mg_buf_clear(&x->text);
 }
 
 static void on_head(void *arg, int status, struct mg_headers headers)
@@ -39,9 +76,12 @@ static void on_head(void *arg, int status, struct mg_headers headers)
 
 static void commit(struct mg_exchange *x)
 {
+    const struct mg_attempt *attempt = mg_relay_attempt(&x->relay);
     mg_timeline_phase(x->timeline, MG_PHASE_commit, mg_exchange_now(x));
     mg_relay_committed(&x->relay);
-    watch(x, mg_answer_commit(&x->answer, x->relay.attempt.facts.status, mg_exchange_lines(x, true), UINT64_MAX));
+    x->sent_status = attempt->facts.status;
+    x->events = attempt->event_stream;
+    watch(x, mg_answer_commit(&x->answer, x->sent_status, mg_exchange_lines(x, true), UINT64_MAX));
 }
 
 /* The usage chunk was asked for by us, not by this client: it gets the event without it. */
@@ -63,14 +103,14 @@ static void add_event(struct mg_exchange *x, const struct mg_sse_event *event, c
 static void break_stream_with(struct mg_exchange *x, int status, mg_view code, mg_view message)
 {
     x->timeline->error_code = mg_arena_dup(&x->arena, code);
-    if (x->relay.attempt.event_stream) {
+    if (x->events) {
         mg_view error = mg_error_body(&x->arena, status, code, message, MG_VIEW_NONE);
         mg_buf_clear(&x->rewritten);
         if (mg_sse_put_event(&x->rewritten, MG_VIEW_NONE, error) == MG_OK)
             watch(x, mg_answer_add(&x->answer, mg_buf_view(&x->rewritten)));
         watch(x, mg_answer_flush(&x->answer));
     }
-    mg_exchange_finish(x, x->relay.attempt.facts.status, false);
+    mg_exchange_finish(x, x->sent_status, false);
 }
 
 /* A guard stopped the stream: the upstream is closed, the client is told in-band or as a whole answer. */
@@ -85,6 +125,22 @@ static void stop_stream(struct mg_exchange *x, const struct mg_hook_outcome *out
     } else {
         mg_answer_forget(&x->answer);
         mg_exchange_refuse_as(x, status, code, message, MG_VIEW_NONE, 0);
+    }
+}
+
+/* What `accept` will be shown of a stream; past what can be held, the stream is too large anyway. */
+static void keep_text(struct mg_exchange *x, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+{
+    struct mg_buf piece;
+    for (int i = 0; i < seen->text_count; i++) {
+        const struct mg_tap_text *at = &seen->texts[i];
+        mg_view text = MG_VIEW_NONE, span = mg_view_head(mg_view_skip(event->data, at->offset), at->len);
+        if (at->reasoning || at->choice != 0)
+            continue;
+        mg_buf_init(&piece, MG_MAX_SSE_EVENT_BYTES);
+        if (mg_json_span_text(span, &piece, &text) == MG_OK && mg_buf_put(&x->text, text) != MG_OK)
+            mg_timeline_note(x->timeline, mg_exchange_now(x), "accept", "the text is longer than what can be shown");
+        mg_buf_fini(&piece);
     }
 }
 
@@ -104,8 +160,11 @@ static void on_event(void *arg, const struct mg_sse_event *event, const struct m
     }
     if (seen->done && !mg_relay_tap(&x->relay)->finished)
         return;                        /* "[DONE]" of an answer that never finished: a success it is not */
-    if (seen->content && !x->answer.committed && !mg_filtering_buffers(x))
+    if (is_content(x, seen) && !x->answer.committed && !holds(x))
         commit(x);
+    let_go_in_time(x, event->raw.len);
+    if (wants_accept(x))
+        keep_text(x, event, seen);
     if (x->filtering)
         filter_event(x, event, seen);
     else
@@ -126,7 +185,7 @@ static void on_flush(void *arg)
 static void on_body(void *arg, mg_view bytes)
 {
     struct mg_exchange *x = arg;
-    if (!x->relay.attempt.streaming_body) {
+    if (!mg_relay_attempt(&x->relay)->streaming_body) {
         x->whole = bytes;
         return;
     }
@@ -140,7 +199,7 @@ static void on_body(void *arg, mg_view bytes)
 
 static void deliver_whole(struct mg_exchange *x)
 {
-    int status = x->relay.attempt.facts.status;
+    int status = mg_relay_attempt(&x->relay)->facts.status;
     mg_timeline_phase(x->timeline, MG_PHASE_commit, mg_exchange_now(x));
     mg_answer_whole(&x->answer, status, mg_exchange_lines(x, true), x->whole);
     mg_exchange_finish(x, status, true);
@@ -149,8 +208,8 @@ static void deliver_whole(struct mg_exchange *x)
 static void deliver_stream_end(struct mg_exchange *x)
 {
     if (!x->answer.committed)
-        commit(x);                     /* complete and rightly empty, for instance all budget went into thinking */
-    mg_exchange_finish(x, x->relay.attempt.facts.status, true);
+        commit(x);                     /* held to its end; or complete and rightly empty: all budget went into thinking */
+    mg_exchange_finish(x, x->sent_status, true);
 }
 
 static void deliver_error(struct mg_exchange *x)
@@ -167,7 +226,7 @@ static void deliver_error(struct mg_exchange *x)
 
 static void deliver_success(struct mg_exchange *x)
 {
-    if (x->relay.attempt.streaming_body || x->relay.attempt.event_stream)
+    if (mg_relay_attempt(&x->relay)->streaming_body || mg_relay_attempt(&x->relay)->event_stream)
         deliver_stream_end(x);
     else
         deliver_whole(x);
@@ -204,8 +263,8 @@ static void on_response_done(void *arg, const struct mg_hook_outcome *outcome)
 /* The answer with another text: the content string of the first choice is spliced. */
 static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
 {
-    const struct mg_adapter *adapter = x->relay.attempt.tap.adapter;
-    if (mg_filtering_buffers(x) && x->relay.attempt.event_stream) {
+    const struct mg_adapter *adapter = mg_relay_attempt(&x->relay)->tap.adapter;
+    if (mg_filtering_buffers(x) && mg_relay_attempt(&x->relay)->event_stream) {
         mg_view text = outcome->body.len ? mg_tap_text_of(adapter, &x->arena, outcome->body) : outcome->text;
         if (mg_filtering_replace(x, text) != MG_OK) {
             outgrown(x);
@@ -221,17 +280,18 @@ static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *o
 
 static void fill_response(struct mg_exchange *x, struct mg_call_response *response)
 {
-    const struct mg_attempt_record *last = &x->timeline->attempts[x->timeline->attempt_count - 1];
+    const struct mg_attempt_record *last = mg_relay_record(&x->relay);
     const struct mg_tap *tap = mg_relay_tap(&x->relay);
     *response = (struct mg_call_response){
-        .status = x->relay.attempt.facts.status,
+        .status = mg_relay_attempt(&x->relay)->facts.status,
         .target = last->target,
         .body = x->whole,
-        .text = mg_filtering_buffers(x) ? mg_filtering_text(x) : mg_tap_text_of(tap->adapter, &x->arena, x->whole),
+        .text = x->whole.len ? mg_tap_text_of(tap->adapter, &x->arena, x->whole)
+                : mg_filtering_buffers(x) ? mg_filtering_text(x) : mg_buf_view(&x->text),
         .finish = mg_view_cstr(tap->finish),
         .attempts = x->timeline->attempt_count,
         .usage = last->usage,
-        .streamed = x->relay.attempt.event_stream,
+        .streamed = mg_relay_attempt(&x->relay)->event_stream,
         .sent = x->answer.committed,
     };
 }
@@ -263,6 +323,27 @@ static void on_done(void *arg)
         x->hook = run;
 }
 
+/* Is a complete answer what the workflow asked for? */
+static mg_err on_good(void *arg, mg_view *out_reason)
+{
+    struct mg_exchange *x = arg;
+    struct mg_call_response response;
+    if (!x->live->policy->accept)
+        return MG_OK;
+    fill_response(x, &response);
+    return x->live->policy->accept(x->live->policy_arg, &x->call, &response, out_reason);
+}
+
+/* A comment marks the place where another target went on: parsers skip it, people find it. */
+static void on_seam(void *arg, uint64_t bytes)
+{
+    struct mg_exchange *x = arg;
+    const struct mg_attempt_record *now = mg_relay_record(&x->relay);
+    mg_view comment = mg_arena_printf(&x->arena, ": moongate: resumed by %.*s after %llu bytes of text\n\n", MG_FMT(now->target),
+                                      (unsigned long long)bytes);
+    watch(x, mg_answer_add(&x->answer, comment));
+}
+
 const struct mg_relay_ops mg_deliver_ops = {
     .on_attempt = on_attempt, .on_head = on_head, .on_event = on_event, .on_flush = on_flush, .on_body = on_body,
-    .on_done = on_done};
+    .on_good = on_good, .on_seam = on_seam, .on_done = on_done};

@@ -110,6 +110,9 @@ struct mg_exchange *mg_exchange_new(struct mg_client *client)
     x->timeline = &x->room;
     reset_timeline(x->timeline, mg_loop_now_us(&worker->loop));
     mg_buf_init(&x->body, worker->config->limits.body_bytes);
+    mg_buf_init(&x->text, MG_MAX_HELD_BYTES);
+    x->sent_status = 0;
+    x->events = false;
     mg_answer_init(&x->answer, client->stream, &worker->scratch);
     x->call = (struct mg_call){.arena = &x->arena, .loop = &worker->loop, .timeline = x->timeline, .dialect = "openai"};
     x->request = (struct mg_http_request){.method = MG_HTTP_OTHER};
@@ -126,6 +129,7 @@ static void on_recycle(struct mg_defer *defer)
     mg_arena_reset(&x->arena);
     mg_answer_fini(&x->answer);
     mg_buf_fini(&x->body);
+    mg_buf_fini(&x->text);
     mg_buf_shrink(&x->lines, 4096);
     mg_buf_shrink(&x->rewritten, 4096);
     x->surface = NULL;
@@ -337,6 +341,7 @@ static void fill_call(struct mg_exchange *x)
     call->metadata = metadata(x);
     call->default_deadline_ms = deadline_ms(x);
     call->default_max_attempts = x->route->workflow->max_attempts;
+    call->flow = x->route->workflow;
     call->deadline_us = x->timeline->start_mono_us + (uint64_t)call->default_deadline_ms * 1000;
     call->finished = false;
     x->timeline->workflow = call->workflow;
@@ -467,7 +472,8 @@ static void fill_figures(struct mg_exchange *x)
     memcpy(x->candidates, x->route->candidates, (size_t)x->route->count * sizeof *x->candidates);
     for (int i = 0; i < x->route->count; i++) {
         struct mg_stats_figures figures;
-        mg_stats_read(x->route->stats[i], &figures);
+        mg_stats_read(x->route->reaches[i].stats, &figures);
+        x->candidates[i].state = mg_reach_state(&x->route->reaches[i], mg_exchange_now(x), NULL);
         x->candidates[i].inflight = figures.inflight;
         x->candidates[i].ewma_us = figures.ewma_us;
         x->candidates[i].error_rate = figures.error_rate;
@@ -538,6 +544,7 @@ static void step_relay(struct mg_exchange *x)
         .policy_arg = x->live->policy_arg,
         .surface = x->surface->name,
         .forwarded = forwarded_lines(x),
+        .worker = x->worker->index,
         .ops = &mg_deliver_ops,
         .arg = x,
     };
@@ -552,8 +559,9 @@ static enum mg_class last_class(const struct mg_exchange *x, int status, bool cl
 {
     if (status == 499)
         return MG_CLASS_cancelled;
-    return (status < 400 && clean) || !x->timeline->attempt_count ? MG_CLASS_none
-                                                      : x->timeline->attempts[x->timeline->attempt_count - 1].class_;
+    if ((status < 400 && clean) || !x->timeline->attempt_count)
+        return MG_CLASS_none;
+    return x->relay.result.ok ? MG_CLASS_none : x->relay.result.class_;
 }
 
 static void drop_content(struct mg_exchange *x)
@@ -638,6 +646,7 @@ void mg_exchange_broken(struct mg_exchange *x, mg_err err, const char *reason)
                            reason && *reason ? reason : mg_err_text(err));
 }
 
+/* Clients hang up at "[DONE]", before the last bytes of the framing: they have all of the answer. */
 void mg_exchange_gone(struct mg_exchange *x)
 {
     x->client = NULL;
@@ -645,8 +654,10 @@ void mg_exchange_gone(struct mg_exchange *x)
     if (x->hook)
         mg_hook_cancel(x->hook);
     x->hook = NULL;
-    mg_relay_cancel(&x->relay, MG_CLASS_cancelled);
-    mg_exchange_finish(x, 499, false);
+    bool has_all = x->state == MG_EXCHANGE_RELAYING && x->answer.committed && mg_relay_tap(&x->relay)->done &&
+                   mg_relay_tap(&x->relay)->finished;
+    mg_relay_cancel(&x->relay, has_all ? MG_CLASS_none : MG_CLASS_cancelled);
+    mg_exchange_finish(x, has_all ? x->sent_status : 499, has_all);
 }
 
 void mg_exchange_drained(struct mg_exchange *x)

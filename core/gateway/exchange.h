@@ -56,6 +56,9 @@ struct mg_exchange {
     uint64_t admitted_us;              /* monotonic, not the loop's cached time: overhead is less than a turn */
     uint64_t overhead_us;              /* from there until the first attempt was under way */
     uint32_t skipped_events;
+    struct mg_buf text;                /* of choice 0 of a stream that is held for `accept`, decoded */
+    int sent_status;                   /* what the committed answer began with */
+    bool events;                       /* … and whether it is framed as events */
     int refusal;                       /* status of an answer that waits for the end of the body; 0: none */
     bool recorded;                     /* there is a project to record it for */
     bool counted;                      /* in metrics */

@@ -290,7 +290,7 @@ mg_err mg_filtering_replace(struct mg_exchange *x, mg_view text)
 {
     struct mg_filtering *f = x->filtering;
     struct rewrite rewrite = {.placed = false};
-    mg_tap_init(&rewrite.tap, x->relay.attempt.tap.adapter, true);
+    mg_tap_init(&rewrite.tap, mg_relay_tap(&x->relay)->adapter, true);
     mg_buf_init(&rewrite.out, MG_MAX_BUFFERED_BYTES);
     struct mg_sse *sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_held_event, &rewrite);
     mg_err err = quote(&f->quoted[0], text);

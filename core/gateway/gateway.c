@@ -224,6 +224,7 @@ static mg_err on_route(void *arg, struct mg_generation *generation, struct mg_di
 {
     struct mg_gateway *gateway = arg;
     struct mg_routing_options options = {
+        .gateway = gateway->config,
         .default_proxy = gateway->config->proxy,
         .sim_url = gateway->options.sim_url,
         .sim_arg = gateway->options.sim_arg,

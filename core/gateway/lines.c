@@ -37,7 +37,7 @@ uint64_t mg_exchange_overhead_us(const struct mg_exchange *x)
 
 static mg_err put_attempt(struct mg_exchange *x)
 {
-    const struct mg_attempt_record *last = &x->timeline->attempts[x->timeline->attempt_count - 1];
+    const struct mg_attempt_record *last = mg_relay_record(&x->relay);
     MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-provider"), last->provider));
     if (mg_http_is_field_value(last->model))           /* with "*" it is the client's word, which may hold anything */
         MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-model"), last->model));

@@ -11,6 +11,7 @@ struct mg_routing {
     const struct mg_config_project *config;
     struct mg_adapter **adapters;      /* owned; by provider */
     struct mg_upstream **upstreams;    /* owned; by provider */
+    const struct mg_config_account **accounts;   /* borrowed from the gateway's; by provider; NULL: its own keys */
     struct mg_route *routes;           /* by workflow */
     struct mg_map by_name;             /* workflow name → struct mg_route */
 };
@@ -23,19 +24,39 @@ static mg_err load_adapter(struct mg_routing *routing, int i, struct mg_diag *di
     return mg_adapter_new(decl, &routing->adapters[i], diag);
 }
 
+/* A shared account is only for projects it was granted to. */
+static mg_err load_account(struct mg_routing *routing, int i, const struct mg_config_gateway *gateway, struct mg_diag *diag)
+{
+    const struct mg_config_provider *provider = &routing->config->providers[i];
+    if (!provider->account)
+        return MG_OK;
+    for (int a = 0; gateway && a < gateway->account_count; a++)
+        if (strcmp(gateway->accounts[a].name, provider->account) == 0)
+            routing->accounts[i] = &gateway->accounts[a];
+    const struct mg_config_account *account = routing->accounts[i];
+    for (int g = 0; account && g < account->grant_count; g++)
+        if (strcmp(account->grants[g].project, routing->config->name) == 0)
+            return MG_OK;
+    return mg_diag_set(diag, MG_E_CONFIG, routing->config->path, provider->line,
+                       account ? "providers.%s.account: gateway.lua does not grant the account \"%s\" to this project"
+                               : "providers.%s.account: gateway.lua has no account \"%s\"",
+                       provider->name, provider->account);
+}
+
 static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_routing_options *options,
                             struct mg_diag *diag)
 {
     const struct mg_config_provider *provider = &routing->config->providers[i];
     const char *base_url = NULL;
     MG_TRY(load_adapter(routing, i, diag));
+    MG_TRY(load_account(routing, i, options->gateway, diag));
     if (strcmp(provider->kind, "simulated") == 0) {
         base_url = options->sim_url
                        ? options->sim_url(options->sim_arg, routing->config, provider, &routing->arena, diag) : NULL;
         if (!base_url)
             return MG_E_CONFIG;
     }
-    return mg_upstream_new(routing->config->name, provider, routing->adapters[i], NULL, base_url, options->default_proxy,
+    return mg_upstream_new(routing->config->name, provider, routing->adapters[i], routing->accounts[i], base_url, options->default_proxy,
                            &routing->upstreams[i], diag);
 }
 
@@ -51,7 +72,9 @@ static void set_candidate(const struct mg_routing *routing, struct mg_route *rou
         .state = "closed",
     };
     route->upstreams[at] = routing->upstreams[target->provider];
-    route->stats[at] = mg_stats_find(mg_view_cstr(routing->config->name), mg_view_cstr(figures));
+    mg_reach_init(&route->reaches[at], routing->config->name, provider, target, figures, routing->accounts[target->provider],
+                  &mg_adapter_declaration(routing->adapters[target->provider])->limits);
+    route->repairs[at] = mg_repair_memory(mg_view_cstr(routing->config->name), mg_view_cstr(figures));
 }
 
 static void init_route(struct mg_route *route, struct mg_arena *arena, const struct mg_config_workflow *workflow, int count)
@@ -60,7 +83,8 @@ static void init_route(struct mg_route *route, struct mg_arena *arena, const str
         .workflow = workflow,
         .candidates = mg_arena_array(arena, struct mg_candidate, (size_t)count),
         .upstreams = mg_arena_array(arena, const struct mg_upstream *, (size_t)count),
-        .stats = mg_arena_array(arena, struct mg_stats *, (size_t)count),
+        .reaches = mg_arena_array(arena, struct mg_reach, (size_t)count),
+        .repairs = mg_arena_array(arena, struct mg_repair_memory *, (size_t)count),
         .count = count,
     };
 }
@@ -89,6 +113,7 @@ mg_err mg_routing_new(const struct mg_config_project *config, const struct mg_ro
     routing->config = config;
     routing->adapters = mg_arena_array(&routing->arena, struct mg_adapter *, (size_t)config->provider_count);
     routing->upstreams = mg_arena_array(&routing->arena, struct mg_upstream *, (size_t)config->provider_count);
+    routing->accounts = mg_arena_array(&routing->arena, const struct mg_config_account *, (size_t)config->provider_count);
     for (int i = 0; i < config->provider_count; i++) {
         mg_err err = load_provider(routing, i, options, diag);
         if (err != MG_OK) {
@@ -148,6 +173,7 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
             .provider = provider,
             .model = mg_arena_dup(arena, rest).ptr,
             .timeouts = routing->config->direct_timeouts,
+            .gate = routing->config->providers[provider].gate,
         };
         target = made;
         figures = mg_arena_printf(arena, "%s/*", routing->config->providers[provider].name).ptr;   /* kept for ever */
@@ -155,7 +181,8 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
     struct mg_config_workflow *workflow = mg_arena_new(arena, struct mg_config_workflow);
     *workflow = (struct mg_config_workflow){
         .name = target->id, .deadline_ms = routing->config->direct_deadline_ms,
-        .max_attempts = routing->config->direct_max_attempts};
+        .max_attempts = routing->config->direct_max_attempts, .max_hedges = 0,
+        .retry_budget = routing->config->retry_budget};
     struct mg_route *route = mg_arena_new(arena, struct mg_route);
     init_route(route, arena, workflow, 1);
     set_candidate(routing, route, 0, target, NULL, 1, figures);

@@ -16,6 +16,7 @@ typedef const char *(*mg_sim_url_cb)(void *arg, const struct mg_config_project *
                                      struct mg_diag *diag);
 
 struct mg_routing_options {
+    const struct mg_config_gateway *gateway;     /* its `accounts` are what providers may name */
     const char *default_proxy;         /* the gateway's; NULL: the environment decides */
     mg_sim_url_cb sim_url;             /* NULL: simulated providers are refused */
     void *sim_arg;

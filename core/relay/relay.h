@@ -1,16 +1,24 @@
 /* relay.h - [attempt → classify]*: walks the plan until an answer is good or nothing is left to try.
  *
+ *                 ┌───────── next target, retry, next key ─────────┐
+ *                 ▼                                                │
+ *    start ──▶ SEEKING ──▶ RUNNING ──failed──▶ verdict ────────────┴──▶ ENDING ──▶ on_done
+ *               │    ▲       │  └──good────────────────────────────────▲
+ *               ▼    │       └── hedge timer: a second lane beside ─────┘ first content wins
+ *            WAITING (backoff, or for a place at the target)
+ *
  * Every attempt is built from the one transformed request of its exchange. The owner holds back
  * what it is handed until mg_relay_committed(): before that, any failure moves on to the next
- * target and on_attempt tells the owner to forget what it holds; after it, a failure is final.
- * Seams of the failover issue: breakers and budgets answer in may_attempt(), hedges start a second
- * attempt beside the first, rescue replaces the final failure after commitment. Loop thread only. */
+ * target and on_attempt tells the owner to forget what it holds; after it, a failure is final unless
+ * the workflow resumes (relay/rescue.h). Bounds that no policy can lift: one deadline, one attempt
+ * budget, one money budget, breakers, caps and retry budgets. Loop thread only. */
 #ifndef MG_RELAY_RELAY_H
 #define MG_RELAY_RELAY_H
 
-#include "relay/attempt.h"
+#include "relay/lane.h"
 #include "relay/plan.h"
-#include "relay/stats.h"
+#include "relay/repair.h"
+#include "relay/rescue.h"
 #include "store/journal.h"
 
 /* One workflow of one generation with what it needs to be called. Immutable, shared by workers. */
@@ -18,16 +26,20 @@ struct mg_route {
     const struct mg_config_workflow *workflow;
     struct mg_candidate *candidates;   /* the static parts; figures are filled per request */
     const struct mg_upstream **upstreams;        /* by candidate */
-    struct mg_stats **stats;           /* by candidate; rows live as long as the process */
+    struct mg_reach *reaches;          /* by candidate */
+    struct mg_repair_memory **repairs; /* by candidate; what its target is known to need */
     int count;
 };
 
 struct mg_relay_ops {
-    void (*on_attempt)(void *arg);     /* another one starts: what was held is void */
+    void (*on_attempt)(void *arg);     /* another one answers from here on: what was held is void */
     void (*on_head)(void *arg, int status, struct mg_headers headers);
     void (*on_event)(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen);
     void (*on_flush)(void *arg);
     void (*on_body)(void *arg, mg_view bytes);
+    /* Of a complete answer that was not committed: MG_E_DENIED and *out_reason when it is not what was asked for. */
+    mg_err (*on_good)(void *arg, mg_view *out_reason);
+    void (*on_seam)(void *arg, uint64_t bytes);  /* another target goes on after so many bytes of text */
     void (*on_done)(void *arg);        /* once, last touch; never from inside mg_relay_start() */
 };
 
@@ -42,6 +54,7 @@ struct mg_relay_call {                 /* borrowed until on_done */
     void *policy_arg;
     const char *surface;               /* "chat" … */
     mg_view forwarded;                 /* header lines of the client that go upstream */
+    unsigned worker;                   /* index */
     const struct mg_relay_ops *ops;
     void *arg;
 };
@@ -55,22 +68,49 @@ struct mg_relay_result {
     uint64_t retry_after_ms;           /* 0: none */
 };
 
+enum mg_relay_state {
+    MG_RELAY_IDLE,                     /* not started, or done */
+    MG_RELAY_SEEKING,                  /* looking for a target, within one call */
+    MG_RELAY_WAITING,                  /* for the end of a pause, or for a place at a target */
+    MG_RELAY_RUNNING,                  /* at least one lane is busy */
+    MG_RELAY_ENDING                    /* the result is known and will be told this turn */
+};
+
 struct mg_relay {                      /* caller-owned memory, zeroed before the first use */
     struct mg_relay_call call;
-    struct mg_attempt attempt;
-    struct mg_buf head;                /* of the current attempt; memory is kept */
-    struct mg_body body;
-    struct mg_timer backoff;
+    enum mg_relay_state state;
+    struct mg_lane first;
+    struct mg_lane *second;            /* owned; made for the first hedge */
+    struct mg_lane *answering;         /* whose bytes are handed on */
+    struct mg_timer pause;             /* backoff */
+    struct mg_timer hedge;
+    struct mg_gate_wait place;         /* in the queue of a full target */
     struct mg_defer done;
     int entry;                         /* of the plan */
-    int candidate;                     /* of the current attempt */
     uint32_t tries;                    /* made on this entry */
-    uint32_t made;                     /* attempts so far */
-    uint64_t tried;                    /* bitmap of candidates */
+    uint32_t made, hedges;             /* attempts so far; those of them that were hedges */
+    int again;                         /* candidate that must be asked now (next key, prefill, its place came); -1: draw */
+    int free_of;                       /* candidate whose next call is no repeat that must be paid; -1: none */
+    int keys_of;                       /* candidate that avoid_keys are of; -1: none */
+    int waiting_for;                   /* candidate of `place` */
+    bool placed;                       /* the place is held for the next attempt */
+    uint64_t tried, refused;           /* bitmaps of candidates: called this round; not allowed to be called */
+    uint64_t called;                   /* called at all: another call is a repeat */
+    uint32_t avoid_keys;               /* bitmap of credentials of `keys_of` that failed */
+    uint32_t window_above;             /* only targets with a larger context window; 0: any */
+    uint64_t wait_since_us;            /* when the pause or the queueing before the next attempt began; 0: none */
     uint64_t max_attempts, deadline_us;
+    uint64_t spent_microusd;
+    uint64_t repaired;                 /* bitmap of candidates whose request was repaired in this exchange */
+    mg_repairs repairs;                /* of the next attempt at `again` */
     enum mg_reason reason;             /* of the next attempt */
+    mg_view why;                       /* of the next attempt, for its record */
+    bool last_chance;                  /* second round: only what was refused, and breakers let probes through */
     bool committed;
-    bool running;
+    bool prefilled;                    /* the next attempt goes on from the sent text */
+    struct mg_request prefill;         /* its request */
+    struct mg_rescue *rescue;          /* of this answer; NULL: none */
+    int rank;                          /* how useful `result` is; see exhausted.c */
     struct mg_relay_result result;     /* valid in on_done */
 };
 
@@ -85,13 +125,23 @@ void mg_relay_again(struct mg_relay *relay, mg_view reason);
 
 void mg_relay_pause(struct mg_relay *relay, bool paused);
 
-/* The client left, or a hook stopped the answer: upstream is closed at once and the attempt is
+/* The client left, or a hook stopped the answer: upstreams are closed at once and attempts are
  * settled as `class_` with the usage seen so far. on_done does not come. Harmless when not running. */
 void mg_relay_cancel(struct mg_relay *relay, enum mg_class class_);
 
 void mg_relay_fini(struct mg_relay *relay);
 
-/* The tap of the current attempt, for finish reason and usage. */
+/* The attempt whose answer is handed on; during and after it, until the next start. */
+const struct mg_attempt *mg_relay_attempt(const struct mg_relay *relay);
 const struct mg_tap *mg_relay_tap(const struct mg_relay *relay);
+const struct mg_attempt_record *mg_relay_record(const struct mg_relay *relay);   /* its record; there was one attempt at least */
+
+/* --- exhausted.c: what the client will read if nothing better comes ------------------------------------------- */
+
+/* Keeps the more useful one of what was known and this failure. */
+void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict);
+
+/* Nothing more is tried: completes `result` with a summary of the attempts and when to come back. */
+void mg_relay_exhausted(struct mg_relay *relay, const char *why);
 
 #endif

@@ -1,5 +1,6 @@
 """What happens when a provider fails: every way the wire reference names, seen from the client and in the timeline."""
 
+import contextlib
 import threading
 import time
 import unittest
@@ -39,12 +40,16 @@ BEFORE_CONTENT = [
 
 class BeforeContent(unittest.TestCase):
     def test_the_next_target_answers_and_the_timeline_says_why(self):
-        with Upstream() as bad, Upstream(OK) as good, \
-                Gateway(project(bad, good, extra="", workflow="timeouts_ms = { first_token = 300 }")) as gw:
-            for name, script, expected in BEFORE_CONTENT:
+        rows = [(name, expected, Upstream(script)) for name, script, expected in BEFORE_CONTENT]  # each its own provider
+        with contextlib.ExitStack() as stack:
+            good = stack.enter_context(Upstream(OK))
+            bad = [stack.enter_context(up) for _, _, up in rows]
+            flows = "".join(f'w{i} = {{ targets = {{ "p{i}/model-{i}", "p{len(bad)}/model" }} }},' for i in range(len(bad)))
+            text = project(*bad, good, extra="timeouts_ms = { first_token = 300 }")
+            gw = stack.enter_context(Gateway(text.replace("workflows = {", "workflows = { " + flows, 1)))
+            for i, (name, expected, _) in enumerate(rows):
                 with self.subTest(name):
-                    bad.answer(script)
-                    answer = gw.chat(stream=True)
+                    answer = gw.chat(f"w{i}", stream=True)
 
                     self.assertEqual((answer.status, answer.text, answer.clean), (200, "fine", True))
                     self.assertEqual(answer.events[-1], "[DONE]")
@@ -53,7 +58,7 @@ class BeforeContent(unittest.TestCase):
                     if attempts[0]["status"] >= 400:
                         self.assertEqual(attempts[0]["usage"]["input_tokens"], 0, "an error status is not billed")
                     self.assertEqual(attempts[-1]["class"], "none")
-                    self.assertEqual(attempts[-1]["target"], "p1/model-1")
+                    self.assertEqual(attempts[-1]["target"], f"p{len(bad)}/model")
 
     def test_an_answer_that_is_not_streamed_is_held_and_failed_over(self):
         rows = [

@@ -17,7 +17,10 @@ VALUES = {"slow_headers": 3000, "slow_ttft": 3000, "trickle": 400}
 CLIENT = {"invalid_request", "context_length", "payload_too_large", "content_filter", "state_lost"}
 
 # Complete answers whose meaning somebody else has to judge (a plugin, the client): they are passed on.
-MEANING = {name: "none" for name in ("refusal", "schema_mismatch", "bad_tool_arguments", "finish_content_filter")}
+MEANING = {"schema_mismatch": "none", "empty_body": "empty_response"}
+
+# Said in a whole answer, after a 200: passed on as they are.
+ANSWERS = {"refusal", "finish_content_filter"}
 
 # Faults that are seen otherwise in a stream: chunked framing has no length to fall short of, and what is not labelled
 # as events is not read as events.
@@ -45,11 +48,13 @@ def model(name):
 class Faults(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        workflows = "".join(f'["f-{name}"] = {{ "bad/{model(name)}", "good/moon" }}, ' for name, _, _ in faults())
+        workflows = "".join(f'["{kind}-{name}"] = {{ "{kind}/{model(name)}", "good/moon" }}, '
+                            for name, _, _ in faults() for kind in ("whole", "streamed"))
         cls.gateway = Gateway(
             f"""return {{
               providers = {{
-                bad = {{ kind = "simulated" }},
+                whole = {{ kind = "simulated", breaker = false }},
+                streamed = {{ kind = "simulated", breaker = false }},
                 good = {{ kind = "simulated", models = {{ moon = {{ ttft_ms = 0, tokens_per_s = 100000 }} }} }},
               }},
               workflows = {{ {workflows} }},
@@ -65,10 +70,12 @@ class Faults(unittest.TestCase):
         for name, _, class_ in faults():
             class_ = expected.get(name, class_)
             with self.subTest(fault=name, stream=stream):
-                answer = self.gateway.chat(f"f-{name}", stream=stream)
+                answer = self.gateway.chat(f"{'streamed' if stream else 'whole'}-{name}", stream=stream)
                 attempts = self.gateway.trace(answer)["attempts"]
                 self.assertEqual(attempts[0]["class"], class_)
-                if class_ in CLIENT:
+                if name in ANSWERS:
+                    self.assertEqual((answer.status, answer.clean, len(attempts)), (200, True, 1))
+                elif class_ in CLIENT:
                     self.assertGreaterEqual(answer.status, 400)
                     self.assertEqual(len(attempts), 1)
                 elif class_ in ("none", "refusal"):

@@ -446,10 +446,11 @@ def hang(sock, request=None):
     raise Closed
 
 
-def project(*upstreams, workflow="", extra=""):
-    """A project whose workflow `chat` tries the upstreams (or base URLs) in order."""
+def project(*upstreams, workflow="", extra="", provider="breaker = false"):
+    """A project whose workflow `chat` tries the upstreams (or base URLs) in order. Breakers are off unless `provider`
+    says otherwise: most tests fail the same target again and again."""
     urls = [up if isinstance(up, str) else up.url for up in upstreams]
-    providers = "".join(f'p{i} = {{ adapter = "openai", base_url = "{url}", api_key = "secret-{i}" }},' for i, url in enumerate(urls))
+    providers = "".join(f'p{i} = {{ adapter = "openai", base_url = "{url}", api_key = "secret-{i}", {provider} }},' for i, url in enumerate(urls))
     targets = "".join(f'"p{i}/model-{i}",' for i in range(len(urls)))
     return (f"return {{ providers = {{ {providers} }}, workflows = {{ chat = {{ targets = {{ {targets} }}, {workflow} }} }}, "
             f"allow_direct = true, {extra} }}")

@@ -1,0 +1,132 @@
+/* Of several failures the client reads the most useful one, what else was tried, and when to come back. */
+#include "base/mem.h"
+#include "relay/relay.h"
+
+static struct mg_arena *arena(const struct mg_relay *relay)
+{
+    return relay->call.call->arena;
+}
+
+static const char *target_id(const struct mg_relay *relay, int candidate)
+{
+    return relay->call.candidates[candidate].target->id;
+}
+
+/* What the client can do something about comes first, then what passes by itself, then what only the operator can mend. */
+static int rank_of(enum mg_class class_)
+{
+    switch (mg_class_blame(class_)) {
+    case MG_BLAME_client: return 4;
+    case MG_BLAME_provider: return 2;
+    case MG_BLAME_account: return class_ == MG_CLASS_rate_limited ? 3 : 1;
+    default: return 2;
+    }
+}
+
+static bool is_json(const struct mg_attempt *attempt)
+{
+    return attempt->tap.error_message[0] && !attempt->tap.malformed;
+}
+
+static mg_view sentence(const struct mg_relay *relay, const struct mg_lane *lane, enum mg_class class_)
+{
+    const struct mg_attempt *attempt = &lane->attempt;
+    const char *said = attempt->tap.error_message;
+    const char *how = attempt->facts.timeout ? attempt->facts.timeout : attempt->facts.transport;
+    return mg_arena_printf(arena(relay), "%s failed with %s%s%s%s%s%s (attempt %u of %u).", target_id(relay, lane->candidate),
+                           mg_class_name(class_), how ? " (" : "", how ? how : "", how ? ")" : "", said[0] ? ": " : "", said,
+                           lane->number, (unsigned)relay->max_attempts);
+}
+
+/* A client's own mistake is told in the provider's words; a provider's failure in ours, naming the target. */
+void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict)
+{
+    const struct mg_attempt *attempt = &lane->attempt;
+    int rank = rank_of(verdict->class_);
+    if (rank < relay->rank)
+        return;
+    relay->rank = rank;
+    relay->result = (struct mg_relay_result){
+        .class_ = verdict->class_,
+        .status = verdict->client_status ? verdict->client_status : mg_class_status(verdict->class_),
+        .code = verdict->client_code.len ? verdict->client_code : mg_view_cstr(mg_class_name(verdict->class_)),
+        .message = verdict->client_message,
+        .retry_after_ms = attempt->facts.retry_after_ms,
+    };
+    bool theirs = mg_class_is_client_fault(verdict->class_) && attempt->facts.status >= 400 && is_json(attempt) &&
+                  !verdict->client_status;
+    if (theirs) {
+        relay->result.status = attempt->facts.status;
+        relay->result.body = mg_arena_dup(arena(relay), mg_buf_view(&attempt->body));
+    }
+    if (!relay->result.message.len)
+        relay->result.message = sentence(relay, lane, verdict->class_);
+}
+
+/* "Tried: a/x server_error 500; b/y timeout_ttft." for errors after more than one attempt. */
+static mg_view summary(const struct mg_relay *relay)
+{
+    const struct mg_timeline *timeline = relay->call.call->timeline;
+    struct mg_buf text;
+    mg_buf_init(&text, 2048);
+    mg_err err = mg_buf_put(&text, MG_VIEW(" Tried: "));
+    for (unsigned i = 0; i < timeline->attempt_count && err == MG_OK; i++) {
+        const struct mg_attempt_record *attempt = &timeline->attempts[i];
+        err = mg_buf_putf(&text, "%s%.*s %s", i ? "; " : "", MG_FMT(attempt->target), mg_class_name(attempt->class_));
+        if (err == MG_OK && attempt->status)
+            err = mg_buf_putf(&text, " %u", attempt->status);
+    }
+    mg_view out = mg_arena_printf(arena(relay), "%.*s.", MG_FMT(mg_buf_view(&text)));
+    mg_buf_fini(&text);
+    return out;
+}
+
+/* When the first of the targets can be asked again; 0: unknown, or one can be asked now. */
+static uint64_t back_in_ms(const struct mg_relay *relay)
+{
+    uint64_t now = mg_loop_now_us(relay->call.call->loop), first = UINT64_MAX;
+    for (int i = 0; i < relay->call.route->count; i++) {
+        uint64_t until = 0;
+        mg_reach_state(&relay->call.route->reaches[i], now, &until);
+        if (until <= now)
+            return 0;
+        first = MG_MIN(first, until);
+    }
+    return first == UINT64_MAX ? 0 : (first - now + 999) / 1000;
+}
+
+static void planned_error(struct mg_relay *relay, const char *why)
+{
+    const struct mg_plan *plan = relay->call.plan;
+    relay->result.status = plan->exhausted_status;
+    relay->result.code = plan->exhausted_code.len ? plan->exhausted_code : MG_VIEW("no_target");
+    relay->result.message = mg_arena_printf(arena(relay), "No target could answer: %s.", why);
+    relay->result.body = MG_VIEW_NONE;
+    relay->result.retry_after_ms = (uint64_t)plan->exhausted_retry_after_s * 1000;
+}
+
+/* Not one attempt: the deadline was over before it began, or every target is being left alone. */
+static void never_asked(struct mg_relay *relay, const char *why)
+{
+    bool late = mg_loop_now_us(relay->call.call->loop) >= relay->deadline_us;
+    relay->result.class_ = late ? MG_CLASS_timeout_total : MG_CLASS_overloaded;
+    relay->result.status = late ? 504 : 503;
+    relay->result.code = late ? MG_VIEW("deadline_exceeded") : MG_VIEW("no_target_available");
+    relay->result.message = mg_arena_printf(arena(relay), "No attempt was made: %s.", why);
+}
+
+void mg_relay_exhausted(struct mg_relay *relay, const char *why)
+{
+    struct mg_relay_result *result = &relay->result;
+    mg_timeline_note(relay->call.call->timeline, mg_loop_now_us(relay->call.call->loop), "exhausted", "%s", why);
+    if (relay->call.plan->exhausted_status) {
+        planned_error(relay, why);
+        return;
+    }
+    if (relay->made == 0)
+        never_asked(relay, why);
+    else if (relay->made > 1 && !result->body.len)
+        result->message = mg_arena_printf(arena(relay), "%.*s%.*s", MG_FMT(result->message), MG_FMT(summary(relay)));
+    if (!mg_class_is_client_fault(result->class_))
+        result->retry_after_ms = MG_MAX(result->retry_after_ms, back_in_ms(relay));
+}

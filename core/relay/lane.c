@@ -1,0 +1,388 @@
+/* What goes upstream (patch, body, head), and what stays of it (record, journal, breaker, figures). */
+#include "relay/lane.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "meter/record.h"
+#include "relay/relay.h"
+
+enum { P99_WANTS_CALLS = 20 };         /* fewer say nothing about a p99 */
+
+static struct mg_timeline *timeline(const struct mg_lane *lane)
+{
+    return lane->relay->call.call->timeline;
+}
+
+static struct mg_arena *arena(const struct mg_lane *lane)
+{
+    return lane->relay->call.call->arena;
+}
+
+static uint64_t now_us(const struct mg_lane *lane)
+{
+    return mg_loop_now_us(lane->relay->call.call->loop);
+}
+
+static const struct mg_candidate *candidate(const struct mg_lane *lane)
+{
+    return &lane->relay->call.candidates[lane->candidate];
+}
+
+static const struct mg_upstream *upstream(const struct mg_lane *lane)
+{
+    return lane->relay->call.route->upstreams[lane->candidate];
+}
+
+static const struct mg_plan_entry *plan_entry(const struct mg_lane *lane)
+{
+    return &lane->relay->call.plan->entries[lane->entry];
+}
+
+struct mg_attempt_record *mg_lane_record(const struct mg_lane *lane)
+{
+    return &timeline(lane)->attempts[lane->number - 1];
+}
+
+/* ---- building -------------------------------------------------------------------------------- */
+
+static mg_view credential_name(const struct mg_lane *lane)
+{
+    int at = lane->credential;
+    return at >= 0 ? mg_view_cstr(upstream(lane)->credentials[at].name) : MG_VIEW_NONE;
+}
+
+static void open_record(struct mg_lane *lane, const struct mg_lane_start *start)
+{
+    uint64_t at_us = now_us(lane) - timeline(lane)->start_mono_us;
+    *mg_lane_record(lane) = (struct mg_attempt_record){
+        .start_us = at_us ? at_us : 1,
+        .target = mg_view_cstr(candidate(lane)->target->id),
+        .provider = mg_view_cstr(candidate(lane)->provider),
+        .model = mg_view_cstr(candidate(lane)->target->model),
+        .credential = credential_name(lane),
+        .why = start->why.len ? start->why : lane->relay->call.plan->explain,
+        .reason = lane->reason,
+        .number = (uint16_t)lane->number,
+        .entry = (uint16_t)lane->entry,
+        .waited_us = start->waited_us,
+    };
+    timeline(lane)->attempt_count = (uint16_t)lane->number;
+}
+
+/* Is there a later target that takes more tokens than this one? */
+static bool larger_window_left(const struct mg_lane *lane)
+{
+    const struct mg_plan *plan = lane->relay->call.plan;
+    uint32_t window = candidate(lane)->target->context_window;
+    for (int e = lane->entry; e < plan->count && window; e++)
+        for (int c = 0; c < plan->entries[e].choice_count; c++)
+            if (lane->relay->call.candidates[plan->entries[e].choices[c].candidate].target->context_window > window)
+                return true;
+    return false;
+}
+
+/* What runs in the background runs twice when it is asked for twice. `store` leaves a copy that nobody reads: that may
+ * be repeated. A provider that refused did nothing. */
+static bool repeatable(const struct mg_lane *lane)
+{
+    bool background = mg_view_eq(mg_request_field(&lane->relay->call.call->request, MG_VIEW("background")), MG_VIEW("true"));
+    bool may_run = mg_lane_record(lane)->mark_us[MG_MARK_sent] && lane->attempt.facts.status < 300;
+    return !background || !may_run;
+}
+
+static void fill_facts(const struct mg_lane *lane, struct mg_attempt_facts *facts)
+{
+    const struct mg_relay *relay = lane->relay;
+    facts->candidate = candidate(lane);
+    facts->model = mg_lane_record(lane)->model;
+    facts->number = lane->number;
+    facts->try_number = lane->try_number;
+    facts->tries = plan_entry(lane)->tries;
+    facts->reason = lane->reason;
+    facts->bytes_to_client = relay->committed && relay->answering == lane ? timeline(lane)->bytes_out + 1 : 0;
+    facts->credential = credential_name(lane);
+    facts->tokens_in = mg_request_tokens_estimate(&relay->call.call->request);
+    facts->larger_window_left = larger_window_left(lane);
+    facts->repeatable = repeatable(lane);
+}
+
+/* A repair that fits is offered once for each target of an exchange. */
+static void find_repair(struct mg_lane *lane)
+{
+    const struct mg_relay *relay = lane->relay;
+    bool repaired = lane->candidate < 64 && (relay->repaired >> lane->candidate & 1);
+    lane->repair = -1;
+    if (relay->committed || repaired || lane->attempt.facts.status < 400)
+        return;
+    lane->repair = mg_repair_find(upstream(lane)->adapter, lane->attempt.facts.status, &lane->attempt.tap,
+                                  &relay->call.call->request, &lane->change);
+    lane->attempt.facts.repair = mg_repair_name(upstream(lane)->adapter, lane->repair);
+}
+
+void mg_lane_facts(struct mg_lane *lane)
+{
+    fill_facts(lane, &lane->attempt.facts);
+    find_repair(lane);
+}
+
+static void ask_patch(struct mg_lane *lane, struct mg_attempt_patch *out_patch)
+{
+    const struct mg_relay_call *call = &lane->relay->call;
+    *out_patch = (struct mg_attempt_patch){.header_count = 0};
+    if (!call->policy->on_attempt)
+        return;
+    struct mg_attempt_facts facts = {.phase = "start"};
+    fill_facts(lane, &facts);
+    if (call->policy->on_attempt(call->policy_arg, call->call, &facts, out_patch) != MG_OK)
+        *out_patch = (struct mg_attempt_patch){.header_count = 0};
+}
+
+/* "*" stands for whatever model the client named. */
+static mg_view model_to_send(const struct mg_lane *lane, const struct mg_attempt_patch *patch)
+{
+    mg_view model = patch->model.len ? patch->model : mg_view_cstr(candidate(lane)->target->model);
+    return mg_view_eq(model, MG_VIEW("*")) ? lane->relay->call.call->request.model : model;
+}
+
+static mg_err build_body(struct mg_lane *lane, const struct mg_request *request, const struct mg_attempt_patch *patch)
+{
+    const struct mg_adapter_decl *decl = mg_adapter_declaration(upstream(lane)->adapter);
+    lane->repairs |= mg_repair_known(lane->relay->call.route->repairs[lane->candidate], now_us(lane));
+    lane->change = (struct mg_body_change){
+        .model = model_to_send(lane, patch),
+        .params = {mg_view_cstr(candidate(lane)->target->params), plan_entry(lane)->patch, patch->params},
+        .usage_field = decl->usage_opt_in_field,
+        .usage_member = decl->usage_opt_in_member,
+    };
+    mg_repair_fill(upstream(lane)->adapter, lane->repairs, &lane->change);
+    mg_lane_record(lane)->model = lane->change.model;
+    return mg_request_for_attempt(request, arena(lane), &lane->change, &lane->body);
+}
+
+/* A header of the client that a patch sets is the patch's to say. */
+static mg_err put_forwarded(struct mg_buf *head, mg_view lines, const struct mg_attempt_patch *patch)
+{
+    if (patch->header_count == 0)
+        return mg_buf_put(head, lines);
+    while (lines.len > 0) {
+        mg_view line = mg_view_head(lines, mg_view_find(lines, "\n") + 1);
+        mg_view name = mg_view_head(line, mg_view_find(line, ":"));
+        bool patched = false;
+        for (size_t i = 0; i < patch->header_count; i++)
+            patched |= mg_view_ieq(name, patch->headers[i].name);
+        if (!patched)
+            MG_TRY(mg_buf_put(head, line));
+        lines = mg_view_skip(lines, line.len);
+    }
+    return MG_OK;
+}
+
+/* The same key on each attempt of an exchange, where the provider takes one. */
+static mg_err put_idempotency(struct mg_buf *head, const struct mg_lane *lane)
+{
+    const char *name = upstream(lane)->config->idempotency_header;
+    return name ? mg_http_put_header(head, mg_view_cstr(name), mg_view_cstr(timeline(lane)->id)) : MG_OK;
+}
+
+static mg_err build_head(struct mg_lane *lane, const struct mg_attempt_patch *patch)
+{
+    const struct mg_upstream *up = upstream(lane);
+    const char *path = mg_adapter_path(up->adapter, lane->relay->call.surface);
+    if (!path)
+        return MG_E_NOT_FOUND;
+    struct mg_buf *head = &lane->head;
+    if (!head->max)
+        mg_buf_init(head, MG_MAX_HEADER_BYTES * 2);
+    mg_buf_clear(head);
+    MG_TRY(mg_buf_put(head, MG_VIEW("POST ")));
+    MG_TRY(mg_buf_put(head, up->base_path));
+    MG_TRY(mg_buf_put(head, mg_view_cstr(path)));
+    MG_TRY(mg_buf_put(head, MG_VIEW(" HTTP/1.1\r\n")));
+    MG_TRY(mg_buf_put(head, up->fixed_head));
+    if (lane->credential >= 0)
+        MG_TRY(mg_buf_put(head, up->credential_line[lane->credential]));
+    MG_TRY(put_idempotency(head, lane));
+    MG_TRY(put_forwarded(head, lane->relay->call.forwarded, patch));
+    for (size_t i = 0; i < patch->header_count; i++)
+        MG_TRY(mg_http_put_header(head, patch->headers[i].name, patch->headers[i].value));
+    MG_TRY(mg_http_put_header_u64(head, MG_VIEW("content-length"), lane->body.length));
+    return mg_http_put_end(head);
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
+/* A timer that follows what the target was seen to do: a multiple of its p99, once that means something. */
+static uint32_t adaptive_ms(double factor, uint64_t p99_us, uint32_t at_least_ms, uint32_t fixed_ms)
+{
+    double wanted_ms = factor * (double)p99_us / 1000;
+    return (uint32_t)MG_MIN(MG_MAX(wanted_ms, (double)at_least_ms), (double)fixed_ms);
+}
+
+static struct mg_timeouts timers(const struct mg_lane *lane)
+{
+    const struct mg_config_workflow *workflow = lane->relay->call.route->workflow;
+    struct mg_timeouts timeouts = plan_entry(lane)->timeouts;
+    if (lane->pass.permit.probe)       /* whoever tries a target that failed does not wait long for it */
+        timeouts.first_token_ms = MG_MIN(timeouts.first_token_ms, upstream(lane)->config->breaker.probe_ms);
+    if (workflow->first_token_factor <= 0 && workflow->slow_factor <= 0)
+        return timeouts;
+    struct mg_stats_figures seen;
+    mg_stats_read(lane->pass.reach->stats, &seen);
+    if (seen.calls < P99_WANTS_CALLS)
+        return timeouts;
+    if (workflow->first_token_factor > 0 && seen.p99_us)
+        timeouts.first_token_ms = adaptive_ms(workflow->first_token_factor, seen.p99_us, workflow->first_token_min_ms,
+                                              timeouts.first_token_ms);
+    if (workflow->slow_factor > 0 && seen.total_p99_us)
+        timeouts.total_ms = adaptive_ms(workflow->slow_factor, seen.total_p99_us, workflow->first_token_min_ms,
+                                        timeouts.total_ms);
+    return timeouts;
+}
+
+static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
+{
+    struct mg_attempt_call call = {
+        .loop = lane->relay->call.call->loop,
+        .pool = lane->relay->call.pool,
+        .upstream = upstream(lane),
+        .head = mg_buf_view(&lane->head),
+        .body = &lane->body,
+        .stream = lane->relay->call.call->request.stream,
+        .timeouts = timers(lane),
+        .deadline_us = lane->relay->deadline_us,
+        .record = mg_lane_record(lane),
+        .ops = ops,
+        .arg = lane,
+    };
+    lane->busy = true;
+    mg_attempt_start(&lane->attempt, &call);
+}
+
+static mg_err not_built(struct mg_lane *lane, mg_err err)
+{
+    struct mg_attempt_record *attempt = mg_lane_record(lane);
+    attempt->class_ = MG_CLASS_server_error;
+    attempt->action = MG_ACTION_fail;
+    attempt->end_us = 1;
+    attempt->error = mg_view_cstr(mg_err_text(err));
+    mg_reach_abandon(&lane->pass, now_us(lane), lane->relay->call.worker);
+    return err;
+}
+
+mg_err mg_lane_start(struct mg_lane *lane, const struct mg_lane_start *start)
+{
+    lane->entry = start->entry;
+    lane->candidate = start->candidate;
+    lane->try_number = start->try_number;
+    lane->reason = start->reason;
+    lane->pass = start->pass;
+    lane->credential = start->pass.credential;
+    lane->goes_on = false;
+    lane->repairs = start->repairs;
+    lane->repair = -1;
+    lane->number = lane->relay->made;
+    lane->held = NULL;
+    lane->held_end = &lane->held;
+    open_record(lane, start);
+
+    struct mg_attempt_patch patch;
+    ask_patch(lane, &patch);
+    mg_err err = build_body(lane, start->request, &patch);
+    if (err == MG_OK)
+        err = build_head(lane, &patch);
+    if (err == MG_OK)
+        err = mg_record_started(lane->relay->call.journal, timeline(lane), mg_lane_record(lane),
+                                mg_request_tokens_estimate(start->request));
+    if (err != MG_OK)
+        return not_built(lane, err);
+    send_off(lane, start->ops);
+    return MG_OK;
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
+
+static uint64_t cost_microusd(const struct mg_config_target *target, const struct mg_usage *usage)
+{
+    if (!target->priced)
+        return 0;
+    double cost = (double)usage->input_tokens * target->price_in_microusd + (double)usage->output_tokens * target->price_out_microusd;
+    return (uint64_t)ceil(cost / 1e6);
+}
+
+/* The fastest of the others: a target is only slow beside one that is not. Looked up only for a call that may be slow. */
+static uint64_t fastest_peer_us(const struct mg_lane *lane, uint64_t first_token_us)
+{
+    const struct mg_config_breaker *rules = &upstream(lane)->config->breaker;
+    const struct mg_route *route = lane->relay->call.route;
+    uint64_t best = 0;
+    if (rules->slow_factor <= 0 || first_token_us < (uint64_t)rules->slow_min_ms * 1000)
+        return 0;
+    for (int i = 0; i < route->count; i++) {
+        struct mg_stats_figures figures;
+        mg_stats_read(route->reaches[i].stats, &figures);
+        if (i != lane->candidate && figures.ewma_us && (!best || figures.ewma_us < best))
+            best = figures.ewma_us;
+    }
+    return best;
+}
+
+static void close_record(struct mg_lane *lane, enum mg_class class_, enum mg_action action)
+{
+    struct mg_attempt_record *attempt = mg_lane_record(lane);
+    attempt->class_ = class_;
+    attempt->action = action;
+    if (lane->attempt.tap.error_message[0] && !attempt->error.len)
+        attempt->error = mg_arena_dup(arena(lane), mg_view_cstr(lane->attempt.tap.error_message));
+    if (lane->attempt.address[0])
+        attempt->address = mg_arena_dup(arena(lane), mg_view_cstr(lane->attempt.address));
+    attempt->end_us = now_us(lane) - timeline(lane)->start_mono_us - attempt->start_us + 1;
+    attempt->cost_microusd = cost_microusd(candidate(lane)->target, &attempt->usage);
+    lane->relay->spent_microusd += attempt->cost_microusd;
+    timeline(lane)->upstream_us += attempt->end_us;
+}
+
+static void settle_reach(struct mg_lane *lane, enum mg_class class_, const struct mg_penalty *penalty)
+{
+    const struct mg_attempt_record *attempt = mg_lane_record(lane);
+    uint64_t sent = attempt->mark_us[MG_MARK_sent], token = attempt->mark_us[MG_MARK_first_token];
+    uint64_t first_token_us = token > sent ? token - sent : 0;
+    struct mg_outcome outcome = {
+        .class_ = class_,
+        .weight = penalty ? penalty->weight : -1,
+        .first_token_us = first_token_us,
+        .total_us = attempt->end_us,
+        .retry_after_ms = lane->attempt.facts.retry_after_ms,
+        .peer_ewma_us = fastest_peer_us(lane, first_token_us),
+        .headers = lane->attempt.facts.headers,
+        .scope = penalty ? penalty->scope : MG_PENALTY_NONE,
+        .bench_ms = penalty ? penalty->for_ms : 0,
+        .now_us = now_us(lane),
+        .wall_us = timeline(lane)->start_wall_us + (now_us(lane) - timeline(lane)->start_mono_us),
+        .worker = lane->relay->call.worker,
+    };
+    mg_reach_settle(&lane->pass, &outcome);
+}
+
+void mg_lane_settle(struct mg_lane *lane, enum mg_class class_, enum mg_action action, const struct mg_penalty *penalty)
+{
+    lane->busy = false;
+    close_record(lane, class_, action);
+    settle_reach(lane, class_, penalty);
+    if (mg_record_settled(lane->relay->call.journal, timeline(lane), mg_lane_record(lane)) != MG_OK)
+        mg_timeline_note(timeline(lane), now_us(lane), "journal", "a settled record did not fit");
+}
+
+void mg_lane_cancel(struct mg_lane *lane, enum mg_class class_, enum mg_action action)
+{
+    if (!lane->busy)
+        return;
+    mg_attempt_cancel(&lane->attempt);
+    mg_lane_settle(lane, class_, action, NULL);
+}
+
+void mg_lane_fini(struct mg_lane *lane)
+{
+    mg_attempt_fini(&lane->attempt);
+    mg_buf_fini(&lane->head);
+}
