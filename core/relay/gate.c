@@ -8,16 +8,13 @@
 #include "relay/gate.h"
 
 #include <assert.h>
-#include <math.h>
 #include <pthread.h>
 
 #include "base/mem.h"
+#include "relay/gradient.h"
 #include "relay/rows.h"
 
-enum { POLL_MS = 20, SCALE = 1000, START_LIMIT = 16, USUAL_WEIGHT = 64, LATELY_WEIGHT = 8, BUSY_WEIGHT = 128, LITTLE = 6 };
-
-/* How much later than usual a first token may come before the limit shrinks, and by how much at most at a time. */
-static const double TOLERANCE = 2.0, STEEPEST = 0.5, SMOOTHING = 0.2, FAILURE_CUT = 0.9;
+enum { POLL_MS = 20, SCALE = 1000 };
 
 struct share {
     const char *_Atomic project;       /* owned, lives with the gate; NULL: the share is free */
@@ -30,10 +27,9 @@ struct mg_gate {
     _Atomic uint32_t inflight, waiting;
     _Atomic uint32_t share_count;
     _Atomic uint64_t weight_sum;       /* of the shares, times SCALE */
-    _Atomic uint32_t limit;            /* adaptive, times SCALE; 0: it has not begun */
-    _Atomic uint64_t usual_us, lately_us;    /* time to the first token */
-    _Atomic uint32_t busy;             /* most in flight of late, times SCALE: falls slowly */
-    atomic_flag adapting;
+    _Atomic uint32_t limit;            /* adaptive; 0: it has not begun */
+    atomic_flag adapting;              /* guards gradient */
+    struct mg_gradient gradient;
     struct share shares[MG_MAX_ACCOUNT_PROJECTS];
 };
 
@@ -178,68 +174,17 @@ static uint32_t limit_of(const struct mg_gate *gate, const struct mg_config_gate
 {
     if (rules->max == 0 || !rules->adaptive)
         return rules->max ? rules->max : UINT32_MAX;
-    uint32_t limit = atomic_load_explicit(&gate->limit, memory_order_relaxed) / SCALE;
-    return limit ? MG_MIN(limit, rules->max) : MG_MIN(rules->max, (uint32_t)START_LIMIT);
+    uint32_t limit = atomic_load_explicit(&gate->limit, memory_order_relaxed);
+    return limit ? MG_MIN(limit, rules->max) : mg_gradient_start(rules->max);
 }
 
-/* ---- the adaptive limit ------------------------------------------------------------------------- */
-
-/* What is usual is learned from calls that had room: a first token that came late because the gate let in too many must not
- * become the measure. At a limit this low there is nothing left to blame but the target. No call counts for more than
- * double. */
-static double usual_us(struct mg_gate *gate, double latency_us, double limit, double busy)
-{
-    double usual = (double)atomic_load_explicit(&gate->usual_us, memory_order_relaxed);
-    double sample = MG_MIN(latency_us, 2 * usual);
-    bool tells = sample < usual || limit < LITTLE || busy * 2 < limit;
-    if (usual == 0)
-        usual = latency_us;
-    else if (tells)
-        usual += (sample - usual) / USUAL_WEIGHT;
-    atomic_store_explicit(&gate->usual_us, (uint64_t)MG_MAX(usual, 1.0), memory_order_relaxed);
-    return MG_MAX(usual, 1.0);
-}
-
-static double lately_us(struct mg_gate *gate, double latency_us)
-{
-    double lately = (double)atomic_load_explicit(&gate->lately_us, memory_order_relaxed);
-    lately = lately > 0 ? lately + (latency_us - lately) / LATELY_WEIGHT : latency_us;
-    atomic_store_explicit(&gate->lately_us, (uint64_t)MG_MAX(lately, 1.0), memory_order_relaxed);
-    return MG_MAX(lately, 1.0);
-}
-
-/* Calls that end together leave an empty gate, and were many all the same. */
-static double busy_now(struct mg_gate *gate, uint32_t inflight)
-{
-    double busy = atomic_load_explicit(&gate->busy, memory_order_relaxed) / (double)SCALE;
-    busy = inflight > busy ? inflight : busy + (inflight - busy) / BUSY_WEIGHT;
-    atomic_store_explicit(&gate->busy, (uint32_t)(busy * SCALE), memory_order_relaxed);
-    return busy;
-}
-
-/* The limit times how much of the tolerated latency is left, and a few more to see whether there is room. */
-static double follow_gradient(double limit, double usual, double lately, double busy)
-{
-    double gradient = MG_MAX(STEEPEST, MG_MIN(1.0, TOLERANCE * usual / lately));
-    double wanted = limit * gradient + sqrt(limit);
-    bool used = busy * 2 >= limit;                 /* else latency says nothing about more */
-    return wanted < limit || used ? limit + SMOOTHING * (wanted - limit) : limit;
-}
-
+/* Whoever finds another thread in here lets the call go by: there are many. */
 static void adapt(struct mg_gate *gate, const struct mg_config_gate *rules, uint64_t latency_us, bool ok, uint32_t inflight)
 {
     if ((ok && latency_us == 0) || atomic_flag_test_and_set_explicit(&gate->adapting, memory_order_acquire))
         return;
-    double limit = atomic_load_explicit(&gate->limit, memory_order_relaxed) / (double)SCALE;
-    if (limit == 0)
-        limit = MG_MIN(rules->max, (uint32_t)START_LIMIT);
-    double busy = busy_now(gate, inflight);
-    if (ok)
-        limit = follow_gradient(limit, usual_us(gate, (double)latency_us, limit, busy), lately_us(gate, (double)latency_us), busy);
-    else
-        limit *= FAILURE_CUT;
-    limit = MG_MAX(1.0, MG_MIN(limit, (double)rules->max));
-    atomic_store_explicit(&gate->limit, (uint32_t)(limit * SCALE), memory_order_relaxed);
+    uint32_t limit = mg_gradient_note(&gate->gradient, rules->max, inflight, latency_us, ok);
+    atomic_store_explicit(&gate->limit, limit, memory_order_relaxed);
     atomic_flag_clear_explicit(&gate->adapting, memory_order_release);
 }
 

@@ -422,18 +422,20 @@ TEST(it_does_not_grow_while_it_is_not_used)
 /* A server of twenty places whose queue makes everybody wait: latency is what Little's law says. */
 TEST(it_finds_about_what_the_target_can_do_and_does_not_drift_away_from_it)
 {
+    uint64_t late = 0;
     gate = gate_of("little");
     rounds(3, 500000, true);
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 4000; i++) {
         int in = 0;
         while (mg_gate_enter(gate, &adaptive, 0))
             in++;
+        late += i >= 3000 ? (uint64_t)in : 0;
         uint64_t latency_us = in <= 20 ? 500000 : 500000u * (uint64_t)in / 20;
         while (in-- > 0)
             mg_gate_leave(gate, &adaptive, 0, latency_us, true, 0);
     }
 
-    CHECK(view(&adaptive).limit >= 20 && view(&adaptive).limit < 70);
+    CHECK(late / 1000 >= 25 && late / 1000 <= 60);
 }
 
 TEST(a_target_that_got_slower_for_good_is_not_throttled_for_ever)
@@ -443,7 +445,7 @@ TEST(a_target_that_got_slower_for_good_is_not_throttled_for_ever)
     rounds(20, 2000000, true);
     CHECK(view(&adaptive).limit < 10);
 
-    rounds(300, 2000000, true);
+    rounds(1000, 2000000, true);
 
     CHECK_INT(view(&adaptive).limit, 100);
 }
