@@ -1,6 +1,9 @@
 /* The tap is tried with the declaration that ships, as every provider with the OpenAI dialect uses it. */
 #include "chat/adapter.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "check.h"
 #include "script/script.h"
 
@@ -183,6 +186,191 @@ TEST(classifies_errors_by_code_before_status_and_text_last)
         enum mg_class got = hint(rows[i].status, rows[i].type, rows[i].code, rows[i].message);
         if (got != rows[i].expected)
             check_failed(__FILE__, __LINE__, "row %zu is %s, want %s", i, mg_class_name(got), mg_class_name(rows[i].expected));
+    }
+}
+
+TEST(blank_text_is_no_content_until_something_was_said)
+{
+    begin(true);
+    CHECK(!event("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\n\\n \"}}]}").content);
+    CHECK(!event("{\"choices\":[{\"index\":0,\"delta\":{\"reasoning\":\" \"}}]}").content);
+    CHECK(!event("{\"choices\":[{\"index\":0,\"delta\":{\"refusal\":\"\\t\"}}]}").content);
+    CHECK(!tap.content && !tap.useful && !tap.refused);
+
+    struct mg_tap_event seen = event("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\" \\\\n\"}}]}");
+    CHECK(seen.content && tap.useful);
+    seen = event("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\n\"}}]}");
+    CHECK(seen.content);
+    CHECK_INT(seen.text_count, 1);
+}
+
+TEST(reasoning_and_refusals_are_content_but_of_no_use)
+{
+    begin(true);
+    CHECK(event("{\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"hm\"}}]}").content && !tap.useful);
+    struct mg_tap_event seen = event("{\"choices\":[{\"index\":0,\"delta\":{\"refusal\":\"no\"}}]}");
+    CHECK(seen.content && seen.refusal && tap.refused && !tap.useful);
+}
+
+TEST(knows_what_a_finish_reason_means)
+{
+    static const struct {
+        const char *reason;
+        enum mg_finish end;
+    } rows[] = {
+        {"stop", MG_FINISH_DONE},          {"tool_calls", MG_FINISH_DONE},
+        {"eos", MG_FINISH_DONE},           {"length", MG_FINISH_CUT},
+        {"model_length", MG_FINISH_CUT},   {"content_filter", MG_FINISH_FILTERED},
+        {"error", MG_FINISH_FAILED},       {"insufficient_system_resource", MG_FINISH_FAILED},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char data[128];
+        snprintf(data, sizeof data, "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"%s\"}]}", rows[i].reason);
+        begin(true);
+        CHECK(event(data).finish);
+        CHECK_STR(tap.finish, rows[i].reason);
+        CHECK_INT(tap.end, rows[i].end);
+        CHECK(tap.failed == (rows[i].end == MG_FINISH_FAILED));
+    }
+}
+
+/* ---- tool calls */
+
+static mg_view span_of(const char *data, size_t offset, size_t len)
+{
+    return mg_view_of(data + offset, len);
+}
+
+TEST(tells_the_pieces_of_tool_calls)
+{
+    begin(true);
+    const char *data = "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":{\"arguments\":\"{\",\"name\":\"f\"},\"id\":\"c\",\"index\":2},"
+                       "{\"index\":3,\"function\":{\"arguments\":\"x\"}}]},\"index\":1}]}";
+    struct mg_tap_event seen = event(data);
+    CHECK(seen.content);
+    CHECK_INT(seen.tool_count, 2);
+    CHECK(!seen.more_tools);
+    CHECK(seen.tools[0].choice == 1 && seen.tools[0].index == 2);
+    CHECK_VIEW(span_of(data, seen.tools[0].name_offset, seen.tools[0].name_len), MG_VIEW("\"f\""));
+    CHECK_VIEW(span_of(data, seen.tools[0].arguments_offset, seen.tools[0].arguments_len), MG_VIEW("\"{\""));
+    CHECK(seen.tools[1].index == 3 && seen.tools[1].name_len == 0);
+}
+
+TEST(says_when_there_are_calls_that_cannot_be_followed)
+{
+    begin(true);
+    CHECK(event("{\"choices\":[{\"index\":0,\"delta\":{\"function_call\":{\"name\":\"f\",\"arguments\":\"{}\"}}}]}").more_tools);
+    CHECK(event("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]}}]}").more_tools);
+    struct mg_tap_event seen = event("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0},{\"index\":1,\"function\":{\"name\":\"a\"}},"
+                                     "{\"index\":2},{\"index\":3},{\"index\":4}]}}]}");
+    CHECK(seen.more_tools && seen.tool_count == MG_TAP_TOOLS);
+}
+
+/* Arguments in pieces, as chunks with one call each; '|' cuts. */
+static void stream_call(int index, const char *name, const char *pieces)
+{
+    for (const char *at = pieces; *at; name = NULL) {
+        int len = (int)strcspn(at, "|");
+        char data[512], number[32] = "", title[32] = "";
+        if (index >= 0)
+            snprintf(number, sizeof number, "\"index\":%d,", index);
+        if (name)
+            snprintf(title, sizeof title, "\"name\":\"%s\",", name);
+        snprintf(data, sizeof data, "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{%s\"function\":{%s\"arguments\":\"%.*s\"}}]}}]}",
+                 number, title, len, at);
+        CHECK(!event(data).malformed);
+        at += len + (at[len] == '|');
+    }
+}
+
+static bool finish_is_good(const char *reason)
+{
+    char data[128];
+    snprintf(data, sizeof data, "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"%s\"}]}", reason);
+    event(data);
+    return !tap.broken_arguments;
+}
+
+TEST(arguments_of_a_finished_call_must_be_json_unless_a_limit_cut_them)
+{
+    static const struct {
+        const char *pieces, *reason;
+        bool good;
+    } rows[] = {
+        {"{\\\"ci|ty\\\":\\\"Par|is\\\"}", "tool_calls", true},
+        {"{\\\"ci|ty\\\":\\\"Par", "tool_calls", false},
+        {"{\\\"ci|ty\\\":\\\"Par", "stop", false},
+        {"{\\\"ci|ty\\\":\\\"Par", "length", true},
+        {"{\\\"ci|ty\\\":\\\"Par", "content_filter", true},
+        {"{}}", "tool_calls", false},
+        {"", "tool_calls", true},
+        {" ", "tool_calls", true},
+        {"{'city':'Paris'}", "tool_calls", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        begin(true);
+        stream_call(0, "f", rows[i].pieces);
+        if (finish_is_good(rows[i].reason) != rows[i].good)
+            check_failed(__FILE__, __LINE__, "row %zu", i);
+    }
+}
+
+TEST(calls_that_interleave_are_told_apart)
+{
+    begin(true);
+    stream_call(0, "f", "{\\\"a\\\":");
+    stream_call(1, "g", "[1,");
+    stream_call(0, NULL, "1}");
+    stream_call(1, NULL, "2]");
+    CHECK(finish_is_good("tool_calls"));
+
+    begin(true);
+    stream_call(0, "f", "{}");
+    stream_call(1, "g", "[1,");
+    CHECK(!finish_is_good("tool_calls"));
+}
+
+TEST(whole_calls_without_numbers_follow_each_other)
+{
+    begin(true);
+    stream_call(-1, "f", "{\\\"a\\\":1}");
+    stream_call(-1, "g", "{\\\"b\\\":2}");
+    CHECK(finish_is_good("tool_calls"));
+    CHECK_INT(tap.call_count, 1);
+}
+
+TEST(more_calls_than_are_followed_do_no_harm)
+{
+    begin(true);
+    for (int i = 0; i < 3 * MG_TAP_CALLS; i++) {
+        char data[256];
+        snprintf(data, sizeof data, "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":%d,\"function\":{\"arguments\":\"%s\"}}]}}]}", i,
+                 i < MG_TAP_CALLS ? "{}" : "{");
+        event(data);
+    }
+    CHECK_INT(tap.call_count, MG_TAP_CALLS);
+    CHECK(finish_is_good("tool_calls"));
+}
+
+TEST(arguments_of_a_whole_answer_are_looked_at_too)
+{
+    static const struct {
+        const char *arguments, *finish;
+        bool good;
+    } rows[] = {
+        {"\"{\\\"a\\\":1}\"", "tool_calls", true}, {"\"{\\\"a\\\":\"", "tool_calls", false}, {"\"{\\\"a\\\":\"", "length", true},
+        {"\"\"", "tool_calls", true},              {"{\"a\":1}", "tool_calls", true},      {"null", "tool_calls", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char body[512];
+        snprintf(body, sizeof body,
+                 "{\"choices\":[{\"index\":0,\"message\":{\"content\":null,\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"
+                 "{\"id\":\"b\",\"function\":{\"name\":\"g\",\"arguments\":%s}}]},\"finish_reason\":\"%s\"}]}", rows[i].arguments, rows[i].finish);
+        begin(false);
+        mg_tap_body(&tap, mg_view_cstr(body));
+        CHECK(tap.useful && !tap.malformed);
+        if (tap.broken_arguments == rows[i].good)
+            check_failed(__FILE__, __LINE__, "row %zu", i);
     }
 }
 
