@@ -20,12 +20,16 @@ void mg_answer_forget(struct mg_answer *answer)
     assert(!answer->committed);
     mg_buf_clear(&answer->held);
     answer->part_count = 0;
+    if (answer->copy)
+        mg_buf_clear(answer->copy);
 }
 
 mg_err mg_answer_add(struct mg_answer *answer, mg_view bytes)
 {
     if (bytes.len == 0 || answer->ended)
         return MG_OK;
+    if (answer->copy && mg_buf_put(answer->copy, bytes) != MG_OK)
+        answer->copy = NULL;
     mg_view *last = answer->part_count ? &answer->parts[answer->part_count - 1] : NULL;
     if (last && last->ptr + last->len == bytes.ptr) {
         last->len += bytes.len;

@@ -16,6 +16,7 @@ struct mg_answer {
     struct mg_stream *stream;          /* borrowed from the client; NULL once it is gone */
     struct mg_buf *scratch;            /* borrowed from the worker */
     struct mg_buf held;                /* before the commit */
+    struct mg_buf *copy;               /* borrowed; gets what is added too, and is let go when it is full; NULL: none */
     mg_view parts[MG_ANSWER_PARTS];    /* gathered since the last flush; borrowed until then */
     size_t part_count;
     uint64_t bytes;                    /* body bytes given to the client */

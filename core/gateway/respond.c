@@ -1,4 +1,6 @@
 /* A hook answered instead of a provider: its text in the shape that the surface has, as a whole or as events. */
+#include "gateway/respond.h"
+
 #include <string.h>
 
 #include "gateway/surface.h"
@@ -19,27 +21,43 @@ static const struct shape *shape_of(const struct mg_exchange *x, bool event)
     return event ? &event_chat : &whole_chat;
 }
 
-static mg_err put_document(struct mg_buf *out, const struct mg_exchange *x, bool event, mg_view text, const char *usage)
+static mg_err put_document(struct mg_buf *out, const struct mg_exchange *x, bool event, mg_view text, const char *usage,
+                           mg_view extra)
 {
     const struct shape *shape = shape_of(x, event);
     MG_TRY(mg_buf_putf(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,\"model\":\"moongate\",\"choices\":[{\"index\":0,%s",
                        x->timeline->id, shape->object, (unsigned long long)(x->timeline->start_wall_us / 1000000), shape->before));
     MG_TRY(mg_buf_put_json(out, text));
-    return mg_buf_putf(out, "%s,\"finish_reason\":\"stop\"}]%s}", shape->after, usage);
+    return mg_buf_putf(out, "%s,\"finish_reason\":\"stop\"}]%s%.*s}", shape->after, usage, MG_FMT(extra));
 }
 
 static const char *const no_usage = ",\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0}";
 
 /* One event with all of the text, and the end. */
-static mg_err put_events(struct mg_buf *out, const struct mg_exchange *x, mg_view text)
+static mg_err put_events(struct mg_buf *out, const struct mg_exchange *x, mg_view text, mg_view extra)
 {
     MG_TRY(mg_buf_put(out, MG_VIEW("data: ")));
-    MG_TRY(put_document(out, x, true, text, ""));
+    MG_TRY(put_document(out, x, true, text, "", extra));
     if (x->call.request.wants_usage)
         MG_TRY(mg_buf_putf(out, "\n\ndata: {\"id\":\"%s\",\"object\":\"%s\",\"created\":%llu,\"model\":\"moongate\",\"choices\":[]%s}",
                            x->timeline->id, shape_of(x, true)->object,
                            (unsigned long long)(x->timeline->start_wall_us / 1000000), no_usage));
     return mg_buf_put(out, MG_VIEW("\n\ndata: [DONE]\n\n"));
+}
+
+static mg_view render(struct mg_exchange *x, bool events, mg_view text, mg_view extra)
+{
+    struct mg_buf out;
+    mg_buf_init(&out, MG_MAX_HELD_BYTES);
+    mg_err err = events ? put_events(&out, x, text, extra) : put_document(&out, x, false, text, no_usage, extra);
+    mg_view body = err == MG_OK ? mg_arena_dup(&x->arena, mg_buf_view(&out)) : MG_VIEW_NONE;
+    mg_buf_fini(&out);
+    return body;
+}
+
+mg_view mg_respond_document(struct mg_exchange *x, mg_view text, mg_view extra)
+{
+    return render(x, x->call.request.stream, text, extra);
 }
 
 void mg_exchange_respond(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
@@ -50,13 +68,9 @@ void mg_exchange_respond(struct mg_exchange *x, const struct mg_hook_outcome *ou
         return;
     }
     bool events = x->call.request.stream && status < 300;
-    struct mg_buf out;
-    mg_buf_init(&out, MG_MAX_HELD_BYTES);
-    mg_err err = events ? put_events(&out, x, outcome->text) : put_document(&out, x, false, outcome->text, no_usage);
-    mg_view body = mg_arena_dup(&x->arena, mg_buf_view(&out));
-    mg_buf_fini(&out);
-    if (err)
-        mg_exchange_refuse(x, 500, "answer_too_large", "A plugin answered with more text than is possible.");
-    else
+    mg_view body = render(x, events, outcome->text, MG_VIEW_NONE);
+    if (body.len)
         mg_answer_typed(x, status, events ? "text/event-stream" : "application/json", body);
+    else
+        mg_exchange_refuse(x, 500, "answer_too_large", "A plugin answered with more text than is possible.");
 }
