@@ -8,6 +8,7 @@
 
 enum {
     WAIT_MAX_MS = 60000,               /* for a key that cools down: nobody waits longer inside one call */
+    FULL_AGAIN_MS = 250,               /* a full target is looked at again while a key cools down */
     HEDGE_WANTS_CALLS = 20,            /* fewer say nothing about a p95 */
     NO_CANDIDATE = -1
 };
@@ -397,30 +398,48 @@ static uint64_t cooling(const struct mg_relay *relay, uint64_t *out_until_us)
     return mask;
 }
 
-/* The plan is at its end. Whoever was only refused is asked once more; keys that cool down are waited for. */
+static void walk_again(struct mg_relay *relay)
+{
+    relay->last_chance = true;
+    relay->made_before_round = relay->made;
+    relay->entry = 0;
+    relay->tries = 0;
+}
+
+/* The plan is at its end. Whoever was only refused is asked once more, and again after each attempt: what was open or
+ * full may have changed while it ran. */
 static bool once_more(struct mg_relay *relay)
 {
-    uint64_t untouched = relay->refused & ~relay->tried;
-    if (!relay->last_chance && untouched) {
-        relay->last_chance = true;
-        relay->entry = 0;
-        relay->tries = 0;
-        return true;
-    }
+    bool changed = !relay->last_chance || relay->made > relay->made_before_round;
+    if (!changed || !(relay->refused & ~relay->tried))
+        return false;
+    walk_again(relay);
+    return true;
+}
+
+/* Only full, so that a place may come any moment? */
+static bool somebody_is_full(const struct mg_relay *relay)
+{
+    uint64_t until;
+    for (int i = 0; i < relay->call.route->count; i++)
+        if ((relay->refused & ~relay->tried & bit(i)) &&
+            strcmp(mg_reach_state(&relay->call.route->reaches[i], now_us(relay), &until), "closed") == 0)
+            return true;
     return false;
 }
 
+/* Keys that cool down are waited for, if nobody waits longer than a person would. */
 static bool wait_for_keys(struct mg_relay *relay)
 {
     uint64_t until, mask = cooling(relay, &until);
     uint64_t ms = mask ? (until - now_us(relay)) / 1000 + 1 : 0;
     if (!ms || relay->committed || ms >= MG_MIN(left_ms(relay), (uint64_t)WAIT_MAX_MS))
         return false;
+    if (somebody_is_full(relay))
+        ms = MG_MIN(ms, (uint64_t)FULL_AGAIN_MS);
     mg_timeline_note(timeline(relay), now_us(relay), "wait", "%llu ms, until a key has cooled down", (unsigned long long)ms);
-    relay->entry = 0;
-    relay->tries = 0;
-    relay->last_chance = true;
-    relay->refused = mask;
+    walk_again(relay);
+    relay->refused |= mask;
     relay->tried &= ~mask;
     pause_ms(relay, ms);
     return true;

@@ -95,6 +95,7 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     int waiting_for;                   /* candidate of `place` */
     bool placed;                       /* the place is held for the next attempt */
     uint64_t tried, refused;           /* bitmaps of candidates: called this round; not allowed to be called */
+    uint32_t made_before_round;        /* attempts, when this walk over the refused ones began */
     uint64_t called;                   /* called at all: another call is a repeat */
     uint32_t avoid_keys;               /* bitmap of credentials of `keys_of` that failed */
     uint32_t window_above;             /* only targets with a larger context window; 0: any */
