@@ -245,9 +245,11 @@ static void put_head(const struct mg_paint *paint)
 static void put_target(const struct mg_json *row)
 {
     const struct mg_paint *paint = mg_cli_paint(stdout);
-    char value[64], count[MG_TIME_TEXT];
-    mg_view state = text(row, "state");
-    mg_history_pad(stdout, text(row, "target"), 28);
+    char value[320], count[MG_TIME_TEXT];
+    mg_view state = text(row, "state"), region = text(row, "region");
+    snprintf(value, sizeof value, "%.*s%s%.*s", MG_FMT(text(row, "target")), region.len ? "@" : "",
+             MG_FMT(region));
+    mg_history_pad(stdout, mg_view_cstr(value), 28);
     printf(" %s%-9s%s", state_colour(paint, state), state_words(value, state), paint->off);
     put_right(mg_history_count(count, number(row, "calls")), 6);
     snprintf(value, sizeof value, "%.0f%%", real(row, "error_rate") * 100);

@@ -21,10 +21,16 @@ static const struct mg_config_account *account_of(const struct mg_config_gateway
     return NULL;
 }
 
+static bool is_same(const struct mg_config_target *a, const struct mg_config_target *b)
+{
+    const char *a_region = a->region ? a->region : "", *b_region = b->region ? b->region : "";
+    return strcmp(a->id, b->id) == 0 && strcmp(a_region, b_region) == 0;
+}
+
 static bool is_first(const struct mg_config_project *config, int at)
 {
     for (int i = 0; i < at; i++)
-        if (strcmp(config->targets[i].id, config->targets[at].id) == 0)
+        if (is_same(&config->targets[i], &config->targets[at]))
             return false;
     return true;
 }
@@ -72,7 +78,7 @@ static const struct mg_config_retry_budget *budget_of(const struct mg_config_pro
 {
     for (int w = 0; w < config->workflow_count; w++)
         for (int a = 0; a < config->workflows[w].arm_count; a++)
-            if (strcmp(config->targets[config->workflows[w].arms[a].target].id, target->id) == 0)
+            if (is_same(&config->targets[config->workflows[w].arms[a].target], target))
                 return &config->workflows[w].retry_budget;
     return &config->retry_budget;
 }
@@ -84,7 +90,7 @@ static void read_credential(const struct mg_reach *reach, int at, uint64_t now_u
     out_credential->name = keyless ? "" : reach->names[at];
     mg_breaker_read(reach->breakers[at], &reach->provider->breaker, now_us,
                     &out_credential->breaker);
-    mg_credential_read(reach->keys[at], &out_credential->key);
+    mg_credential_read(keyless ? NULL : reach->keys[at], &out_credential->key);
     mg_credential_read(reach->model_keys[at], &out_credential->model);
 }
 
