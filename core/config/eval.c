@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "config/file.h"
+#include "http/json_schema.h"
 
 enum {
     MAX_BYTES = 32 << 20,
@@ -287,6 +288,25 @@ static int host_utf8(lua_State *L)
     return 1;
 }
 
+/* schema(json): true when an answer can be checked by it, or nil and what cannot. */
+static int host_schema(lua_State *L)
+{
+    size_t size;
+    const char *text = luaL_checklstring(L, 1, &size);
+    struct mg_schema_fault fault = {"", "must be plain data"};
+    struct mg_json *schema = NULL;
+    bool understood = mg_json_parse(mg_view_of(text, size), MG_MAX_LUA_SOURCE_BYTES, &schema, NULL) == MG_OK &&
+                      mg_schema_understood(schema, &fault);
+    mg_json_free(schema);              /* before anything that may raise */
+    if (understood) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s%s%s", fault.pointer, *fault.pointer ? " " : "", fault.text);
+    return 2;
+}
+
 static int host_adapter(lua_State *L)
 {
     const char *name = lua_pushfstring(L, "adapters/%s.lua", luaL_checkstring(L, 1));
@@ -311,7 +331,8 @@ static void open_host(lua_State *L)
                                          {"env", host_env},       {"read", host_read},
                                          {"secret", host_secret}, {"file", host_file},
                                          {"utf8", host_utf8},     {"adapter", host_adapter},
-                                         {"cores", host_cores},   {NULL, NULL}};
+                                         {"schema", host_schema}, {"cores", host_cores},
+                                         {NULL, NULL}};
     for (size_t i = 0; i < MG_COUNT(libraries); i++) {
         lua_pushcfunction(L, libraries[i].func);
         lua_pushstring(L, libraries[i].name);

@@ -269,11 +269,16 @@ end
 
 --- The JSON text of the schema an answer must satisfy, or "request".
 local function expected_schema(ctx, expect, place)
-  local json = expect and expect.json_schema
+  local json, at_schema = expect and expect.json_schema, at(at(place, "expect"), "json_schema")
   if json == '"request"' then
     return "request"
   elseif json and json:sub(1, 1) ~= "{" then
-    fail(ctx, at(at(place, "expect"), "json_schema"), 'expected a JSON Schema, which is a table, or "request"')
+    fail(ctx, at_schema, 'expected a JSON Schema, which is a table, or "request"')
+  elseif json then
+    local ok, why = ctx.host.schema(json)
+    if not ok then
+      fail(ctx, at_schema, "%s", why)
+    end
   end
   return json
 end
