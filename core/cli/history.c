@@ -74,7 +74,8 @@ static mg_err ask_store(struct mg_history *history, struct mg_buf *out, struct m
     mg_buf_clear(out);
     err = history->offline(history->arg, db, out);
     if (err == MG_E_NOT_FOUND)
-        mg_diag_set(diag, err, "", 0, "there is no such request in %s (-c or --data says where to look)", path);
+        mg_diag_set(diag, err, "", 0,
+                    "there is no such request in %s (-c or --data says where to look)", path);
     else if (err != MG_OK)
         mg_diag_set(diag, err, path, 0, "%s",
                     err == MG_E_STORE ? mg_db_message(db) : mg_err_text(err));
@@ -135,8 +136,11 @@ const char *mg_history_time(char out[MG_TIME_TEXT], uint64_t us, bool tight)
                  value / 1e3, blank);
     else if (us < 59950000)
         snprintf(out, MG_TIME_TEXT, "%.*f%ss", us < 9995000 ? 2 : 1, value / 1e6, blank);
-    else
+    else if (us < 3600000000u)
         snprintf(out, MG_TIME_TEXT, "%" PRIu64 "m%02" PRIu64 "s", us / 60000000, us / 1000000 % 60);
+    else
+        snprintf(out, MG_TIME_TEXT, "%" PRIu64 "h%02" PRIu64 "m", us / 3600000000u,
+                 us / 60000000 % 60);
     return out;
 }
 

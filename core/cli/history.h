@@ -29,7 +29,7 @@ bool mg_history_utf8(void);
 /* Columns of the terminal behind out; `otherwise` when it is none. */
 unsigned mg_history_columns(FILE *out, unsigned otherwise);
 
-/* "870 µs", "12.3 ms", "1.25 s", "2m05s"; "us" without UTF-8. Without a blank when tight. */
+/* "870 µs", "12.3 ms", "1.25 s", "2m05s", "3h20m"; "us" without UTF-8. Without a blank when tight. */
 enum { MG_TIME_TEXT = 24 };
 const char *mg_history_time(char out[MG_TIME_TEXT], uint64_t us, bool tight);
 

@@ -286,27 +286,41 @@ static void say(struct sentence *sentence, const char *fmt, ...)
     sentence->len += MG_MIN((size_t)MG_MAX(n, 0), room - 1);
 }
 
+/* The next of the things that are to be said; the first one has nothing before it. */
+static void say_next(struct sentence *sentence)
+{
+    if (sentence->len > 0)
+        say(sentence, "; ");
+}
+
 static void say_breaker(struct sentence *sentence, const struct mg_json *breaker)
 {
     char time[MG_TIME_TEXT];
     mg_view state = text(breaker, "state"), reason = text(breaker, "reason");
+    if (mg_view_eq(state, MG_VIEW("closed")))
+        return;
+    say_next(sentence);
     if (mg_view_eq(state, MG_VIEW("open")))
         say(sentence, "open for %s more", until(time, breaker, "until_us"));
     else if (mg_view_eq(state, MG_VIEW("half_open")))
         say(sentence, "half open, the next call is a probe");
-    else if (mg_view_eq(state, MG_VIEW("ramp")))
+    else
         say(sentence, "let in again, now %.0f%%, all in %s", real(breaker, "ramp") * 100,
             until(time, breaker, "until_us"));
-    else
-        say(sentence, "closed");
-    if (!mg_view_eq(state, MG_VIEW("closed")) && reason.len > 0)
+    if (reason.len > 0)
         say(sentence, ": %.*s", MG_FMT(reason));
-    if (real(breaker, "window_failures") > 0)
-        say(sentence, ", %.1f of %" PRIu64 " calls failed lately", real(breaker, "window_failures"),
-            number(breaker, "window_calls"));
-    if (number(breaker, "opened") > 0)
-        say(sentence, ", opened %" PRIu64 " time%s", number(breaker, "opened"),
-            number(breaker, "opened") == 1 ? "" : "s");
+    say(sentence, ", opened %" PRIu64 " time%s", number(breaker, "opened"),
+        number(breaker, "opened") == 1 ? "" : "s");
+}
+
+static void say_window(struct sentence *sentence, const struct mg_json *breaker)
+{
+    double failures = real(breaker, "window_failures");
+    if (failures <= 0)
+        return;
+    say_next(sentence);
+    say(sentence, "%.*f of %" PRIu64 " calls failed lately", failures == (int)failures ? 0 : 1,
+        failures, number(breaker, "window_calls"));
 }
 
 static void say_benches(struct sentence *sentence, const struct mg_json *benches)
@@ -315,7 +329,8 @@ static void say_benches(struct sentence *sentence, const struct mg_json *benches
     for (const struct mg_json *b = mg_json_first(benches); b; b = mg_json_next(b)) {
         bool forever = mg_json_is(mg_json_get(b, "until_us"), MG_JSON_NULL);
         bool all = mg_view_eq(text(b, "scope"), MG_VIEW("key"));
-        say(sentence, "; benched%s ", all ? "" : " for this model");
+        say_next(sentence);
+        say(sentence, "benched%s ", all ? "" : " for this model");
         if (forever)
             say(sentence, "until somebody resets it");
         else
@@ -328,7 +343,8 @@ static void say_limits(struct sentence *sentence, const struct mg_json *limits)
 {
     char time[MG_TIME_TEXT], left[MG_TIME_TEXT];
     for (const struct mg_json *l = mg_json_first(limits); l; l = mg_json_next(l)) {
-        say(sentence, "; %s %.*s left", mg_history_count(left, number(l, "left")),
+        say_next(sentence);
+        say(sentence, "%s %.*s left", mg_history_count(left, number(l, "left")),
             MG_FMT(text(l, "of")));
         if (*until(time, l, "reset_us"))
             say(sentence, ", back in %s", time);
@@ -359,9 +375,12 @@ static void put_credential(const struct mg_json *credential)
     const struct mg_paint *paint = mg_cli_paint(stdout);
     struct sentence sentence = {.len = 0};
     mg_view name = text(credential, "name");
-    say_breaker(&sentence, mg_json_get(credential, "breaker"));
     say_benches(&sentence, mg_json_get(credential, "benches"));
+    say_breaker(&sentence, mg_json_get(credential, "breaker"));
+    say_window(&sentence, mg_json_get(credential, "breaker"));
     say_limits(&sentence, mg_json_get(credential, "limits"));
+    if (sentence.len == 0)
+        say(&sentence, "closed");
     printf("%*s%s", INDENT, "", state_colour(paint, text(credential, "state")));
     mg_history_pad(stdout, name.len > 0 ? name : MG_VIEW("(no key)"), NAME);
     printf("%s ", paint->off);

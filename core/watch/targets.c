@@ -69,6 +69,12 @@ void mg_target_row_health(const struct mg_target_row *row, struct mg_target_heal
     }
 }
 
+/* Where there is a limit, what counts against it: with a shared account, all projects' calls. */
+static uint32_t running(const struct mg_target_row *row)
+{
+    return row->gate.limit > 0 ? row->gate.inflight : row->figures.inflight;
+}
+
 /* ---- JSON */
 
 static void put_moment(struct mg_json_out *out, const char *key, const struct mg_target_row *row,
@@ -193,7 +199,7 @@ mg_err mg_target_row_json(const struct mg_target_row *row, struct mg_buf *out)
     mg_json_out_text(&json, "region", name_or_none(row->region));
     mg_json_out_text(&json, "account", name_or_none(row->account));
     put_health(&json, row, &health);
-    mg_json_out_number(&json, "inflight", row->figures.inflight);
+    mg_json_out_number(&json, "inflight", running(row));
     mg_json_out_number(&json, "limit", row->gate.limit);
     mg_json_out_number(&json, "waiting", row->gate.waiting);
     put_figures(&json, &row->figures);
@@ -227,7 +233,7 @@ static double usable(const struct mg_target_row *row)
 
 static double inflight(const struct mg_target_row *row)
 {
-    return row->figures.inflight;
+    return running(row);
 }
 
 static double limit(const struct mg_target_row *row)

@@ -81,7 +81,8 @@ TEST(after_two_dashes_nothing_is_an_option)
 
 TEST(what_is_not_understood_is_a_usage_error)
 {
-    static const char *const bad[] = {"--nmae", "--port=x", "--port=-1", "--port=65536", "--json=1", "-x", "two"};
+    static const char *const bad[] = {"--nmae",   "--port=x", "--port=-1", "--port=65536",
+                                      "--json=1", "-x",       "two"};
     CHECK(freopen("/dev/null", "w", stderr) != NULL);
     for (size_t i = 0; i < MG_COUNT(bad); i++)
         CHECK_INT(parse(0, bad[i], NULL, NULL), MG_EXIT_USAGE);

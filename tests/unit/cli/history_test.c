@@ -409,8 +409,8 @@ TEST(a_client_that_leaves_makes_no_loser)
     add_decisions();
     timeline.attempt_count = 2;
     timeline.attempts[0].class_ = MG_CLASS_cancelled;
-    timeline.attempts[0].end_us = timeline.attempts[1].start_us + timeline.attempts[1].end_us -
-                                  timeline.attempts[0].start_us;
+    timeline.attempts[0].end_us =
+        timeline.attempts[1].start_us + timeline.attempts[1].end_us - timeline.attempts[0].start_us;
     timeline.class_ = MG_CLASS_cancelled;
     timeline.status = 499;
     timeline.clean = false;
@@ -494,11 +494,11 @@ TEST(times_and_counts_are_short)
     static const struct {
         uint64_t us;
         const char *text;
-    } times[] = {{0, "0 µs"},         {999, "999 µs"},      {1000, "1.00 ms"},
-                 {9994, "9.99 ms"},   {9995, "10.0 ms"},    {99949, "99.9 ms"},
-                 {99950, "100 ms"},   {999499, "999 ms"},   {999500, "1.00 s"},
-                 {9994999, "9.99 s"}, {59949999, "59.9 s"}, {59950000, "0m59s"},
-                 {125000000, "2m05s"}};
+    } times[] = {{0, "0 µs"},          {999, "999 µs"},         {1000, "1.00 ms"},
+                 {9994, "9.99 ms"},    {9995, "10.0 ms"},       {99949, "99.9 ms"},
+                 {99950, "100 ms"},    {999499, "999 ms"},      {999500, "1.00 s"},
+                 {9994999, "9.99 s"},  {59949999, "59.9 s"},    {59950000, "0m59s"},
+                 {125000000, "2m05s"}, {3599999999u, "59m59s"}, {12000000000u, "3h20m"}};
     char text[MG_TIME_TEXT];
     settle_environment(true);
     for (size_t i = 0; i < MG_COUNT(times); i++)

@@ -1,4 +1,5 @@
-/* Keys without a gateway: the store itself. The way through a gateway is in tests/e2e and tests/unit/admin. */
+/* Keys without a gateway: the store itself. The way through a gateway is in tests/e2e and
+ * tests/unit/admin. */
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,7 +59,8 @@ static const char *at(const char *path)
     static char text[512];
     struct mg_json *json = NULL;
     struct mg_buf out;
-    CHECK_OK(mg_json_parse(mg_view_trim(mg_view_of(printed, strcspn(printed, "\n"))), sizeof(printed), &json, NULL));
+    CHECK_OK(mg_json_parse(mg_view_trim(mg_view_of(printed, strcspn(printed, "\n"))),
+                           sizeof(printed), &json, NULL));
     mg_buf_init(&out, sizeof(text));
     const struct mg_json *value = mg_json_path(json, path);
     if (mg_json_is(value, MG_JSON_STRING))
@@ -94,7 +96,10 @@ TEST(what_was_said_about_a_key_is_kept)
     CHECK_STR(at("project"), "default");
     CHECK_STR(at("name"), "ci \"bot\"");
     CHECK_STR(at("metadata.tier"), "pro");
-    CHECK_INT((strtoull(at("expires_us"), NULL, 10) - strtoull(at("created_us"), NULL, 10) + 500000) / 1000000, 30 * 86400);
+    CHECK_INT(
+        (strtoull(at("expires_us"), NULL, 10) - strtoull(at("created_us"), NULL, 10) + 500000) /
+            1000000,
+        30 * 86400);
     end();
 }
 
@@ -142,8 +147,14 @@ TEST(what_does_not_exist_fails_and_what_is_not_understood_is_a_usage_error)
     key("rotate", "key_nobody", NULL, NULL, NULL);
     CHECK_INT(code, MG_EXIT_FAILED);
 
-    static const char *const bad[][2] = {{"destroy", NULL}, {"revoke", NULL}, {"revoke", "../x"}, {"list", "x"},
-        {"create", "--expires=soon"}, {"create", "--expires=0d"}, {"create", "--metadata=[1]"}, {"create", "--metadata={"}};
+    static const char *const bad[][2] = {{"destroy", NULL},
+                                         {"revoke", NULL},
+                                         {"revoke", "../x"},
+                                         {"list", "x"},
+                                         {"create", "--expires=soon"},
+                                         {"create", "--expires=0d"},
+                                         {"create", "--metadata=[1]"},
+                                         {"create", "--metadata={"}};
     for (size_t i = 0; i < MG_COUNT(bad); i++) {
         key(bad[i][0], bad[i][1], NULL, NULL, NULL);
         CHECK_INT(code, MG_EXIT_USAGE);
