@@ -502,6 +502,16 @@ static void hold_event(struct mg_lane *lane, const struct mg_sse_event *event, c
     lane->held_end = &held->next;
 }
 
+/* Blank texts before the first content too: the client gets them with it. */
+static void record_text(struct mg_relay *relay, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+{
+    bool says = seen->content || seen->text_count > 0;
+    if (!relay->rescue && says && workflow(relay)->rescue == MG_RESCUE_RESUME)
+        relay->rescue = mg_rescue_new(arena(relay));
+    if (relay->rescue && mg_rescue_record(relay->rescue, event, seen) != MG_OK)
+        mg_timeline_note(timeline(relay), now_us(relay), "rescue", "from here on the stream cannot be resumed");
+}
+
 /* From now on this lane's bytes are the answer. What it said before goes first. */
 static void promote(struct mg_relay *relay, struct mg_lane *lane)
 {
@@ -509,11 +519,14 @@ static void promote(struct mg_relay *relay, struct mg_lane *lane)
         return;
     const struct mg_attempt *attempt = &lane->attempt;
     relay->answering = lane;
+    relay->rescue = NULL;
     relay->call.ops->on_attempt(relay->call.arg);
     if (attempt->facts.status >= 200 && attempt->facts.status < 300)
         relay->call.ops->on_head(relay->call.arg, attempt->facts.status, attempt->headers);
-    for (struct mg_held_event *held = lane->held; held && relay->state == MG_RELAY_RUNNING; held = held->next)
+    for (struct mg_held_event *held = lane->held; held && relay->state == MG_RELAY_RUNNING; held = held->next) {
+        record_text(relay, &held->event, &held->seen);
         relay->call.ops->on_event(relay->call.arg, &held->event, &held->seen);
+    }
     lane->held = NULL;
     lane->held_end = &lane->held;
 }
@@ -527,14 +540,6 @@ static void on_head(void *arg, int status, struct mg_headers headers)
 
 static bool resume(struct mg_relay *relay, struct mg_lane *lane, const struct mg_sse_event *event,
                    const struct mg_tap_event *seen, struct mg_sse_event *out_event, struct mg_tap_event *out_seen);
-
-static void record_text(struct mg_relay *relay, const struct mg_sse_event *event, const struct mg_tap_event *seen)
-{
-    if (!relay->rescue && seen->content && workflow(relay)->rescue == MG_RESCUE_RESUME)
-        relay->rescue = mg_rescue_new(arena(relay));
-    if (relay->rescue && mg_rescue_record(relay->rescue, event, seen) != MG_OK)
-        mg_timeline_note(timeline(relay), now_us(relay), "rescue", "from here on the stream cannot be resumed");
-}
 
 static void on_event(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen)
 {
