@@ -62,8 +62,10 @@ static void init_slot(struct mg_reach *reach, int i, const struct names *names, 
 {
     char name[NAME_BYTES];
     reach->names[i] = key;
-    reach->keys[i] = mg_credential_find(names->scope, name_of(name, names->owner, NULL, NULL, key));
     reach->model_keys[i] = mg_credential_find(names->scope, name_of(name, names->owner, names->model, NULL, key));
+    reach->keys[i] = reach->model_keys[i];       /* no key: what one model refuses says nothing about the others */
+    if (key)
+        reach->keys[i] = mg_credential_find(names->scope, name_of(name, names->owner, NULL, NULL, key));
     reach->breakers[i] = mg_breaker_find(names->scope, name_of(name, names->owner, names->model, names->region, key));
 }
 
