@@ -1,6 +1,7 @@
 /* What attempts hand on, on its way to the client: held until the first content, then committed and
  * streamed event by event; a whole answer is held to its end. */
 #include "gateway/filtering.h"
+#include "gateway/offline.h"
 #include "http/json.h"
 
 static void commit(struct mg_exchange *x);
@@ -216,6 +217,8 @@ static void deliver_error(struct mg_exchange *x)
 {
     const struct mg_relay_result *result = &x->relay.result;
     mg_answer_forget(&x->answer);
+    if (mg_offline_answer(x))
+        return;
     if (!result->body.len) {
         mg_exchange_refuse_as(x, result->status, result->code, result->message, MG_VIEW_NONE, result->retry_after_ms);
         return;
@@ -226,6 +229,7 @@ static void deliver_error(struct mg_exchange *x)
 
 static void deliver_success(struct mg_exchange *x)
 {
+    mg_offline_keep(x);
     if (mg_relay_attempt(&x->relay)->streaming_body || mg_relay_attempt(&x->relay)->event_stream)
         deliver_stream_end(x);
     else

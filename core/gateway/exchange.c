@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "gateway/cors.h"
 #include "gateway/filtering.h"
+#include "gateway/offline.h"
 #include "gateway/surface.h"
 #include "meter/record.h"
 
@@ -548,6 +549,7 @@ static void step_relay(struct mg_exchange *x)
         .ops = &mg_deliver_ops,
         .arg = x,
     };
+    mg_offline_begin(x);
     mg_relay_start(&x->relay, &call);
     x->overhead_us = mg_mono_us() - x->admitted_us;
 }
