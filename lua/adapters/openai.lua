@@ -46,7 +46,9 @@ return {
     tool_call = { "choices[*].message.tool_calls", "choices[*].message.function_call", "choices[*].message.audio" },
     tool_index = { "choices[*].message.tool_calls[*].index" },
     tool_name = { "choices[*].message.tool_calls[*].function.name", "choices[*].message.function_call.name" },
-    tool_arguments = { "choices[*].message.tool_calls[*].function.arguments", "choices[*].message.function_call.arguments" },
+    tool_arguments = {
+      "choices[*].message.tool_calls[*].function.arguments", "choices[*].message.function_call.arguments",
+    },
     refusal = { "choices[*].message.refusal" },
     finish = { "choices[*].finish_reason" },
     data = { "data[*].embedding" },
@@ -61,7 +63,9 @@ return {
     tool_call = { "choices[*].delta.tool_calls", "choices[*].delta.function_call", "choices[*].delta.audio" },
     tool_index = { "choices[*].delta.tool_calls[*].index" },
     tool_name = { "choices[*].delta.tool_calls[*].function.name", "choices[*].delta.function_call.name" },
-    tool_arguments = { "choices[*].delta.tool_calls[*].function.arguments", "choices[*].delta.function_call.arguments" },
+    tool_arguments = {
+      "choices[*].delta.tool_calls[*].function.arguments", "choices[*].delta.function_call.arguments",
+    },
     refusal = { "choices[*].delta.refusal" },
     finish = { "choices[*].finish_reason" },
   },
@@ -79,7 +83,8 @@ return {
     param = { "error.param", "param", "detail[*].loc[*]" },
     -- OpenRouter: what kind it was upstream; Azure: which policy; Google: reasons and the ids of exhausted quotas
     detail = {
-      "error.metadata.error_type", "error.metadata.provider_code", "choices[*].error.metadata.error_type", "error.innererror.code",
+      "error.metadata.error_type", "error.metadata.provider_code", "choices[*].error.metadata.error_type",
+      "error.innererror.code",
       "error.details[*].reason", "error.details[*].violations[*].quotaId", "[*].error.details[*].reason",
       "[*].error.details[*].violations[*].quotaId",
     },
@@ -97,7 +102,9 @@ return {
   -- … that a length limit cut it, tool calls included
   finish_cut = { "length", "model_length", "max_tokens", "MAX_TOKENS" },
   -- … that the provider's policy cut it
-  finish_filtered = { "content_filter", "content_filtered", "safety", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII" },
+  finish_filtered = {
+    "content_filter", "content_filtered", "safety", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII",
+  },
 
   -- What an error is, first match wins: status, then the error's own type and code, its text last. What no row matches
   -- is decided by the status alone. An error inside a stream has no status (unless its code is one) and is matched by
@@ -263,9 +270,10 @@ return {
   },
 
   -- One-shot repairs: the answer names a field it does not take, the request is sent once more without it, and the
-  -- target is remembered for an hour. A row fits when the error is about one of `fields` (its `param`, else its message)
-  -- and has one of `codes` (as code or type) or `texts`. Nothing is dropped here that changes what was asked: sampling,
-  -- hints and bookkeeping are; `tools`, `n`, `stop` and `seed` are not.
+  -- target is remembered for an hour, unless `once` says that it depended on this request. A row fits when the error is
+  -- about one of `fields` (its `param`, else its message) and has one of `codes` (as code or type) or `texts`.
+  -- Nothing is dropped that changes what was asked: sampling, hints and bookkeeping are; `tools`, `n`, `stop`, `seed`,
+  -- `logprobs`, `store` and `parallel_tool_calls` are not.
   repairs = {
     {
       name = "rename_max_tokens",
@@ -279,7 +287,10 @@ return {
       name = "rename_max_completion_tokens",
       fields = { "max_completion_tokens" },
       codes = { "unsupported_parameter", "unknown_parameter", "extra_forbidden" },
-      texts = { "unrecognized request argument", "extra inputs are not permitted", "unknown field", "not supported", "unsupported" },
+      texts = {
+        "unrecognized request argument", "extra inputs are not permitted", "unknown field", "not supported",
+        "unsupported",
+      },
       rename = "max_tokens",
     },
     {
@@ -290,30 +301,49 @@ return {
       once = true,
     },
     {
-      name = "drop_stream_options",
+      name = "drop_stream_options", -- usage is estimated then
       fields = { "stream_options" },
-      codes = { "unsupported_parameter", "unknown_parameter", "extra_forbidden", "invalid_request_error" },
-      texts = { "unrecognized request argument", "extra inputs are not permitted", "unknown", "not supported", "unsupported", "not allowed" },
+      codes = { "unsupported_parameter", "unknown_parameter", "extra_forbidden" },
+      texts = {
+        "unrecognized request argument", "extra inputs are not permitted", "extra fields not permitted",
+        "unknown field", "unknown parameter", "not supported", "unsupported", "does not support",
+      },
     },
     {
-      name = "plain_json",
+      name = "plain_json", -- what a schema would have enforced, the workflow's `expect` can check
       status = 400,
       fields = { "response_format" },
-      texts = { "json_schema", "unavailable", "not supported", "unsupported", "must be 'text' or 'json_object'" },
+      texts = {
+        "type 'json_schema' is not supported", "'json_schema' is not supported", "json_schema is not supported",
+        "response_format type is unavailable", "does not support response_format", "does not support json_schema",
+        "unsupported response_format", "must be 'text' or 'json_object'",
+      },
       set = { type = "json_object" },
     },
     {
       name = "drop_field",
       fields = {
-        "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs",
-        "parallel_tool_calls", "reasoning_effort", "verbosity", "store", "metadata", "user", "safety_identifier", "service_tier",
-        "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "prediction",
+        "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "logit_bias",
+        "reasoning_effort", "verbosity", "metadata", "user", "safety_identifier", "service_tier", "prompt_cache_key",
+        "prompt_cache_retention", "prompt_cache_options", "prediction",
       },
-      codes = { "unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden" },
+      codes = { "unsupported_parameter", "unknown_parameter", "extra_forbidden" },
       texts = {
-        "unrecognized request argument", "extra inputs are not permitted", "extra fields not permitted", "not supported",
-        "unsupported", "does not support", "unknown field", "unknown name", "only the default", "is deprecated for this model",
+        "unrecognized request argument", "extra inputs are not permitted", "extra fields not permitted",
+        "not supported on this model", "not supported with this model", "does not support parameter", "unknown field",
+        "unknown name", "only the default", "is deprecated for this model",
       },
+    },
+    {
+      name = "drop_value", -- another value may do
+      status = 400,
+      fields = {
+        "temperature", "top_p", "presence_penalty", "frequency_penalty", "reasoning_effort", "verbosity",
+        "service_tier", "prompt_cache_retention", "prompt_cache_options",
+      },
+      codes = { "unsupported_value" },
+      texts = { "not supported", "does not support" },
+      once = true,
     },
   },
 }

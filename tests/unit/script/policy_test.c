@@ -1,4 +1,4 @@
-/* Routing policies and failure taxonomies: the defaults, inline functions, and what bad answers lead to. */
+/* Routing policies and failure taxonomies: the default policy, inline functions, and what bad answers lead to. */
 #include "script_world.h"
 
 #include "base/clock.h"
@@ -72,55 +72,6 @@ TEST(the_default_policy_draws_by_weight_when_there_are_weights)
     CHECK(plan.entries[0].pick == MG_PICK_WEIGHTED);
     CHECK(plan.entries[0].choices[0].weight == 70 && plan.entries[0].choices[1].weight == 30);
     CHECK_INT(plan.entries[2].tries, 3);
-    world_close();
-}
-
-TEST(the_default_taxonomy_stops_at_request_faults_and_falls_back_from_provider_faults)
-{
-    static const struct {
-        enum mg_class hint;
-        enum mg_action action;
-    } rows[] = {
-        {MG_CLASS_network, MG_ACTION_retry},           {MG_CLASS_timeout_connect, MG_ACTION_retry},
-        {MG_CLASS_timeout_ttft, MG_ACTION_fallback},   {MG_CLASS_timeout_idle, MG_ACTION_fallback},
-        {MG_CLASS_timeout_total, MG_ACTION_fallback},  {MG_CLASS_rate_limited, MG_ACTION_retry},
-        {MG_CLASS_quota_billing, MG_ACTION_fallback},  {MG_CLASS_overloaded, MG_ACTION_retry},
-        {MG_CLASS_server_error, MG_ACTION_retry},      {MG_CLASS_auth, MG_ACTION_fallback},
-        {MG_CLASS_permission, MG_ACTION_fallback},     {MG_CLASS_model_not_found, MG_ACTION_fallback},
-        {MG_CLASS_invalid_request, MG_ACTION_fail},    {MG_CLASS_context_length, MG_ACTION_fail},
-        {MG_CLASS_payload_too_large, MG_ACTION_fail},  {MG_CLASS_content_filter, MG_ACTION_fail},
-        {MG_CLASS_refusal, MG_ACTION_accept},          {MG_CLASS_empty_response, MG_ACTION_retry},
-        {MG_CLASS_truncated_stream, MG_ACTION_retry},  {MG_CLASS_invalid_json, MG_ACTION_retry},
-        {MG_CLASS_schema_mismatch, MG_ACTION_retry},   {MG_CLASS_conflict, MG_ACTION_retry},
-        {MG_CLASS_cancelled, MG_ACTION_fail},          {MG_CLASS_state_lost, MG_ACTION_fail},
-    };
-    world_open("", "on_log = function() end");
-    CHECK_INT(sizeof(rows) / sizeof(rows[0]), MG_CLASS_COUNT - 1);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        classify((struct mg_attempt_facts){.hint = rows[i].hint, .status = 500});
-        if (verdict.class_ != rows[i].hint || verdict.action != rows[i].action)
-            check_failed(__FILE__, __LINE__, "%s → %s %s", mg_class_name(rows[i].hint), mg_class_name(verdict.class_),
-                         mg_action_name(verdict.action));
-    }
-    world_close();
-}
-
-TEST(the_default_taxonomy_waits_as_long_as_it_was_asked_to_unless_that_is_too_long)
-{
-    world_open("", "on_log = function() end");
-
-    classify((struct mg_attempt_facts){.hint = MG_CLASS_rate_limited, .status = 429, .retry_after_ms = 1500});
-    CHECK(verdict.action == MG_ACTION_retry);
-    CHECK_INT(verdict.delay_ms, 1500);
-
-    classify((struct mg_attempt_facts){.hint = MG_CLASS_rate_limited, .status = 429, .retry_after_ms = 3600000});
-    CHECK(verdict.action == MG_ACTION_fallback);
-    CHECK_INT(verdict.delay_ms, 0);
-
-    struct mg_header no_retry[] = {{MG_VIEW("x-should-retry"), MG_VIEW("false")}};
-    struct mg_headers headers = {no_retry, 1};
-    classify((struct mg_attempt_facts){.hint = MG_CLASS_server_error, .status = 500, .headers = &headers});
-    CHECK(verdict.action == MG_ACTION_fallback);
     world_close();
 }
 
@@ -247,7 +198,7 @@ TEST(an_inline_classify_decides_and_may_pass)
     classify((struct mg_attempt_facts){.hint = MG_CLASS_server_error, .status = 500});
     CHECK(verdict.class_ == MG_CLASS_server_error && verdict.action == MG_ACTION_fallback);
     classify((struct mg_attempt_facts){.hint = MG_CLASS_auth, .status = 401});
-    CHECK(verdict.class_ == MG_CLASS_auth && verdict.action == MG_ACTION_fallback);
+    CHECK(verdict.class_ == MG_CLASS_auth && verdict.action == MG_ACTION_next_key);
     classify((struct mg_attempt_facts){.hint = MG_CLASS_network, .status = 599});
     CHECK(verdict.class_ == MG_CLASS_network && verdict.action == MG_ACTION_retry);
     CHECK(strstr(world_notes(), "there is no class \"nonsense\""));
