@@ -38,7 +38,7 @@ enum mg_blame { MG_BLAME_nobody, MG_BLAME_provider, MG_BLAME_account, MG_BLAME_c
     X(timeout_ttft,      fallback, provider, 100,      0, 504)                                     \
     X(timeout_idle,      fallback, provider, 100,      0, 504)                                     \
     X(timeout_total,     fallback, provider,  50,      0, 504)                                     \
-    X(rate_limited,      next_key, account,    0,    500, 429)                                     \
+    X(rate_limited,      next_key, account,    0,   1000, 429)                                     \
     X(quota_billing,     next_key, account,    0,      0, 429)                                     \
     X(overloaded,        retry,    provider, 100,   1000, 503)                                     \
     X(server_error,      retry,    provider, 100,    250, 502)                                     \

@@ -56,7 +56,8 @@ void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struc
     bool theirs = mg_class_is_client_fault(verdict->class_) && attempt->facts.status >= 400 && is_json(attempt) &&
                   !verdict->client_status;
     if (theirs) {
-        relay->result.status = attempt->facts.status;
+        int status = attempt->facts.status;      /* 429 and 5xx would make its SDK try again in vain */
+        relay->result.status = status < 500 && status != 429 ? status : mg_class_status(verdict->class_);
         relay->result.body = mg_arena_dup(arena(relay), mg_buf_view(&attempt->body));
     }
     if (!relay->result.message.len)

@@ -344,7 +344,7 @@ static mg_err start_lane(struct mg_relay *relay, struct mg_lane *lane, const str
         .pass = find->pass,
         .why = relay->why,
         .waited_us = waited_us(relay),
-        .request = relay->prefilled ? &relay->prefill : &relay->call.call->request,
+        .request = relay->prefill ? relay->prefill : &relay->call.call->request,
         .repairs = relay->repairs,
         .ops = &attempt_ops,
     };
@@ -428,12 +428,18 @@ static bool somebody_is_full(const struct mg_relay *relay)
     return false;
 }
 
-/* Keys that cool down are waited for, if nobody waits longer than a person would. */
+/* No longer than a person would, and there must be time left after it. */
+static bool worth_waiting(const struct mg_relay *relay, uint64_t ms)
+{
+    return !relay->committed && ms < MG_MIN(left_ms(relay), (uint64_t)WAIT_MAX_MS);
+}
+
+/* Keys that cool down are waited for. */
 static bool wait_for_keys(struct mg_relay *relay)
 {
     uint64_t until, mask = cooling(relay, &until);
     uint64_t ms = mask ? (until - now_us(relay)) / 1000 + 1 : 0;
-    if (!ms || relay->committed || ms >= MG_MIN(left_ms(relay), (uint64_t)WAIT_MAX_MS))
+    if (!mask || !worth_waiting(relay, ms))
         return false;
     if (somebody_is_full(relay))
         ms = MG_MIN(ms, (uint64_t)FULL_AGAIN_MS);
@@ -665,6 +671,11 @@ static mg_view words(struct mg_relay *relay, const struct mg_lane *lane, const s
                            target_of(relay, lane->candidate)->id);
 }
 
+static bool too_long(enum mg_class class_)
+{
+    return class_ == MG_CLASS_context_length || class_ == MG_CLASS_payload_too_large;
+}
+
 static void act(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict, enum mg_action action,
                 uint64_t wait_ms)
 {
@@ -689,8 +700,8 @@ static void act(struct mg_relay *relay, struct mg_lane *lane, const struct mg_ve
         next_entry(relay);
         relay->reason = MG_REASON_fallback;
         relay->why = words(relay, lane, verdict, "fallback");
-        if (verdict->class_ == MG_CLASS_context_length || verdict->class_ == MG_CLASS_payload_too_large)
-            relay->window_above = MG_MAX(target_of(relay, lane->candidate)->context_window, 1u);
+        if (too_long(verdict->class_) && lane->attempt.facts.larger_window_left)
+            relay->window_above = target_of(relay, lane->candidate)->context_window;
         next_attempt(relay);
         break;
     default:
@@ -722,12 +733,20 @@ static void leave_to(struct mg_relay *relay, struct mg_lane *other, struct mg_la
 
 static bool try_rescue(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict);
 
-/* What the record says was done next: a fallback to nobody is the end. */
-static enum mg_action recorded(struct mg_relay *relay, const struct mg_lane *lane, enum mg_action action)
+/* Will a key be waited for? This lane's own is not benched yet. */
+static bool will_cool(const struct mg_relay *relay, const struct mg_lane *lane, enum mg_class class_)
 {
-    uint64_t until;
-    bool more = relay->entry + 1 < relay->call.plan->count || (relay->refused & ~relay->tried) || cooling(relay, &until) ||
-                other_lane(relay, lane);
+    uint64_t until, mask = cooling(relay, &until);
+    bool others = mask && worth_waiting(relay, (until - now_us(relay)) / 1000 + 1);
+    uint64_t own_ms = MG_MAX((uint64_t)mg_class_delay_ms(class_), lane->attempt.facts.retry_after_ms);
+    return others || (class_ == MG_CLASS_rate_limited && worth_waiting(relay, own_ms));
+}
+
+/* What the record says was done next: a fallback to nobody is the end. */
+static enum mg_action recorded(struct mg_relay *relay, const struct mg_lane *lane, enum mg_class class_, enum mg_action action)
+{
+    bool more = relay->entry + 1 < relay->call.plan->count || (relay->refused & ~relay->tried) ||
+                will_cool(relay, lane, class_) || other_lane(relay, lane);
     bool nothing_left = action == MG_ACTION_fallback && (!more || spent(relay));
     return nothing_left ? MG_ACTION_fail : action;
 }
@@ -740,7 +759,7 @@ static void failed(struct mg_relay *relay, struct mg_lane *lane)
     classify(relay, lane, &verdict);
     bool with_client = relay->committed && verdict.action != MG_ACTION_accept;
     enum mg_action action = with_client ? MG_ACTION_fail : effective(relay, lane, &verdict, &wait_ms);
-    mg_lane_settle(lane, verdict.class_, recorded(relay, lane, action), &verdict.penalise);
+    mg_lane_settle(lane, verdict.class_, recorded(relay, lane, verdict.class_, action), &verdict.penalise);
     mg_relay_remember(relay, lane, &verdict);
     if (accepted(relay, lane, action)) {
         relay->result.ok = true;
@@ -867,7 +886,7 @@ static bool try_rescue(struct mg_relay *relay, struct mg_lane *lane, const struc
         next_entry(relay);
     relay->reason = MG_REASON_rescue;
     relay->why = words(relay, lane, verdict, "rescue");
-    relay->prefilled = false;
+    relay->prefill = NULL;
     mg_rescue_regenerate(relay->rescue);
     mg_timeline_note(timeline(relay), now_us(relay), "rescue", "%s broke off after %llu bytes of text",
                      target_of(relay, lane->candidate)->id, (unsigned long long)mg_rescue_bytes(relay->rescue));
@@ -879,8 +898,9 @@ static bool try_rescue(struct mg_relay *relay, struct mg_lane *lane, const struc
 static void try_prefill(struct mg_relay *relay, struct mg_lane *lane)
 {
     int candidate = lane->candidate;
-    bool can = !relay->prefilled && target_of(relay, candidate)->prefill && !spent(relay) &&
-               mg_rescue_prefill_request(relay->rescue, &relay->call.call->request, arena(relay), &relay->prefill) == MG_OK;
+    struct mg_request *prefill = mg_arena_new(arena(relay), struct mg_request);
+    bool can = !relay->prefill && target_of(relay, candidate)->prefill && !spent(relay) &&
+               mg_rescue_prefill_request(relay->rescue, &relay->call.call->request, arena(relay), prefill) == MG_OK;
     if (!can) {
         mg_timeline_note(timeline(relay), now_us(relay), "rescue", "given up: the texts differ, and %s takes no prefill",
                          target_of(relay, candidate)->id);
@@ -888,7 +908,7 @@ static void try_prefill(struct mg_relay *relay, struct mg_lane *lane)
         return;
     }
     mg_rescue_prefill(relay->rescue);
-    relay->prefilled = true;
+    relay->prefill = prefill;
     relay->again = relay->free_of = candidate;
     relay->why = mg_arena_printf(arena(relay), "rescue: %s goes on from the sent text", target_of(relay, candidate)->id);
     set_state(relay, MG_RELAY_WAITING);
@@ -938,7 +958,8 @@ void mg_relay_start(struct mg_relay *relay, const struct mg_relay_call *call)
     relay->entry = 0;
     relay->tries = relay->made = relay->hedges = 0;
     relay->again = relay->keys_of = relay->free_of = relay->waiting_for = NO_CANDIDATE;
-    relay->placed = relay->last_chance = relay->committed = relay->prefilled = false;
+    relay->placed = relay->last_chance = relay->committed = false;
+    relay->prefill = NULL;
     relay->tried = relay->called = relay->refused = relay->repaired = 0;
     relay->avoid_keys = relay->window_above = 0;
     relay->wait_since_us = relay->spent_microusd = 0;

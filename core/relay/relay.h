@@ -108,8 +108,7 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     mg_view why;                       /* of the next attempt, for its record */
     bool last_chance;                  /* second round: only what was refused, and breakers let probes through */
     bool committed;
-    bool prefilled;                    /* the next attempt goes on from the sent text */
-    struct mg_request prefill;         /* its request */
+    struct mg_request *prefill;        /* the next attempts go on from the sent text: their request; in the arena; else NULL */
     struct mg_rescue *rescue;          /* of this answer; NULL: none */
     int rank;                          /* how useful `result` is; see exhausted.c */
     struct mg_relay_result result;     /* valid in on_done */
