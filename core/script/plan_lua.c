@@ -191,7 +191,7 @@ static void read_backoff(lua_State *L, int entry, const char *what, struct mg_pl
     snprintf(inner, sizeof(inner), "%s.backoff", what);
     out_entry->backoff_base_ms = DEFAULT_BACKOFF_MS;
     out_entry->backoff_max_ms = DEFAULT_BACKOFF_MAX_MS;
-    out_entry->backoff_jitter = 0.5;
+    out_entry->backoff_jitter = 1;
     mg_lua_field(L, entry, "backoff");
     if (lua_isnil(L, -1))
         return;
