@@ -62,7 +62,7 @@ SCENARIOS = [
     fallback("queue too short", a="concurrency = { max = 2, queue = 0 },"),
     fallback("stand-in capped", a="breaker = false,", b="concurrency = { max = 2, queue = 16, queue_ms = 5000 },"),
     alone("alone and full", a="concurrency = { max = 1, queue = 1, queue_ms = 200 },"),
-    alone("alone and capped", a="concurrency = { max = 2, queue = 16, queue_ms = 5000 },"),
+    alone("alone and capped", a="breaker = false, concurrency = { max = 2, queue = 16, queue_ms = 5000 },"),
 ]
 NAMED = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -173,8 +173,8 @@ class Breakers(Base):
 
     def test_a_share_of_failures_opens_it_too(self):
         scenario, provider = self.world("share")
-        for turn in range(12):
-            provider.script = FAIL if turn % 3 else FINE
+        for turn in range(20):
+            provider.script = FAIL if turn % 7 else FINE
             self.ask(scenario)
         provider.script = FINE
         self.assertEqual(count(self.ask(scenario, 5, "next"), "a"), 0)
@@ -246,7 +246,7 @@ class Breakers(Base):
         self.assertEqual(count(self.ask(scenario, 2, "next"), "a"), 0)
         listed = json.loads(self.wall.gateway.cli("targets", "--json"))
         self.assertIn("open", json.dumps([row for row in (listed["targets"] if isinstance(listed, dict) else listed) if f"s{scenario.at}-a" in json.dumps(row)]))
-        self.wall.gateway.cli("targets", "reset", f"{self.wall.project_of[scenario.at]}/s{scenario.at}-a/m")
+        self.wall.gateway.cli("targets", "reset", f"s{scenario.at}-a/m", "--project", self.wall.project_of[scenario.at])
         self.assertEqual(count(self.ask(scenario, 3, "fine"), "a"), 3)
 
 
@@ -333,20 +333,21 @@ class Accounts(unittest.TestCase):
         return (f'return {{ providers = {{ a = {{ base_url = "{a.url}", {key}, {more} }}, b = {{ base_url = "{b.url}" }} }}, '
                 f'workflows = {{ chat = {{ "a/m", "b/m" }} }} }}')
 
-    def ask(self, gateway, project):
-        return gateway.client(project).chat.completions.create(model="chat", messages=MESSAGES).choices[0].message.content
+    def ask(self, client):
+        return client.chat.completions.create(model="chat", messages=MESSAGES).choices[0].message.content
 
     def test_what_one_project_learns_of_a_shared_account_the_other_knows(self):
         breaker = "breaker = { consecutive = 3, open_ms = 60000 },"
         with Upstream(FAIL) as a, Upstream(json_answer("next")) as b:
             projects = {"one": self.lua(a, b, True, breaker), "two": self.lua(a, b, True, breaker), "three": self.lua(a, b, False, breaker)}
             with Gateway(projects, self.ACCOUNTS) as gateway:
+                one, two, three = (gateway.client(name) for name in projects)
                 for _ in range(3):
-                    self.assertEqual(self.ask(gateway, "one"), "next")
+                    self.assertEqual(self.ask(one), "next")
                 self.assertEqual(a.count, 3)
-                self.assertEqual(self.ask(gateway, "two"), "next")
+                self.assertEqual(self.ask(two), "next")
                 self.assertEqual(a.count, 3, "the other project of the account leaves it alone too")
-                self.assertEqual(self.ask(gateway, "three"), "next")
+                self.assertEqual(self.ask(three), "next")
                 self.assertEqual(a.count, 4, "a stranger finds out for itself")
 
     def test_each_project_keeps_its_share_of_a_full_cap(self):
@@ -355,10 +356,11 @@ class Accounts(unittest.TestCase):
         with Upstream(provider) as a, Upstream(json_answer("next")) as b:
             projects = {"one": self.lua(a, b, True, cap), "two": self.lua(a, b, True, cap)}
             with Gateway(projects, self.ACCOUNTS) as gateway, ThreadPoolExecutor(32) as pool:
-                flood = [pool.submit(self.ask, gateway, "one") for _ in range(24)]
+                one, two = (gateway.client(name) for name in projects)
+                flood = [pool.submit(self.ask, one) for _ in range(24)]
                 time.sleep(0.15)
                 began = time.monotonic()
-                self.assertEqual(self.ask(gateway, "two"), "fine")
+                self.assertEqual(self.ask(two), "fine")
                 waited = time.monotonic() - began
                 for future in flood:
                     self.assertEqual(future.result(), "fine")
