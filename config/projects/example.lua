@@ -119,7 +119,9 @@ return {
       },
       slow_factor = 4,                            -- total timer: times the target's p99 of whole answers; by default not
       expect = { json_schema = { type = "object" } }, -- or "request": the one in the request; by default anything goes
-      accept = function(res) return res.text ~= "" end, -- the same in Lua
+      accept = function(res)                      -- the same in Lua: false and why rejects
+        return not res:text():find("As an AI", 1, true), "boilerplate"
+      end,
       route_around = {},                          -- "refusal", "content_filter": ask the next target then
       retry_budget = {},                          -- what is missing comes from the project
       offline = {                                 -- when nothing answered; by default the error. A bare text will do

@@ -56,7 +56,8 @@ bool mg_script_needed(const struct mg_config_project *config)
                         config->has_on_chunk || config->has_on_response || config->has_on_log;
     for (int i = 0; i < config->workflow_count && !inline_hooks; i++) {
         const struct mg_config_workflow *w = &config->workflows[i];
-        inline_hooks = w->has_route || w->has_classify || w->has_on_request || w->has_on_chunk || w->has_on_response;
+        inline_hooks = w->has_route || w->has_classify || w->has_on_request || w->has_on_chunk || w->has_on_response ||
+                       w->has_accept || w->offline.has_answer;
     }
     return inline_hooks || config->plugin_count > 0;
 }
@@ -247,7 +248,7 @@ static struct mg_plugged *new_instance(struct builder *builder, const char *name
 static mg_err pick_all(struct builder *builder, const bool has[MG_HOOK_COUNT])
 {
     bool any = false;
-    for (int i = 0; i < MG_HOOK_COUNT; i++) {
+    for (int i = 0; i < (has ? MG_HOOK_COUNT : MG_HOOK_OF_PLUGINS); i++) {
         if (has && !has[i])
             continue;
         builder->optional = has == NULL;
@@ -275,7 +276,8 @@ static mg_err add_inline(struct builder *builder, const struct mg_config_workflo
     const bool of_workflow[MG_HOOK_COUNT] = {
         [MG_HOOK_ON_REQUEST] = workflow && workflow->has_on_request, [MG_HOOK_ROUTE] = workflow && workflow->has_route,
         [MG_HOOK_CLASSIFY] = workflow && workflow->has_classify,     [MG_HOOK_ON_CHUNK] = workflow && workflow->has_on_chunk,
-        [MG_HOOK_ON_RESPONSE] = workflow && workflow->has_on_response};
+        [MG_HOOK_ON_RESPONSE] = workflow && workflow->has_on_response, [MG_HOOK_ACCEPT] = workflow && workflow->has_accept,
+        [MG_HOOK_OFFLINE] = workflow && workflow->offline.has_answer};
 
     const char *name = workflow ? mg_arena_printf(arena, "inline:%s", workflow->name).ptr : "inline";
     struct mg_plugged *plugged = new_instance(builder, name);
@@ -343,7 +345,12 @@ static int pick_function(lua_State *L)
         count++;
     }
     lua_pushstring(L, mg_hook_name(builder->hook));
-    lua_call(L, count + 1, 2);
+    count++;
+    if (builder->hook == MG_HOOK_OFFLINE) {
+        lua_pushliteral(L, "answer");
+        count++;
+    }
+    lua_call(L, count, 2);
 
     const char *kind = lua_tostring(L, -2);
     if (!kind && builder->optional)
@@ -508,7 +515,7 @@ static int call_setup(lua_State *L, struct builder *builder, int module, const c
 
 static void take_hooks(lua_State *L, struct builder *builder, int module)
 {
-    for (int i = 0; i < MG_HOOK_COUNT; i++) {
+    for (int i = 0; i < MG_HOOK_OF_PLUGINS; i++) {
         const char *name = mg_hook_name((enum mg_hook)i);
         lua_getfield(L, module, name);
         bool has = lua_type(L, -1) == LUA_TFUNCTION;

@@ -1,13 +1,17 @@
-/* route, on_attempt, classify and on_log: hooks that may not wait, as the relay's policy. */
+/* route, on_attempt, classify, accept, offline and on_log: hooks that may not wait, as the relay's policy. */
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/mem.h"
 #include "http/json.h"
+#include "script/accept.h"
 #include "script/answers_lua.h"
 #include "script/args.h"
 #include "script/instance.h"
 #include "script/trusted.h"
 #include "script/views.h"
+
+enum { MAX_ANSWER_BYTES = 65536 };     /* as many as offline.text may have */
 
 struct question {
     struct mg_script *script;
@@ -18,6 +22,9 @@ struct question {
     struct mg_plan *plan;
     struct mg_verdict *verdict;
     struct mg_attempt_patch *patch;
+    const struct mg_call_response *response;
+    const struct mg_exhausted *exhausted;
+    mg_view text;                      /* why accept said no; what offline.answer said */
     bool answered;
     bool dropped;                      /* on_log said so */
 };
@@ -28,6 +35,10 @@ static int push_attempt(lua_State *L, void *arg);
 static void read_attempt(lua_State *L, int index, void *arg);
 static int push_classify(lua_State *L, void *arg);
 static void read_classify(lua_State *L, int index, void *arg);
+static int push_accept(lua_State *L, void *arg);
+static void read_accept(lua_State *L, int index, void *arg);
+static int push_offline(lua_State *L, void *arg);
+static void read_offline(lua_State *L, int index, void *arg);
 static int push_log(lua_State *L, void *arg);
 static void read_log(lua_State *L, int index, void *arg);
 
@@ -190,7 +201,88 @@ static void read_classify(lua_State *L, int index, void *arg)
     question->answered = true;
 }
 
-const struct mg_policy_ops mg_script_policy = {.route = route, .on_attempt = on_attempt, .classify = classify};
+/* --- accept ---------------------------------------------------------------------------------- */
+
+/* A predicate that fails lets the answer through: its mistake is no reason to throw a good one away. */
+static mg_err accept_answer(void *policy, struct mg_call *call, const struct mg_call_response *response, mg_view *out_reason)
+{
+    struct question question = {.script = policy, .call = call, .response = response};
+    MG_TRY(mg_accept_schema(call, response, out_reason));
+    if (!ask_in_order(&question, MG_HOOK_ACCEPT, push_accept, read_accept))
+        return MG_OK;
+    *out_reason = question.text;
+    return MG_E_DENIED;
+}
+
+static int push_accept(lua_State *L, void *arg)
+{
+    struct question *question = arg;
+    mg_lua_push_response(L, question->call, (struct mg_call_response *)question->response);
+    return 1;
+}
+
+/* false or nil is no, with the reason behind it; `nil, err` says that it could not tell. */
+static void read_accept(lua_State *L, int index, void *arg)
+{
+    struct question *question = arg;
+    if (lua_toboolean(L, index))
+        return;
+    if (lua_isnil(L, index))
+        check_declined(L, index);
+    mg_view why = lua_isnil(L, index + 1) ? MG_VIEW("it said no") : mg_lua_text(L, index + 1, "accept: the reason");
+    question->text = mg_arena_printf(question->call->arena, "accept: %.*s", (int)MG_MIN(why.len, (size_t)400), why.ptr);
+    question->answered = true;
+}
+
+/* --- offline.answer -------------------------------------------------------------------------- */
+
+static mg_err offline_answer(void *policy, struct mg_call *call, const struct mg_exhausted *exhausted, mg_view *out_text)
+{
+    struct question question = {.script = policy, .call = call, .exhausted = exhausted};
+    if (!ask_in_order(&question, MG_HOOK_OFFLINE, push_offline, read_offline))
+        return MG_E_NOT_FOUND;
+    *out_text = question.text;
+    return MG_OK;
+}
+
+static void set_text(lua_State *L, const char *name, mg_view text)
+{
+    lua_pushlstring(L, text.len ? text.ptr : "", text.len);
+    lua_setfield(L, -2, name);
+}
+
+static int push_offline(lua_State *L, void *arg)
+{
+    const struct question *question = arg;
+    const struct mg_exhausted *exhausted = question->exhausted;
+    mg_lua_push_request(L, question->call);
+    lua_createtable(L, 0, 5);
+    set_text(L, "class", mg_view_cstr(mg_class_name(exhausted->class_)));
+    set_text(L, "code", exhausted->code);
+    set_text(L, "message", exhausted->message);
+    lua_pushinteger(L, exhausted->status);
+    lua_setfield(L, -2, "status");
+    lua_pushinteger(L, (lua_Integer)exhausted->attempts);
+    lua_setfield(L, -2, "attempts");
+    return 2;
+}
+
+static void read_offline(lua_State *L, int index, void *arg)
+{
+    struct question *question = arg;
+    if (lua_isnil(L, index)) {
+        check_declined(L, index);
+        return;
+    }
+    mg_view text = mg_lua_text(L, index, "offline.answer: what it returns");
+    if (text.len > MAX_ANSWER_BYTES)
+        luaL_error(L, "offline.answer: the text has more than %d bytes", (int)MAX_ANSWER_BYTES);
+    question->text = mg_arena_dup(question->call->arena, text);
+    question->answered = text.len > 0;
+}
+
+const struct mg_policy_ops mg_script_policy = {
+    .route = route, .on_attempt = on_attempt, .classify = classify, .accept = accept_answer, .offline = offline_answer};
 
 /* --- on_log ---------------------------------------------------------------------------------- */
 

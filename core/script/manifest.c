@@ -13,7 +13,8 @@ enum {
     MAX_NEEDS = 64,
 };
 
-static const char *const hook_names[] = {"on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log"};
+static const char *const hook_names[] = {"on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log",
+                                         "accept", "offline"};
 
 static mg_err read_members(struct mg_manifest *manifest, const char *name, struct mg_diag *diag);
 static mg_err read_hooks(struct mg_manifest *manifest, struct mg_diag *diag);
@@ -29,7 +30,7 @@ const char *mg_hook_name(enum mg_hook hook)
 
 bool mg_hook_find(mg_view name, enum mg_hook *out_hook)
 {
-    for (int i = 0; i < MG_HOOK_COUNT; i++) {
+    for (int i = 0; i < MG_HOOK_OF_PLUGINS; i++) {
         if (mg_view_eq(name, mg_view_cstr(hook_names[i]))) {
             *out_hook = (enum mg_hook)i;
             return true;

@@ -44,6 +44,7 @@ MG_MUST_USE mg_err mg_read_fail_modes(mg_view json, int fail[MG_HOOK_COUNT]);
 MG_MUST_USE mg_err mg_read_stream_rule(mg_view json, struct mg_stream_rule *out_rule);
 
 const char *mg_hook_name(enum mg_hook hook);
+/* Of those a plugin may have. */
 bool mg_hook_find(mg_view name, enum mg_hook *out_hook);
 
 #endif

@@ -46,7 +46,9 @@ bool mg_script_tainted(const struct mg_script *script);
 
 enum mg_hook {
     MG_HOOK_ON_REQUEST, MG_HOOK_ROUTE, MG_HOOK_ON_ATTEMPT, MG_HOOK_CLASSIFY, MG_HOOK_ON_CHUNK,
-    MG_HOOK_ON_RESPONSE, MG_HOOK_ON_LOG, MG_HOOK_COUNT
+    MG_HOOK_ON_RESPONSE, MG_HOOK_ON_LOG,
+    MG_HOOK_ACCEPT, MG_HOOK_OFFLINE,   /* only functions of a workflow: `accept`, `offline.answer` */
+    MG_HOOK_COUNT, MG_HOOK_OF_PLUGINS = MG_HOOK_ACCEPT
 };
 /* False costs nothing on the hot path: no instance would run for this call. */
 bool mg_script_has(const struct mg_script *script, enum mg_hook hook, const struct mg_call *call);

@@ -35,7 +35,9 @@
     X(classify)                                                                                    \
     X(on_chunk)                                                                                    \
     X(on_response)                                                                                 \
-    X(on_log)
+    X(on_log)                                                                                      \
+    X(accept)                                                                                      \
+    X(offline)
 
 enum mg_lua_phase {
 #define X(name) MG_LUA_PHASE_##name,

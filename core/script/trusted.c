@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/loop.h"
+#include "script/accept.h"
 #include "script/answers_lua.h"
 #include "script/sandbox.h"
 #include "script/views.h"
@@ -112,7 +113,14 @@ static mg_err classify(void *policy, struct mg_call *call, const struct mg_attem
     return ask(&question, MG_LUA_PHASE_classify, ask_classify);
 }
 
-const struct mg_policy_ops mg_trusted_policy = {.route = route, .on_attempt = NULL, .classify = classify};
+static mg_err accept_answer(void *policy, struct mg_call *call, const struct mg_call_response *response, mg_view *out_reason)
+{
+    (void)policy;
+    return mg_accept_schema(call, response, out_reason);
+}
+
+const struct mg_policy_ops mg_trusted_policy = {
+    .route = route, .on_attempt = NULL, .classify = classify, .accept = accept_answer, .offline = NULL};
 
 static mg_err ask(struct question *question, enum mg_lua_phase phase, lua_CFunction body)
 {

@@ -185,8 +185,8 @@ static const struct mg_view_field response_fields[] = {
     {NULL, NULL, NULL},
 };
 static const struct mg_lua_function response_methods[] = {
-    {"text", response_text, MG_LUA_IN(on_response), NULL, false},
-    {"json", response_json, MG_LUA_IN(on_response), NULL, false},
+    {"text", response_text, MG_LUA_IN(on_response) | MG_LUA_IN(accept), NULL, false},
+    {"json", response_json, MG_LUA_IN(on_response) | MG_LUA_IN(accept), NULL, false},
     {"replace", response_replace, MG_LUA_IN(on_response), NULL, false},
     {"deny", response_deny, MG_LUA_IN(on_response), NULL, false},
     {"retry", response_retry, MG_LUA_IN(on_response), NULL, false},

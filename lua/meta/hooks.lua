@@ -88,6 +88,38 @@ function Plugin:on_response(res) end
 ---@return boolean?  false drops metadata, explanation and notes; usage is always kept
 function Plugin:on_log(rec) end
 
+--- Functions that only a workflow of a project file has, without `self`. They may not wait. One that fails is noted in the
+--- timeline and passed over: the answer is accepted, the next kind of offline answer is taken.
+---@class moongate.Workflow
+local Workflow = {}
+
+--- `accept`: is this complete answer good enough to be sent? It is asked before anything was sent, so that another target
+--- can be tried; what it rejects counts as `schema_mismatch`.
+---
+--- Phases: accept
+--- Since: 1
+---@param res moongate.Response
+---@return any ok  false or nil rejects
+---@return string? reason  shown in the timeline
+function Workflow.accept(res) end
+
+--- `offline.answer`: what the assistant says when every target failed.
+---
+--- Phases: offline
+--- Since: 1
+---@param req moongate.Request
+---@param failure moongate.Failure
+---@return string?  nil leaves it to `offline.text`, at last to the error
+function Workflow.offline(req, failure) end
+
+--- What the client would see.
+---@class moongate.Failure
+---@field class moongate.Class
+---@field status integer  of HTTP
+---@field code string
+---@field message string
+---@field attempts integer
+
 --- What a hook returns to decide. Made by `req:respond`, `req:deny`, `res:replace`, `res:deny`, `res:retry`, `chunk:stop`.
 ---@class moongate.Outcome
 

@@ -27,14 +27,14 @@ local Response = {}
 
 --- The assistant's text of the first choice.
 ---
---- Phases: on_response
+--- Phases: on_response, accept
 --- Since: 1
 ---@return string
 function Response:text() end
 
 --- The whole body, decoded; nil when it was streamed.
 ---
---- Phases: on_response
+--- Phases: on_response, accept
 --- Since: 1
 ---@return table?
 function Response:json() end

@@ -150,7 +150,8 @@ static bool is_in_c(const char *class_, const char *name)
 /* Hooks are the plugin's own; chunks belong to the filters, whose test calls both methods; `has` is the prelude's. */
 static bool is_elsewhere(const char *class_, const char *name)
 {
-    return strcmp(class_, "moongate.Plugin") == 0 || strcmp(class_, "moongate.Chunk") == 0 ||
+    return strcmp(class_, "moongate.Plugin") == 0 || strcmp(class_, "moongate.Workflow") == 0 ||
+           strcmp(class_, "moongate.Chunk") == 0 ||
            (strcmp(class_, "moongate") == 0 && strcmp(name, "has") == 0);
 }
 
@@ -215,7 +216,8 @@ TEST(every_hook_and_every_failure_class_is_declared)
 {
     open_meta();
     for (int hook = 0; hook < MG_HOOK_COUNT; hook++)
-        if (!find_item("function", "moongate.Plugin", mg_hook_name((enum mg_hook)hook)))
+        if (!find_item("function", hook < MG_HOOK_OF_PLUGINS ? "moongate.Plugin" : "moongate.Workflow",
+                       mg_hook_name((enum mg_hook)hook)))
             check_failed(__FILE__, __LINE__, "the hook %s is not declared", mg_hook_name((enum mg_hook)hook));
     CHECK(find_item("alias", NULL, "moongate.Class"));
     for (int class_ = MG_CLASS_none + 1; class_ < MG_CLASS_COUNT; class_++) {
