@@ -31,7 +31,7 @@ return {
   },
   workflows = {
     chat = {
-      targets = { "a/chat", { "b/chat", gate = { max = %(places)d, queue = 16, queue_ms = %(queue_ms)d } } },
+      targets = { "a/chat", { "b/chat", concurrency = %(cap)s } },
       deadline_ms = %(deadline_ms)d,
       timeouts_ms = { connect = %(connect_ms)d, first_token = %(first_token_ms)d, idle = %(idle_ms)d },
       retry_budget = { share = 0.2, burst = %(burst)d },
@@ -78,7 +78,7 @@ def scenarios():
     yield Scenario("flapping", flaps, 230)
     yield Scenario("both down", [(30, {"a": DOWN, "b": DOWN}), (130, {"a": WELL, "b": WELL})], 240, healthy_fallback=False)
     yield Scenario("B capped, shared", [(30, {"a": GONE}), (150, {"a": WELL})], 240, healthy_fallback=False, rate=90,
-                   capped=0.45, projects={"big": 0.85, "small": 0.15}, pace_ms=2000)
+                   capped=0.45, projects={"big": 0.9, "small": 0.1}, pace_ms=2000)
 
 
 # ---- what runs
@@ -132,8 +132,9 @@ class Gateway(Process):
               'log = { level = "info" }, journal = { bytes = 16777216 } }')
         at_once = scenario.rate * times.scale(scenario.pace_ms) / 1000
         places = max(2, round(at_once * scenario.capped)) if scenario.capped else 0
-        values = {**times.configured, "a": providers["a"].port, "b": providers["b"].port, "burst": BURST, "places": places,
-                  "queue_ms": times.scale(2000), "b_keys": 'account = "b"' if shared else 'api_key = "sk-b"'}
+        cap = f"{{ max = {places}, queue = 16, queue_ms = {times.scale(2000)} }}" if scenario.capped else "false"
+        values = {**times.configured, "a": providers["a"].port, "b": providers["b"].port, "burst": BURST, "cap": cap,
+                  "b_keys": 'account = "b"' if shared else 'api_key = "sk-b"'}
         values["breaker"] = BREAKER % values
         for name in scenario.projects:
             write(f"{folder}/projects/{name}.lua", PROJECT % values)
@@ -153,7 +154,9 @@ class Gateway(Process):
 class Times:
     def __init__(self, scale):
         self.factor = scale
-        self.configured = {name: self.scale(ms) for name, ms in TIMES.items()}
+        # a window is no shorter by the schema; timers only matter where something hangs, and shall not meet a busy machine
+        least = {"window_ms": 1000, "deadline_ms": 20000, "connect_ms": 5000, "first_token_ms": 10000, "idle_ms": 10000}
+        self.configured = {name: max(self.scale(ms), least.get(name, 10)) for name, ms in TIMES.items()}
 
     def scale(self, ms):
         return max(1, round(ms / self.factor))
@@ -316,7 +319,7 @@ def report(run, project=None):
            "p50_s": quantile(good, 0.5) * factor, "p99_s": quantile(good, 0.99) * factor,
            "leave_s": first_when(run.samples, "a", begin, window, lambda r: r < 0.25 * rate),
            "return_s": first_when(run.samples, "a", end, window, lambda r: r > 0.8 * rate),
-           "failures": sorted({why for *_rest, why in calls if why})[:3], "healthy_fallback": scenario.healthy_fallback}
+           "own_share": project == "small", "failures": sorted({why for *_rest, why in calls if why})[:3], "healthy_fallback": scenario.healthy_fallback}
     for name in ("a", "b"):
         count, crowd = calls_between(run.samples, name, begin, end)
         row[f"{name}_calls"], row[f"{name}_times"] = count, count / max(1, everybody)
@@ -334,6 +337,8 @@ def wrong(row):
         yield f"{row['unfinished']} requests without an end"
     if row["healthy_fallback"] and row["success"] < 1:
         yield f"success {row['success']:.2%} with a healthy stand-in: {'; '.join(row['failures'])}"
+    if row["own_share"] and row["success_during"] < 0.95:
+        yield f"success {row['success_during']:.1%} of a project that asked for less than its share"
     for name in ("a", "b"):
         most = AMPLIFICATION + 2 * BURST / max(1, row["during"])
         if row[f"{name}_times"] > most:
