@@ -126,6 +126,7 @@ const char *mg_history_time(char out[MG_TIME_TEXT], uint64_t us, bool tight)
 {
     const char *blank = tight ? "" : " ";
     double value = (double)us;
+    uint64_t seconds = us / 1000000 + (us % 1000000 >= 500000);
     if (us < 1000)
         snprintf(out, MG_TIME_TEXT, "%" PRIu64 "%s%ss", us, blank, mg_history_utf8() ? "µ" : "u");
     else if (us < 999500)
@@ -136,11 +137,11 @@ const char *mg_history_time(char out[MG_TIME_TEXT], uint64_t us, bool tight)
                  value / 1e3, blank);
     else if (us < 59950000)
         snprintf(out, MG_TIME_TEXT, "%.*f%ss", us < 9995000 ? 2 : 1, value / 1e6, blank);
-    else if (us < 3600000000u)
-        snprintf(out, MG_TIME_TEXT, "%" PRIu64 "m%02" PRIu64 "s", us / 60000000, us / 1000000 % 60);
+    else if (seconds < 3600)
+        snprintf(out, MG_TIME_TEXT, "%" PRIu64 "m%02" PRIu64 "s", seconds / 60, seconds % 60);
     else
-        snprintf(out, MG_TIME_TEXT, "%" PRIu64 "h%02" PRIu64 "m", us / 3600000000u,
-                 us / 60000000 % 60);
+        snprintf(out, MG_TIME_TEXT, "%" PRIu64 "h%02" PRIu64 "m", seconds / 3600,
+                 seconds / 60 % 60);
     return out;
 }
 

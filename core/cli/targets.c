@@ -242,6 +242,15 @@ static void put_head(const struct mg_paint *paint)
     printf("%s\n", paint->off);
 }
 
+/* The average of the last calls says nothing before there were some. */
+static double failure_share(const struct mg_json *row)
+{
+    enum { FEW = 16 };
+    double calls = (double)number(row, "calls");
+    return calls > FEW || calls <= 0 ? real(row, "error_rate")
+                                     : (double)number(row, "failures") / calls;
+}
+
 static void put_target(const struct mg_json *row)
 {
     const struct mg_paint *paint = mg_cli_paint(stdout);
@@ -252,7 +261,7 @@ static void put_target(const struct mg_json *row)
     mg_history_pad(stdout, mg_view_cstr(value), 28);
     printf(" %s%-9s%s", state_colour(paint, state), state_words(value, state), paint->off);
     put_right(mg_history_count(count, number(row, "calls")), 6);
-    snprintf(value, sizeof value, "%.0f%%", real(row, "error_rate") * 100);
+    snprintf(value, sizeof value, "%.0f%%", failure_share(row) * 100);
     put_right(value, 5);
     put_running(row);
     put_latency(row, "p50_us");

@@ -535,8 +535,12 @@ static void put_reason(struct words *words, const struct mg_timeline *timeline,
                        const struct mg_attempt_record *attempt)
 {
     char text[MG_TIME_TEXT];
-    word(words, "%s",
-         attempt->reason == MG_REASON_first ? "first choice" : mg_reason_name(attempt->reason));
+    mg_view reason = mg_view_cstr(mg_reason_name(attempt->reason));
+    bool says_why = mg_view_starts(attempt->why, reason); /* "retry after …" */
+    if (attempt->reason == MG_REASON_first)
+        word(words, attempt->entry == 0 ? "first choice" : "first that could be asked");
+    else
+        word(words, "%.*s", MG_FMT(says_why ? attempt->why : reason));
     for (unsigned i = 0; attempt->reason == MG_REASON_hedge && i < timeline->attempt_count; i++)
         if (&timeline->attempts[i] < attempt && overlap(&timeline->attempts[i], attempt))
             word(words, "beside %u", timeline->attempts[i].number);
@@ -546,9 +550,22 @@ static void put_reason(struct words *words, const struct mg_timeline *timeline,
         word(words, "waited %s", mg_history_time(text, attempt->waited_us, false));
     if (attempt->credential.len > 0)
         word(words, "credential %.*s", MG_FMT(attempt->credential));
-    if (attempt->why.len > 0 && !mg_view_eq(attempt->why, timeline->explain))
+    if (attempt->why.len > 0 && !says_why && !mg_view_eq(attempt->why, timeline->explain))
         word(words, "%.*s", MG_FMT(attempt->why));
     flush_words(words);
+}
+
+/* A broken stream cannot be tried again, but it may be gone on with. */
+static const char *what_followed(const struct mg_timeline *timeline,
+                                 const struct mg_attempt_record *attempt)
+{
+    const struct mg_attempt_record *next = attempt + 1;
+    const struct mg_attempt_record *end = timeline->attempts + timeline->attempt_count;
+    while (next < end && next->start_us < attempt->start_us + attempt->end_us)
+        next++;
+    if (next < end && next->reason == MG_REASON_rescue)
+        return "rescue";
+    return attempt->action == MG_ACTION_next_key ? "next key" : mg_action_name(attempt->action);
 }
 
 static void put_attempt(struct canvas *canvas, const struct mg_timeline *timeline,
@@ -576,8 +593,7 @@ static void put_attempt(struct canvas *canvas, const struct mg_timeline *timelin
     flush_words(&words);
     words.colour = paint->yellow;
     if (attempt->class_ != MG_CLASS_none && !lost)
-        word(&words, "%s %s", canvas->glyphs->arrow,
-             attempt->action == MG_ACTION_next_key ? "next key" : mg_action_name(attempt->action));
+        word(&words, "%s %s", canvas->glyphs->arrow, what_followed(timeline, attempt));
     flush_words(&words);
 }
 

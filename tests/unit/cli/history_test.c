@@ -304,6 +304,7 @@ static void add_decisions(void)
         .start_us = 430000,
         .end_us = 1170000,
         .waited_us = 429900,
+        .entry = 1,
         .mark_us = {0, 0, 0, 70, 300000, 310000, 1170000},
         .target = MG_VIEW("beta/small"),
         .provider = MG_VIEW("beta"),
@@ -311,7 +312,7 @@ static void add_decisions(void)
         .credential = MG_VIEW("main"),
         .error = MG_VIEW("connection reset"),
         .class_ = MG_CLASS_truncated_stream,
-        .action = MG_ACTION_fallback,
+        .action = MG_ACTION_fail,
         .status = 200,
         .number = 1,
         .cost_microusd = 412,
@@ -340,6 +341,7 @@ static void add_decisions(void)
         .provider = MG_VIEW("gamma"),
         .model = MG_VIEW("medium"),
         .reason = MG_REASON_rescue,
+        .why = MG_VIEW("rescue after truncated_stream at beta/small"),
         .resumed_bytes = 812,
         .cost_microusd = 40000,
         .status = 200,
@@ -375,11 +377,11 @@ TEST(decisions_stand_between_the_attempts_they_led_from_and_to)
         "  wait            85 µs │ beta/small: full, 3 wait before this one\n"
         "1 beta/small            │┄┄┄┄┄┄┄▒▒▒▒▒▒███████████████✗              │  1.17 s  200 "
         "truncated_stream\n"
-        "    first choice · waited 430 ms · credential main\n"
+        "    first that could be asked · waited 430 ms · credential main\n"
         "    \"connection reset\"\n"
         "    sent 70 µs · first byte 300 ms · first token 310 ms · end 1.17 s\n"
         "    0B sent, 0B received · $0.000412\n"
-        "    → fallback\n"
+        "    → rescue\n"
         "  hedge          630 ms │ no first token after 200 ms\n"
         "2 gamma/medium          │           ▒▒◂                             │  110 ms  lost, "
         "cancelled\n"
@@ -389,7 +391,7 @@ TEST(decisions_stand_between_the_attempts_they_led_from_and_to)
         "and what\n"
         "                        │ the client has is matched\n"
         "3 gamma/medium          │                            ▒▒▒▒███████████│  809 ms  200 ok\n"
-        "    rescue · resumed after 812 bytes\n"
+        "    rescue after truncated_stream at beta/small · resumed after 812 bytes\n"
         "    sent 70 µs · first byte 200 ms · first token 210 ms · end 809 ms\n"
         "    0B sent, 0B received · $0.0400\n"
         "  answer the client     │             ██████████████████████████████│  1.67 s\n"
@@ -494,11 +496,22 @@ TEST(times_and_counts_are_short)
     static const struct {
         uint64_t us;
         const char *text;
-    } times[] = {{0, "0 µs"},          {999, "999 µs"},         {1000, "1.00 ms"},
-                 {9994, "9.99 ms"},    {9995, "10.0 ms"},       {99949, "99.9 ms"},
-                 {99950, "100 ms"},    {999499, "999 ms"},      {999500, "1.00 s"},
-                 {9994999, "9.99 s"},  {59949999, "59.9 s"},    {59950000, "0m59s"},
-                 {125000000, "2m05s"}, {3599999999u, "59m59s"}, {12000000000u, "3h20m"}};
+    } times[] = {{0, "0 µs"},
+                 {999, "999 µs"},
+                 {1000, "1.00 ms"},
+                 {9994, "9.99 ms"},
+                 {9995, "10.0 ms"},
+                 {99949, "99.9 ms"},
+                 {99950, "100 ms"},
+                 {999499, "999 ms"},
+                 {999500, "1.00 s"},
+                 {9994999, "9.99 s"},
+                 {59949999, "59.9 s"},
+                 {59950000, "1m00s"},
+                 {125000000, "2m05s"},
+                 {3599499999u, "59m59s"},
+                 {3599500000u, "1h00m"},
+                 {12000000000u, "3h20m"}};
     char text[MG_TIME_TEXT];
     settle_environment(true);
     for (size_t i = 0; i < MG_COUNT(times); i++)
