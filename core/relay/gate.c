@@ -1,25 +1,32 @@
 /* Who may enter a gate that is not full:
  *
  *   - a waiter, unless it is over its share and somebody under his waits;
- *   - a newcomer, unless somebody with the same right or a better one waits already.
+ *   - a newcomer, unless somebody with the same right or a better one waits already;
+ *   - nobody over its share when no more is free than what others claim: a project that was turned away while it was
+ *     under its share has a claim to the next place for a while, so that one with little to do gets in too.
  *
- * So places go in order of arrival within a thread, and a project under its share goes before one over it. Waiters of
- * a gate stand in one line per loop; a line polls while it is not empty, for places that other threads free. */
+ * Waiters of a gate stand in one line per loop; a line polls while it is not empty, for places that other threads
+ * free. The one who has waited longest of all lines is known (the elder), and the other lines leave the next place to
+ * him: so places go in order of arrival, by shares first. */
 #include "relay/gate.h"
 
 #include <assert.h>
 #include <pthread.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "relay/gradient.h"
 #include "relay/rows.h"
 
 enum { POLL_MS = 20, SCALE = 1000 };
 
+static const uint64_t CLAIM_US = 5000000, ELDER_US = 50000;    /* how long a word about it holds */
+
 struct share {
     const char *_Atomic project;       /* owned, lives with the gate; NULL: the share is free */
     _Atomic uint32_t weight;           /* times SCALE */
     _Atomic uint32_t inflight, waiting;
+    _Atomic uint64_t claim_until_us;   /* turned away while it had less than its part; 0: it was not */
 };
 
 struct mg_gate {
@@ -27,6 +34,9 @@ struct mg_gate {
     _Atomic uint32_t inflight, waiting;
     _Atomic uint32_t share_count;
     _Atomic uint64_t weight_sum;       /* of the shares, times SCALE */
+    _Atomic uint64_t claims_until_us;  /* the latest of all; 0: nobody ever had one */
+    _Atomic uint64_t elder_since_us;   /* when the one arrived who waits longest; 0: nobody */
+    _Atomic uint64_t elder_seen_us;    /* when his line said so */
     _Atomic uint32_t limit;            /* adaptive; 0: it has not begun */
     atomic_flag adapting;              /* guards gradient */
     struct mg_gradient gradient;
@@ -129,16 +139,42 @@ bool mg_gate_enter(struct mg_gate *gate, const struct mg_config_gate *rules, int
     return !gate || enter(gate, rules, share, false);
 }
 
+static bool is_shared(const struct mg_gate *gate)
+{
+    return atomic_load_explicit(&gate->share_count, memory_order_acquire) > 1;
+}
+
 static bool has_right(const struct mg_gate *gate, int share, uint32_t limit, bool waited)
 {
     if (atomic_load_explicit(&gate->waiting, memory_order_relaxed) == 0)
         return true;
-    bool shared = atomic_load_explicit(&gate->share_count, memory_order_acquire) > 1;
-    if (!shared)
+    if (!is_shared(gate))
         return waited;
     if (under_share(gate, share, limit))
         return waited || !waits_under_share(gate, -1, limit);
     return waited && !waits_under_share(gate, share, limit);
+}
+
+/* How many places are kept for others. */
+static uint32_t claimed(const struct mg_gate *gate, int share, uint32_t limit)
+{
+    uint64_t until_us = atomic_load_explicit(&gate->claims_until_us, memory_order_relaxed), now_us;
+    if (until_us == 0 || until_us <= (now_us = mg_mono_us()) || under_share(gate, share, limit))
+        return 0;
+    uint32_t count = 0;
+    for (int i = 0; i < (int)atomic_load_explicit(&gate->share_count, memory_order_acquire); i++)
+        count += i != share && atomic_load_explicit(&gate->shares[i].claim_until_us, memory_order_relaxed) > now_us &&
+                 under_share(gate, i, limit);
+    return count;
+}
+
+static void claim(struct mg_gate *gate, int share, uint32_t limit)
+{
+    if (!is_shared(gate) || !under_share(gate, share, limit))
+        return;
+    uint64_t until_us = mg_mono_us() + CLAIM_US;
+    atomic_store_explicit(&gate->shares[share].claim_until_us, until_us, memory_order_relaxed);
+    atomic_store_explicit(&gate->claims_until_us, until_us, memory_order_relaxed);
 }
 
 static bool enter(struct mg_gate *gate, const struct mg_config_gate *rules, int share, bool waited)
@@ -146,11 +182,15 @@ static bool enter(struct mg_gate *gate, const struct mg_config_gate *rules, int 
     uint32_t limit = limit_of(gate, rules);
     uint32_t inflight = atomic_load_explicit(&gate->inflight, memory_order_relaxed);
     do {
-        if (inflight >= limit || !has_right(gate, share, limit, waited))
+        if (inflight >= limit || !has_right(gate, share, limit, waited) || limit - inflight <= claimed(gate, share, limit)) {
+            claim(gate, share, limit);
             return false;
+        }
     } while (!atomic_compare_exchange_weak_explicit(&gate->inflight, &inflight, inflight + 1, memory_order_acq_rel,
                                                     memory_order_relaxed));
     atomic_fetch_add_explicit(&gate->shares[share].inflight, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&gate->shares[share].claim_until_us, memory_order_relaxed))
+        atomic_store_explicit(&gate->shares[share].claim_until_us, 0, memory_order_relaxed);
     return true;
 }
 
@@ -249,15 +289,41 @@ static void on_time_up(struct mg_timer *timer)
         line_free(line);
 }
 
+/* In another line somebody has waited for longer, and said so of late. A better right is not held up by that. */
+static bool yields(const struct mg_gate *gate, const struct mg_gate_wait *wait, uint32_t limit, uint64_t now_us)
+{
+    uint64_t since_us = atomic_load_explicit(&gate->elder_since_us, memory_order_relaxed);
+    uint64_t seen_us = atomic_load_explicit(&gate->elder_seen_us, memory_order_relaxed);
+    return since_us != 0 && since_us < wait->since_us && now_us < seen_us + ELDER_US &&
+           !(is_shared(gate) && under_share(gate, wait->share, limit));
+}
+
+static void stand_out(struct mg_gate *gate, const struct mg_gate_wait *wait, uint64_t now_us)
+{
+    uint64_t since_us = atomic_load_explicit(&gate->elder_since_us, memory_order_relaxed);
+    uint64_t seen_us = atomic_load_explicit(&gate->elder_seen_us, memory_order_relaxed);
+    if (since_us != 0 && since_us < wait->since_us && now_us < seen_us + ELDER_US)
+        return;
+    atomic_store_explicit(&gate->elder_since_us, wait->since_us, memory_order_relaxed);
+    atomic_store_explicit(&gate->elder_seen_us, now_us, memory_order_relaxed);
+}
+
 /* Those with the better right first, each kind in order of arrival: one who may not enter does not hold up others. */
 static void serve(struct line *line)
 {
+    struct mg_gate *gate = line->gate;
+    uint64_t now_us = mg_loop_now_us(line->loop);
     MG_LIST_EACH(item, next, &line->waits) {
         struct mg_gate_wait *wait = mg_container_of(item, struct mg_gate_wait, link);
-        if (enter(line->gate, wait->rules, wait->share, true))
-            settle(wait, true);
-        else if (atomic_load_explicit(&line->gate->inflight, memory_order_relaxed) >= limit_of(line->gate, wait->rules))
+        uint32_t limit = limit_of(gate, wait->rules);
+        bool full = atomic_load_explicit(&gate->inflight, memory_order_relaxed) >= limit;
+        if (full)
+            stand_out(gate, wait, now_us);
+        bool waits = full || yields(gate, wait, limit, now_us);
+        if (full || (waits && !is_shared(gate)))
             break;
+        if (!waits && enter(gate, wait->rules, wait->share, true))
+            settle(wait, true);
     }
     if (mg_list_empty(&line->waits))
         line_free(line);
@@ -296,6 +362,7 @@ bool mg_gate_wait(struct mg_gate *gate, const struct mg_config_gate *rules, int 
     wait->cb = cb;
     mg_list_push_back(&line->waits, &wait->link);
     uint64_t now_us = mg_loop_now_us(loop);
+    wait->since_us = now_us;
     mg_timer_start(loop, &wait->timer, until_us > now_us ? (until_us - now_us) / 1000 : 0, on_time_up);
     serve(line);
     return true;
@@ -308,6 +375,9 @@ static void leave_line(struct mg_gate_wait *wait)
     atomic_fetch_sub_explicit(&wait->gate->shares[wait->share].waiting, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&wait->gate->waiting, 1, memory_order_relaxed);
     waiting_here--;
+    uint64_t since_us = wait->since_us;
+    atomic_compare_exchange_strong_explicit(&wait->gate->elder_since_us, &since_us, 0, memory_order_relaxed,
+                                            memory_order_relaxed);
 }
 
 void mg_gate_cancel(struct mg_gate_wait *wait)

@@ -3,10 +3,12 @@
  * A static cap, or one found from latency by gradient: it grows while the first token comes as fast as it used to and
  * shrinks when queueing at the target makes it later. A full gate queues a bounded number for a bounded time, so that a
  * stand-in is not drowned by those who fled to it. When an account is granted to several projects they share one gate:
- * each keeps its share of it when it is full, and what one does not use the others may have.
+ * each keeps its share of it when it is full, and what one does not use the others may have; one that was turned away
+ * while it had less than its share has a claim to the next place for five seconds.
  *
  * Entering and leaving are for any thread (atomics). Waiting belongs to a loop: places freed by the same worker are
- * given in order of arrival at once; a place freed by another worker is found within 20 ms. */
+ * given in order of arrival at once, unless somebody of another worker has waited for longer; a place freed or left by
+ * another worker is found within 20 ms. */
 #ifndef MG_RELAY_GATE_H
 #define MG_RELAY_GATE_H
 
@@ -37,7 +39,7 @@ struct mg_gate_wait {                  /* caller-owned, zeroed before the first 
     struct mg_gate *gate;
     const struct mg_config_gate *rules;
     int share;
-    uint64_t until_us;
+    uint64_t since_us, until_us;
     bool entered;
     mg_gate_cb cb;
 };

@@ -243,6 +243,40 @@ TEST(a_place_that_another_thread_freed_is_found)
     end();
 }
 
+TEST(who_waits_longest_goes_first_also_on_another_loop)
+{
+    static struct mg_loop other;
+    struct mg_config_gate rules = {.max = 1, .queue = 10};
+    begin("elder");
+    mg_loop_init(&other);
+    CHECK(mg_gate_enter(gate, &rules, 0));
+    CHECK(wait_for(0, &rules, 0, 60000));
+    CHECK(mg_gate_wait(gate, &rules, 0, &other, &waits[1], mg_loop_now_us(&other) + 60000000, on_place));
+    mg_loop_turn(&loop, 5);
+    CHECK(wait_for(2, &rules, 0, 60000));
+    mg_gate_cancel(&waits[0]);
+    for (int i = 0; i < 10; i++) {     /* both lines poll */
+        mg_loop_turn(&loop, 3);
+        mg_loop_turn(&other, 3);
+    }
+
+    leave(&rules, 0);
+    mg_loop_turn(&loop, 0);
+    CHECK_INT(calls, 0);
+    for (int i = 0; i < 100 && calls == 0; i++) {
+        mg_loop_turn(&loop, 1);
+        mg_loop_turn(&other, 1);
+    }
+    CHECK(called[1] == 1 && called[2] == 0);
+    leave(&rules, 0);
+    turns_until(2);
+
+    CHECK(entered[2]);
+    leave(&rules, 0);
+    mg_loop_fini(&other);
+    end();
+}
+
 /* ---- shares ------------------------------------------------------------------------------------- */
 
 TEST(projects_have_a_share_each_and_keep_it)
@@ -348,6 +382,58 @@ TEST(two_hungry_projects_hold_the_gate_by_their_shares)
     CHECK(a == 6 && b == 2);
     compete("other way", 1, 3, &a, &b);
     CHECK(a == 2 && b == 6);
+}
+
+TEST(a_project_that_was_turned_away_under_its_share_gets_the_next_place)
+{
+    struct mg_config_gate rules = {.max = 4};
+    gate = gate_of("claim");
+    int a = mg_gate_share(gate, MG_VIEW("a"), 1), b = mg_gate_share(gate, MG_VIEW("b"), 1);
+    mg_clock_fake(1000000);
+    for (int i = 0; i < 4; i++)
+        CHECK(mg_gate_enter(gate, &rules, a));
+    CHECK(!mg_gate_enter(gate, &rules, b));
+
+    leave(&rules, a);
+    CHECK(!mg_gate_enter(gate, &rules, a));
+    CHECK(mg_gate_enter(gate, &rules, b));
+    leave(&rules, a);
+    CHECK(mg_gate_enter(gate, &rules, a));
+    CHECK(!mg_gate_enter(gate, &rules, b));
+    leave(&rules, a);
+    mg_clock_fake(1000000 + 4999999);
+    CHECK(!mg_gate_enter(gate, &rules, a));
+    mg_clock_fake(1000000 + 5000000);
+    CHECK(mg_gate_enter(gate, &rules, a));
+    mg_clock_fake(0);
+}
+
+TEST(with_one_project_flooding_the_other_still_gets_in)
+{
+    struct mg_config_gate rules = {.max = 8};
+    int in_a = 0, got_b = 0, asked_b = 0;
+    gate = gate_of("flood");
+    int a = mg_gate_share(gate, MG_VIEW("a"), 1), b = mg_gate_share(gate, MG_VIEW("b"), 1);
+    for (int ms = 1; ms <= 60000; ms++) {
+        mg_clock_fake((uint64_t)ms * 1000 + 1);
+        if (ms % 250 == 0 && in_a > 0) {
+            leave(&rules, a);
+            in_a--;
+        }
+        in_a += mg_gate_enter(gate, &rules, a);
+        if (ms % 1000 == 0) {
+            asked_b++;
+            if (mg_gate_enter(gate, &rules, b)) {
+                got_b++;
+                leave(&rules, b);
+            }
+        }
+    }
+    mg_clock_fake(0);
+
+    CHECK_INT(asked_b, 60);
+    CHECK(got_b >= 30);
+    CHECK(in_a >= 7);
 }
 
 /* ---- adaptive ----------------------------------------------------------------------------------- */
