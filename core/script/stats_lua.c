@@ -23,10 +23,12 @@ static int stats_target(lua_State *L)
     struct mg_stats_figures figures;
     mg_view id = mg_lua_text(L, 1, "moongate.stats.target: id");
     mg_stats_read(mg_stats_peek(project_of(mg_lua_of(L)), id), &figures);
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 10);
     set_number(L, "ewma_ms", (double)figures.ewma_us / 1000.0);
     set_number(L, "p50_ms", (double)figures.p50_us / 1000.0);
     set_number(L, "p95_ms", (double)figures.p95_us / 1000.0);
+    set_number(L, "p99_ms", (double)figures.p99_us / 1000.0);
+    set_number(L, "total_p99_ms", (double)figures.total_p99_us / 1000.0);
     set_number(L, "err_rate", figures.error_rate);
     set_number(L, "inflight", figures.inflight);
     set_number(L, "calls", (double)figures.calls);

@@ -155,6 +155,11 @@ static int get_p95_ms(lua_State *L, const struct mg_lua_view *view)
     return push_ms(L, figures_of(view).p95_us);
 }
 
+static int get_p99_ms(lua_State *L, const struct mg_lua_view *view)
+{
+    return push_ms(L, figures_of(view).p99_us);
+}
+
 static int get_rate_limit_remaining(lua_State *L, const struct mg_lua_view *view)
 {
     struct mg_stats_figures figures = figures_of(view);
@@ -214,6 +219,7 @@ static const struct mg_view_field candidate_fields[] = {
     {"ewma_ms", get_ewma_ms, NULL},
     {"p50_ms", get_p50_ms, NULL},
     {"p95_ms", get_p95_ms, NULL},
+    {"p99_ms", get_p99_ms, NULL},
     {"err_rate", get_err_rate, NULL},
     {"rate_limit_remaining", get_rate_limit_remaining, NULL},
     {"state", get_state, NULL},

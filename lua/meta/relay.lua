@@ -17,6 +17,7 @@
 ---@field ewma_ms number  time to the first token, averaged over the last calls
 ---@field p50_ms number  its median
 ---@field p95_ms number
+---@field p99_ms number
 ---@field err_rate number  failed share of the last calls, 0 to 1
 ---@field rate_limit_remaining number?  requests left, as the provider said last
 ---@field state "closed"|"open"|"half_open"|"ramp"|"benched"  of its circuit breaker and its API keys, the best of them; the

@@ -8,6 +8,8 @@ local stats = {}
 ---@field ewma_ms number  time to the first token, averaged over the last calls; 0: none yet
 ---@field p50_ms number
 ---@field p95_ms number
+---@field p99_ms number
+---@field total_p99_ms number  of whole answers; 0: none ended well yet
 ---@field err_rate number  0 to 1
 ---@field inflight integer
 ---@field calls number  ended, since the process began
