@@ -1,0 +1,153 @@
+/* Whom to call next, within the bounds that no policy can lift. */
+#include "relay/relay_parts.h"
+
+/* ---- bounds no policy can lift --------------------------------------------------------------- */
+
+const char *mg_relay_spent(const struct mg_relay *relay)
+{
+    if (now_us(relay) >= relay->deadline_us)
+        return "the deadline has passed";
+    if (relay->made >= relay->max_attempts)
+        return "the attempt budget is used up";
+    return NULL;
+}
+
+static uint64_t money_limit(const struct mg_relay *relay)
+{
+    uint64_t flow = workflow(relay)->max_cost_microusd, plan = relay->call.plan->max_cost_microusd;
+    return flow && plan ? MG_MIN(flow, plan) : MG_MAX(flow, plan);
+}
+
+static uint64_t tokens_wanted(const struct mg_relay *relay)
+{
+    const struct mg_request *request = &relay->call.call->request;
+    uint64_t tokens;
+    if (mg_view_u64(mg_request_field(request, MG_VIEW("max_completion_tokens")), &tokens) ||
+        mg_view_u64(mg_request_field(request, MG_VIEW("max_tokens")), &tokens))
+        return MG_MIN(tokens, UINT64_C(1) << 32);
+    return 0;
+}
+
+/* The input and the most output it asks for, at the target's prices, on top of what was spent. */
+static bool too_dear(const struct mg_relay *relay, int candidate)
+{
+    const struct mg_config_target *target = target_of(relay, candidate);
+    uint64_t limit = money_limit(relay);
+    if (!limit || !target->priced)
+        return false;
+    double cost = (double)mg_request_tokens_estimate(&relay->call.call->request) * target->price_in_microusd +
+                  (double)tokens_wanted(relay) * target->price_out_microusd;
+    return (double)relay->spent_microusd + cost / 1e6 > (double)limit;
+}
+
+/* ---- choosing the next target ---------------------------------------------------------------- */
+
+static mg_view sticky(const struct mg_relay *relay)
+{
+    return relay->call.plan->sticky.len ? relay->call.plan->sticky : relay->call.call->session;
+}
+
+/* Not to be drawn at all: what runs already, what was called or never refused in the last round, too small a window. */
+static uint64_t excluded(struct mg_relay *relay)
+{
+    uint64_t out = relay->last_chance ? ~relay->refused | relay->tried : 0;
+    if (relay->first.busy)
+        out |= bit(relay->first.candidate);
+    for (int i = 0; i < relay->call.route->count && relay->window_above; i++)
+        if (target_of(relay, i)->context_window <= relay->window_above)
+            out |= bit(i);
+    return out;
+}
+
+void mg_relay_skip(struct mg_relay *relay, int candidate, const char *why)
+{
+    mg_timeline_note(timeline(relay), now_us(relay), "skip", "%s: %s", target_of(relay, candidate)->id, why);
+}
+
+/* A repeat on a target that was called already is paid from its retry budget. Free are the first call to each, another
+ * key of it (that one never failed), a repaired request and a prefill: both happen once. */
+static bool may_repeat(struct mg_relay *relay, int candidate)
+{
+    struct mg_retry_budget *budget = relay->call.route->reaches[candidate].budget;
+    const struct mg_config_retry_budget *rules = &workflow(relay)->retry_budget;
+    bool called = relay->called & bit(candidate), other_key = candidate == relay->keys_of && relay->avoid_keys;
+    bool free_once = candidate == relay->free_of;
+    if (!called)
+        mg_retry_budget_earn(budget, rules);
+    relay->free_of = NO_CANDIDATE;
+    return !called || other_key || free_once || mg_retry_budget_take(budget, rules, now_us(relay));
+}
+
+/* The place that was waited for is not used after all. */
+void mg_relay_give_back_place(struct mg_relay *relay)
+{
+    if (!relay->placed)
+        return;
+    const struct mg_reach *reach = &relay->call.route->reaches[relay->waiting_for];
+    relay->placed = false;
+    mg_gate_leave(reach->gate, &reach->target->gate, reach->share, 0, true, now_us(relay));
+}
+
+static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find)
+{
+    const struct mg_reach *reach = &relay->call.route->reaches[candidate];
+    struct mg_reach_ask ask = {
+        .now_us = now_us(relay),
+        .random = mg_random_unit(),
+        .sticky = sticky(relay),
+        .tokens = mg_request_tokens_estimate(&relay->call.call->request),
+        .avoid = candidate == relay->keys_of ? relay->avoid_keys : 0,
+        .last_chance = relay->last_chance,
+        .skip_gate = relay->placed && candidate == relay->waiting_for,
+    };
+    struct mg_refusal refusal;
+    if (too_dear(relay, candidate)) {
+        mg_relay_skip(relay, candidate, "it would cost more than the money budget has left");
+        return false;
+    }
+    enum mg_reach_why why = mg_reach_take(reach, &ask, &find->pass, &refusal);
+    if (why == MG_REACH_OK && may_repeat(relay, candidate)) {
+        relay->placed = false;         /* the pass has it now */
+        return true;
+    }
+    if (why == MG_REACH_OK) {
+        mg_reach_abandon(&find->pass, now_us(relay), relay->call.worker);
+        relay->placed = false;
+        mg_relay_skip(relay, candidate, "its retry budget is used up");
+        return false;
+    }
+    if (ask.skip_gate)
+        mg_relay_give_back_place(relay);
+    relay->refused |= bit(candidate);
+    if (why == MG_REACH_FULL && find->full == NO_CANDIDATE)
+        find->full = candidate;
+    mg_relay_skip(relay, candidate, refusal.text);
+    return false;
+}
+
+bool mg_relay_seek(struct mg_relay *relay, struct mg_find *find)
+{
+    uint64_t avoid = excluded(relay);
+    find->full = NO_CANDIDATE;
+    for (;;) {
+        find->candidate = relay->again;
+        if (find->candidate == NO_CANDIDATE)
+            find->candidate = mg_plan_draw(entry(relay), relay->call.candidates, sticky(relay), mg_random_unit(),
+                                           relay->tried, avoid);
+        if (find->candidate == NO_CANDIDATE)
+            return false;
+        if (consider(relay, find->candidate, find))
+            return true;
+        avoid |= bit(find->candidate);
+        relay->again = NO_CANDIDATE;
+        if (entry(relay)->choice_count == 1 || find->candidate >= 64)
+            return false;
+    }
+}
+
+void mg_relay_next_entry(struct mg_relay *relay)
+{
+    relay->entry++;
+    relay->tries = 0;
+    relay->again = NO_CANDIDATE;
+}
