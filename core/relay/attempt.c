@@ -166,7 +166,7 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     attempt->progress_us = attempt->start_us;
     attempt->passed = (struct mg_json_pieces){.depth = 0};
     attempt->address[0] = '\0';
-    attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->ok = false;
+    attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->may_be_events = attempt->ok = false;
     attempt->facts = (struct mg_attempt_facts){.hint = MG_CLASS_none};
     attempt->headers = (struct mg_headers){0};
     mg_tap_init(&attempt->tap, call->upstream->adapter, call->stream);
@@ -315,6 +315,8 @@ static void flush_events(struct mg_attempt *attempt)
     attempt->call.ops->on_flush(attempt->call.arg);
 }
 
+static bool finished(struct mg_attempt *attempt);
+
 static void on_stream_data(void *arg, mg_view bytes)
 {
     struct mg_attempt *attempt = arg;
@@ -328,7 +330,7 @@ static void on_stream_data(void *arg, mg_view bytes)
         return;                        /* the answer ended the attempt, or its owner did */
     if (mg_http_client_complete(attempt->client)) {
         conclude(attempt);
-    } else if (err != MG_OK) {
+    } else if (err != MG_OK && !finished(attempt)) {
         say(attempt, mg_http_client_reason(attempt->client));
         fail(attempt, attempt->facts.status ? MG_CLASS_truncated_stream : MG_CLASS_server_error, "protocol", NULL);
     }
@@ -347,9 +349,18 @@ static bool redial(struct mg_attempt *attempt)
     return true;
 }
 
+/* What was said is complete: that the connection broke behind it takes nothing away. */
+static bool finished(struct mg_attempt *attempt)
+{
+    if (!attempt->event_stream || !attempt->tap.finished)
+        return false;
+    conclude(attempt);
+    return true;
+}
+
 static void cut_off(struct mg_attempt *attempt, const char *transport)
 {
-    if (redial(attempt))
+    if (redial(attempt) || finished(attempt))
         return;
     say(attempt, attempt->answered ? "the connection broke in the middle of the answer"
                                    : "the connection was closed before an answer");
@@ -417,6 +428,13 @@ static bool content_type_is(const struct mg_attempt *attempt, mg_view wanted)
     return mg_view_ieq(type, wanted);
 }
 
+/* A label that small servers put on anything. */
+static bool says_nothing(const struct mg_attempt *attempt)
+{
+    return !mg_headers_find(attempt->headers, MG_VIEW("content-type")) || content_type_is(attempt, MG_VIEW("text/plain")) ||
+           content_type_is(attempt, MG_VIEW("application/octet-stream"));
+}
+
 static mg_err on_head(void *arg, const struct mg_http_response *response)
 {
     struct mg_attempt *attempt = arg;
@@ -428,7 +446,9 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
     attempt->facts.headers = &attempt->headers;
     attempt->call.record->status = (uint16_t)response->status;
     bool good = response->status >= 200 && response->status < 300;
-    attempt->event_stream = good && attempt->call.stream && content_type_is(attempt, MG_VIEW("text/event-stream"));
+    bool events = content_type_is(attempt, MG_VIEW("text/event-stream"));
+    attempt->event_stream = good && attempt->call.stream && events;
+    attempt->may_be_events = good && attempt->call.stream && !events && says_nothing(attempt);
     if (attempt->event_stream)
         attempt->sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_event, attempt);
     if (good)
@@ -529,12 +549,8 @@ static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
 
-static mg_err on_body(void *arg, mg_view bytes)
+static mg_err read_events(struct mg_attempt *attempt, mg_view bytes)
 {
-    struct mg_attempt *attempt = arg;
-    attempt->call.record->bytes_received += bytes.len;
-    if (!attempt->event_stream)
-        return hold(attempt, bytes);
     attempt->feeding = bytes;
     mg_err err = mg_sse_feed(attempt->sse, bytes);
     if (attempt->tap.failed && attempt->state == MG_ATTEMPT_READING) {
@@ -545,6 +561,36 @@ static mg_err on_body(void *arg, mg_view bytes)
         fail(attempt, MG_CLASS_invalid_json, NULL, NULL);
     }
     return err;
+}
+
+/* Events were asked for, and the answer does not say what it is: its first line tells. */
+static mg_err try_events(struct mg_attempt *attempt)
+{
+    static const char *const begins[] = {"data:", "event:", "id:", "retry:", ":"};
+    mg_view held = mg_buf_view(&attempt->body);
+    bool events = false, enough = held.len >= sizeof "event:" - 1;
+    for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++)
+        events |= mg_view_starts(held, mg_view_cstr(begins[i]));
+    attempt->may_be_events = !events && !enough;
+    if (!events)
+        return MG_OK;
+    attempt->event_stream = true;
+    attempt->prelude_bytes = 0;
+    attempt->sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_event, attempt);
+    mg_err err = read_events(attempt, held);
+    flush_events(attempt);             /* before what they stand in goes */
+    mg_buf_clear(&attempt->body);
+    return err;
+}
+
+static mg_err on_body(void *arg, mg_view bytes)
+{
+    struct mg_attempt *attempt = arg;
+    attempt->call.record->bytes_received += bytes.len;
+    if (attempt->event_stream)
+        return read_events(attempt, bytes);
+    MG_TRY(hold(attempt, bytes));
+    return attempt->may_be_events ? try_events(attempt) : MG_OK;
 }
 
 static mg_err on_message_end(void *arg)

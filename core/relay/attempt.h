@@ -68,6 +68,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     bool paused;                       /* the client is slow: no idle timer */
     bool streaming_body;               /* a whole answer outgrew HELD_BYTES and is passed on */
     bool event_stream;                 /* the answer is framed as events */
+    bool may_be_events;                /* … or may turn out to be: its head does not say */
     mg_view feeding;                   /* bytes the event decoder is reading */
     bool watch_flush;                  /* events were handed on since the last on_flush */
     size_t prelude_bytes;              /* of events before the first content, which the owner holds, or of blanks before a body */

@@ -32,7 +32,7 @@ local CLASSES = {
   timeout_idle =      { "provider", "fallback", 1,      0, 504 },
   timeout_total =     { "provider", "fallback", 0.5,    0, 504 },
   -- our account there: another key may do, or another account
-  rate_limited =      { "account",  "next_key", 0,    500, 429 },
+  rate_limited =      { "account",  "next_key", 0,   1000, 429 },
   quota_billing =     { "account",  "next_key", 0,      0, 429 },
   auth =              { "account",  "next_key", 0,      0, 502 },
   permission =        { "account",  "next_key", 0,      0, 502 },
@@ -56,7 +56,10 @@ local CLASSES = {
   conflict =          { "nobody",   "retry",    0,    100, 409 },
   cancelled =         { "nobody",   "fail",     0,      0, 499 },
 }
-local BLAME, ACTION, WEIGHT, DELAY_MS = 1, 2, 3, 4
+local BLAME, ACTION, WEIGHT, DELAY_MS, STATUS = 1, 2, 3, 4, 5
+
+--- Worth one more try, not two: what went wrong twice is the request and the model together, or a dead address.
+local ONCE = { timeout_connect = true, empty_response = true, invalid_json = true, schema_mismatch = true }
 
 --- A provider that asks for a longer pause is left alone instead.
 local MAX_PAUSE_MS = 60000
@@ -109,7 +112,8 @@ local function action_of(att, class)
 
   -- The vendor's own word on whether to come back wins over the table, for faults that are its own.
   local should_retry = att.headers["x-should-retry"]
-  if action == "retry" and (should_retry == "false" or (att.retry_after_ms or 0) > MAX_PAUSE_MS) then
+  local enough = should_retry == "false" or (att.retry_after_ms or 0) > MAX_PAUSE_MS or (ONCE[class] and att.try > 1)
+  if action == "retry" and enough then
     return "fallback"
   end
   if action == "fallback" and should_retry == "true" and row[BLAME] == "provider" then
@@ -129,6 +133,10 @@ return function(att)
   local verdict = { class = class, action = action_of(att, class), delay_ms = row[DELAY_MS] }
   if class == "timeout_ttft" and thinks(att.model) then
     verdict.penalise = { weight = row[WEIGHT] / 2 }
+  end
+  if row[BLAME] == "client" and (att.status == 429 or (att.status or 0) >= 500) then
+    -- a status that says "try again" for what no repetition helps
+    verdict.client = { status = row[STATUS], message = att.error.message }
   end
   return verdict
 end

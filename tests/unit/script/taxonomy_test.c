@@ -16,7 +16,8 @@ static void classify(struct mg_attempt_facts facts)
         facts.headers = &none;
     if (!facts.model.len)
         facts.model = MG_VIEW("gpt-4o");
-    facts.number = facts.try_number = facts.tries = 1;
+    facts.number = facts.tries = 1;
+    facts.try_number = MG_MAX(facts.try_number, 1u);
     memset(&verdict, 0, sizeof(verdict));
     CHECK_OK(mg_script_policy.classify(world.script, &world.call, &facts, &verdict));
     if (strstr(world_notes(), "default"))
@@ -64,7 +65,7 @@ TEST(each_class_gets_the_action_of_its_row)
     world_open("", "on_log = function() end");
     for (int i = 1; i < MG_CLASS_COUNT; i++) {
         enum mg_class class_ = (enum mg_class)i;
-        classify((struct mg_attempt_facts){.hint = class_, .status = 500, .larger_window_left = true});
+        classify((struct mg_attempt_facts){.hint = class_, .status = 400, .larger_window_left = true});
         if (verdict.class_ != class_ || verdict.action != mg_class_action(class_) || verdict.delay_ms != mg_class_delay_ms(class_))
             check_failed(__FILE__, __LINE__, "%s → %s %s", mg_class_name(class_), mg_class_name(verdict.class_),
                          mg_action_name(verdict.action));
@@ -101,6 +102,11 @@ static const struct {
     {{.hint = MG_CLASS_overloaded, .status = 503, .retry_after_ms = 600000}, NULL, NULL, MG_CLASS_overloaded, MG_ACTION_fallback},
     {{.hint = MG_CLASS_overloaded, .status = 503, .retry_after_ms = 5000}, NULL, NULL, MG_CLASS_overloaded, MG_ACTION_retry},
 
+    /* once more, not twice */
+    {{.hint = MG_CLASS_invalid_json, .status = 200, .try_number = 2}, NULL, NULL, MG_CLASS_invalid_json, MG_ACTION_fallback},
+    {{.hint = MG_CLASS_empty_response, .status = 200, .try_number = 2}, NULL, NULL, MG_CLASS_empty_response, MG_ACTION_fallback},
+    {{.hint = MG_CLASS_server_error, .status = 500, .try_number = 2}, NULL, NULL, MG_CLASS_server_error, MG_ACTION_retry},
+
     /* an answer that the policy cut stands; a request that it refused does not */
     {{.hint = MG_CLASS_content_filter, .status = 200}, NULL, NULL, MG_CLASS_content_filter, MG_ACTION_accept},
     {{.hint = MG_CLASS_content_filter, .status = 200, .in_stream = true}, NULL, NULL, MG_CLASS_content_filter, MG_ACTION_fail},
@@ -119,6 +125,19 @@ TEST(says_what_two_facts_together_mean)
         if (verdict.class_ != rows[i].class_ || verdict.action != rows[i].action)
             check_failed(__FILE__, __LINE__, "row %zu → %s %s", i, mg_class_name(verdict.class_), mg_action_name(verdict.action));
     }
+    world_close();
+}
+
+TEST(a_client_reads_no_status_that_asks_for_another_try_where_none_helps)
+{
+    world_open("", "on_log = function() end");
+    classify((struct mg_attempt_facts){.hint = MG_CLASS_payload_too_large, .status = 429, .error_message = MG_VIEW("too large")});
+    CHECK_INT(verdict.client_status, 413);
+    CHECK_VIEW(verdict.client_message, MG_VIEW("too large"));
+    classify((struct mg_attempt_facts){.hint = MG_CLASS_context_length, .status = 500});
+    CHECK_INT(verdict.client_status, 400);
+    classify((struct mg_attempt_facts){.hint = MG_CLASS_context_length, .status = 422});
+    CHECK_INT(verdict.client_status, 0);
     world_close();
 }
 
