@@ -2,26 +2,29 @@
 
 pitfall                                                          shown by
 ---------------------------------------------------------------  -----------------------------------------------------------
-no fallback when a stream breaks after the headers               failover_test BeforeContent
-a fallback in the middle of what the client reads already        failover_test AfterContent
+no fallback when a stream breaks after the headers               failover_test BeforeContent, faults/streams_test Resume, Hold
+a fallback mid-stream that nobody asked for                      failover_test AfterContent, faults/streams_test Error
 a cut stream, or a lost connection, that ends as a clean 200     failover_test AfterContent, tls_test a_stream_cut_without…
 an error event passed on as content, or seen only when first     failover_test AfterContent, faults_test
-200 with nothing in it taken for a success                       failover_test BeforeContent, faults_test
+200 with nothing in it: a success, kept, closing breakers        Empty below, failover_test BeforeContent, faults/classes_test
 a provider that is silent before its headers                     Waiting below, faults_test hang, headers_only
-a stream that falls silent                                       failover_test AfterContent, faults_test stall
+a stream that falls silent; a stall limit that is not ours       Waiting below, failover_test AfterContent, faults_test stall
 a long stream killed by a limit meant for something else         Waiting below
 the same silent provider tried again and again                   Waiting below
-a fresh budget for each fallback                                 failover_test the_deadline_covers_the_whole_chain
-Retry-After ignored, or waited for beyond any use                Retries below
-429 without Retry-After hammered; retry storms                   Retries below, failover_test the_attempt_budget_ends_it
-the request that meets the failure fails                         openai_sdk_test the_next_provider_answers…
+a fresh budget for each fallback                                 failover_test the_deadline_covers…, faults/knobs_test Budgets
+keys that work left unused when others do not                    Keys below, faults/knobs_test Keys
+Retry-After ignored, or waited for beyond any use                Retries below, faults/knobs_test Waiting
+429 without Retry-After hammered; retry storms                   Retries below, faults/health_test RetryBudgets
+no breaker, or one that opens to full traffic without a probe    Outage below, faults/health_test Breakers
+the request that meets the failure fails                         openai_sdk_test the_next_provider_answers…, Outage below
 the client's own mistake tried everywhere                        failover_test a_clients_own_mistake…
-refusals of a content filter sent to the next vendor             faults_test content_filter
+refusals of a content filter sent to the next vendor             Filters below, faults/knobs_test Filters
+a prefill that is refused and hides the cause                    Rescue below
 an error in the middle of a stream spins                         Streams below
-one malformed line kills the stream, or is passed on             failover_test one_malformed_event…
+one malformed line kills the stream, or is passed on             failover_test one_malformed_event…, faults/oddities_test
 waiting for a [DONE] that never comes                            Streams below, faults_test no_done_hang
-the usage chunk dropped because it has choices                   Streams below
-the client leaves and the provider works on, unbilled            durability_test Leaving
+the usage chunk dropped because it has choices                   Streams below, faults/oddities_test
+the client leaves and the provider works on, unbilled            durability_test Leaving, faults/knobs_test Leaving
 cached tokens counted twice or not at all                        Money below, unit.chat.adapter
 a timeout settled as a success without tokens                    Money below
 failed attempts folded into one line                             durability_test every_attempt_has_its_own_usage
@@ -38,7 +41,7 @@ a browser's Origin sent upstream                                 protocol_test F
 guards that stream = true walks around                           hooks_test Streams, OnResponse
 connections shared by tenants                                    attack_upstream_test no_connection_is_shared…
 
-Breakers, hedging, budgets and translation between dialects are of later issues.
+Budgets of money over time and translation between dialects are of later issues.
 """
 
 import statistics
@@ -77,6 +80,22 @@ class Waiting(unittest.TestCase):
                 answer = gw.chat(stream=True)
                 self.assertEqual(answer.text, "fine")
                 self.assertEqual(chatted(gw, answer)[0]["class"], "timeout_connect")
+
+    def test_the_configured_stall_limit_is_the_one_that_holds(self):
+        for idle_ms, text, clean in ((300, "a", False), (3000, "ab", True)):
+            def pause(sock, request):
+                stream_head(sock)
+                events = good_events("a", "b")
+                for event in events[:2]:
+                    send_event(sock, event)
+                time.sleep(0.8)
+                for event in events[2:]:
+                    send_event(sock, event)
+                sock.sendall(b"0\r\n\r\n")
+
+            with self.subTest(idle_ms), Upstream(pause) as up, Gateway(project(up, workflow=f"timeouts_ms = {{ idle = {idle_ms} }}")) as gw:
+                answer = gw.chat(stream=True)
+                self.assertEqual((answer.text, answer.clean), (text, clean))
 
     def test_a_long_stream_that_goes_on_is_not_cut(self):
         def slowly(sock, request):
@@ -129,6 +148,88 @@ class Retries(unittest.TestCase):
             self.assertEqual(gw.chat().status, 429)
             self.assertLessEqual(up.count, 4)
             self.assertTrue(all(later - earlier > 0.05 for earlier, later in zip(times, times[1:])), times)
+
+
+def first_provider(lua, more, key='api_key = "secret-0"'):
+    """The project with other settings of its first provider."""
+    return lua.replace('api_key = "secret-0"', f"{key}, {more}" if more else key)
+
+
+class Outage(unittest.TestCase):
+    def test_a_target_in_an_outage_is_left_alone_and_let_back_in_with_care(self):
+        """15 requests meet an outage: all are answered, and few of them bother the target that is down."""
+        times, well = [], threading.Event()
+
+        def provider(sock, request):
+            times.append(time.monotonic())
+            (json_answer("back") if well.is_set() else error_answer(500))(sock, request)
+
+        def ask():
+            return gw.chat().json["choices"][0]["message"]["content"]
+
+        with Upstream(provider) as a, Upstream(json_answer("stand-in")) as b, \
+                Gateway(first_provider(project(a, b), "breaker = { consecutive = 3, open_ms = 600, ramp_ms = 500 }")) as gw:
+            self.assertEqual([ask() for _ in range(15)], ["stand-in"] * 15)
+            self.assertEqual(len([at for at in times if at < times[2] + 0.5]), 3, "three failures open it")
+            well.set()
+            deadline = time.monotonic() + PATIENCE_S
+            while ask() != "back" and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.7)
+            self.assertEqual([ask() for _ in range(5)], ["back"] * 5)
+
+
+class Empty(unittest.TestCase):
+    def test_an_answer_with_nothing_in_it_is_neither_kept_nor_taken_for_recovery(self):
+        def ask():
+            return gw.chat().json["choices"][0]["message"]["content"]
+
+        with Upstream(json_answer("good"), json_answer("")) as up, \
+                Gateway(first_provider(project(up, workflow="offline = { last_good_ms = 60000 }"), "breaker = { consecutive = 2, open_ms = 300, ramp_ms = 0 }")) as gw:
+            self.assertEqual([ask() for _ in range(5)], ["good"] * 5)  # the last good answer stands in for empty ones
+            time.sleep(0.5)
+            ask()  # a probe that is answered with nothing
+            before = up.count
+            self.assertEqual([ask() for _ in range(3)], ["good"] * 3)
+            self.assertLessEqual(up.count - before, 1)
+
+
+class Keys(unittest.TestCase):
+    def test_every_key_is_tried_before_the_target_is_given_up(self):
+        def by_key(sock, request):
+            good = request.headers["authorization"].endswith("good")
+            (json_answer("ok") if good else error_answer(401, "invalid_api_key"))(sock, request)
+
+        keys = 'api_keys = { "dead-1", "dead-2", "dead-3", "good" }'
+        with Upstream(by_key) as up, Gateway(first_provider(project(up, workflow="max_attempts = 5"), "", keys)) as gw:
+            for _ in range(8):
+                self.assertEqual(gw.chat().json["choices"][0]["message"]["content"], "ok")
+            self.assertLessEqual(up.count, 8 + 3, "each dead one is met once")
+
+
+class Filters(unittest.TestCase):
+    def test_what_a_filter_refused_is_not_sent_to_the_next_vendor(self):
+        refusals = (error_answer(400, "content_policy_violation"), error_answer(400, "content_filter"), json_answer(None, refusal="no"),
+                    respond(200, completion("fi", finish="content_filter")))
+        with Upstream() as a, Upstream() as b, Gateway(project(a, b)) as gw:
+            for script in refusals:
+                a.answer(script)
+                gw.chat()
+            self.assertEqual((a.count, b.count), (len(refusals), 0))
+
+
+class Rescue(unittest.TestCase):
+    def test_a_prefill_that_is_refused_does_not_hide_why_it_was_needed(self):
+        begun = stream(*good_events("The har", "bour")[:3], then="cut")
+        refused = error_answer(400, None, message="This model does not support assistant message prefill.")
+        with Upstream(begun) as a, Upstream(stream(*good_events("Another text")), refused) as b:
+            lua = project(a, b, workflow='rescue = "resume"').replace('"p1/model-1",', '{ "p1/model-1", prefill = true },')
+            with Gateway(lua) as gw:
+                answer = gw.chat(stream=True)
+                self.assertEqual((answer.text, answer.clean), ("The harbour", False))
+                error = json.loads(answer.events[-1])["error"]
+                self.assertEqual(error["code"], "truncated_stream")
+                self.assertNotIn("prefill", error["message"].split("Tried:")[0])
 
 
 class Streams(unittest.TestCase):
