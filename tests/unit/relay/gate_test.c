@@ -263,6 +263,7 @@ TEST(who_waits_longest_goes_first_also_on_another_loop)
     leave(&rules, 0);
     mg_loop_turn(&loop, 0);
     CHECK_INT(calls, 0);
+    CHECK(!mg_gate_enter(gate, &rules, 0));
     for (int i = 0; i < 100 && calls == 0; i++) {
         mg_loop_turn(&loop, 1);
         mg_loop_turn(&other, 1);
@@ -406,6 +407,29 @@ TEST(a_project_that_was_turned_away_under_its_share_gets_the_next_place)
     mg_clock_fake(1000000 + 5000000);
     CHECK(mg_gate_enter(gate, &rules, a));
     mg_clock_fake(0);
+}
+
+TEST(a_newcomer_under_its_share_passes_those_over_theirs_but_not_its_own)
+{
+    static struct mg_loop other;
+    struct mg_config_gate rules = {.max = 4, .queue = 10}, more = {.max = 6, .queue = 10};
+    begin("rights");
+    mg_loop_init(&other);
+    int a = mg_gate_share(gate, MG_VIEW("a"), 1), b = mg_gate_share(gate, MG_VIEW("b"), 1);
+    for (int i = 0; i < 4; i++)
+        CHECK(mg_gate_enter(gate, &rules, a));
+    CHECK(mg_gate_wait(gate, &rules, a, &other, &waits[0], UINT64_MAX / 2, on_place));
+
+    CHECK(!mg_gate_enter(gate, &more, a));
+    CHECK(mg_gate_enter(gate, &more, b));
+    CHECK(mg_gate_wait(gate, &rules, b, &other, &waits[1], UINT64_MAX / 2, on_place));
+    CHECK(!mg_gate_enter(gate, &more, b));
+
+    mg_gate_cancel(&waits[0]);
+    mg_gate_cancel(&waits[1]);
+    CHECK(mg_gate_enter(gate, &more, b));
+    mg_loop_fini(&other);
+    end();
 }
 
 TEST(with_one_project_flooding_the_other_still_gets_in)

@@ -471,6 +471,10 @@ TEST(how_long_a_key_is_benched)
         now_us += rows[i].bench_ms * 1000;
         CHECK(take() == MG_REACH_OK);
         settle(MG_CLASS_none);
+        struct mg_credential_view key, model_key;
+        mg_credential_read(reach.keys[0], &key);
+        mg_credential_read(reach.model_keys[0], &model_key);
+        CHECK(key.benched_until_us == 0 && model_key.benched_until_us == 0);
     }
 }
 
