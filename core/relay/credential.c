@@ -9,6 +9,7 @@ enum { MINUTE_US = 60 * 1000 * 1000, UNSAID_RESET_US = 1000 * 1000 };
 struct limit {
     _Atomic uint64_t left;
     _Atomic uint64_t reset_us;
+    _Atomic uint64_t spent;            /* by us since then */
 };
 
 struct mg_credential {
@@ -138,6 +139,30 @@ uint64_t mg_credential_usable_at(const struct mg_credential *credential, uint64_
     return at_us > now_us ? at_us : 0;
 }
 
+static void spend(struct limit *limit, uint64_t count)
+{
+    if (count > 0 && atomic_load_explicit(&limit->left, memory_order_relaxed) > 0)
+        atomic_fetch_add_explicit(&limit->spent, count, memory_order_relaxed);
+}
+
+void mg_credential_spend(struct mg_credential *credential, uint64_t tokens)
+{
+    if (!credential)
+        return;
+    spend(&credential->requests, 1);
+    spend(&credential->tokens, tokens);
+}
+
+static bool is_low(const struct limit *limit, uint64_t needed, uint64_t now_us)
+{
+    return back_at(limit, atomic_load_explicit(&limit->spent, memory_order_relaxed) + needed, now_us) > 0;
+}
+
+bool mg_credential_is_low(const struct mg_credential *credential, uint64_t tokens, uint64_t now_us)
+{
+    return credential && (is_low(&credential->requests, 1, now_us) || is_low(&credential->tokens, tokens, now_us));
+}
+
 uint64_t mg_credential_reset_at(const struct mg_credential *credential, uint64_t now_us)
 {
     if (!credential)
@@ -190,6 +215,7 @@ static void note(struct limit *limit, const char *left_name, const char *reset_n
     bool said = reset.len > 0 && mg_wait_read_until(reset, wall_us, &reset_ms);
     store(&limit->reset_us, said ? now_us + reset_ms * 1000 : left == 0 ? now_us + UNSAID_RESET_US : 0);
     store(&limit->left, left + 1);
+    store(&limit->spent, 0);
 }
 
 /* When there will be that much again; 0: there is. */

@@ -42,6 +42,12 @@ void mg_credential_note(struct mg_credential *credential, const struct mg_limit_
  * A key whose last answer said "0 requests left" is not usable until its reset, so its 429 is never provoked. */
 uint64_t mg_credential_usable_at(const struct mg_credential *credential, uint64_t tokens, uint64_t now_us);
 
+/* A request of about that many tokens goes out. Since answers tell of the past, what went out since the last one is
+ * counted here. */
+void mg_credential_spend(struct mg_credential *credential, uint64_t tokens);
+/* What is under way already may use it up before its reset: another key is the better choice, if there is one. */
+bool mg_credential_is_low(const struct mg_credential *credential, uint64_t tokens, uint64_t now_us);
+
 /* When the limits that the last answer called used up are back; 0: none is. */
 uint64_t mg_credential_reset_at(const struct mg_credential *credential, uint64_t now_us);
 

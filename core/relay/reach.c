@@ -21,6 +21,7 @@ enum says { SAYS_NOTHING, SAYS_GOOD, SAYS_BAD };
 /* The credentials that may be asked, and why the others may not. */
 struct choice {
     uint32_t usable;                   /* bitmap */
+    uint32_t low;                      /* bitmap: those of them to be taken last, their limits are nearly used up */
     uint64_t seed;
     uint64_t benched_until_us;         /* the earliest; 0: none is benched */
     uint64_t open_until_us;            /* the earliest that is known; 0: none */
@@ -143,6 +144,7 @@ enum mg_reach_why mg_reach_take(const struct mg_reach *reach, const struct mg_re
         .entered = reach->gate != NULL,
         .start_us = ask->now_us,
     };
+    mg_credential_spend(reach->model_keys[chosen], ask->tokens);
     mg_stats_start(reach->stats);
     return MG_REACH_OK;
 }
@@ -174,6 +176,8 @@ static void survey(const struct mg_reach *reach, const struct mg_reach_ask *ask,
         uint64_t at_us = usable_at(reach, i, ask->last_chance ? 0 : ask->tokens, ask->now_us);
         if (at_us == 0) {
             choice->usable |= 1u << i;
+            if (reach->credential_count > 1 && mg_credential_is_low(reach->model_keys[i], ask->tokens, ask->now_us))
+                choice->low |= 1u << i;
         } else if (choice->benched < 0 || at_us < choice->benched_until_us) {
             choice->benched = i;
             choice->benched_until_us = at_us;
@@ -204,7 +208,7 @@ static int admit(const struct mg_reach *reach, const struct mg_reach_ask *ask, s
                  struct mg_breaker_permit *out_permit)
 {
     for (uint32_t left = choice->usable; left;) {
-        int i = best_of(reach, left, choice->seed);
+        int i = best_of(reach, left & ~choice->low ? left & ~choice->low : left, choice->seed);
         *out_permit = mg_breaker_admit(reach->breakers[i], &reach->provider->breaker, ask->now_us, ask->random, last_chance);
         if (out_permit->allowed)
             return i;
@@ -229,7 +233,7 @@ static void say_when(char *out, size_t size, uint64_t until_us, uint64_t now_us)
 }
 
 /* A name is cut so that what follows it fits. */
-static void say_benched(const struct mg_reach *reach, int i, uint64_t until_us, uint64_t now_us, char out[96])
+static void say_benched(const struct mg_reach *reach, int i, uint64_t until_us, uint64_t now_us, struct mg_refusal *out)
 {
     char when[32];
     struct mg_credential_view key, model;
@@ -238,7 +242,8 @@ static void say_benched(const struct mg_reach *reach, int i, uint64_t until_us, 
     bool by_key = key.benched_until_us >= until_us, by_model = model.benched_until_us >= until_us;
     const char *why = by_key ? mg_class_name(key.why) : by_model ? mg_class_name(model.why) : "limit used up";
     say_when(when, sizeof when, until_us, now_us);
-    snprintf(out, 96, "key %.24s: %s%s", reach->names[i] ? reach->names[i] : "(none)", why, when);
+    out->class_ = by_key ? key.why : by_model ? model.why : MG_CLASS_rate_limited;
+    snprintf(out->text, sizeof out->text, "key %.24s: %s%s", reach->names[i] ? reach->names[i] : "(none)", why, when);
 }
 
 static void say_open(const struct mg_reach *reach, int i, uint64_t until_us, uint64_t now_us, char out[96])
@@ -257,13 +262,13 @@ static void say_open(const struct mg_reach *reach, int i, uint64_t until_us, uin
 
 static void refuse_keys(const struct mg_reach *reach, const struct choice *choice, uint64_t now_us, struct mg_refusal *out)
 {
-    *out = (struct mg_refusal){.why = choice->refused >= 0 ? MG_REACH_OPEN : MG_REACH_BENCHED};
+    *out = (struct mg_refusal){.why = choice->refused >= 0 ? MG_REACH_OPEN : MG_REACH_BENCHED, .class_ = MG_CLASS_overloaded};
     if (choice->refused >= 0) {
         out->until_us = choice->open_until_us;
         say_open(reach, choice->refused, choice->open_until_us, now_us, out->text);
     } else if (choice->benched >= 0) {
         out->until_us = choice->benched_until_us;
-        say_benched(reach, choice->benched, choice->benched_until_us, now_us, out->text);
+        say_benched(reach, choice->benched, choice->benched_until_us, now_us, out);
     } else {
         snprintf(out->text, sizeof out->text, "no other key");
     }
@@ -275,7 +280,7 @@ static void refuse_full(const struct mg_reach *reach, struct mg_refusal *out)
 {
     struct mg_gate_view view;
     mg_gate_read(reach->gate, &reach->target->gate, &view);
-    *out = (struct mg_refusal){.why = MG_REACH_FULL};
+    *out = (struct mg_refusal){.why = MG_REACH_FULL, .class_ = MG_CLASS_overloaded};
     snprintf(out->text, sizeof out->text, "full: %u of %u in flight, %u waiting", view.inflight, view.limit, view.waiting);
 }
 

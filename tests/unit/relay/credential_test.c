@@ -152,6 +152,29 @@ TEST(a_key_with_too_few_tokens_left_is_usable_for_small_requests_only)
     CHECK_INT(view(key).tokens_reset_us, now_us + 6 * second_us);
 }
 
+TEST(what_went_out_since_the_last_answer_makes_a_key_low)
+{
+    struct mg_credential *key = one();
+    mg_credential_spend(key, 100);
+    CHECK(!mg_credential_is_low(key, 100, now_us));
+    note(key, "3", "1m0s", "1000", "6s");
+    CHECK(!mg_credential_is_low(key, 1000, now_us));
+
+    for (int i = 0; i < 3; i++) {
+        CHECK(!mg_credential_is_low(key, 0, now_us));
+        mg_credential_spend(key, 300);
+    }
+
+    CHECK(mg_credential_is_low(key, 0, now_us));
+    CHECK_INT(mg_credential_usable_at(key, 100, now_us), 0);
+    CHECK(!mg_credential_is_low(key, 0, now_us + minute_us));
+    note(key, "9", "1m0s", "1000", "6s");
+    CHECK(!mg_credential_is_low(key, 1000, now_us));
+    mg_credential_spend(key, 300);
+    CHECK(!mg_credential_is_low(key, 700, now_us));
+    CHECK(mg_credential_is_low(key, 701, now_us));
+}
+
 TEST(the_last_answer_counts)
 {
     struct mg_credential *key = one();
@@ -195,6 +218,8 @@ TEST(without_a_row_everything_is_allowed)
     note(NULL, "0", "1s", NULL, NULL);
     CHECK_INT(mg_credential_usable_at(NULL, 1, now_us), 0);
     CHECK_INT(mg_credential_reset_at(NULL, now_us), 0);
+    mg_credential_spend(NULL, 1);
+    CHECK(!mg_credential_is_low(NULL, 1, now_us));
     CHECK_INT(view(NULL).benched_until_us, 0);
 }
 
@@ -207,6 +232,8 @@ static void *hammer(void *arg)
         mg_credential_worked(shared, now_us + i);
         note(shared, i % 2 ? "0" : "9", "1s", "3", "2s");
         mg_credential_usable_at(shared, 5, now_us + i);
+        mg_credential_spend(shared, 5);
+        mg_credential_is_low(shared, 5, now_us + i);
         view(shared);
     }
     return arg;

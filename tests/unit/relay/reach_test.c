@@ -524,6 +524,31 @@ TEST(too_few_tokens_left_refuses_unless_nothing_else_is_left)
     mg_reach_abandon(&pass, now_us, 0);
 }
 
+TEST(a_key_that_is_nearly_used_up_is_taken_last)
+{
+    begin(2);
+    struct mg_header items[] = {
+        {mg_view_cstr(limits.requests_left), MG_VIEW("3"), 0},
+        {mg_view_cstr(limits.requests_reset), MG_VIEW("60s"), 0},
+    };
+    struct mg_headers headers = {items, 2};
+    struct mg_outcome out = outcome(MG_CLASS_none);
+    out.headers = &headers;
+    CHECK(mg_reach_take(&reach, &(struct mg_reach_ask){.now_us = now_us, .avoid = 2}, &pass, &refusal) == MG_REACH_OK);
+    mg_reach_settle(&pass, &out);
+    struct mg_reach_ask asked = ask();
+    int of_first = 0;
+    for (int i = 0; i < 100; i++) {
+        asked.random = i / 100.0;
+        CHECK(take_as(asked) == MG_REACH_OK);
+        of_first += pass.credential == 0;
+    }
+    CHECK_INT(of_first, 3);
+    asked.avoid = 2;
+    CHECK(take_as(asked) == MG_REACH_OK);
+    CHECK_INT(pass.credential, 0);
+}
+
 TEST(a_model_that_is_not_there_opens_the_target_for_a_minute)
 {
     begin(2);
