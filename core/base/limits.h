@@ -32,6 +32,7 @@
     X(PLAN_ATTEMPTS, 8, "entries of a plan")                                                       \
     X(PLAN_CHOICES, 16, "targets of one weighted group of a plan")                                 \
     X(ATTEMPTS, 16, "upstream calls of one exchange")                                              \
+    X(HEDGES, 3, "hedges of one exchange")                                                         \
     X(TARGETS, 256, "targets of a project")                                                        \
     X(WORKFLOWS, 256, "workflows of a project")                                                    \
     X(PROVIDERS, 64, "providers of a project")                                                     \

@@ -53,6 +53,8 @@ static uint64_t excluded(struct mg_relay *relay)
     uint64_t out = relay->last_chance ? ~relay->refused | relay->tried : 0;
     if (relay->first.busy)
         out |= bit(relay->first.candidate);
+    for (int i = 0; i < MG_MAX_HEDGES && relay->beside[i]; i++)
+        out |= relay->beside[i]->busy ? bit(relay->beside[i]->candidate) : 0;
     for (int i = 0; i < relay->call.route->count && relay->window_above; i++)
         if (target_of(relay, i)->context_window <= relay->window_above)
             out |= bit(i);
@@ -122,6 +124,10 @@ static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find
     if (why == MG_REACH_FULL && find->full == NO_CANDIDATE)
         find->full = candidate;
     mg_relay_skip(relay, candidate, refusal.text);
+    if (relay->made == 0) {
+        relay->refused_class = refusal.class_;
+        relay->refused_text = mg_arena_printf(relay->call.call->arena, "%s: %s", target_of(relay, candidate)->id, refusal.text);
+    }
     return false;
 }
 

@@ -15,6 +15,8 @@ static const char *target_id(const struct mg_relay *relay, int candidate)
 /* What the client can do something about comes first, then what passes by itself, then what only the operator can mend. */
 static int rank_of(enum mg_class class_)
 {
+    if (class_ == MG_CLASS_refusal)
+        return 2;                      /* an answer, which the workflow did not want */
     switch (mg_class_blame(class_)) {
     case MG_BLAME_client: return 4;
     case MG_BLAME_provider: return 2;
@@ -26,6 +28,12 @@ static int rank_of(enum mg_class class_)
 static bool is_json(const struct mg_attempt *attempt)
 {
     return attempt->tap.error_message[0] && !attempt->tap.malformed;
+}
+
+static int failure_status(enum mg_class class_)
+{
+    int status = mg_class_status(class_);
+    return status < 400 ? 502 : status;
 }
 
 static mg_view sentence(const struct mg_relay *relay, const struct mg_lane *lane, enum mg_class class_)
@@ -48,7 +56,7 @@ void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struc
     relay->rank = rank;
     relay->result = (struct mg_relay_result){
         .class_ = verdict->class_,
-        .status = verdict->client_status ? verdict->client_status : mg_class_status(verdict->class_),
+        .status = verdict->client_status ? verdict->client_status : failure_status(verdict->class_),
         .code = verdict->client_code.len ? verdict->client_code : mg_view_cstr(mg_class_name(verdict->class_)),
         .message = verdict->client_message,
         .retry_after_ms = attempt->facts.retry_after_ms,
@@ -106,14 +114,31 @@ static void planned_error(struct mg_relay *relay, const char *why)
     relay->result.retry_after_ms = (uint64_t)plan->exhausted_retry_after_s * 1000;
 }
 
-/* Not one attempt: the deadline was over before it began, or every target is being left alone. */
+/* Not one attempt: the deadline was over before it began, or every target is being left alone. Of a benched key the
+ * client reads what benched it. */
 static void never_asked(struct mg_relay *relay, const char *why)
 {
     bool late = mg_loop_now_us(relay->call.call->loop) >= relay->deadline_us;
-    relay->result.class_ = late ? MG_CLASS_timeout_total : MG_CLASS_overloaded;
-    relay->result.status = late ? 504 : 503;
-    relay->result.code = late ? MG_VIEW("deadline_exceeded") : MG_VIEW("no_target_available");
-    relay->result.message = mg_arena_printf(arena(relay), "No attempt was made: %s.", why);
+    bool benched = mg_class_blame(relay->refused_class) == MG_BLAME_account;
+    relay->result.class_ = late ? MG_CLASS_timeout_total : benched ? relay->refused_class : MG_CLASS_overloaded;
+    relay->result.status = late ? 504 : mg_class_status(relay->result.class_);
+    relay->result.code = late ? MG_VIEW("deadline_exceeded")
+                         : benched ? mg_view_cstr(mg_class_name(relay->refused_class)) : MG_VIEW("no_target_available");
+    relay->result.message = relay->refused_text.len
+                                ? mg_arena_printf(arena(relay), "No attempt was made: %s (%.*s).", why, MG_FMT(relay->refused_text))
+                                : mg_arena_printf(arena(relay), "No attempt was made: %s.", why);
+}
+
+/* Who is told "too many" or "not now" is told when, too: by the providers, by their breakers and benches, or by what the
+ * class waits for at least. */
+static uint64_t retry_after_ms(const struct mg_relay *relay)
+{
+    const struct mg_relay_result *result = &relay->result;
+    if (mg_class_is_client_fault(result->class_))
+        return result->retry_after_ms;
+    bool later = result->status == 429 || result->status == 503;
+    uint64_t least = later ? MG_MAX(mg_class_delay_ms(result->class_), 1000u) : 0;
+    return MG_MAX(MG_MAX(result->retry_after_ms, back_in_ms(relay)), least);
 }
 
 void mg_relay_exhausted(struct mg_relay *relay, const char *why)
@@ -128,6 +153,5 @@ void mg_relay_exhausted(struct mg_relay *relay, const char *why)
         never_asked(relay, why);
     else if (relay->made > 1 && !result->body.len)
         result->message = mg_arena_printf(arena(relay), "%.*s%.*s", MG_FMT(result->message), MG_FMT(summary(relay)));
-    if (!mg_class_is_client_fault(result->class_))
-        result->retry_after_ms = MG_MAX(result->retry_after_ms, back_in_ms(relay));
+    result->retry_after_ms = retry_after_ms(relay);
 }

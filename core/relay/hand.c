@@ -1,26 +1,30 @@
-/* What the lanes hand on: of two the first with content is the answer, and the other one is cancelled. And the start of
- * the second one. */
+/* What the lanes hand on: of two the first with content is the answer, and the others are cancelled. And the start of
+ * those beside the first. */
 #include "relay/relay_parts.h"
 
 enum { HEDGE_WANTS_CALLS = 20 };       /* fewer say nothing about a p95 */
 
 struct mg_lane *mg_relay_other(struct mg_relay *relay, const struct mg_lane *lane)
 {
-    struct mg_lane *other = lane == &relay->first ? relay->second : &relay->first;
-    return other && other->busy ? other : NULL;
+    if (lane != &relay->first && relay->first.busy)
+        return &relay->first;
+    for (int i = 0; i < MG_MAX_HEDGES; i++)
+        if (relay->beside[i] && relay->beside[i] != lane && relay->beside[i]->busy)
+            return relay->beside[i];
+    return NULL;
 }
 
 /* ---- handing on ------------------------------------------------------------------------------ */
 
 void mg_relay_cancel_other(struct mg_relay *relay, struct mg_lane *lane)
 {
-    struct mg_lane *loser = mg_relay_other(relay, lane);
+    struct mg_lane *loser;
     mg_timer_cancel(loop(relay), &relay->hedge);
-    if (!loser)
-        return;
-    mg_timeline_note(timeline(relay), now_us(relay), "hedge", "%s was first; %s is cancelled", target_of(relay, lane->candidate)->id,
-                     target_of(relay, loser->candidate)->id);
-    mg_lane_cancel(loser, MG_CLASS_cancelled, MG_ACTION_accept);
+    while ((loser = mg_relay_other(relay, lane))) {
+        mg_timeline_note(timeline(relay), now_us(relay), "hedge", "%s was first; %s is cancelled",
+                         target_of(relay, lane->candidate)->id, target_of(relay, loser->candidate)->id);
+        mg_lane_cancel(loser, MG_CLASS_cancelled, MG_ACTION_accept);
+    }
 }
 
 static void hold_event(struct mg_lane *lane, const struct mg_sse_event *event, const struct mg_tap_event *seen)
@@ -84,7 +88,7 @@ static void on_event(void *arg, const struct mg_sse_event *event, const struct m
         hold_event(lane, event, seen);
         return;
     }
-    if (seen->content && (relay->hedge.due_us || relay->second)) {
+    if (seen->content && (relay->hedge.due_us || relay->hedges)) {
         mg_relay_cancel_other(relay, lane);
         mg_relay_promote(relay, lane);
         if (relay->state != MG_RELAY_RUNNING)
@@ -126,11 +130,14 @@ const struct mg_attempt_ops mg_relay_attempt_ops = {
 
 static struct mg_lane *hedge_lane(struct mg_relay *relay)
 {
-    if (!relay->second) {
-        relay->second = mg_new(struct mg_lane);
-        relay->second->relay = relay;
+    int i = 0;
+    while (relay->beside[i] && relay->beside[i]->busy)
+        i++;                           /* one is free: no more run than the plan allows */
+    if (!relay->beside[i]) {
+        relay->beside[i] = mg_new(struct mg_lane);
+        relay->beside[i]->relay = relay;
     }
-    return relay->second;
+    return relay->beside[i];
 }
 
 /* The next target of the plan that may be called at once, and that may be repeated on. Entries that are passed over
@@ -157,8 +164,7 @@ static void on_hedge(struct mg_timer *timer)
     struct mg_find find;
     int entry_before = relay->entry;
     uint32_t tries_before = relay->tries;
-    if (relay->state != MG_RELAY_RUNNING || relay->committed || mg_relay_spent(relay) || relay->first.attempt.tap.content ||
-        mg_relay_other(relay, &relay->first))
+    if (relay->state != MG_RELAY_RUNNING || relay->committed || mg_relay_spent(relay) || !relay->first.busy)
         return;
     if (!seek_beside(relay, &find)) {
         relay->entry = entry_before;
@@ -168,8 +174,11 @@ static void on_hedge(struct mg_timer *timer)
     relay->hedges++;
     relay->reason = MG_REASON_hedge;
     relay->why = mg_arena_printf(arena(relay), "hedge: no first token of %s yet", target_of(relay, relay->first.candidate)->id);
-    mg_err err = mg_relay_start_lane(relay, hedge_lane(relay), &find);
-    if (err != MG_OK)
+    struct mg_lane *lane = hedge_lane(relay);
+    mg_err err = mg_relay_start_lane(relay, lane, &find);
+    if (err == MG_OK)
+        mg_relay_arm_hedge(relay, lane);
+    else
         mg_timeline_note(timeline(relay), now_us(relay), "hedge", "could not be built: %s", mg_err_text(err));
 }
 

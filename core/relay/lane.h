@@ -3,7 +3,7 @@
  *    FREE ──mg_lane_start()──▶ BUSY ──on_end──▶ (mg_lane_settle) ──▶ FREE
  *                                └────mg_lane_cancel()────────────────▲
  *
- * A relay has one lane, and a second one while it hedges. A lane knows how to build what goes upstream, how to start it
+ * A relay has one lane, and others beside it while it hedges. A lane knows how to build what goes upstream, how to start it
  * and how to settle it everywhere (record, journal, breaker, statistics); what is tried next is relay.c's. */
 #ifndef MG_RELAY_LANE_H
 #define MG_RELAY_LANE_H

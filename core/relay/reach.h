@@ -63,6 +63,7 @@ struct mg_pass {
 struct mg_refusal {                    /* for the timeline and for Retry-After */
     enum mg_reach_why why;
     uint64_t until_us;                 /* monotonic; 0: unknown; UINT64_MAX: until a human acts */
+    enum mg_class class_;              /* what the target was last seen to do: why a key is benched; else overloaded */
     char text[96];                     /* "breaker open for 3.2 s more (5 failures in a row)" */
 };
 

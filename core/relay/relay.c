@@ -253,9 +253,6 @@ static void classify(struct mg_relay *relay, struct mg_lane *lane, struct mg_ver
     struct mg_verdict said = *out_verdict;
     if (relay->call.policy->classify(relay->call.policy_arg, relay->call.call, facts, &said) == MG_OK)
         *out_verdict = said;
-    bool around = workflow(relay)->route_around >> out_verdict->class_ & 1;
-    if (around && (out_verdict->action == MG_ACTION_accept || out_verdict->action == MG_ACTION_fail))
-        out_verdict->action = MG_ACTION_fallback;
     if (out_verdict->explain.len)
         mg_timeline_note(timeline(relay), now_us(relay), "verdict", "%.*s", MG_FMT(mg_view_head(out_verdict->explain, 200)));
 }
@@ -390,13 +387,29 @@ static bool will_cool(const struct mg_relay *relay, const struct mg_lane *lane, 
     return others || (class_ == MG_CLASS_rate_limited && worth_waiting(relay, own_ms));
 }
 
-/* What the record says was done next: a fallback to nobody is the end. */
-static enum mg_action recorded(struct mg_relay *relay, const struct mg_lane *lane, enum mg_class class_, enum mg_action action)
+static bool anybody_left(struct mg_relay *relay, const struct mg_lane *lane, enum mg_class class_)
 {
     bool more = relay->entry + 1 < relay->call.plan->count || (relay->refused & ~relay->tried) ||
                 will_cool(relay, lane, class_) || mg_relay_other(relay, lane);
-    bool nothing_left = action == MG_ACTION_fallback && (!more || mg_relay_spent(relay));
-    return nothing_left ? MG_ACTION_fail : action;
+    return more && !mg_relay_spent(relay);
+}
+
+/* What the record says was done next: a fallback to nobody is the end, and a rescue is a fallback. */
+static enum mg_action recorded(struct mg_relay *relay, const struct mg_lane *lane, const struct mg_verdict *verdict,
+                               enum mg_action action)
+{
+    if (relay->committed && mg_relay_can_rescue(relay, lane, verdict))
+        return MG_ACTION_fallback;
+    return action == MG_ACTION_fallback && !anybody_left(relay, lane, verdict->class_) ? MG_ACTION_fail : action;
+}
+
+/* What the workflow routes around is an answer all the same when nobody else is left. */
+static void route_around(struct mg_relay *relay, const struct mg_lane *lane, struct mg_verdict *verdict)
+{
+    bool around = workflow(relay)->route_around >> verdict->class_ & 1;
+    bool ends = verdict->action == MG_ACTION_accept || verdict->action == MG_ACTION_fail;
+    if (around && ends && !relay->committed && anybody_left(relay, lane, verdict->class_))
+        verdict->action = MG_ACTION_fallback;
 }
 
 static void failed(struct mg_relay *relay, struct mg_lane *lane)
@@ -405,9 +418,10 @@ static void failed(struct mg_relay *relay, struct mg_lane *lane)
     struct mg_lane *other = mg_relay_other(relay, lane);
     uint64_t wait_ms = 0;
     classify(relay, lane, &verdict);
+    route_around(relay, lane, &verdict);
     bool with_client = relay->committed && verdict.action != MG_ACTION_accept;
     enum mg_action action = with_client ? MG_ACTION_fail : effective(relay, lane, &verdict, &wait_ms);
-    mg_lane_settle(lane, verdict.class_, recorded(relay, lane, verdict.class_, action), &verdict.penalise);
+    mg_lane_settle(lane, verdict.class_, recorded(relay, lane, &verdict, action), &verdict.penalise);
     mg_relay_remember(relay, lane, &verdict);
     if (accepted(relay, lane, action)) {
         relay->result.ok = true;
@@ -476,6 +490,8 @@ void mg_relay_start(struct mg_relay *relay, const struct mg_relay_call *call)
     relay->again = relay->keys_of = relay->free_of = relay->waiting_for = NO_CANDIDATE;
     relay->placed = relay->last_chance = relay->committed = false;
     relay->prefill = NULL;
+    relay->refused_class = MG_CLASS_none;
+    relay->refused_text = MG_VIEW_NONE;
     relay->tried = relay->called = relay->refused = relay->repaired = 0;
     relay->avoid_keys = relay->window_above = 0;
     relay->wait_since_us = relay->spent_microusd = 0;
@@ -530,8 +546,8 @@ void mg_relay_cancel(struct mg_relay *relay, enum mg_class class_)
     mg_loop_defer_cancel(&relay->done);
     enum mg_action action = class_ == MG_CLASS_none ? MG_ACTION_accept : MG_ACTION_fail;
     mg_lane_cancel(&relay->first, class_, action);
-    if (relay->second)
-        mg_lane_cancel(relay->second, class_, action);
+    for (int i = 0; i < MG_MAX_HEDGES && relay->beside[i]; i++)
+        mg_lane_cancel(relay->beside[i], class_, action);
     relay->result = (struct mg_relay_result){.ok = class_ == MG_CLASS_none, .class_ = class_};
     mg_relay_set_state(relay, MG_RELAY_IDLE);
 }
@@ -539,10 +555,11 @@ void mg_relay_cancel(struct mg_relay *relay, enum mg_class class_)
 void mg_relay_fini(struct mg_relay *relay)
 {
     mg_lane_fini(&relay->first);
-    if (relay->second)
-        mg_lane_fini(relay->second);
-    mg_free(relay->second);
-    relay->second = NULL;
+    for (int i = 0; i < MG_MAX_HEDGES && relay->beside[i]; i++) {
+        mg_lane_fini(relay->beside[i]);
+        mg_free(relay->beside[i]);
+        relay->beside[i] = NULL;
+    }
 }
 
 const struct mg_attempt *mg_relay_attempt(const struct mg_relay *relay)

@@ -4,7 +4,7 @@
  *                 ▼                                                │
  *    start ──▶ SEEKING ──▶ RUNNING ──failed──▶ verdict ────────────┴──▶ ENDING ──▶ on_done
  *               │    ▲       │  └──good────────────────────────────────▲
- *               ▼    │       └── hedge timer: a second lane beside ─────┘ first content wins
+ *               ▼    │       └── hedge timer: another lane beside ─────┘ first content wins
  *            WAITING (backoff, or for a place at the target)
  *
  * Every attempt is built from the one transformed request of its exchange. The owner holds back
@@ -80,7 +80,7 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     struct mg_relay_call call;
     enum mg_relay_state state;
     struct mg_lane first;
-    struct mg_lane *second;            /* owned; made for the first hedge */
+    struct mg_lane *beside[MG_MAX_HEDGES];       /* owned; each made when a hedge first needs it */
     struct mg_lane *answering;         /* whose bytes are handed on */
     struct mg_timer pause;             /* backoff */
     struct mg_timer hedge;
@@ -97,6 +97,8 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     uint64_t tried, refused;           /* bitmaps of candidates: called this round; not allowed to be called */
     uint32_t made_before_round;        /* attempts, when this walk over the refused ones began */
     uint64_t called;                   /* called at all: another call is a repeat */
+    enum mg_class refused_class;       /* of the last refusal, should nobody be called at all */
+    mg_view refused_text;              /* … and its words; in the arena */
     uint32_t avoid_keys;               /* bitmap of credentials of `keys_of` that failed */
     uint32_t window_above;             /* only targets with a larger context window; 0: any */
     uint64_t wait_since_us;            /* when the pause or the queueing before the next attempt began; 0: none */

@@ -89,6 +89,7 @@ void mg_relay_arm_hedge(struct mg_relay *relay, struct mg_lane *lane);
 
 /* ---- resume.c -------------------------------------------------------------------------------- */
 
+bool mg_relay_can_rescue(const struct mg_relay *relay, const struct mg_lane *lane, const struct mg_verdict *verdict);
 /* Bytes are with the client and the attempt failed: somebody else goes on. False: nobody can. */
 bool mg_relay_rescue(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict);
 /* An event of a rescue. False: nothing of it is handed on. */

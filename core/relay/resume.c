@@ -8,11 +8,17 @@ static void on_resume_again(struct mg_timer *timer)
     mg_relay_next(mg_container_of(timer, struct mg_relay, pause));
 }
 
-/* Bytes are with the client and the attempt failed: the next target says it all again, and what was sent is left out. */
-bool mg_relay_rescue(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict)
+bool mg_relay_can_rescue(const struct mg_relay *relay, const struct mg_lane *lane, const struct mg_verdict *verdict)
 {
     bool mends = verdict->action == MG_ACTION_retry || verdict->action == MG_ACTION_fallback || verdict->action == MG_ACTION_next_key;
-    if (!relay->rescue || !mg_rescue_possible(relay->rescue) || !mends || mg_relay_spent(relay) || !lane->attempt.facts.repeatable)
+    return mends && relay->rescue && mg_rescue_possible(relay->rescue) && !mg_relay_spent(relay) &&
+           lane->attempt.facts.repeatable;
+}
+
+/* The next target says it all again, and what was sent is left out. */
+bool mg_relay_rescue(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict)
+{
+    if (!mg_relay_can_rescue(relay, lane, verdict))
         return false;
     if (relay->entry + 1 < relay->call.plan->count)
         mg_relay_next_entry(relay);

@@ -10,7 +10,7 @@ enum {
     MAX_MS = 86400000,
     DEFAULT_BACKOFF_MS = 500,          /* the wire reference's failure taxonomy, after the official SDKs */
     DEFAULT_BACKOFF_MAX_MS = 8000,
-    MAX_HEDGES = 8,
+    MAX_HEDGES = MG_MAX_HEDGES,
     WHAT_BYTES = 64,
 };
 

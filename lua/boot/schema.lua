@@ -377,7 +377,7 @@ local workflow = record {
         { "after_ms", integer { min = 1, max = 86400000, word = "p95" }, required = true,
           doc = 'No content by then: the next target is asked beside it, and the first to answer wins. `"p95"`: what 95 % of ' ..
             "the target's calls take, so that one call in twenty is hedged." },
-        { "max", integer { min = 1, max = 8 }, default = 1,
+        { "max", integer { min = 1, max = 3 }, default = 1,
           doc = "Hedges of one request. A second one helps only when two targets are slow at once, and is paid each time." },
       } }, doc = "Asks twice when the first is slow; off, since every hedge is paid. The retry budget pays for it." },
     { "max_cost_usd", number { min = 0.0001, max = 1000000 },
