@@ -138,7 +138,8 @@ static void put_bench(struct mg_json_out *out, const struct mg_target_row *row, 
 static void put_limit(struct mg_json_out *out, const struct mg_target_row *row, const char *of,
                       bool known, uint64_t left, uint64_t reset_us)
 {
-    if (!known)
+    bool is_over = reset_us > 0 && reset_us <= row->now_us; /* what is left since, nobody said */
+    if (!known || is_over)
         return;
     mg_json_out_open(out, NULL, '{');
     mg_json_out_text(out, "of", mg_view_cstr(of));

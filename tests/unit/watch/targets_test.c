@@ -135,8 +135,12 @@ TEST(a_target_is_printed_with_stable_names_and_moments_on_the_wall_clock)
 {
     struct mg_target_row row = a_target();
     open_breaker(&row.credentials[0], NOW + 3200000);
-    row.credentials[0].model = (struct mg_credential_view){
-        .requests_known = true, .requests_left = 12, .requests_reset_us = NOW + 1000000};
+    row.credentials[0].model = (struct mg_credential_view){.requests_known = true,
+                                                           .requests_left = 12,
+                                                           .requests_reset_us = NOW + 1000000,
+                                                           .tokens_known = true,
+                                                           .tokens_left = 5,
+                                                           .tokens_reset_us = NOW - 1};
     row.credentials[1] = a_credential("spare");
     row.credentials[1].key =
         (struct mg_credential_view){.benched_until_us = UINT64_MAX, .why = MG_CLASS_auth};
