@@ -254,6 +254,9 @@ class Wall:
 
 
 def read_whole(answer, outcome):
+    if not answer.choices:
+        outcome.error = ValueError(f"200, and no answer: {answer}")
+        return
     message = answer.choices[0].message
     outcome.text, outcome.refusal, outcome.finish = message.content or "", message.refusal or "", answer.choices[0].finish_reason
     for index, call in enumerate(message.tool_calls or []):
