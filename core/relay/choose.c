@@ -90,6 +90,35 @@ void mg_relay_give_back_place(struct mg_relay *relay)
     mg_gate_leave(reach->gate, &reach->target->gate, reach->share, 0, true, now_us(relay));
 }
 
+/* What the client reads should nobody be called at all. */
+static void note_refusal(struct mg_relay *relay, int candidate, const struct mg_refusal *refusal)
+{
+    if (relay->made > 0)
+        return;
+    relay->refused_class = refusal->class_;
+    relay->refused_text = mg_arena_printf(arena(relay), "%s: %s", target_of(relay, candidate)->id, refusal->text);
+}
+
+static bool give_up_pass(struct mg_relay *relay, int candidate, struct mg_find *find, const char *why)
+{
+    mg_reach_abandon(&find->pass, now_us(relay), relay->call.worker);
+    mg_relay_skip(relay, candidate, why);
+    return false;
+}
+
+/* The target would take it. Do the retry budget and the limits? */
+static bool afford(struct mg_relay *relay, int candidate, struct mg_find *find)
+{
+    struct mg_refusal refusal = {.class_ = MG_CLASS_rate_limited};
+    relay->placed = false;             /* the pass has it now */
+    if (!may_repeat(relay, candidate))
+        return give_up_pass(relay, candidate, find, "its retry budget is used up");
+    if (!relay->call.ops->may_call || relay->call.ops->may_call(relay->call.arg, candidate, &refusal))
+        return true;
+    note_refusal(relay, candidate, &refusal);
+    return give_up_pass(relay, candidate, find, refusal.text);
+}
+
 static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find)
 {
     const struct mg_reach *reach = &relay->call.route->reaches[candidate];
@@ -108,26 +137,15 @@ static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find
         return false;
     }
     enum mg_reach_why why = mg_reach_take(reach, &ask, &find->pass, &refusal);
-    if (why == MG_REACH_OK && may_repeat(relay, candidate)) {
-        relay->placed = false;         /* the pass has it now */
-        return true;
-    }
-    if (why == MG_REACH_OK) {
-        mg_reach_abandon(&find->pass, now_us(relay), relay->call.worker);
-        relay->placed = false;
-        mg_relay_skip(relay, candidate, "its retry budget is used up");
-        return false;
-    }
+    if (why == MG_REACH_OK)
+        return afford(relay, candidate, find);
     if (ask.skip_gate)
         mg_relay_give_back_place(relay);
     relay->refused |= bit(candidate);
     if (why == MG_REACH_FULL && find->full == NO_CANDIDATE)
         find->full = candidate;
     mg_relay_skip(relay, candidate, refusal.text);
-    if (relay->made == 0) {
-        relay->refused_class = refusal.class_;
-        relay->refused_text = mg_arena_printf(relay->call.call->arena, "%s: %s", target_of(relay, candidate)->id, refusal.text);
-    }
+    note_refusal(relay, candidate, &refusal);
     return false;
 }
 

@@ -267,6 +267,8 @@ static mg_err not_built(struct mg_lane *lane, mg_err err)
     attempt->end_us = 1;
     attempt->error = mg_view_cstr(mg_err_text(err));
     mg_reach_abandon(&lane->pass, now_us(lane), lane->relay->call.worker);
+    if (lane->relay->call.ops->on_settled)
+        lane->relay->call.ops->on_settled(lane->relay->call.arg, lane->candidate, attempt);
     return err;
 }
 
@@ -369,6 +371,8 @@ void mg_lane_settle(struct mg_lane *lane, enum mg_class class_, enum mg_action a
     lane->busy = false;
     close_record(lane, class_, action);
     settle_reach(lane, class_, penalty);
+    if (lane->relay->call.ops->on_settled)
+        lane->relay->call.ops->on_settled(lane->relay->call.arg, lane->candidate, mg_lane_record(lane));
     if (mg_record_settled(lane->relay->call.journal, timeline(lane), mg_lane_record(lane)) != MG_OK)
         mg_timeline_note(timeline(lane), now_us(lane), "journal", "a settled record did not fit");
 }

@@ -39,6 +39,10 @@ struct mg_relay_ops {
     void (*on_body)(void *arg, mg_view bytes);
     /* Of a complete answer that was not committed: MG_E_DENIED and *out_reason when it is not what was asked for. */
     mg_err (*on_good)(void *arg, mg_view *out_reason);
+    /* Before each attempt: false when a limit does not let this candidate be called (text says which: noted, and told when
+     * nobody else is left). True reserves until on_settled. NULL: no limits. */
+    bool (*may_call)(void *arg, int candidate, struct mg_refusal *out_refusal);
+    void (*on_settled)(void *arg, int candidate, const struct mg_attempt_record *attempt);     /* NULL: nobody asks */
     void (*on_seam)(void *arg, uint64_t bytes);  /* another target goes on after so many bytes of text */
     void (*on_done)(void *arg);        /* once, last touch; never from inside mg_relay_start() */
 };
