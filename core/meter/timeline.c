@@ -98,16 +98,25 @@ const struct mg_attempt_record *mg_timeline_answer(const struct mg_timeline *tim
     return timeline->attempt_count > 0 ? &timeline->attempts[timeline->attempt_count - 1] : NULL;
 }
 
+static uint64_t first_token_of(const struct mg_attempt_record *attempt)
+{
+    uint64_t mark_us = attempt->mark_us[MG_MARK_first_token];
+    return mark_us > 0 ? attempt->start_us + mark_us : 0;
+}
+
 uint64_t mg_timeline_first_token_us(const struct mg_timeline *timeline)
 {
-    const struct mg_attempt_record *first = timeline->attempts;
     const struct mg_attempt_record *answer = mg_timeline_answer(timeline);
-    bool rescued = answer && answer->resumed_bytes > 0;
-    while (rescued && answer > first &&
-           (answer->resumed_bytes > 0 || answer->class_ == MG_CLASS_cancelled))
-        answer--;
-    uint64_t mark_us = answer ? answer->mark_us[MG_MARK_first_token] : 0;
-    return mark_us > 0 ? answer->start_us + mark_us : 0;
+    const struct mg_attempt_record *broken = answer;
+    if (!answer)
+        return 0;
+    while (answer->resumed_bytes > 0 && broken > timeline->attempts) {
+        broken--;
+        bool counts = broken->resumed_bytes == 0 && broken->class_ != MG_CLASS_cancelled;
+        if (counts && first_token_of(broken) > 0)
+            return first_token_of(broken);
+    }
+    return first_token_of(answer);
 }
 
 /* ---- ids: Crockford's alphabet in lower case, 48 bits of milliseconds and 80 bits of chance */

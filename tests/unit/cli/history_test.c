@@ -8,11 +8,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "check.h"
 #include "cli/cli.h"
-#include "folder.h"
-#include "meter/ledger.h"
-#include "meter/record.h"
+#include "store_world.h"
 
 static struct mg_timeline timeline;
 static char out[65536], err[4096];
@@ -59,51 +56,22 @@ static int run(int (*command)(int, char **), const char *const *words)
 
 #define RUN(command, ...) run((command), (const char *const[]){__VA_ARGS__, NULL})
 
-struct world {
-    const char *data;
-    struct mg_ledger *ledger;
-    struct mg_recorder *recorder;
-    struct mg_journal *journal;
-};
-
-static void start(struct world *world, const char *data)
-{
-    world->data = data;
-    world->ledger = mg_ledger_new();
-    struct mg_recorder_options options = {data, 1, 1 << 20, mg_ledger_sink(world->ledger)};
-    CHECK_OK(mg_folder_create(data, NULL));
-    CHECK_OK(mg_recorder_start(&options, &world->recorder, NULL));
-    world->journal = mg_recorder_journal(world->recorder, 0);
-}
-
-static void stop(struct world *world)
-{
-    mg_recorder_stop(world->recorder);
-    mg_ledger_free(world->ledger);
-}
-
 /* 2025-11-24 16:00:00 UTC and `second` seconds. */
 static void begin_exchange(unsigned second)
 {
-    timeline = (struct mg_timeline){
-        .start_wall_us = (1764000000ull + second) * 1000000u,
-        .phase_us = {4, 22, 25, 29, 33, 61, 62, 78, 1714700, 2409960, 2410000},
-        .upstream_us = 2409810,
-        .plugin_us = 22,
-        .project = MG_VIEW("acme"),
-        .workflow = MG_VIEW("fast"),
-        .key_id = MG_VIEW("key_7"),
-        .path = MG_VIEW("/v1/chat/completions"),
-        .client = MG_VIEW("127.0.0.1"),
-        .user_agent = MG_VIEW("OpenAI/Python 2.8.1"),
-        .explain = MG_VIEW("weights 3:1"),
-        .status = 200,
-        .stream = true,
-        .clean = true,
-        .generation = 3,
-        .bytes_in = 1843,
-        .bytes_out = 9120,
-    };
+    static const uint64_t phase_us[] = {4, 22, 25, 29, 33, 61, 62, 78, 1714700, 2409960, 2410000};
+    timeline = world_timeline(second);
+    memcpy(timeline.phase_us, phase_us, sizeof phase_us);
+    timeline.upstream_us = 2409810;
+    timeline.plugin_us = 22;
+    timeline.key_id = MG_VIEW("key_7");
+    timeline.client = MG_VIEW("127.0.0.1");
+    timeline.user_agent = MG_VIEW("OpenAI/Python 2.8.1");
+    timeline.explain = MG_VIEW("weights 3:1");
+    timeline.stream = true;
+    timeline.generation = 3;
+    timeline.bytes_in = 1843;
+    timeline.bytes_out = 9120;
     snprintf(timeline.id, sizeof timeline.id, "req_%026u", second);
 }
 
@@ -145,22 +113,13 @@ static void add_attempts(void)
     mg_timeline_note(&timeline, timeline.start_mono_us + 66, "plugin", "redact: 2 hits");
 }
 
-static void record(struct world *world)
-{
-    for (unsigned i = 0; i < timeline.attempt_count; i++) {
-        CHECK_OK(mg_record_started(world->journal, &timeline, &timeline.attempts[i], 450));
-        CHECK_OK(mg_record_settled(world->journal, &timeline, &timeline.attempts[i]));
-    }
-    CHECK_OK(mg_record_exchange(world->journal, &timeline));
-}
-
 static const char *two_requests(void)
 {
     struct world world;
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     begin_exchange(1);
     add_attempts();
-    record(&world);
+    world_record(&world, &timeline);
     begin_exchange(90);
     timeline.workflow = MG_VIEW("deep");
     timeline.status = 400;
@@ -169,8 +128,8 @@ static const char *two_requests(void)
     timeline.phase_us[MG_PHASE_commit] = timeline.phase_us[MG_PHASE_relay] = 0;
     timeline.phase_us[MG_PHASE_settle] = 180;
     timeline.upstream_us = 0;
-    record(&world);
-    stop(&world);
+    world_record(&world, &timeline);
+    world_stop(&world);
     return world.data;
 }
 
@@ -353,12 +312,12 @@ static void add_decisions(void)
 static const char *a_request_with_decisions(void)
 {
     struct world world;
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     begin_exchange(1);
     timeline.phase_us[MG_PHASE_commit] = 740000;
     add_decisions();
-    record(&world);
-    stop(&world);
+    world_record(&world, &timeline);
+    world_stop(&world);
     return world.data;
 }
 
@@ -406,7 +365,7 @@ TEST(a_client_that_leaves_makes_no_loser)
 {
     struct world world;
     settle_environment(true);
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     begin_exchange(1);
     add_decisions();
     timeline.attempt_count = 2;
@@ -416,8 +375,8 @@ TEST(a_client_that_leaves_makes_no_loser)
     timeline.class_ = MG_CLASS_cancelled;
     timeline.status = 499;
     timeline.clean = false;
-    record(&world);
-    stop(&world);
+    world_record(&world, &timeline);
+    world_stop(&world);
 
     CHECK_INT(RUN(mg_cli_trace, "trace", timeline.id, "--data", world.data), 0);
 
@@ -442,7 +401,7 @@ TEST(a_trace_fits_a_hundred_columns_whatever_it_says)
     struct world world;
     char words[300];
     settle_environment(true);
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     begin_exchange(1);
     add_attempts();
     for (size_t i = 0; i < sizeof words; i++)
@@ -450,8 +409,8 @@ TEST(a_trace_fits_a_hundred_columns_whatever_it_says)
     timeline.explain = timeline.attempts[0].error = timeline.attempts[0].why =
         mg_view_of(words, sizeof words);
     timeline.attempts[0].target = timeline.user_agent = timeline.session = mg_view_of(words, 128);
-    record(&world);
-    stop(&world);
+    world_record(&world, &timeline);
+    world_stop(&world);
 
     CHECK_INT(RUN(mg_cli_trace, "trace", timeline.id, "--data", world.data), 0);
 
@@ -472,7 +431,7 @@ TEST(what_a_killed_gateway_left_is_recovered_before_it_is_shown)
     pid_t child = fork();
     if (child == 0) {
         struct world world;
-        start(&world, data);
+        world_start(&world, data);
         begin_exchange(1);
         add_attempts();
         if (mg_record_started(world.journal, &timeline, &timeline.attempts[0], 450) != MG_OK)

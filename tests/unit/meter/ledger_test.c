@@ -7,33 +7,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "check.h"
-#include "folder.h"
-#include "meter/record.h"
-#include "store/folder.h"
-
-struct world {
-    const char *data;
-    struct mg_ledger *ledger;
-    struct mg_recorder *recorder;
-    struct mg_journal *journal;
-};
-
-static void start(struct world *world, const char *data)
-{
-    world->data = data;
-    world->ledger = mg_ledger_new();
-    struct mg_recorder_options options = {data, 1, 1 << 20, mg_ledger_sink(world->ledger)};
-    CHECK_OK(mg_folder_create(data, NULL));
-    CHECK_OK(mg_recorder_start(&options, &world->recorder, NULL));
-    world->journal = mg_recorder_journal(world->recorder, 0);
-}
-
-static void stop(struct world *world)
-{
-    mg_recorder_stop(world->recorder);
-    mg_ledger_free(world->ledger);
-}
+#include "store_world.h"
 
 /* What an SQL query answers, as text; valid until the next call. */
 static const char *ask(struct world *world, const char *sql)
@@ -77,20 +51,13 @@ static const char *get_timeline(struct world *world, const char *id,
 
 static struct mg_timeline an_exchange(const char *id)
 {
-    struct mg_timeline timeline = {
-        .start_wall_us = 1764000000000000u,
-        .phase_us = {1, 10, 11, 12, 13, 14, 15, 16, 200500, 300000, 300100},
-        .upstream_us = 299000,
-        .project = MG_VIEW("acme"),
-        .workflow = MG_VIEW("fast"),
-        .key_id = MG_VIEW("key_1"),
-        .path = MG_VIEW("/v1/chat/completions"),
-        .session = MG_VIEW("s"),
-        .status = 200,
-        .stream = true,
-        .clean = true,
-        .generation = 4,
-    };
+    static const uint64_t phase_us[] = {1, 10, 11, 12, 13, 14, 15, 16, 200500, 300000, 300100};
+    struct mg_timeline timeline = world_timeline(0);
+    memcpy(timeline.phase_us, phase_us, sizeof phase_us);
+    timeline.upstream_us = 299000;
+    timeline.session = MG_VIEW("s");
+    timeline.stream = true;
+    timeline.generation = 4;
     snprintf(timeline.id, sizeof timeline.id, "%s", id);
     return timeline;
 }
@@ -140,20 +107,17 @@ static struct mg_attempt_record a_success(uint16_t number)
 static void record_exchange(struct world *world, const char *id)
 {
     static struct mg_timeline timeline;
-    struct mg_attempt_record failure = a_failure(), success = a_success(2);
     timeline = an_exchange(id);
     timeline.attempt_count = 2;
-    CHECK_OK(mg_record_started(world->journal, &timeline, &failure, 7));
-    CHECK_OK(mg_record_settled(world->journal, &timeline, &failure));
-    CHECK_OK(mg_record_started(world->journal, &timeline, &success, 7));
-    CHECK_OK(mg_record_settled(world->journal, &timeline, &success));
-    CHECK_OK(mg_record_exchange(world->journal, &timeline));
+    timeline.attempts[0] = a_failure();
+    timeline.attempts[1] = a_success(2);
+    world_record(world, &timeline);
 }
 
 TEST(an_exchange_becomes_one_row_that_says_how_it_went)
 {
     struct world world;
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
 
     record_exchange(&world, "req_a");
     mg_recorder_flush(world.recorder);
@@ -172,7 +136,7 @@ TEST(an_exchange_becomes_one_row_that_says_how_it_went)
         ask(&world, "SELECT replace(replace(tried, char(10), '|'), char(9), '/') FROM exchanges"),
         "|alpha/big|beta/small|");
     CHECK_STR(ask(&world, "SELECT waited_us||' '||cost_microusd FROM exchanges"), "430000 2700");
-    stop(&world);
+    world_stop(&world);
 }
 
 TEST(a_row_says_why_its_attempts_were_made)
@@ -189,7 +153,7 @@ TEST(a_row_says_why_its_attempts_were_made)
     char want[16];
     for (size_t i = 0; i < MG_COUNT(rows); i++) {
         struct mg_attempt_record failure = a_failure(), success = a_success(2);
-        start(&world, check_fresh_path("data"));
+        world_start(&world, check_fresh_path("data"));
         timeline = an_exchange("req_a");
         timeline.attempt_count = 2;
         success.reason = rows[i].reason;
@@ -202,7 +166,7 @@ TEST(a_row_says_why_its_attempts_were_made)
 
         snprintf(want, sizeof want, "%d", rows[i].flag);
         CHECK_STR(ask(&world, "SELECT flags & 240 FROM exchanges"), want);
-        stop(&world);
+        world_stop(&world);
     }
 }
 
@@ -210,7 +174,7 @@ TEST(the_detail_gives_the_whole_timeline_back)
 {
     static struct mg_timeline timeline;
     struct world world;
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     record_exchange(&world, "req_a");
     mg_recorder_flush(world.recorder);
 
@@ -232,14 +196,14 @@ TEST(the_detail_gives_the_whole_timeline_back)
     CHECK_INT(timeline.attempts[1].waited_us, 430000);
     CHECK_INT(timeline.attempts[1].resumed_bytes, 812);
     CHECK_INT(timeline.attempts[1].cost_microusd, 2000);
-    stop(&world);
+    world_stop(&world);
 }
 
 TEST(a_request_without_an_attempt_is_a_row_too)
 {
     static struct mg_timeline timeline;
     struct world world;
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     timeline = an_exchange("req_refused");
     timeline.status = 400;
     timeline.class_ = MG_CLASS_invalid_request;
@@ -250,21 +214,21 @@ TEST(a_request_without_an_attempt_is_a_row_too)
     CHECK_STR(ask(&world, "SELECT status||' '||class||' '||attempts||' '||(provider IS NULL)||' "
                           "'||(ttft_us IS NULL) FROM exchanges"),
               "400 invalid_request 0 1 1");
-    stop(&world);
+    world_stop(&world);
 }
 
 TEST(rows_are_in_the_order_they_were_recorded_and_no_two_share_a_time)
 {
     struct world world;
     char id[16];
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
 
     for (int i = 0; i < 50; i++) {
         snprintf(id, sizeof id, "req_%02d", i);
         record_exchange(&world, id);
     }
-    stop(&world);
-    start(&world, world.data);
+    world_stop(&world);
+    world_start(&world, world.data);
     record_exchange(&world, "req_50");
     mg_recorder_flush(world.recorder);
 
@@ -272,7 +236,7 @@ TEST(rows_are_in_the_order_they_were_recorded_and_no_two_share_a_time)
                           "(SELECT substr(id, 5) + 0 = row_number() OVER (ORDER BY at_us) - 1 AS "
                           "ok FROM exchanges)"),
               "51 1");
-    stop(&world);
+    world_stop(&world);
 }
 
 TEST(exchanges_of_several_workers_stand_in_the_order_they_ended)
@@ -297,7 +261,7 @@ TEST(exchanges_of_several_workers_stand_in_the_order_they_ended)
         "0123456789");
     CHECK_STR(ask(&world, "SELECT count(*) FROM exchanges WHERE at_us = start_us + duration_us"),
               "10");
-    stop(&world);
+    world_stop(&world);
 }
 
 TEST(an_open_exchange_survives_the_freeing_of_ring_room)
@@ -306,7 +270,7 @@ TEST(an_open_exchange_survives_the_freeing_of_ring_room)
     struct mg_attempt_record failure = a_failure(), success = a_success(2);
     struct world world;
     struct mg_journal_stats stats;
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     timeline = an_exchange("req_long");
     timeline.attempt_count = 2;
 
@@ -333,7 +297,7 @@ TEST(an_open_exchange_survives_the_freeing_of_ring_room)
     CHECK_VIEW(timeline.attempts[0].error, MG_VIEW("Overloaded"));
     CHECK_VIEW(timeline.attempts[1].model, MG_VIEW("small"));
     CHECK_STR(ask(&world, "SELECT count(*) FROM open_exchanges"), "0");
-    stop(&world);
+    world_stop(&world);
 }
 
 /* Appends in a process that dies; `flush` has it recorded before. */
@@ -344,7 +308,7 @@ static void die_with_open_attempt(const char *data, bool flush)
         static struct mg_timeline timeline;
         struct mg_attempt_record failure = a_failure(), success = a_success(2);
         struct world world;
-        start(&world, data);
+        world_start(&world, data);
         record_exchange(&world, "req_whole");
         timeline = an_exchange("req_cut");
         if (mg_record_started(world.journal, &timeline, &failure, 7) != MG_OK ||
@@ -387,12 +351,12 @@ TEST(an_attempt_that_a_killed_gateway_never_settled_is_billed_by_estimate_once)
         const char *data = check_fresh_path("data");
         die_with_open_attempt(data, flush);
 
-        start(&world, data);
+        world_start(&world, data);
         check_interrupted(&world);
-        stop(&world);
-        start(&world, data);
+        world_stop(&world);
+        world_start(&world, data);
         check_interrupted(&world);
-        stop(&world);
+        world_stop(&world);
     }
     mg_log_level(MG_LOG_INFO);
 }
@@ -402,18 +366,18 @@ TEST(what_is_open_at_a_stop_is_interrupted_at_the_next_start)
     static struct mg_timeline timeline;
     struct mg_attempt_record failure = a_failure(), success = a_success(2);
     struct world world;
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     record_exchange(&world, "req_whole");
     timeline = an_exchange("req_cut");
     CHECK_OK(mg_record_started(world.journal, &timeline, &failure, 7));
     CHECK_OK(mg_record_settled(world.journal, &timeline, &failure));
     CHECK_OK(mg_record_started(world.journal, &timeline, &success, 77));
-    stop(&world);
+    world_stop(&world);
     CHECK_STR(ask(&world, "SELECT id FROM open_exchanges"), "req_cut");
 
-    start(&world, world.data);
+    world_start(&world, world.data);
     check_interrupted(&world);
-    stop(&world);
+    world_stop(&world);
 }
 
 TEST(a_failed_transaction_leaves_the_ledger_as_it_was)
@@ -422,7 +386,7 @@ TEST(a_failed_transaction_leaves_the_ledger_as_it_was)
     struct mg_attempt_record success = a_success(1);
     struct world world;
     mg_log_level(MG_LOG_OFF);
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     timeline = an_exchange("req_b");
     timeline.attempt_count = 1;
 
@@ -448,7 +412,7 @@ TEST(a_failed_transaction_leaves_the_ledger_as_it_was)
         ask(&world, "SELECT group_concat(id||' '||attempts||' '||output_tokens) FROM exchanges"),
         "req_b 1 34,req_c 2 34");
     CHECK_STR(ask(&world, "SELECT at_us - start_us FROM exchanges WHERE id = 'req_c'"), "300101");
-    stop(&world);
+    world_stop(&world);
     mg_log_level(MG_LOG_INFO);
 }
 
@@ -458,7 +422,7 @@ TEST(a_record_nobody_understands_is_dropped_and_the_ring_moves_on)
     static struct mg_timeline timeline;
     struct mg_attempt_record success = a_success(1);
     mg_log_level(MG_LOG_OFF);
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     timeline = an_exchange("req_unknown");
 
     CHECK_OK(mg_journal_append(world.journal, MG_JOURNAL_EXCHANGE, MG_VIEW("nonsense")));
@@ -467,7 +431,7 @@ TEST(a_record_nobody_understands_is_dropped_and_the_ring_moves_on)
     mg_recorder_flush(world.recorder);
 
     CHECK_STR(ask(&world, "SELECT group_concat(id) FROM exchanges"), "req_a");
-    stop(&world);
+    world_stop(&world);
     mg_log_level(MG_LOG_INFO);
 }
 
@@ -475,7 +439,7 @@ TEST(damaged_detail_is_refused_wherever_it_is_cut)
 {
     static struct mg_timeline timeline;
     struct world world;
-    start(&world, check_fresh_path("data"));
+    world_start(&world, check_fresh_path("data"));
     record_exchange(&world, "req_a");
     mg_recorder_flush(world.recorder);
     const char *bytes = get_timeline(&world, "req_a", &timeline);
@@ -490,7 +454,7 @@ TEST(damaged_detail_is_refused_wherever_it_is_cut)
     }
 
     CHECK_INT(whole, 5); /* between two records it is only shorter */
-    stop(&world);
+    world_stop(&world);
 }
 
 MG_TEST_MAIN()

@@ -1,37 +1,33 @@
 #include "meter/record.h"
 
 #include "base/mem.h"
-#include "check.h"
-#include "folder.h"
+#include "store_world.h"
 
 static char long_text[8192];
 
 static void fill(struct mg_timeline *timeline)
 {
-    *timeline = (struct mg_timeline){
-        .start_wall_us = 1764000000123456u,
-        .phase_us = {1, 20, 21, 22, 23, 40, 41, 55, 250000, 900000, 900100},
-        .upstream_us = 880000,
-        .plugin_us = 12,
-        .body_hash = 0xfedcba9876543210u,
-        .project = MG_VIEW("acme"),
-        .workflow = MG_VIEW("fast"),
-        .key_id = MG_VIEW("key_7"),
-        .path = MG_VIEW("/v1/chat/completions"),
-        .client = MG_VIEW("127.0.0.1"),
-        .user_agent = MG_VIEW("OpenAI/Python 1.2"),
-        .session = MG_VIEW("s-1"),
-        .metadata = MG_VIEW("{\"team\":\"ü\"}"),
-        .explain = MG_VIEW("cheapest first"),
-        .error_code = MG_VIEW("upstream_failed"),
-        .generation = 70000,
-        .status = 502,
-        .class_ = MG_CLASS_overloaded,
-        .stream = true,
-        .bytes_in = 1234,
-        .bytes_out = 56789,
-        .attempt_count = 2,
-    };
+    static const uint64_t phase_us[] = {1, 20, 21, 22, 23, 40, 41, 55, 250000, 900000, 900100};
+    *timeline = world_timeline(0);
+    memcpy(timeline->phase_us, phase_us, sizeof phase_us);
+    timeline->start_wall_us += 123456;
+    timeline->upstream_us = 880000;
+    timeline->plugin_us = 12;
+    timeline->body_hash = 0xfedcba9876543210u;
+    timeline->client = MG_VIEW("127.0.0.1");
+    timeline->user_agent = MG_VIEW("OpenAI/Python 1.2");
+    timeline->session = MG_VIEW("s-1");
+    timeline->metadata = MG_VIEW("{\"team\":\"ü\"}");
+    timeline->explain = MG_VIEW("cheapest first");
+    timeline->error_code = MG_VIEW("upstream_failed");
+    timeline->generation = 70000;
+    timeline->status = 502;
+    timeline->class_ = MG_CLASS_overloaded;
+    timeline->stream = true;
+    timeline->clean = false;
+    timeline->bytes_in = 1234;
+    timeline->bytes_out = 56789;
+    timeline->attempt_count = 2;
     mg_exchange_id(timeline->id, timeline->start_wall_us, (const unsigned char *)"0123456789");
     mg_timeline_note(timeline, 77, "plugin", "redact: %d hits", 3);
 }

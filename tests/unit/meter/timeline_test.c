@@ -89,8 +89,8 @@ TEST(the_first_token_of_a_rescued_stream_is_the_broken_attempts)
     timeline.attempts[0] = (struct mg_attempt_record){
         .start_us = 100, .status = 200, .class_ = MG_CLASS_truncated_stream};
     timeline.attempts[0].mark_us[MG_MARK_first_token] = 50;
-    timeline.attempts[1] = (struct mg_attempt_record){.start_us = 120,
-                                                      .class_ = MG_CLASS_cancelled};
+    timeline.attempts[1] =
+        (struct mg_attempt_record){.start_us = 120, .class_ = MG_CLASS_cancelled};
     timeline.attempts[2] = (struct mg_attempt_record){.start_us = 900, .status = 200};
     timeline.attempts[2].mark_us[MG_MARK_first_token] = 30;
     timeline.attempt_count = 3;
@@ -104,8 +104,8 @@ TEST(the_first_token_of_a_client_that_left_counts)
 {
     static struct mg_timeline timeline;
     timeline.attempt_count = 2;
-    timeline.attempts[1] = (struct mg_attempt_record){
-        .start_us = 900, .status = 200, .class_ = MG_CLASS_cancelled};
+    timeline.attempts[1] =
+        (struct mg_attempt_record){.start_us = 900, .status = 200, .class_ = MG_CLASS_cancelled};
     timeline.attempts[1].mark_us[MG_MARK_first_token] = 30;
 
     CHECK_INT(mg_timeline_first_token_us(&timeline), 930);

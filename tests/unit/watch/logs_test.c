@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "unit/watch/world.h"
+#include "store_world.h"
 
 /* Ten exchanges, a second apart; which ones a filter lets through is written as their digits. */
 static void fill(struct world *world)
@@ -27,7 +27,9 @@ static void fill(struct world *world)
         if (i == 2 || i == 4 || i == 5) {
             world_attempt(&timeline, "gamma", "slow", MG_CLASS_timeout_idle);
             world_attempt(&timeline, "gamma", "slow", MG_CLASS_none)->reason =
-                i == 2 ? MG_REASON_retry : i == 4 ? MG_REASON_hedge : MG_REASON_rescue;
+                i == 2   ? MG_REASON_retry
+                : i == 4 ? MG_REASON_hedge
+                         : MG_REASON_rescue;
             timeline.attempts[1].waited_us = 1000;
             timeline.attempts[1].cost_microusd = 20;
         }
@@ -109,7 +111,7 @@ TEST(each_filter_selects_what_it_says)
     fill(&world);
     for (size_t i = 0; i < MG_COUNT(rows); i++)
         CHECK_STR(select_digits(&world, rows[i].query), rows[i].digits);
-    world_close(&world);
+    world_stop(&world);
 }
 
 TEST(a_time_ago_counts_from_now)
@@ -124,7 +126,7 @@ TEST(a_time_ago_counts_from_now)
     CHECK_STR(select_digits(&world, "since=99999d"), "9876543210");
 
     mg_clock_fake(0);
-    world_close(&world);
+    world_stop(&world);
 }
 
 TEST(pages_follow_each_other_without_a_gap)
@@ -157,7 +159,7 @@ TEST(pages_follow_each_other_without_a_gap)
     CHECK_STR(select_digits(&world, page), "89");
     snprintf(page, sizeof page, "after=1&limit=2");
     CHECK_STR(select_digits(&world, page), "01");
-    world_close(&world);
+    world_stop(&world);
 }
 
 TEST(a_follower_is_told_where_to_ask_again_even_when_nothing_came)
@@ -172,7 +174,7 @@ TEST(a_follower_is_told_where_to_ask_again_even_when_nothing_came)
 
     CHECK_VIEW(mg_buf_view(&out), MG_VIEW("{\"requests\":[],\"next\":1999999999999999}"));
     mg_buf_fini(&out);
-    world_close(&world);
+    world_stop(&world);
 }
 
 TEST(a_row_is_printed_with_stable_names_and_read_back)
@@ -229,7 +231,7 @@ TEST(a_row_is_printed_with_stable_names_and_read_back)
     CHECK_INT(mg_logs_row_parse(tree, &row), MG_E_PROTOCOL);
     mg_json_free(tree);
     mg_buf_fini(&out);
-    world_close(&world);
+    world_stop(&world);
 }
 
 TEST(a_filter_that_cannot_be_read_says_what_was_expected)

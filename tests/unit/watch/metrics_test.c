@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include "base/mem.h"
-#include "unit/watch/world.h"
+#include "store_world.h"
 
 static struct mg_timeline an_exchange(void)
 {
@@ -71,17 +71,17 @@ TEST(why_calls_were_made_is_counted_by_how_they_ended)
     static const struct {
         enum mg_reason reason;
         enum mg_class class_;
-    } made[] = {
-        {MG_REASON_first, MG_CLASS_none},         {MG_REASON_retry, MG_CLASS_server_error},
-        {MG_REASON_fallback, MG_CLASS_none},      {MG_REASON_hedge, MG_CLASS_none},
-        {MG_REASON_hedge, MG_CLASS_cancelled},    {MG_REASON_hedge, MG_CLASS_cancelled},
-        {MG_REASON_hedge, MG_CLASS_timeout_ttft}, {MG_REASON_rescue, MG_CLASS_none},
-        {MG_REASON_rescue, MG_CLASS_invalid_json}};
+    } made[] = {{MG_REASON_first, MG_CLASS_none},         {MG_REASON_retry, MG_CLASS_server_error},
+                {MG_REASON_fallback, MG_CLASS_none},      {MG_REASON_hedge, MG_CLASS_none},
+                {MG_REASON_hedge, MG_CLASS_cancelled},    {MG_REASON_hedge, MG_CLASS_cancelled},
+                {MG_REASON_hedge, MG_CLASS_timeout_ttft}, {MG_REASON_rescue, MG_CLASS_none},
+                {MG_REASON_rescue, MG_CLASS_invalid_json}};
     static struct mg_timeline timeline;
     struct mg_metrics_hub *hub = mg_metrics_hub_new(1, NULL);
     timeline = world_exchange(0, 30);
     for (size_t i = 0; i < MG_COUNT(made); i++) {
-        struct mg_attempt_record *attempt = world_attempt(&timeline, "alpha", "big", made[i].class_);
+        struct mg_attempt_record *attempt =
+            world_attempt(&timeline, "alpha", "big", made[i].class_);
         attempt->reason = made[i].reason;
         attempt->waited_us = 1000;
         attempt->cost_microusd = 5;
@@ -92,14 +92,13 @@ TEST(why_calls_were_made_is_counted_by_how_they_ended)
 
     CHECK_HAS(text, "moongate_retries_total{project=\"acme\",provider=\"alpha\"} 1");
     CHECK_HAS(text, "moongate_fallbacks_total{project=\"acme\",provider=\"alpha\"} 1");
-    CHECK_HAS(text,
-              "moongate_hedges_total{project=\"acme\",provider=\"alpha\",outcome=\"won\"} 1");
+    CHECK_HAS(text, "moongate_hedges_total{project=\"acme\",provider=\"alpha\",outcome=\"won\"} 1");
     CHECK_HAS(text,
               "moongate_hedges_total{project=\"acme\",provider=\"alpha\",outcome=\"lost\"} 2");
     CHECK_HAS(text,
               "moongate_hedges_total{project=\"acme\",provider=\"alpha\",outcome=\"failed\"} 1");
-    CHECK_HAS(
-        text, "moongate_rescues_total{project=\"acme\",provider=\"alpha\",outcome=\"resumed\"} 1");
+    CHECK_HAS(text,
+              "moongate_rescues_total{project=\"acme\",provider=\"alpha\",outcome=\"resumed\"} 1");
     CHECK_HAS(text,
               "moongate_rescues_total{project=\"acme\",provider=\"alpha\",outcome=\"failed\"} 1");
     CHECK_HAS(text, "moongate_waited_microseconds_total{project=\"acme\",workflow=\"fast\"} 9000");
@@ -236,7 +235,7 @@ TEST(the_journal_and_the_recorder_are_shown)
     CHECK_HAS(text, "moongate_journal_records_total{worker=\"0\"} 5");
     CHECK_HAS(text, "moongate_recorder_records_total 5");
     mg_metrics_hub_free(hub);
-    world_close(&world);
+    world_stop(&world);
 }
 
 /* Every sample belongs to the family whose HELP and TYPE stand before it, and no family comes
@@ -269,7 +268,7 @@ TEST(the_text_is_well_formed)
         }
     }
     mg_metrics_hub_free(hub);
-    world_close(&world);
+    world_stop(&world);
 }
 
 static void *settle_many(void *arg)

@@ -1,7 +1,7 @@
 #include "watch/trace.h"
 
 #include "base/mem.h"
-#include "unit/watch/world.h"
+#include "store_world.h"
 
 static struct mg_timeline timeline;
 
@@ -69,7 +69,7 @@ TEST(a_trace_is_the_timeline_as_it_was_recorded)
     CHECK_INT(got.attempt_count, 2);
     CHECK_VIEW(got.attempts[0].error, timeline.attempts[0].error);
     mg_buf_fini(&bytes);
-    world_close(&world);
+    world_stop(&world);
 }
 
 TEST(json_and_back_is_the_same_timeline)
@@ -124,7 +124,8 @@ TEST(json_has_stable_names)
         "{\"number\":1,\"entry\":0,\"reason\":\"first\",\"target\":\"alpha/"
         "big\",\"provider\":\"alpha\",\"model\":\"big\",\"credential\":null,"
         "\"why\":\"first "
-        "choice\",\"address\":\"10.0.0.1:443\",\"reused\":false,\"redialed\":false,\"waited_us\":0,\"start_us\":0,"
+        "choice\",\"address\":\"10.0.0.1:443\",\"reused\":false,\"redialed\":false,\"waited_us\":0,"
+        "\"start_us\":0,"
         "\"end_us\":1000,\"marks\":{\"dns\":100,\"connect\":300},\"status\":529,\"class\":"
         "\"overloaded\","
         "\"action\":\"fallback\",\"error\":\"Over\\\"loaded\\\"\",\"bytes_sent\":9,\"bytes_"
@@ -134,7 +135,8 @@ TEST(json_has_stable_names)
         "\"reasoning_tokens\":0,\"reported\":false}},"
         "{\"number\":2,\"entry\":1,\"reason\":\"fallback\",\"target\":\"beta/"
         "small\",\"provider\":\"beta\","
-        "\"model\":\"small\",\"credential\":\"spare\",\"why\":null,\"address\":null,\"reused\":true,\"redialed\":false,"
+        "\"model\":\"small\",\"credential\":\"spare\",\"why\":null,\"address\":null,\"reused\":"
+        "true,\"redialed\":false,"
         "\"waited_us\":90,\"start_us\":1100,"
         "\"end_us\":1000,\"marks\":{\"first_token\":190000},\"status\":200,\"class\":\"none\","
         "\"action\":\"accept\","
@@ -147,7 +149,7 @@ TEST(json_has_stable_names)
         "{\"at_us\":40,\"kind\":\"skip\",\"text\":\"an event nobody could read\"}]}");
     CHECK_VIEW(mg_buf_view(&out), mg_view_cstr(want));
     mg_buf_fini(&out);
-    world_close(&world);
+    world_stop(&world);
 }
 
 TEST(metadata_that_is_no_object_stands_as_a_string)
@@ -201,7 +203,7 @@ TEST(there_is_no_trace_of_what_never_was)
     CHECK_INT(mg_watch_trace_json(world.db, MG_VIEW(""), &out), MG_E_NOT_FOUND);
 
     mg_buf_fini(&out);
-    world_close(&world);
+    world_stop(&world);
 }
 
 TEST(an_id_of_somebody_elses_making_is_found_too)
@@ -218,7 +220,7 @@ TEST(an_id_of_somebody_elses_making_is_found_too)
     CHECK_OK(mg_watch_trace_json(world.db, MG_VIEW("my-own-id"), &out));
 
     mg_buf_fini(&out);
-    world_close(&world);
+    world_stop(&world);
 }
 
 MG_TEST_MAIN()
