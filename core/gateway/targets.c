@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "relay/reach.h"
 
+enum { DIRECT_BYTES = 256 };
+
 /* ---- the targets of a configuration, each once: workflows name the same one with other timers */
 
 typedef void (*reach_cb)(void *arg, const struct mg_config_project *config,
@@ -37,27 +39,89 @@ static bool is_first(const struct mg_config_project *config, int at)
 
 static void call_with_reach(const struct mg_config_project *config,
                             const struct mg_config_gateway *gateway,
-                            const struct mg_config_target *target, reach_cb cb, void *arg)
+                            const struct mg_config_target *target, const char *figures, reach_cb cb,
+                            void *arg)
 {
     const struct mg_config_provider *provider = &config->providers[target->provider];
     const struct mg_limit_headers none = {.requests_left = NULL};
     struct mg_reach reach;
-    mg_reach_init(&reach, config->name, provider, target, target->id, account_of(gateway, provider),
+    mg_reach_init(&reach, config->name, provider, target, figures, account_of(gateway, provider),
                   &none);
     cb(arg, config, &reach);
 }
 
-/* Models that only a client named, once somebody did. */
-static void call_with_direct(const struct mg_config_project *config,
-                             const struct mg_config_gateway *gateway, int provider, reach_cb cb,
-                             void *arg)
+/* Models that only clients named: together they have figures, as PROVIDER/ and a star, and each has
+ * a breaker of its own, which is of interest while it is not closed. */
+
+struct direct {
+    const struct mg_config_project *config;
+    const struct mg_config_provider *provider;
+    const char *owner; /* of the rows: the provider, or the account its keys are shared in */
+    uint64_t now_us;
+    char ids[MG_TARGETS_DIRECT][DIRECT_BYTES]; /* "provider/model" */
+    int count;
+};
+
+static bool is_listed(const struct direct *direct, const char *id)
 {
-    char id[128];
-    snprintf(id, sizeof id, "%s/*", config->providers[provider].name);
-    const struct mg_config_target target = {
-        .id = id, .provider = provider, .model = "*", .gate = config->providers[provider].gate};
-    if (mg_stats_peek(mg_view_cstr(config->name), mg_view_cstr(id)))
-        call_with_reach(config, gateway, &target, cb, arg);
+    for (int i = 0; i < direct->count; i++)
+        if (strcmp(direct->ids[i], id) == 0)
+            return true;
+    for (int i = 0; i < direct->config->target_count; i++) {
+        const struct mg_config_target *target = &direct->config->targets[i];
+        char name[DIRECT_BYTES];
+        snprintf(name, sizeof name, "%s%s%s", target->id, target->region ? "@" : "",
+                 target->region ? target->region : "");
+        if (strcmp(name, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Rows are called OWNER/MODEL#KEY. */
+static void note_direct(void *arg, struct mg_breaker *breaker)
+{
+    struct direct *direct = arg;
+    const struct mg_row *row = mg_breaker_row(breaker);
+    struct mg_breaker_view view;
+    char id[DIRECT_BYTES];
+    mg_view name = mg_view_of(row->name, row->name_len);
+    mg_view owner = mg_view_cut(&name, '/');
+    mg_view model = mg_view_cut(&name, '#');
+    mg_breaker_read(breaker, &direct->provider->breaker, direct->now_us, &view);
+    if (view.state == MG_BREAKER_CLOSED || !mg_view_eq(owner, mg_view_cstr(direct->owner)) ||
+        direct->count == MG_TARGETS_DIRECT)
+        return;
+    int len = snprintf(id, sizeof id, "%s/%.*s", direct->provider->name, MG_FMT(model));
+    if (len < (int)sizeof id && !is_listed(direct, id))
+        memcpy(direct->ids[direct->count++], id, sizeof id);
+}
+
+static void call_with_directs(const struct mg_config_project *config,
+                              const struct mg_config_gateway *gateway, int provider, reach_cb cb,
+                              void *arg)
+{
+    const struct mg_config_account *account = account_of(gateway, &config->providers[provider]);
+    char scope[DIRECT_BYTES], figures[DIRECT_BYTES];
+    struct direct *direct = mg_new(struct direct);
+    direct->config = config;
+    direct->provider = &config->providers[provider];
+    direct->owner = account ? account->name : direct->provider->name;
+    direct->now_us = mg_mono_us();
+    snprintf(figures, sizeof figures, "%s/*", direct->provider->name);
+    if (mg_stats_peek(mg_view_cstr(config->name), mg_view_cstr(figures)))
+        memcpy(direct->ids[direct->count++], figures, sizeof figures);
+    snprintf(scope, sizeof scope, "%s%s", account ? "account:" : "",
+             account ? account->name : config->name);
+    mg_breaker_each(mg_view_cstr(scope), note_direct, direct);
+    for (int i = 0; i < direct->count; i++) {
+        const struct mg_config_target target = {.id = direct->ids[i],
+                                                .provider = provider,
+                                                .model = strchr(direct->ids[i], '/') + 1,
+                                                .gate = direct->provider->gate};
+        call_with_reach(config, gateway, &target, figures, cb, arg);
+    }
+    mg_free(direct);
 }
 
 static void each_reach(const struct mg_config_project *config,
@@ -65,9 +129,9 @@ static void each_reach(const struct mg_config_project *config,
 {
     for (int i = 0; i < config->target_count; i++)
         if (is_first(config, i))
-            call_with_reach(config, gateway, &config->targets[i], cb, arg);
+            call_with_reach(config, gateway, &config->targets[i], config->targets[i].id, cb, arg);
     for (int i = 0; config->allow_direct && i < config->provider_count; i++)
-        call_with_direct(config, gateway, i, cb, arg);
+        call_with_directs(config, gateway, i, cb, arg);
 }
 
 /* ---- reading */

@@ -2,13 +2,16 @@
  * forgotten.
  *
  * Which targets there are, the configuration says; how they are, the tables of relay/, which outlive
- * every generation. Models that only clients named count together, as PROVIDER/ and a star. Any
- * thread but a worker's; nothing waits. */
+ * every generation. Models that only clients named count together, as PROVIDER/ and a star; one whose
+ * breaker is not closed is there by its own name too, up to MG_TARGETS_DIRECT a provider. Any thread
+ * but a worker's; nothing waits. */
 #ifndef MG_GATEWAY_TARGETS_H
 #define MG_GATEWAY_TARGETS_H
 
 #include "gateway/builder.h"
 #include "watch/targets.h"
+
+enum { MG_TARGETS_DIRECT = 64 };
 
 typedef void (*mg_targets_cb)(void *arg, const struct mg_target_row *row);
 

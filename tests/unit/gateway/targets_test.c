@@ -236,6 +236,35 @@ TEST(an_account_that_is_shared_is_shown_and_reset_in_each_project)
     end();
 }
 
+TEST(models_that_only_clients_named_are_there_together_and_when_they_are_ill)
+{
+    struct mg_diag diag = {.line = 0};
+    unsigned count = 0;
+    begin();
+    put_project("t7", "return { providers = { openai = { base_url = 'http://127.0.0.1:1/v1', " KEYS
+                      " } }, workflows = { chat = 'openai/gpt-5' }, allow_direct = true }");
+    start();
+    CHECK_STR(look(""), "t7 openai/gpt-5 closed 0 [main closed ] [spare closed ]\n");
+
+    mg_stats_find(MG_VIEW("t7"), MG_VIEW("openai/*"));
+    mg_breaker_find(MG_VIEW("t7"), MG_VIEW("openai/gpt-well#main"));
+    open_breaker("t7", "openai/org/gpt-ill#main");
+    open_breaker("t7", "openai/org/gpt-ill#spare");
+    open_breaker("t7", "openai/gpt-5#main");
+    open_breaker("t7", "house/qwen#main");
+
+    CHECK_STR(look(""), "t7 openai/gpt-5 closed 0 [main open 5 failures in a row] [spare closed ]\n"
+                        "t7 openai/* closed 0 [main closed ] [spare closed ]\n"
+                        "t7 openai/org/gpt-ill open 0 [main open 5 failures in a row] [spare open "
+                        "5 failures in a row]\n");
+    CHECK_OK(reset("", "openai/org/gpt-ill", "", &count, &diag));
+    CHECK_INT(count, 2);
+    CHECK_STR(look(""), "t7 openai/gpt-5 closed 0 [main open 5 failures in a row] [spare closed ]\n"
+                        "t7 openai/* closed 0 [main closed ] [spare closed ]\n");
+    CHECK(mg_stats_peek(MG_VIEW("t7"), MG_VIEW("openai/org/gpt-ill")) == NULL);
+    end();
+}
+
 TEST(what_is_known_of_a_target_survives_a_reload)
 {
     begin();
