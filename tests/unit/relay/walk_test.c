@@ -32,7 +32,7 @@ enum {
     MOODS = 12,                        /* of a target, one after the other */
     EXCHANGES = 40,
     TOKENS = 12,                       /* of an answer */
-    STEPS = TOKENS + 4,
+    STEPS = TOKENS + 5,
     TEXT = 160,
     PLAYS = 4 * EXCHANGES,
     SLOT_MS = MG_WHEEL_SLOT_US / 1000,
@@ -68,7 +68,7 @@ struct target {
     uint64_t first_calls, paid_calls, early_at_ms[KEYS];
 };
 
-enum step_kind { HEAD, CHUNK, FINISH, DONE, END };
+enum step_kind { HEAD, ROLE, CHUNK, FINISH, DONE, END };
 struct step {
     uint64_t at_us;
     enum step_kind kind;
@@ -133,6 +133,7 @@ struct world {
     struct mg_loop loop;
     char project[32];
     int target_count, exchange_count;
+    struct mg_config_retry_budget budget;
     struct target targets[TARGETS];
     struct mg_reach reaches[TARGETS];
     struct exchange exchanges[EXCHANGES];
@@ -357,7 +358,7 @@ static void make_workflow(struct world *world, struct mg_config_workflow *flow)
     *flow = (struct mg_config_workflow){
         .name = "chat",
         .rescue = (enum mg_config_rescue)between(world, MG_RESCUE_ERROR, MG_RESCUE_RESUME),
-        .retry_budget = {.share = (double)between(world, 0, 5) / 10, .burst = (uint32_t)between(world, 0, 10)},
+        .retry_budget = world->budget,
         .has_accept = chance(world, 15),
     };
 }
@@ -546,6 +547,8 @@ static void write_script(struct world *world, struct play *play, const struct ph
     default: break;
     }
     add_step(play, chance(world, 50) ? first : now + 1000, HEAD);
+    if (chance(world, 50))
+        add_step(play, play->steps[0].at_us, ROLE);
     if (mood == EMPTY) {
         end_play(play, first, MG_CLASS_empty_response, 200, NULL, NULL);
         return;
@@ -776,6 +779,10 @@ static void play_step(struct play *play)
         attempt->event_stream = play->x->stream;
         attempt->call.ops->on_head(attempt->call.arg, 200, attempt->headers);
         break;
+    case ROLE:
+        if (play->x->stream)
+            play_event(play, "{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}");
+        break;
     case CHUNK:
         snprintf(data, sizeof data, "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%.*s\"},\"finish_reason\":null}]}",
                  (int)(step->to - step->from), play->text + step->from);
@@ -985,6 +992,8 @@ static void on_event(void *arg, const struct mg_sse_event *event, const struct m
     struct exchange *x = arg;
     if (x->over)
         broken(x->world, "#%d: an event after the end", x->index);
+    if (!mg_view_starts(event->data, MG_VIEW("{\"choices\"")) && !mg_view_eq(event->data, MG_VIEW("[DONE]")))
+        broken(x->world, "#%d: an event whose bytes are gone: %.*s", x->index, MG_FMT(event->data));
     for (int i = 0; i < seen->text_count; i++) {
         mg_view text = mg_view_head(mg_view_skip(event->data, seen->texts[i].offset), seen->texts[i].len);
         append(x->held, sizeof x->held, "%.*s", text.len > 2 ? (int)text.len - 2 : 0, text.len > 2 ? text.ptr + 1 : "");
@@ -1202,16 +1211,13 @@ static void check_rest(struct world *world)
 
 static void check_budgets(struct world *world)
 {
-    double share = 0, burst = 0;
-    for (int i = 0; i < world->exchange_count; i++) {
-        share = MG_MAX(share, world->exchanges[i].workflow.retry_budget.share);
-        burst = MG_MAX(burst, (double)world->exchanges[i].workflow.retry_budget.burst);
-    }
-    double trickle = ms_of(world->loop.now_us) / 10000;
+    double may_hedge = 0, trickle = ms_of(world->loop.now_us) / 10000;
+    for (int i = 0; i < world->exchange_count; i++)
+        may_hedge += world->exchanges[i].begun && world->exchanges[i].plan.max_hedges > 0;
     for (int i = 0; i < world->target_count; i++) {
         const struct target *target = &world->targets[i];
-        /* a first call that is considered and not made brings in its share as well */
-        double most = burst + share * (double)world->exchange_count + trickle + 1;
+        /* a hedge that is considered and not made has brought in its share as well */
+        double most = world->budget.burst + world->budget.share * ((double)target->first_calls + may_hedge) + trickle + 1;
         if ((double)target->paid_calls > most)
             broken(world, "%s: %llu repeats and hedges for %llu first calls (at most %.1f)", target->id,
                    (unsigned long long)target->paid_calls, (unsigned long long)target->first_calls, most);
@@ -1227,6 +1233,7 @@ static void make_world(struct world *world)
     mg_loop_init(&world->loop);
     mg_wheel_init(&world->loop.wheel, START_US);
     world->loop.now_us = START_US;
+    world->budget = (struct mg_config_retry_budget){.share = (double)between(world, 0, 5) / 10, .burst = (uint32_t)between(world, 0, 10)};
     world->target_count = (int)between(world, 1, TARGETS);
     for (int i = 0; i < world->target_count; i++)
         make_target(world, i);
