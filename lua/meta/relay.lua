@@ -1,6 +1,7 @@
 ---@meta moongate.Plan
 
---- A target of the workflow, for policies. What is unknown is nil; latencies of a target nobody called yet are 0.
+--- A target of the workflow, for policies. What is unknown is nil; latencies of a target nobody called yet are 0. The core skips
+--- targets that are open, benched or full, so a policy need not look.
 ---@class moongate.Candidate
 ---@field id string  "provider/model": what a plan names
 ---@field provider string
@@ -20,8 +21,7 @@
 ---@field p99_ms number
 ---@field err_rate number  failed share of the last calls, 0 to 1
 ---@field rate_limit_remaining number?  requests left, as the provider said last
----@field state "closed"|"open"|"half_open"|"ramp"|"benched"  of its circuit breaker and its API keys, the best of them; the
----  core skips what is open or benched, so a policy need not
+---@field state "closed"|"open"|"half_open"|"ramp"|"benched"  of its breaker and API keys, the best of them
 
 --- What the workflow says about choosing targets: the third argument of `route`.
 ---@class moongate.Flow
@@ -52,8 +52,7 @@
 --- ```
 ---@class moongate.Plan
 ---@field attempts moongate.PlanEntry[]  1 to 8
----@field budget? { deadline_ms?: integer, max_attempts?: integer, max_cost_microusd?: integer, max_hedges?: integer }
----  can only tighten the workflow's
+---@field budget? { deadline_ms?: integer, max_attempts?: integer, max_cost_microusd?: integer, max_hedges?: integer }  can only tighten the workflow's
 ---@field sticky? string  key of `pick = "hash"`; the session when omitted
 ---@field cache? { key: string, ttl_ms?: integer }  the plan may be used again for the same workflow and key
 ---@field on_exhausted? { status?: integer, code?: string, retry_after_s?: integer }  the best upstream error when omitted
@@ -111,7 +110,8 @@
 ---@field params? table  top-level fields to set in the body
 ---@field headers? { [string]: string }  at most 8; no credentials
 
---- What a taxonomy returns.
+--- What a taxonomy returns. `retry` repeats the entry while it has tries, `next_key` repeats it with another API key,
+--- `fallback` takes the next entry, `fail` ends it, `accept` lets the answer stand.
 ---
 --- ```lua
 --- return { class = "rate_limited", action = "retry", delay_ms = 250, repair = "max_completion_tokens", explain = "house rule",
@@ -120,8 +120,7 @@
 --- ```
 ---@class moongate.Verdict
 ---@field class? moongate.Class  `att.hint` when omitted
----@field action? "accept"|"retry"|"fallback"|"next_key"|"fail"  the class's own when omitted. `retry` repeats the entry while it
----  has tries, `next_key` repeats it with another API key, `fallback` takes the next entry
+---@field action? "accept"|"retry"|"fallback"|"next_key"|"fail"  the class's own when omitted
 ---@field delay_ms? number  before a retry; the class's own least pause and the provider's word hold all the same
 ---@field repair? string  with retry: what the adapter changes in the request first
 ---@field penalise? moongate.Penalty
