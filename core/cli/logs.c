@@ -33,6 +33,7 @@ enum { POLL_MS = 500, PATH_BYTES = 4096, WIDE = 120, NARROW = 100 };
     X(fell_over, "--fell-over", "with an attempt at a next target after one had failed")           \
     X(hedged, "--hedged", "with an attempt that was started beside a slow one")                    \
     X(rescued, "--rescued", "with an attempt that went on with a broken stream")                   \
+    X(offline, "--offline", "that got the workflow's offline answer")                              \
     X(stream, "--stream", "that were streamed")
 
 enum filter {
@@ -214,7 +215,12 @@ static void print_route(const struct mg_logs_row *row, unsigned columns)
         len += snprintf(route + len, sizeof route - (size_t)len, " %s %.*s/%.*s", arrow,
                         MG_FMT(row->provider), MG_FMT(row->model));
     bool failed = row->class_.len > 0 && !mg_view_eq(row->class_, MG_VIEW("none"));
-    const char *how = row->rescued ? " rescued" : row->hedged ? " hedged" : "";
+    const char *how = row->offline   ? " offline"
+                      : row->rescued ? " rescued"
+                      : row->hedged  ? " hedged"
+                                     : "";
+    if (failed && is_narrow())
+        how = "";
     unsigned reserve = (failed ? (unsigned)row->class_.len + 1 : 0) + (unsigned)strlen(how);
     mg_history_put(stdout, mg_view_of(route, MG_MIN((size_t)len, sizeof route - 1)),
                    columns > reserve ? columns - reserve : 1);

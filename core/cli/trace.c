@@ -18,6 +18,7 @@
 #include "cli/place.h"
 #include "watch/trace.h"
 
+enum { ONE_WALK_US = 1000 };
 enum { LABEL = 24, USUAL = 100, WIDTH = 120, NARROW = 72, INDENT = 4 };
 /* What stands beside a bar: label, edges, duration, and the longest verdict. */
 enum { BESIDE = LABEL + 2 + 8 + 23, BAR = WIDTH - BESIDE };
@@ -318,7 +319,7 @@ static const char *end_colour(const struct mg_paint *paint, const struct mg_time
 {
     if (interrupted || !timeline->clean || timeline->status >= 500)
         return paint->red;
-    return timeline->status >= 400 ? paint->yellow : paint->green;
+    return timeline->status >= 400 || timeline->offline ? paint->yellow : paint->green;
 }
 
 static void put_outcome(const struct canvas *canvas, const struct mg_timeline *timeline,
@@ -331,7 +332,8 @@ static void put_outcome(const struct canvas *canvas, const struct mg_timeline *t
     if (interrupted)
         printf("interrupted: the gateway died before it ended%s\n", paint->off);
     else
-        printf("%u%s%s%s  %s in all%s\n", timeline->status,
+        printf("%u%s%s%s%s  %s in all%s\n", timeline->status,
+               timeline->offline ? " offline answer" : "",
                timeline->class_ != MG_CLASS_none ? " " : "",
                timeline->class_ != MG_CLASS_none ? mg_class_name(timeline->class_) : "",
                timeline->clean          ? ""
@@ -649,12 +651,25 @@ static void put_decision(const struct canvas *canvas, const struct note *note)
     }
 }
 
+/* A walk that goes over the plan twice at once says the same twice. */
+static bool was_said(const struct mg_timeline *timeline, const struct note *note)
+{
+    struct note before;
+    mg_view rest = mg_view_of(timeline->note, timeline->note_bytes);
+    while (cut_note(&rest, &before) && before.text.ptr != note->text.ptr)
+        if (before.at_us + ONE_WALK_US >= note->at_us && mg_view_eq(before.kind, note->kind) &&
+            mg_view_eq(before.text, note->text))
+            return true;
+    return false;
+}
+
 /* Those that are due before `until_us`; *rest goes on behind them. */
-static void put_decisions(const struct canvas *canvas, mg_view *rest, uint64_t until_us)
+static void put_decisions(const struct canvas *canvas, const struct mg_timeline *timeline,
+                          mg_view *rest, uint64_t until_us)
 {
     struct note note;
     for (mg_view next = *rest; cut_note(&next, &note) && note.at_us <= until_us; *rest = next)
-        if (note.decision)
+        if (note.decision && !was_said(timeline, &note))
             put_decision(canvas, &note);
 }
 
@@ -662,10 +677,10 @@ static void put_attempts(struct canvas *canvas, const struct mg_timeline *timeli
 {
     mg_view notes = mg_view_of(timeline->note, timeline->note_bytes);
     for (unsigned i = 0; i < timeline->attempt_count; i++) {
-        put_decisions(canvas, &notes, timeline->attempts[i].start_us);
+        put_decisions(canvas, timeline, &notes, timeline->attempts[i].start_us);
         put_attempt(canvas, timeline, &timeline->attempts[i]);
     }
-    put_decisions(canvas, &notes, UINT64_MAX);
+    put_decisions(canvas, timeline, &notes, UINT64_MAX);
 }
 
 static void put_notes(const struct canvas *canvas, const struct mg_timeline *timeline)

@@ -541,7 +541,7 @@ static const int reason_flags[MG_REASON_COUNT] = {
 static int flags_of(const struct mg_timeline *timeline, bool interrupted)
 {
     int flags = (timeline->stream ? MG_ROW_STREAM : 0) | (timeline->clean ? MG_ROW_CLEAN : 0) |
-                (interrupted ? MG_ROW_INTERRUPTED : 0);
+                (interrupted ? MG_ROW_INTERRUPTED : 0) | (timeline->offline ? MG_ROW_OFFLINE : 0);
     for (unsigned i = 0; i < timeline->attempt_count; i++) {
         const struct mg_usage *usage = &timeline->attempts[i].usage;
         flags |= reason_flags[timeline->attempts[i].reason];

@@ -27,6 +27,7 @@ enum {
     MG_ROW_FELL_OVER = 32,             /* … was made at the next target because one failed */
     MG_ROW_HEDGED = 64,                /* … was started beside one that was slow */
     MG_ROW_RESCUED = 128,              /* … went on with a stream that broke off */
+    MG_ROW_OFFLINE = 256,              /* the workflow's offline answer, since nothing answered */
 };
 
 /* Decodes exchanges.detail into *out_timeline, attempts included; views borrow detail.

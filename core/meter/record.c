@@ -11,7 +11,7 @@ enum { VERSION = 2, FIRST_VERSION = 1 };
 
 /* Bits of an attempt's and an exchange's flags. */
 enum { REUSED = 1, REDIALED = 2, REPORTED = 4 };
-enum { STREAM = 1, CLEAN = 2 };
+enum { STREAM = 1, CLEAN = 2, OFFLINE = 4 };
 
 static _Atomic uint64_t cut;
 
@@ -135,7 +135,8 @@ size_t mg_record_encode_exchange(char *out, const struct mg_timeline *timeline, 
     at = put_number(at, timeline->generation);
     at = put_number(at, timeline->status);
     at = put_u8(at, timeline->class_);
-    at = put_u8(at, (timeline->stream ? STREAM : 0u) | (timeline->clean ? CLEAN : 0u));
+    at = put_u8(at, (timeline->stream ? STREAM : 0u) | (timeline->clean ? CLEAN : 0u) |
+                        (timeline->offline ? OFFLINE : 0u));
     at = put_number(at, timeline->attempt_count);
     at = put_number(at, timeline->start_wall_us);
     at = put_numbers(at, timeline->phase_us, MG_PHASE_COUNT);
@@ -444,6 +445,7 @@ mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeli
     unsigned flags = get_u8(&in);
     timeline->stream = flags & STREAM;
     timeline->clean = flags & CLEAN;
+    timeline->offline = flags & OFFLINE;
     timeline->attempt_count = (uint16_t)get_below(&in, MG_MAX_ATTEMPTS + 1);
     timeline->start_wall_us = get_number(&in);
     get_numbers(&in, timeline->phase_us, MG_PHASE_COUNT);

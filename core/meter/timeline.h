@@ -118,6 +118,7 @@ struct mg_timeline {
     enum mg_class class_;              /* of the last word */
     bool stream;
     bool clean;                        /* the answer ended as it should */
+    bool offline;                      /* nothing answered; the workflow's `offline` did */
     uint64_t bytes_in, bytes_out;      /* body bytes from and to the client */
     uint16_t attempt_count;
     struct mg_attempt_record attempts[MG_MAX_ATTEMPTS];

@@ -140,7 +140,8 @@ static mg_err set_flag(struct mg_logs_filter *filter, const char *key, mg_view n
     } flags[] = {
         {"retried", &filter->retried},     {"repeated", &filter->repeated},
         {"fell_over", &filter->fell_over}, {"hedged", &filter->hedged},
-        {"rescued", &filter->rescued},     {"stream", &filter->stream},
+        {"rescued", &filter->rescued},     {"offline", &filter->offline},
+        {"stream", &filter->stream},
     };
     for (size_t i = 0; i < MG_COUNT(flags); i++)
         if (strcmp(flags[i].name, key) == 0)
@@ -216,12 +217,13 @@ mg_err mg_logs_set(struct mg_logs_filter *filter, mg_view name, mg_view value, s
     mg_err err = set_flag(filter, key, name, value, diag);
     if (err != MG_E_NOT_FOUND)
         return err;
-    return mg_diag_set(diag, MG_E_NOT_FOUND, "", 0,
-                       "there is no filter \"%.*s\"; there are project, workflow, key, provider, "
-                       "model, session, class, status, "
-                       "min_latency, since, until, retried, repeated, fell_over, hedged, rescued, "
-                       "stream, before, after and limit",
-                       MG_FMT(name));
+    return mg_diag_set(
+        diag, MG_E_NOT_FOUND, "", 0,
+        "there is no filter \"%.*s\"; there are project, workflow, key, provider, "
+        "model, session, class, status, "
+        "min_latency, since, until, retried, repeated, fell_over, hedged, rescued, offline, "
+        "stream, before, after and limit",
+        MG_FMT(name));
 }
 
 static int hex(char c)

@@ -12,7 +12,7 @@
     "flags, duration_us, overhead_us, ttft_us, input_tokens, output_tokens, waited_us, "           \
     "cost_microusd"
 
-enum { SQL_BYTES = 2048, PARAMETERS = 24 };
+enum { SQL_BYTES = 2048, PARAMETERS = 26 };
 
 /* A statement being put together: our fragments, their values bound in order. */
 struct query {
@@ -100,6 +100,7 @@ static void build(struct query *query, const struct mg_logs_filter *filter)
     add_flag(query, filter->fell_over, MG_ROW_FELL_OVER);
     add_flag(query, filter->hedged, MG_ROW_HEDGED);
     add_flag(query, filter->rescued, MG_ROW_RESCUED);
+    add_flag(query, filter->offline, MG_ROW_OFFLINE);
     add_flag(query, filter->stream, MG_ROW_STREAM);
     add_number(query, " AND at_us < ?", filter->before);
     add_number(query, " AND at_us > ?", filter->after);
@@ -143,6 +144,7 @@ static void read_row(struct mg_stmt *stmt, struct mg_logs_row *row)
         .fell_over = flags & MG_ROW_FELL_OVER,
         .hedged = flags & MG_ROW_HEDGED,
         .rescued = flags & MG_ROW_RESCUED,
+        .offline = flags & MG_ROW_OFFLINE,
         .duration_us = (uint64_t)mg_stmt_int(stmt, 15),
         .overhead_us = (uint64_t)mg_stmt_int(stmt, 16),
         .ttft_us = (uint64_t)mg_stmt_int(stmt, 17),
@@ -202,6 +204,7 @@ static void put_row(struct mg_json_out *out, const struct mg_logs_row *row)
     mg_json_out_bool(out, "fell_over", row->fell_over);
     mg_json_out_bool(out, "hedged", row->hedged);
     mg_json_out_bool(out, "rescued", row->rescued);
+    mg_json_out_bool(out, "offline", row->offline);
     mg_json_out_number(out, "duration_us", row->duration_us);
     mg_json_out_number(out, "overhead_us", row->overhead_us);
     if (row->ttft_us)
@@ -289,6 +292,7 @@ mg_err mg_logs_row_parse(const struct mg_json *object, struct mg_logs_row *out_r
         .fell_over = mg_json_bool(mg_json_get(object, "fell_over"), false),
         .hedged = mg_json_bool(mg_json_get(object, "hedged"), false),
         .rescued = mg_json_bool(mg_json_get(object, "rescued"), false),
+        .offline = mg_json_bool(mg_json_get(object, "offline"), false),
         .duration_us = number(object, "duration_us"),
         .overhead_us = number(object, "overhead_us"),
         .ttft_us = number(object, "ttft_us"),

@@ -28,6 +28,7 @@ struct mg_logs_filter {
     /* each 1: only those, -1: only others, 0: any */
     int retried;                       /* more than one attempt */
     int repeated, fell_over, hedged, rescued;    /* an attempt was made for that reason */
+    int offline;                       /* the workflow's offline answer */
     int stream;
     uint64_t before, after;            /* page cursors: `at_us` of a row; `after` turns the order around */
     unsigned limit;                    /* 0 is MG_LOGS_DEFAULT */
@@ -40,7 +41,7 @@ struct mg_logs_filter {
  *     status        200, 5xx, or `error`
  *     min_latency   250ms, 2s, 1m; a bare number is milliseconds
  *     since until   10m 2h 3d ago, or 2026-11-24, 2026-11-24T10:00, …:30Z (UTC)
- *     retried repeated fell_over hedged rescued stream   true or false
+ *     retried repeated fell_over hedged rescued offline stream   true or false
  *     before after limit   numbers
  *
  * MG_E_NOT_FOUND: no such filter; MG_E_BAD_REQUEST: cannot read the value; diag has the sentence. */
@@ -60,7 +61,7 @@ struct mg_logs_row {
     int status;
     unsigned attempts;
     uint32_t generation;
-    bool stream, clean, interrupted, estimated;
+    bool stream, clean, interrupted, estimated, offline;
     bool repeated, fell_over, hedged, rescued;   /* reasons of its attempts; false in rows of older gateways */
     uint64_t duration_us;
     uint64_t overhead_us;

@@ -42,6 +42,7 @@ enum status {
 /*    field           metric                       help */
 #define FLOW_LIST(X)                                                                               \
     X(retried, "retried_requests", "Requests that needed more than one upstream call")             \
+    X(offline, "offline_answers", "Requests that got the workflow's offline answer")               \
     X(unclean, "unclean_ends", "Requests whose answer did not end as it should")                   \
     X(input_tokens, "input_tokens", "Input tokens of all attempts, cached ones included")          \
     X(output_tokens, "output_tokens", "Output tokens of all attempts")                             \
@@ -244,30 +245,37 @@ static enum status status_of(unsigned status)
                                          : STATUS_other;
 }
 
-static enum outcome outcome_of(const struct mg_attempt_record *attempt)
+/* `expected`: it may be cancelled without having failed. */
+static enum outcome outcome_of(const struct mg_attempt_record *attempt, bool expected)
 {
     if (attempt->class_ == MG_CLASS_none)
         return OUTCOME_GOOD;
-    return attempt->class_ == MG_CLASS_cancelled ? OUTCOME_CANCELLED : OUTCOME_FAILED;
+    bool cancelled = attempt->class_ == MG_CLASS_cancelled && expected;
+    return cancelled ? OUTCOME_CANCELLED : OUTCOME_FAILED;
 }
 
-static void count_reason(struct upstream *upstream, const struct mg_attempt_record *attempt)
+/* A hedge is cancelled when the other was first; a rescue when the client leaves, or else because
+ * the texts differ. */
+static void count_reason(struct upstream *upstream, const struct mg_timeline *timeline,
+                         const struct mg_attempt_record *attempt)
 {
+    bool left = timeline->class_ == MG_CLASS_cancelled;
     add(&upstream->retries, attempt->reason == MG_REASON_retry);
     add(&upstream->fallbacks, attempt->reason == MG_REASON_fallback);
     if (attempt->reason == MG_REASON_hedge)
-        add(&upstream->hedges[outcome_of(attempt)], 1);
+        add(&upstream->hedges[outcome_of(attempt, true)], 1);
     if (attempt->reason == MG_REASON_rescue)
-        add(&upstream->rescues[outcome_of(attempt)], 1);
+        add(&upstream->rescues[outcome_of(attempt, left)], 1);
 }
 
-static void count_attempt(struct mg_metrics *metrics, struct flow *flow, mg_view project,
+static void count_attempt(struct mg_metrics *metrics, struct flow *flow,
+                          const struct mg_timeline *timeline,
                           const struct mg_attempt_record *attempt)
 {
-    struct upstream *upstream = upstream_of(metrics, project, attempt->provider);
+    struct upstream *upstream = upstream_of(metrics, timeline->project, attempt->provider);
     add(&upstream->class_[attempt->class_], 1);
     add(&upstream->reused, attempt->reused);
-    count_reason(upstream, attempt);
+    count_reason(upstream, timeline, attempt);
     if (attempt->mark_us[MG_MARK_first_token] > 0)
         observe(&upstream->ttft, latency_us, MG_COUNT(latency_us),
                 attempt->mark_us[MG_MARK_first_token]);
@@ -288,6 +296,7 @@ void mg_metrics_settle(struct mg_metrics *metrics, const struct mg_timeline *tim
     add(&flow->status[status_of(timeline->status)], 1);
     add(&flow->retried, timeline->attempt_count > 1);
     add(&flow->unclean, !timeline->clean);
+    add(&flow->offline, timeline->offline);
     add(&flow->bytes_in, timeline->bytes_in);
     add(&flow->bytes_out, timeline->bytes_out);
     add(&flow->plugin_us, timeline->plugin_us);
@@ -297,7 +306,7 @@ void mg_metrics_settle(struct mg_metrics *metrics, const struct mg_timeline *tim
     if (first_token > 0)
         observe(&flow->ttft, latency_us, MG_COUNT(latency_us), first_token);
     for (unsigned i = 0; i < timeline->attempt_count; i++)
-        count_attempt(metrics, flow, timeline->project, &timeline->attempts[i]);
+        count_attempt(metrics, flow, timeline, &timeline->attempts[i]);
 }
 
 /* ---- any thread */

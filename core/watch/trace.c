@@ -149,6 +149,7 @@ static void put_front(struct mg_json_out *out, const struct mg_timeline *timelin
     mg_json_out_text(out, "error_code", timeline->error_code);
     mg_json_out_bool(out, "stream", timeline->stream);
     mg_json_out_bool(out, "clean", timeline->clean);
+    mg_json_out_bool(out, "offline", timeline->offline);
     mg_json_out_bool(out, "interrupted", interrupted);
     mg_json_out_number(out, "duration_us", duration);
     mg_json_out_number(out, "upstream_us", timeline->upstream_us);
@@ -309,6 +310,7 @@ mg_err mg_watch_timeline_parse(const struct mg_json *object, struct mg_timeline 
     timeline->class_ = class_of(object);
     timeline->stream = truth(object, "stream");
     timeline->clean = truth(object, "clean");
+    timeline->offline = truth(object, "offline");
     timeline->upstream_us = number(object, "upstream_us");
     timeline->plugin_us = number(object, "plugin_us");
     timeline->bytes_in = number(object, "bytes_in");

@@ -159,6 +159,22 @@ class Hedges(unittest.TestCase):
             self.assertIn('moongate_hedges_total{project="main",provider="p1",outcome="won"} 1\n', metrics(gw))
 
 
+class Nothing(unittest.TestCase):
+    def test_an_offline_answer_is_found_and_says_what_led_to_it(self):
+        with Upstream(error_answer(500)) as one, Upstream(error_answer(401, "invalid_api_key")) as two, \
+                Gateway(project(one, two, workflow='offline = { text = "come back later" }')) as gw:
+            answer = gw.chat()
+            self.assertEqual(answer.json["choices"][0]["message"]["content"], "come back later")
+
+            self.assertTrue(gw.trace(answer)["offline"])
+            words = gw.cli("trace", answer.headers["x-request-id"])
+            self.assertIn("200 offline answer", words)
+            self.assertLess(words.index("401 auth"), words.index("exhausted"))
+            self.assertLess(words.index("exhausted"), words.index("  offline "))
+            self.assertRegex(gw.cli("logs", "--offline"), answer.headers["x-request-id"] + ".* offline\n")
+            self.assertIn('moongate_offline_answers_total{project="main",workflow="chat"} 1\n', metrics(gw))
+
+
 class Nobody(unittest.TestCase):
     def test_without_a_gateway_it_says_that_one_must_run(self):
         done = subprocess.run([BIN, "targets", "--data", "/nonexistent"], capture_output=True, text=True)

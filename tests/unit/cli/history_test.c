@@ -257,6 +257,8 @@ static void add_decisions(void)
     uint64_t began = timeline.start_mono_us;
     mg_timeline_note(&timeline, began + 80, "skip",
                      "alpha/big: breaker open for 3.2 s more (5 failures in a row)");
+    mg_timeline_note(&timeline, began + 83, "skip",
+                     "alpha/big: breaker open for 3.2 s more (5 failures in a row)");
     mg_timeline_note(&timeline, began + 85, "wait", "beta/small: full, 3 wait before this one");
     timeline.attempt_count = 3;
     timeline.attempts[0] = (struct mg_attempt_record){

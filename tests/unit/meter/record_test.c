@@ -25,6 +25,7 @@ static void fill(struct mg_timeline *timeline)
     timeline->class_ = MG_CLASS_overloaded;
     timeline->stream = true;
     timeline->clean = false;
+    timeline->offline = true;
     timeline->bytes_in = 1234;
     timeline->bytes_out = 56789;
     timeline->attempt_count = 2;
@@ -171,7 +172,7 @@ TEST(an_exchange_comes_back_as_it_went)
     CHECK_INT(got.generation, 70000);
     CHECK_INT(got.status, 502);
     CHECK_INT(got.class_, MG_CLASS_overloaded);
-    CHECK(got.stream && !got.clean);
+    CHECK(got.stream && !got.clean && got.offline);
     CHECK_INT(got.attempt_count, 2);
     CHECK_INT(got.start_wall_us, timeline.start_wall_us);
     CHECK(memcmp(got.phase_us, timeline.phase_us, sizeof got.phase_us) == 0);

@@ -20,6 +20,7 @@ static void fill(struct world *world)
         if (i == 4)
             timeline.session = MG_VIEW("s-4");
         timeline.stream = i == 5;
+        timeline.offline = i == 9;
         if (i == 6) {
             world_attempt(&timeline, "alpha", "big", MG_CLASS_overloaded);
             world_attempt(&timeline, "beta", "small", MG_CLASS_none)->reason = MG_REASON_fallback;
@@ -89,6 +90,7 @@ TEST(each_filter_selects_what_it_says)
         {"fell-over=1", "6"},
         {"hedged=true", "4"},
         {"rescued=true", "5"},
+        {"offline=true", "9"},
         {"rescued=false&retried=true", "642"},
         {"provider=alpha", "76"},
         {"provider=beta", "6"},
@@ -195,6 +197,7 @@ TEST(a_row_is_printed_with_stable_names_and_read_back)
     attempt->mark_us[MG_MARK_first_token] = 9000;
     attempt->usage = (struct mg_usage){10, 20, 5, 0, 0, false};
     attempt->reason = MG_REASON_rescue;
+    timeline.offline = true;
     attempt->waited_us = 430000;
     attempt->cost_microusd = 77;
     world_record(&world, &timeline);
@@ -210,7 +213,8 @@ TEST(a_row_is_printed_with_stable_names_and_read_back)
              "\"model\":\"big\",\"status\":200,\"class\":\"none\",\"attempts\":1,\"generation\":3,"
              "\"stream\":false,\"clean\":true,"
              "\"interrupted\":false,\"estimated\":true,\"repeated\":false,\"fell_over\":false,"
-             "\"hedged\":false,\"rescued\":true,\"duration_us\":250000,\"overhead_us\":1000,"
+             "\"hedged\":false,\"rescued\":true,\"offline\":true,\"duration_us\":250000,\"overhead_"
+             "us\":1000,"
              "\"ttft_us\":9100,"
              "\"input_tokens\":10,\"output_tokens\":20,\"waited_us\":430000,"
              "\"cost_microusd\":77}],\"next\":null}",
@@ -224,7 +228,7 @@ TEST(a_row_is_printed_with_stable_names_and_read_back)
     CHECK_VIEW(row.path, timeline.path);
     CHECK_INT(row.ttft_us, 9100);
     CHECK(row.clean && row.estimated && !row.stream && !row.interrupted);
-    CHECK(row.rescued && !row.repeated && !row.fell_over && !row.hedged);
+    CHECK(row.offline && row.rescued && !row.repeated && !row.fell_over && !row.hedged);
     CHECK_INT(row.output_tokens, 20);
     CHECK_INT(row.waited_us, 430000);
     CHECK_INT(row.cost_microusd, 77);

@@ -75,7 +75,7 @@ TEST(why_calls_were_made_is_counted_by_how_they_ended)
                 {MG_REASON_fallback, MG_CLASS_none},      {MG_REASON_hedge, MG_CLASS_none},
                 {MG_REASON_hedge, MG_CLASS_cancelled},    {MG_REASON_hedge, MG_CLASS_cancelled},
                 {MG_REASON_hedge, MG_CLASS_timeout_ttft}, {MG_REASON_rescue, MG_CLASS_none},
-                {MG_REASON_rescue, MG_CLASS_invalid_json}};
+                {MG_REASON_rescue, MG_CLASS_cancelled}};
     static struct mg_timeline timeline;
     struct mg_metrics_hub *hub = mg_metrics_hub_new(1, NULL);
     timeline = world_exchange(0, 30);
@@ -87,9 +87,11 @@ TEST(why_calls_were_made_is_counted_by_how_they_ended)
         attempt->cost_microusd = 5;
     }
 
+    timeline.offline = true;
     mg_metrics_settle(mg_metrics_worker(hub, 0), &timeline);
     const char *text = scrape(hub);
 
+    CHECK_HAS(text, "moongate_offline_answers_total{project=\"acme\",workflow=\"fast\"} 1");
     CHECK_HAS(text, "moongate_retries_total{project=\"acme\",provider=\"alpha\"} 1");
     CHECK_HAS(text, "moongate_fallbacks_total{project=\"acme\",provider=\"alpha\"} 1");
     CHECK_HAS(text, "moongate_hedges_total{project=\"acme\",provider=\"alpha\",outcome=\"won\"} 1");

@@ -22,6 +22,7 @@ static void fill(void)
     timeline.bytes_out = 22;
     timeline.stream = true;
     timeline.generation = 2;
+    timeline.offline = true;
     mg_timeline_note(&timeline, timeline.start_mono_us + 30, "plugin", "redact: 3 hits");
     mg_timeline_note(&timeline, timeline.start_mono_us + 40, "skip", "an event nobody could read");
 
@@ -114,7 +115,8 @@ TEST(json_has_stable_names)
         "completions\","
         "\"client\":\"127.0.0.1\",\"user_agent\":\"curl/"
         "8\",\"session\":\"s-1\",\"generation\":2,\"status\":200,"
-        "\"class\":\"none\",\"error_code\":null,\"stream\":true,\"clean\":true,\"interrupted\":"
+        "\"class\":\"none\",\"error_code\":null,\"stream\":true,\"clean\":true,\"offline\":true,"
+        "\"interrupted\":"
         "false,\"duration_us\":250000,"
         "\"upstream_us\":249000,\"overhead_us\":1000,\"plugin_us\":40,\"bytes_in\":11,\"bytes_"
         "out\":22,"
