@@ -33,7 +33,7 @@ class Provider:
 def fallback(name, workflow="", a=BREAKER, b="", **more):
     """Two targets: A's health is the test's, B is fine."""
     first = Provider()
-    return Scenario(name, {"a": [first], "b": [json_answer("next")]}, workflow="deadline_ms = 8000," + workflow,
+    return Scenario(name, {"a": [first], "b": [json_answer("next")]}, workflow=workflow if "deadline_ms" in workflow else "deadline_ms = 8000," + workflow,
                     providers={"a": 'api_key = "sk-a",' + a, "b": 'api_key = "sk-b",' + b}, row=first, **more)
 
 
@@ -46,7 +46,7 @@ SCENARIOS = [
     fallback("opens"),
     fallback("probes"),
     fallback("probe fails"),
-    fallback("probe never ends", a="breaker = { consecutive = 3, open_ms = 500, ramp_ms = 0, probe_ms = 800 },"),
+    fallback("probe never ends", "deadline_ms = 2500,", a="breaker = { consecutive = 3, open_ms = 500, ramp_ms = 0, probe_ms = 800 },"),
     fallback("ramps", a="breaker = { consecutive = 3, open_ms = 400, ramp_ms = 3000 },"),
     fallback("share", a="breaker = { consecutive = 1000, min_calls = 10, failure_share = 0.5, open_ms = 60000 },"),
     fallback("client faults"),
