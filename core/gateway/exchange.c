@@ -113,7 +113,7 @@ struct mg_exchange *mg_exchange_new(struct mg_client *client)
     mg_buf_init(&x->body, worker->config->limits.body_bytes);
     mg_buf_init(&x->text, MG_MAX_HELD_BYTES);
     x->sent_status = 0;
-    x->events = false;
+    x->events = x->relayed = false;
     mg_answer_init(&x->answer, client->stream, &worker->scratch);
     x->call = (struct mg_call){.arena = &x->arena, .loop = &worker->loop, .timeline = x->timeline, .dialect = "openai"};
     x->request = (struct mg_http_request){.method = MG_HTTP_OTHER};
@@ -550,6 +550,7 @@ static void step_relay(struct mg_exchange *x)
         .arg = x,
     };
     mg_offline_begin(x);
+    x->relayed = true;
     mg_relay_start(&x->relay, &call);
     x->overhead_us = mg_mono_us() - x->admitted_us;
 }
@@ -561,7 +562,7 @@ static enum mg_class last_class(const struct mg_exchange *x, int status, bool cl
 {
     if (status == 499)
         return MG_CLASS_cancelled;
-    if ((status < 400 && clean) || !x->timeline->attempt_count)
+    if ((status < 400 && clean) || !x->relayed)
         return MG_CLASS_none;
     return x->relay.result.ok ? MG_CLASS_none : x->relay.result.class_;
 }
@@ -648,7 +649,6 @@ void mg_exchange_broken(struct mg_exchange *x, mg_err err, const char *reason)
                            reason && *reason ? reason : mg_err_text(err));
 }
 
-/* Clients hang up at "[DONE]", before the last bytes of the framing: they have all of the answer. */
 void mg_exchange_gone(struct mg_exchange *x)
 {
     x->client = NULL;
@@ -656,9 +656,8 @@ void mg_exchange_gone(struct mg_exchange *x)
     if (x->hook)
         mg_hook_cancel(x->hook);
     x->hook = NULL;
-    bool has_all = x->state == MG_EXCHANGE_RELAYING && x->answer.committed && mg_relay_tap(&x->relay)->done &&
-                   mg_relay_tap(&x->relay)->finished;
-    mg_relay_cancel(&x->relay, has_all ? MG_CLASS_none : MG_CLASS_cancelled);
+    bool has_all = x->state == MG_EXCHANGE_RELAYING && mg_relay_has_answered(&x->relay);
+    mg_relay_left(&x->relay);
     mg_exchange_finish(x, has_all ? x->sent_status : 499, has_all);
 }
 

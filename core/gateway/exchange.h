@@ -62,6 +62,7 @@ struct mg_exchange {
     int refusal;                       /* status of an answer that waits for the end of the body; 0: none */
     bool recorded;                     /* there is a project to record it for */
     bool counted;                      /* in metrics */
+    bool relayed;                      /* the relay was started for it: its result is this exchange's */
     struct mg_timeline room;           /* last, and allocated only up to its first few attempts */
 };
 

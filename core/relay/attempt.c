@@ -117,10 +117,25 @@ static void stop_timers(struct mg_attempt *attempt)
 /* A whole answer has no first token to wait for: `total` alone bounds it, as `idle` would cut off models that think. */
 static void await_answer(struct mg_attempt *attempt)
 {
+    uint32_t first_token_ms = attempt->call.timeouts.first_token_ms;
+    attempt->first_token_due_us = now_us(attempt) + (uint64_t)first_token_ms * 1000;
     if (attempt->call.stream)
-        arm(attempt, attempt->call.timeouts.first_token_ms, on_first_token_timeout);
+        arm(attempt, first_token_ms, on_first_token_timeout);
     else
         mg_timer_cancel(attempt->call.loop, &attempt->timer);
+}
+
+/* Bytes of a stream that are no content: the next must come within the idle limit, content before the other one. */
+static void push_prelude(struct mg_attempt *attempt)
+{
+    uint64_t now = now_us(attempt), due = attempt->first_token_due_us;
+    uint64_t left_ms = due > now ? (due - now + 999) / 1000 : 1;
+    if (!attempt->call.stream || !due)
+        return;
+    if (attempt->call.timeouts.idle_ms < left_ms)
+        arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
+    else
+        arm(attempt, (uint32_t)MG_MIN(left_ms, (uint64_t)UINT32_MAX), on_first_token_timeout);
 }
 
 /* Any byte pushes it, but no further than content or a finish has pushed `progress_us`. */
@@ -128,8 +143,12 @@ static void push_idle(struct mg_attempt *attempt)
 {
     bool finished = attempt->event_stream && attempt->tap.finished;
     uint32_t idle_ms = attempt->call.timeouts.idle_ms;
-    if ((!attempt->tap.content && !finished) || attempt->paused || attempt->state != MG_ATTEMPT_READING)
+    if (attempt->paused || attempt->state != MG_ATTEMPT_READING)
         return;
+    if (!attempt->tap.content && !finished) {
+        push_prelude(attempt);
+        return;
+    }
     if (finished)
         idle_ms = MG_MIN(idle_ms, (uint32_t)FINISHED_IDLE_MS);
     if (attempt->event_stream)
@@ -161,7 +180,7 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     forget_answer(attempt);
     attempt->call = *call;
     attempt->start_us = now_us(attempt);
-    attempt->head_us = 0;
+    attempt->head_us = attempt->first_token_due_us = 0;
     attempt->prelude_bytes = 0;
     attempt->progress_us = attempt->start_us;
     attempt->passed = (struct mg_json_pieces){.depth = 0};
@@ -237,6 +256,8 @@ static void on_connected(struct mg_pool_op *op, mg_err result)
     mg_stream_set_ops(attempt->stream, &stream_ops, attempt);
     mg_stream_write_timeout(attempt->stream, attempt->call.timeouts.idle_ms);
     set_state(attempt, MG_ATTEMPT_SENDING);
+    if (attempt->call.record->redialed && attempt->call.ops->on_redial)
+        attempt->call.ops->on_redial(attempt->call.arg);
     send_head(attempt);
 }
 
@@ -333,6 +354,8 @@ static void on_stream_data(void *arg, mg_view bytes)
     } else if (err != MG_OK && !finished(attempt)) {
         say(attempt, mg_http_client_reason(attempt->client));
         fail(attempt, attempt->facts.status ? MG_CLASS_truncated_stream : MG_CLASS_server_error, "protocol", NULL);
+    } else if (!attempt->tap.content) {
+        push_idle(attempt);            /* its head may have come with these bytes */
     }
 }
 

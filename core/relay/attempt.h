@@ -25,6 +25,7 @@ struct mg_attempt_ops {
     void (*on_event)(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen);
     void (*on_flush)(void *arg);       /* after the events of one read (views into them end here): write them together */
     void (*on_body)(void *arg, mg_view bytes);   /* of a whole answer: all at once when it fits HELD_BYTES, else as it comes */
+    void (*on_redial)(void *arg);      /* a dead warm connection is replaced: the request goes out again now; may be NULL */
     void (*on_end)(void *arg);         /* once, last touch; read facts, tap, body and ok */
 };
 
@@ -63,6 +64,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     struct mg_timer total;
     struct mg_defer end;
     size_t sent_part, sent_offset;     /* how far the body went */
+    uint64_t first_token_due_us;       /* when the first-token timer fires; 0: not all is sent */
     uint64_t head_us;
     bool answered;                     /* bytes of the answer came on this connection */
     bool paused;                       /* the client is slow: no idle timer */

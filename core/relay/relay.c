@@ -1,12 +1,15 @@
 /* The walk: what is tried next, what is waited for, what a verdict leads to, and the owner's side. */
 #include <assert.h>
 
+#include "relay/judge.h"
 #include "relay/relay_parts.h"
 
 enum {
     WAIT_MAX_MS = 60000,               /* for a key that cools down: nobody waits longer inside one call */
     FULL_AGAIN_MS = 250                /* a full target is looked at again while a key cools down */
 };
+
+static void cancel(struct mg_relay *relay, enum mg_class class_, bool ok);
 
 void mg_relay_set_state(struct mg_relay *relay, enum mg_relay_state to)
 {
@@ -422,7 +425,8 @@ static void failed(struct mg_relay *relay, struct mg_lane *lane)
     bool with_client = relay->committed && verdict.action != MG_ACTION_accept;
     enum mg_action action = with_client ? MG_ACTION_fail : effective(relay, lane, &verdict, &wait_ms);
     mg_lane_settle(lane, verdict.class_, recorded(relay, lane, &verdict, action), &verdict.penalise);
-    mg_relay_remember(relay, lane, &verdict);
+    if (!with_client || relay->rank == 0)
+        mg_relay_remember(relay, lane, &verdict);      /* of a failed rescue the cause is told, not what came of it */
     if (accepted(relay, lane, action)) {
         relay->result.ok = true;
         if (relay->state == MG_RELAY_RUNNING)
@@ -535,7 +539,27 @@ void mg_relay_pause(struct mg_relay *relay, bool paused)
     mg_attempt_pause(&relay->answering->attempt, paused);
 }
 
+/* Clients hang up at the last event, before the last bytes of the framing: they have all of the answer. */
+bool mg_relay_has_answered(const struct mg_relay *relay)
+{
+    const struct mg_tap *tap = mg_relay_tap(relay);
+    return relay->state == MG_RELAY_RUNNING && relay->committed && tap->done && tap->finished;
+}
+
+void mg_relay_left(struct mg_relay *relay)
+{
+    if (mg_relay_has_answered(relay))
+        cancel(relay, mg_judge_stream(&relay->answering->attempt), true);
+    else
+        cancel(relay, MG_CLASS_cancelled, false);
+}
+
 void mg_relay_cancel(struct mg_relay *relay, enum mg_class class_)
+{
+    cancel(relay, class_, false);
+}
+
+static void cancel(struct mg_relay *relay, enum mg_class class_, bool ok)
 {
     if (relay->state == MG_RELAY_IDLE)
         return;
@@ -544,11 +568,11 @@ void mg_relay_cancel(struct mg_relay *relay, enum mg_class class_)
     mg_gate_cancel(&relay->place);
     mg_relay_give_back_place(relay);
     mg_loop_defer_cancel(&relay->done);
-    enum mg_action action = class_ == MG_CLASS_none ? MG_ACTION_accept : MG_ACTION_fail;
+    enum mg_action action = ok ? MG_ACTION_accept : MG_ACTION_fail;
     mg_lane_cancel(&relay->first, class_, action);
     for (int i = 0; i < MG_MAX_HEDGES && relay->beside[i]; i++)
         mg_lane_cancel(relay->beside[i], class_, action);
-    relay->result = (struct mg_relay_result){.ok = class_ == MG_CLASS_none, .class_ = class_};
+    relay->result = (struct mg_relay_result){.ok = ok, .class_ = class_};
     mg_relay_set_state(relay, MG_RELAY_IDLE);
 }
 

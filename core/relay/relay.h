@@ -131,9 +131,13 @@ void mg_relay_again(struct mg_relay *relay, mg_view reason);
 
 void mg_relay_pause(struct mg_relay *relay, bool paused);
 
-/* The client left, or a hook stopped the answer: upstreams are closed at once and attempts are
+/* A hook stopped the answer, or nobody wants it any more: upstreams are closed at once and attempts are
  * settled as `class_` with the usage seen so far. on_done does not come. Harmless when not running. */
 void mg_relay_cancel(struct mg_relay *relay, enum mg_class class_);
+
+/* The client left. Whoever has read a stream to its last event has all of the answer, and it counts as good. */
+bool mg_relay_has_answered(const struct mg_relay *relay);
+void mg_relay_left(struct mg_relay *relay);
 
 void mg_relay_fini(struct mg_relay *relay);
 

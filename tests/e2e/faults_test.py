@@ -10,6 +10,9 @@ from moongate import Gateway, main
 PAGE = os.path.join(os.environ.get("MOONGATE_SOURCE_DIR", "."), "docs/reference/faults.md")
 ROW = re.compile(r"^\| `(\w+)` \| .* \| (\d+) \| (\w+) \|$", re.MULTILINE)
 
+# The request is too large for what this account may ask in a minute; another one may have a larger limit.
+ELSEWHERE = {"too_large_for_tpm"}
+
 # Other numbers than the defaults, so that timers fire and the rest is quick.
 VALUES = {"slow_headers": 3000, "slow_ttft": 3000, "trickle": 400}
 
@@ -24,7 +27,7 @@ ANSWERS = {"refusal", "finish_content_filter"}
 
 # Faults that are seen otherwise in a stream: chunked framing has no length to fall short of, and what is not labelled
 # as events is not read as events.
-IN_STREAMS = {**MEANING, "short_body": "none", "wrong_type": "invalid_json"}
+IN_STREAMS = {**MEANING, "short_body": "none"}
 
 # Without a stream nothing but `total` waits for content, half a body is no JSON, and what only events can get wrong does not happen.
 IN_BODIES = {**MEANING, "hang": "timeout_total", "headers_only": "timeout_total", "stall": "timeout_total",
@@ -33,7 +36,7 @@ IN_BODIES = {**MEANING, "hang": "timeout_total", "headers_only": "timeout_total"
              "huge_event": "none", "json_for_stream": "none"}
 
 # Faults that act after the first pieces of content.
-AFTER_CONTENT = {"stall", "cut", "cut_clean", "reset", "error_mid", "error_event", "done_without_finish", "finish_error"}
+AFTER_CONTENT = {"bad_tool_arguments", "stall", "cut", "cut_clean", "reset", "error_mid", "error_event", "done_without_finish", "finish_error"}
 
 
 def faults():
@@ -75,7 +78,7 @@ class Faults(unittest.TestCase):
                 self.assertEqual(attempts[0]["class"], class_)
                 if name in ANSWERS:
                     self.assertEqual((answer.status, answer.clean, len(attempts)), (200, True, 1))
-                elif class_ in CLIENT:
+                elif class_ in CLIENT and name not in ELSEWHERE:
                     self.assertGreaterEqual(answer.status, 400)
                     self.assertEqual(len(attempts), 1)
                 elif class_ in ("none", "refusal"):

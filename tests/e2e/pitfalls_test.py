@@ -191,7 +191,7 @@ class Empty(unittest.TestCase):
             ask()  # a probe that is answered with nothing
             before = up.count
             self.assertEqual([ask() for _ in range(3)], ["good"] * 3)
-            self.assertLessEqual(up.count - before, 1)
+            self.assertLessEqual(up.count - before, 2)  # one early call a second, and a second may begin in between
 
 
 class Keys(unittest.TestCase):
