@@ -5,19 +5,17 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "base/fault.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "io/loop_parts.h"
+#include "io/shards.h"
 
 enum {
     NAME_BYTES = 254, /* DNS names are at most 253 characters */
-    SHARDS = 16,
-    PER_SHARD = MG_MAX_DNS_ENTRIES / SHARDS,
+    PER_SHARD = MG_MAX_DNS_ENTRIES / MG_SHARDS,
     FRESH_US = 30 * 1000000,
     FAILED_US = 1000000,
     STALE_US = 300 * 1000000,
@@ -32,11 +30,7 @@ struct name {
     char host[NAME_BYTES];
 };
 
-static struct shard {
-    pthread_mutex_t lock;
-    struct mg_map map; /* host → struct name */
-    struct mg_list by_age;
-} shards[SHARDS];
+static struct mg_shards shards = MG_SHARDS_INIT; /* host → struct name */
 
 /* One getaddrinfo() that runs in libuv's pool. Owns itself: nobody needs to wait for it. */
 struct lookup {
@@ -57,7 +51,6 @@ struct override {
     char host[NAME_BYTES];
 };
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic(struct override *) overrides; /* changed by tests only, while nothing runs */
 
 enum found { NOTHING, FRESH, STALE };
@@ -69,10 +62,7 @@ static bool find_override(const char *host, struct mg_addresses *out_addresses);
 static enum found find_cached(const char *host, uint64_t now_us,
                               struct mg_addresses *out_addresses);
 static void remember(const char *host, uint64_t now_us, const struct mg_addresses *addresses);
-static void forget(struct shard *shard, struct name *name);
-static void forget_all(void);
-static void init_shards(void);
-static struct shard *lock_shard(const char *host);
+static void forget(struct mg_shard *shard, struct mg_list *age);
 static struct lookup *look_up(struct mg_loop *loop, const char *host);
 static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *found);
 static void interleave(const struct addrinfo *found, struct mg_addresses *out_addresses);
@@ -118,14 +108,7 @@ void mg_resolve_cancel(struct mg_resolve *op)
 
 size_t mg_resolve_cached(void)
 {
-    size_t count = 0;
-    pthread_once(&once, init_shards);
-    for (int i = 0; i < SHARDS; i++) {
-        pthread_mutex_lock(&shards[i].lock);
-        count += shards[i].map.count;
-        pthread_mutex_unlock(&shards[i].lock);
-    }
-    return count;
+    return mg_shards_count(&shards);
 }
 
 void mg_resolve_override(const char *host, const char *const *addresses, int count)
@@ -135,7 +118,7 @@ void mg_resolve_override(const char *host, const char *const *addresses, int cou
             next = one->next;
             mg_free(one);
         }
-        forget_all();
+        mg_shards_clear(&shards, forget);
         return;
     }
     struct override *one = mg_new(struct override);
@@ -212,7 +195,7 @@ static bool find_override(const char *host, struct mg_addresses *out_addresses)
 static enum found find_cached(const char *host, uint64_t now_us, struct mg_addresses *out_addresses)
 {
     enum found found = NOTHING;
-    struct shard *shard = lock_shard(host);
+    struct mg_shard *shard = mg_shards_lock(&shards, mg_view_cstr(host));
     struct name *name = mg_map_get(&shard->map, mg_view_cstr(host));
     if (name && now_us < name->fresh_until_us)
         found = FRESH;
@@ -222,19 +205,19 @@ static enum found find_cached(const char *host, uint64_t now_us, struct mg_addre
         *out_addresses = name->addresses;
     if (found == STALE)
         name->fresh_until_us = now_us + FAILED_US;
-    pthread_mutex_unlock(&shard->lock);
+    mg_shard_unlock(shard);
     return found;
 }
 
 /* A failure does not push out addresses that worked a moment ago. */
 static void remember(const char *host, uint64_t now_us, const struct mg_addresses *addresses)
 {
-    struct shard *shard = lock_shard(host);
+    struct mg_shard *shard = mg_shards_lock(&shards, mg_view_cstr(host));
     struct name *name = mg_map_get(&shard->map, mg_view_cstr(host));
     bool failed = addresses->count == 0;
     if (!name) {
         if (shard->map.count >= PER_SHARD)
-            forget(shard, mg_container_of(shard->by_age.next, struct name, age));
+            forget(shard, shard->by_age.next);
         name = mg_new(struct name);
         memcpy(name->host, host, strlen(host) + 1);
         (void)mg_map_put(&shard->map, mg_view_cstr(host), name);
@@ -249,44 +232,15 @@ static void remember(const char *host, uint64_t now_us, const struct mg_addresse
     } else if (now_us >= name->stale_until_us) {
         name->addresses.count = 0;
     }
-    pthread_mutex_unlock(&shard->lock);
+    mg_shard_unlock(shard);
 }
 
-static void forget(struct shard *shard, struct name *name)
+static void forget(struct mg_shard *shard, struct mg_list *age)
 {
+    struct name *name = mg_container_of(age, struct name, age);
     (void)mg_map_remove(&shard->map, mg_view_cstr(name->host));
     mg_list_remove(&name->age);
     mg_free(name);
-}
-
-static void forget_all(void)
-{
-    pthread_once(&once, init_shards);
-    for (int i = 0; i < SHARDS; i++) {
-        pthread_mutex_lock(&shards[i].lock);
-        while (!mg_list_empty(&shards[i].by_age))
-            forget(&shards[i], mg_container_of(shards[i].by_age.next, struct name, age));
-        mg_map_fini(&shards[i].map);
-        mg_map_init(&shards[i].map);
-        pthread_mutex_unlock(&shards[i].lock);
-    }
-}
-
-static void init_shards(void)
-{
-    for (int i = 0; i < SHARDS; i++) {
-        pthread_mutex_init(&shards[i].lock, NULL);
-        mg_map_init(&shards[i].map);
-        mg_list_init(&shards[i].by_age);
-    }
-}
-
-static struct shard *lock_shard(const char *host)
-{
-    pthread_once(&once, init_shards);
-    struct shard *shard = &shards[mg_hash(mg_view_cstr(host)) >> 32 & (SHARDS - 1)];
-    pthread_mutex_lock(&shard->lock);
-    return shard;
 }
 
 /* The lookup of host that runs on this loop, or a new one; NULL when the system refuses. */
