@@ -45,8 +45,9 @@ static void check_tap(const struct mg_tap *tap)
     MUST_END(tap->error_detail);
     must(tap->call_count <= MG_TAP_CALLS, "too many calls\n");
     must(mg_tap_retry_ms(tap) <= MG_WAIT_MAX_MS, "too long a wait\n");
-    for (int status = 0; status < 600; status += 1 + 199 * (status == 0))
-        must(mg_adapter_hint(tap->adapter, status, tap) < MG_CLASS_COUNT, "no class\n");
+    static const int statuses[] = {0, 200, 400, 429, 503};
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
+        must(mg_adapter_hint(tap->adapter, statuses[i], tap) < MG_CLASS_COUNT, "no class\n");
 }
 
 static void must_be_string(mg_view doc, size_t offset, size_t len)
