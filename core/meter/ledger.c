@@ -24,7 +24,8 @@ enum {
     POOLED = 1024, /* entries kept for reuse */
     /* an exchange with all its attempts; the records are bounded, so this is a bound too */
     DETAIL_BYTES = MG_RECORD_EXCHANGE_MAX +
-                   MG_MAX_ATTEMPTS * (MG_RECORD_STARTED_MAX + MG_RECORD_SETTLED_MAX + 2 * FRAME) +
+                   MG_MAX_ATTEMPTS * (MG_RECORD_STARTED_MAX + MG_RECORD_REDIALED_MAX +
+                                      MG_RECORD_SETTLED_MAX + 3 * FRAME) +
                    FRAME,
 };
 
@@ -190,7 +191,7 @@ static mg_err on_record(void *arg, const struct mg_journal_record *record, bool 
             finish_entry(ledger, entry);
         return MG_OK;
     }
-    if (!entry && record->type == MG_JOURNAL_SETTLED)
+    if (!entry && (record->type == MG_JOURNAL_SETTLED || record->type == MG_JOURNAL_REDIALED))
         return stored ? MG_OK : forget(ledger, record, "an attempt that did not start");
     if (entry && entry->finished)
         return forget(ledger, record, "the exchange has settled");
@@ -324,7 +325,7 @@ static void on_close(void *arg)
 
 /* ---- what a dead process left: ends are made up for attempts and exchanges that have none */
 
-static mg_err settle_interrupted(struct entry *entry, const struct mg_started *started)
+static mg_err settle_interrupted(struct entry *entry, const char *id, const struct mg_attempt_record *started)
 {
     static const char words[] = "the gateway was interrupted";
     char room[MG_RECORD_SETTLED_MAX];
@@ -334,9 +335,10 @@ static mg_err settle_interrupted(struct entry *entry, const struct mg_started *s
         .class_ = MG_CLASS_cancelled,
         .action = MG_ACTION_fail,
         .error = mg_view_of(words, sizeof words - 1),
-        .usage.input_tokens = started->input_estimate,
+        .usage.input_tokens = started->usage.input_tokens,
+        .redialed = started->redialed,
     };
-    memcpy(front.id, started->id, sizeof front.id);
+    memcpy(front.id, id, sizeof front.id);
     return add_frame(entry, MG_JOURNAL_SETTLED,
                      mg_view_of(room, mg_record_encode_settled(room, &front, &end, true)));
 }
@@ -376,10 +378,7 @@ static mg_err interrupt_entry(struct mg_ledger *ledger, struct entry *entry)
         struct mg_attempt_record *attempt = &known->attempts[i];
         if (attempt->end_us > 0 || attempt->class_ != MG_CLASS_none || attempt->status > 0)
             continue;
-        struct mg_started started = {.number = attempt->number,
-                                     .input_estimate = attempt->usage.input_tokens};
-        memcpy(started.id, known->id, sizeof started.id);
-        MG_TRY(settle_interrupted(entry, &started));
+        MG_TRY(settle_interrupted(entry, known->id, attempt));
     }
     return end_interrupted(entry, known);
 }
@@ -469,6 +468,17 @@ static mg_err merge_started(struct mg_timeline *timeline, mg_view payload)
     return MG_OK;
 }
 
+static mg_err merge_redialed(struct mg_timeline *timeline, mg_view payload)
+{
+    uint16_t number;
+    MG_TRY(mg_record_decode_redialed(payload, &number));
+    struct mg_attempt_record *attempt = attempt_of(timeline, number);
+    if (!attempt)
+        return MG_E_PROTOCOL;
+    attempt->redialed = true;
+    return MG_OK;
+}
+
 static mg_err merge_settled(struct mg_timeline *timeline, mg_view payload)
 {
     struct mg_attempt_record end;
@@ -506,6 +516,8 @@ mg_err mg_ledger_decode(mg_view detail, struct mg_timeline *out_timeline)
     while (next_frame(&rest, &type, &payload, &bad)) {
         if (type == MG_JOURNAL_STARTED)
             MG_TRY(merge_started(out_timeline, payload));
+        else if (type == MG_JOURNAL_REDIALED)
+            MG_TRY(merge_redialed(out_timeline, payload));
         else if (type == MG_JOURNAL_SETTLED)
             MG_TRY(merge_settled(out_timeline, payload));
     }

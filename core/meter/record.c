@@ -86,6 +86,14 @@ size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg
     return (size_t)(at - out);
 }
 
+size_t mg_record_encode_redialed(char out[MG_RECORD_REDIALED_MAX], const struct mg_timeline *timeline,
+                                 const struct mg_attempt_record *attempt)
+{
+    char *at = put_front(out, timeline);
+    at = put_number(at, attempt->number);
+    return (size_t)(at - out);
+}
+
 static char *put_usage(char *at, const struct mg_usage *usage)
 {
     const uint64_t tokens[] = {usage->input_tokens, usage->output_tokens, usage->cached_read_tokens,
@@ -167,6 +175,17 @@ mg_err mg_record_started(struct mg_journal *journal, const struct mg_timeline *t
         return MG_E_BUSY;
     mg_journal_commit(journal, MG_JOURNAL_STARTED,
                       mg_record_encode_started(room, timeline, attempt, input_estimate));
+    return MG_OK;
+}
+
+mg_err mg_record_redialed(struct mg_journal *journal, const struct mg_timeline *timeline,
+                          const struct mg_attempt_record *attempt)
+{
+    char *room = mg_journal_begin(journal, MG_RECORD_REDIALED_MAX);
+    if (!room)
+        return MG_E_BUSY;
+    mg_journal_commit(journal, MG_JOURNAL_REDIALED,
+                      mg_record_encode_redialed(room, timeline, attempt));
     return MG_OK;
 }
 
@@ -351,6 +370,16 @@ mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started)
         started.credential = get_text(&in);
     MG_TRY(finish(&in));
     *out_started = started;
+    return MG_OK;
+}
+
+mg_err mg_record_decode_redialed(mg_view payload, uint16_t *out_number)
+{
+    struct in in = in_of(payload);
+    get_front(&in);
+    uint16_t number = (uint16_t)get_below(&in, UINT16_MAX + 1);
+    MG_TRY(finish(&in));
+    *out_number = number;
     return MG_OK;
 }
 

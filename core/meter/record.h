@@ -34,6 +34,7 @@ enum {
 /* Payload bytes at most. BASE is what is reserved, MAX is with all explanations. */
 enum {
     MG_RECORD_STARTED_MAX = 624,
+    MG_RECORD_REDIALED_MAX = 48,
     MG_RECORD_SETTLED_BASE = 256,
     MG_RECORD_SETTLED_MAX = 848,
     MG_RECORD_EXCHANGE_BASE = 1120,
@@ -44,14 +45,18 @@ enum {
 static inline size_t mg_record_worst_case(unsigned max_attempts)
 {
     return MG_JOURNAL_ROOM(MG_RECORD_EXCHANGE_BASE) +
-           max_attempts * (MG_JOURNAL_ROOM(MG_RECORD_STARTED_MAX) + MG_JOURNAL_ROOM(MG_RECORD_SETTLED_BASE));
+           max_attempts * (MG_JOURNAL_ROOM(MG_RECORD_STARTED_MAX) + MG_JOURNAL_ROOM(MG_RECORD_REDIALED_MAX) +
+                           MG_JOURNAL_ROOM(MG_RECORD_SETTLED_BASE));
 }
 
-/* Appends to the journal in place. *started* goes before the attempt's first byte upstream:
+/* Appends to the journal in place. *started* goes before the attempt's first byte upstream, *redialed* before the first
+ * byte goes there again (at most once an attempt: the provider may have read it twice, and may bill it twice):
  * `input_estimate` is what is billed should the process die before it settles. These cannot fail
  * when mg_record_worst_case() was reserved; MG_E_BUSY otherwise. */
 MG_MUST_USE mg_err mg_record_started(struct mg_journal *journal, const struct mg_timeline *timeline,
                                      const struct mg_attempt_record *attempt, uint64_t input_estimate);
+MG_MUST_USE mg_err mg_record_redialed(struct mg_journal *journal, const struct mg_timeline *timeline,
+                                      const struct mg_attempt_record *attempt);
 MG_MUST_USE mg_err mg_record_settled(struct mg_journal *journal, const struct mg_timeline *timeline,
                                      const struct mg_attempt_record *attempt);
 MG_MUST_USE mg_err mg_record_exchange(struct mg_journal *journal, const struct mg_timeline *timeline);
@@ -60,6 +65,8 @@ MG_MUST_USE mg_err mg_record_exchange(struct mg_journal *journal, const struct m
  * leaves the explanations out and stays within the BASE. */
 size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg_timeline *timeline,
                                 const struct mg_attempt_record *attempt, uint64_t input_estimate);
+size_t mg_record_encode_redialed(char out[MG_RECORD_REDIALED_MAX], const struct mg_timeline *timeline,
+                                 const struct mg_attempt_record *attempt);
 size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline,
                                 const struct mg_attempt_record *attempt, bool with_text);
 size_t mg_record_encode_exchange(char *out, const struct mg_timeline *timeline, bool with_text);
@@ -79,6 +86,8 @@ struct mg_started {
 };
 
 MG_MUST_USE mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started);
+
+MG_MUST_USE mg_err mg_record_decode_redialed(mg_view payload, uint16_t *out_number);
 
 /* Fills id, number and what an end adds; target, provider, model, credential, reason and start_us
  * come from the started record and stay empty here. */

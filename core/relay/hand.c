@@ -123,8 +123,12 @@ static void on_body(void *arg, mg_view bytes)
         lane->relay->call.ops->on_body(lane->relay->call.arg, bytes);
 }
 
-const struct mg_attempt_ops mg_relay_attempt_ops = {
-    .on_head = on_head, .on_event = on_event, .on_flush = on_flush, .on_body = on_body, .on_end = mg_relay_ended};
+const struct mg_attempt_ops mg_relay_attempt_ops = {.on_head = on_head,
+                                                    .on_event = on_event,
+                                                    .on_flush = on_flush,
+                                                    .on_body = on_body,
+                                                    .on_redial = mg_lane_redialed,
+                                                    .on_end = mg_relay_ended};
 
 /* ---- hedging --------------------------------------------------------------------------------- */
 

@@ -377,6 +377,13 @@ void mg_lane_settle(struct mg_lane *lane, enum mg_class class_, enum mg_action a
         mg_timeline_note(timeline(lane), now_us(lane), "journal", "a settled record did not fit");
 }
 
+void mg_lane_redialed(void *arg)
+{
+    struct mg_lane *lane = arg;
+    if (mg_record_redialed(lane->relay->call.journal, timeline(lane), mg_lane_record(lane)) != MG_OK)
+        mg_timeline_note(timeline(lane), now_us(lane), "journal", "a redialed record did not fit");
+}
+
 void mg_lane_cancel(struct mg_lane *lane, enum mg_class class_, enum mg_action action)
 {
     if (!lane->busy)

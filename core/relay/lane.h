@@ -61,6 +61,9 @@ struct mg_attempt_record *mg_lane_record(const struct mg_lane *lane);
 /* Completes attempt.facts for a verdict. */
 void mg_lane_facts(struct mg_lane *lane);
 
+/* The lane is `arg`: what is sent a second time is in the journal before it leaves. */
+void mg_lane_redialed(void *arg);
+
 /* After on_end: record, journal, breaker and figures. The lane is free; its answer stays readable until the next start. */
 void mg_lane_settle(struct mg_lane *lane, enum mg_class class_, enum mg_action action, const struct mg_penalty *penalty);
 

@@ -23,6 +23,7 @@ enum mg_journal_type {
     MG_JOURNAL_STARTED = 1,  /* an attempt, before its first byte goes upstream */
     MG_JOURNAL_SETTLED = 2,  /* its end */
     MG_JOURNAL_EXCHANGE = 3, /* the timeline of an exchange without its attempts */
+    MG_JOURNAL_REDIALED = 4, /* an attempt goes out a second time: its warm connection was dead */
 };
 
 struct mg_journal;

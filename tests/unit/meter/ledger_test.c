@@ -313,7 +313,8 @@ static void die_with_open_attempt(const char *data, bool flush)
         timeline = an_exchange("req_cut");
         if (mg_record_started(world.journal, &timeline, &failure, 7) != MG_OK ||
             mg_record_settled(world.journal, &timeline, &failure) != MG_OK ||
-            mg_record_started(world.journal, &timeline, &success, 77) != MG_OK)
+            mg_record_started(world.journal, &timeline, &success, 77) != MG_OK ||
+            mg_record_redialed(world.journal, &timeline, &success) != MG_OK)
             _exit(1);
         if (flush)
             mg_recorder_flush(world.recorder);
@@ -340,6 +341,7 @@ static void check_interrupted(struct world *world)
     CHECK_INT(timeline.attempts[1].class_, MG_CLASS_cancelled);
     CHECK_INT(timeline.attempts[1].usage.input_tokens, 77);
     CHECK(!timeline.attempts[1].usage.reported);
+    CHECK(timeline.attempts[1].redialed && !timeline.attempts[0].redialed);
     CHECK_STR(ask(world, "SELECT count(*) FROM open_exchanges"), "0");
 }
 
@@ -372,6 +374,7 @@ TEST(what_is_open_at_a_stop_is_interrupted_at_the_next_start)
     CHECK_OK(mg_record_started(world.journal, &timeline, &failure, 7));
     CHECK_OK(mg_record_settled(world.journal, &timeline, &failure));
     CHECK_OK(mg_record_started(world.journal, &timeline, &success, 77));
+    CHECK_OK(mg_record_redialed(world.journal, &timeline, &success));
     world_stop(&world);
     CHECK_STR(ask(&world, "SELECT id FROM open_exchanges"), "req_cut");
 

@@ -375,7 +375,7 @@ TEST(the_id_is_at_the_front_of_all_three)
 }
 
 struct tally {
-    unsigned started, settled, exchanges;
+    unsigned started, redialed, settled, exchanges;
     size_t explained; /* bytes of why and notes that came through */
 };
 
@@ -389,6 +389,10 @@ static mg_err count_record(void *arg, const struct mg_journal_record *record)
     if (record->type == MG_JOURNAL_STARTED) {
         MG_TRY(mg_record_decode_started(record->payload, &started));
         tally->started++;
+    } else if (record->type == MG_JOURNAL_REDIALED) {
+        uint16_t number;
+        MG_TRY(mg_record_decode_redialed(record->payload, &number));
+        tally->redialed++;
     } else if (record->type == MG_JOURNAL_SETTLED) {
         MG_TRY(mg_record_decode_settled(record->payload, id, &attempt));
         tally->explained += attempt.why.len;
@@ -416,14 +420,16 @@ TEST(every_admitted_exchange_can_record_its_worst_case_even_in_a_ring_that_nobod
     for (unsigned i = 0; i < admitted; i++) {
         for (unsigned n = 0; n < 4; n++) {
             CHECK_OK(mg_record_started(journal, &timeline, &attempt, 1));
+            CHECK_OK(mg_record_redialed(journal, &timeline, &attempt));
             CHECK_OK(mg_record_settled(journal, &timeline, &attempt));
         }
         CHECK_OK(mg_record_exchange(journal, &timeline));
     }
     CHECK_OK(mg_journal_read(journal, count_record, &tally, UINT32_MAX, &count));
 
-    CHECK(admitted > 200);
+    CHECK(admitted > 190);
     CHECK_INT(tally.started, 4 * admitted);
+    CHECK_INT(tally.redialed, 4 * admitted);
     CHECK_INT(tally.settled, 4 * admitted);
     CHECK_INT(tally.exchanges, admitted);
     CHECK(mg_record_cut() >= 5 * admitted - 20);
