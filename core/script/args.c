@@ -90,40 +90,46 @@ mg_view mg_lua_field_text(lua_State *L, int index, const char *name, const char 
     return otherwise;
 }
 
+/* Pushes the field and the words for it; false, with nothing pushed, when it is nil. */
+static bool push_field(lua_State *L, int index, const char *name, const char *what, const char **out_words)
+{
+    mg_lua_field(L, index, name);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return false;
+    }
+    *out_words = field_name(L, what, name);
+    return true;
+}
+
 int64_t mg_lua_field_integer(lua_State *L, int index, const char *name, const char *what, int64_t min, int64_t max,
                              int64_t otherwise)
 {
-    mg_lua_field(L, index, name);
-    if (!lua_isnil(L, -1)) {
-        int at = lua_gettop(L);
-        otherwise = mg_lua_integer(L, at, field_name(L, what, name), min, max);
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
+    const char *words;
+    if (!push_field(L, index, name, what, &words))
+        return otherwise;
+    otherwise = mg_lua_integer(L, lua_gettop(L) - 1, words, min, max);
+    lua_pop(L, 2);
     return otherwise;
 }
 
 double mg_lua_field_number(lua_State *L, int index, const char *name, const char *what, double otherwise)
 {
-    mg_lua_field(L, index, name);
-    if (!lua_isnil(L, -1)) {
-        int at = lua_gettop(L);
-        otherwise = mg_lua_number(L, at, field_name(L, what, name));
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
+    const char *words;
+    if (!push_field(L, index, name, what, &words))
+        return otherwise;
+    otherwise = mg_lua_number(L, lua_gettop(L) - 1, words);
+    lua_pop(L, 2);
     return otherwise;
 }
 
 bool mg_lua_field_boolean(lua_State *L, int index, const char *name, const char *what, bool otherwise)
 {
-    mg_lua_field(L, index, name);
-    if (!lua_isnil(L, -1)) {
-        int at = lua_gettop(L);
-        otherwise = mg_lua_boolean(L, at, field_name(L, what, name));
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
+    const char *words;
+    if (!push_field(L, index, name, what, &words))
+        return otherwise;
+    otherwise = mg_lua_boolean(L, lua_gettop(L) - 1, words);
+    lua_pop(L, 2);
     return otherwise;
 }
 
