@@ -369,9 +369,12 @@ class Accounts(unittest.TestCase):
 
 
 class ZEnd(Base):
-    def test_at_the_end_the_gateway_is_healthy(self):
-        self.assertEqual(self.wall.admin("/healthz")[0], 200)
-        self.assertEqual(json.loads(self.wall.admin("/admin/v1/status")[1])["in_flight"], 0)
+    def test_at_the_end_the_gateway_is_healthy_and_its_memory_flat(self):
+        off = NAMED["off"]
+        off.row.script = FAIL
+        capped = NAMED["alone and capped"]
+        capped.row.script, capped.row.pause_s = FINE, 0
+        self.wall.healthy(self, capped, [off, NAMED["survives"], capped])
 
 
 if __name__ == "__main__":

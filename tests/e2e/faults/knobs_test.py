@@ -107,6 +107,16 @@ SCENARIOS = [
     scenario("hedge without budget", [later_stream(0.5, "first")], [later_stream(0.2, "second")],
              workflow=HEDGE + "retry_budget = { share = 0, burst = 1 },", stream=True),
     scenario("hedge by attempts", [later_stream(0.5, "first")], FINE_STREAM, workflow=HEDGE + "max_attempts = 1,", stream=True),
+    scenario("hedge p95", FINE_STREAM, [stream(*good_events("second"))], workflow='hedge = "p95",', stream=True),
+    # timers that learn
+    scenario("learns first tokens", FINE_STREAM, [stream(*good_events("second"))], stream=True,
+             workflow="adaptive_first_token = { factor = 2, min_ms = 300 }, timeouts_ms = { first_token = 6000 },"),
+    scenario("learns whole answers", FINE, [json_answer("second")], workflow="slow_factor = 3,"),
+    # what is repeated
+    scenario("idempotent", FAIL, FINE, providers={side: f'api_key = "sk-{side}", idempotency_header = "idempotency-key",' for side in "ab"}),
+    scenario("stored", [close], FINE, body={"store": True}),
+    scenario("in the background", [close], FINE, body={"extra_body": {"background": True}}),
+    scenario("in the background, refused", [error_answer(503, "server_is_overloaded")], FINE, body={"extra_body": {"background": True}}),
     # keys
     scenario("dead key", [by_key({"sk-dead": DEAD})], FAIL, providers={"a": keys("sk-dead", "sk-good")}),
     scenario("poor key", [by_key({"sk-poor": QUOTA})], FAIL, providers={"a": keys("sk-poor", "sk-good")}),
@@ -290,6 +300,55 @@ class Hedges(Base):
 
     def test_a_hedge_is_an_attempt_of_the_budget(self):
         self.answered(self.play("hedge by attempts"), "first", "a")
+
+
+    def test_a_hedge_waits_as_long_as_most_calls_take(self):
+        scenario = NAMED["hedge p95"]
+        for _ in range(30):
+            self.assertEqual(self.wall.ask(scenario).text, "fine")
+        self.wall.sides.take(f"s{scenario.at}")
+        self.wall.sides.scripted[f"s{scenario.at}-a"] = [later_stream(3, "slow")]
+        outcome = self.play("hedge p95")
+        self.assertEqual((outcome.text, outcome.order), ("second", "ab"), told(outcome))
+        self.assertLess(outcome.took_s, 1.5)
+
+
+class Learning(Base):
+    """After some calls the gateway knows how fast a target is, and no longer waits for the fixed timer."""
+
+    def learns(self, name, slow, class_):
+        scenario = NAMED[name]
+        for _ in range(30):
+            self.assertEqual(self.wall.ask(scenario).text, "fine")
+        self.wall.sides.take(f"s{scenario.at}")
+        self.wall.sides.scripted[f"s{scenario.at}-a"] = [slow]
+        outcome = self.play(name)
+        self.answered(outcome, "second", "ab")
+        self.assertEqual(outcome.attempts[0]["class"], class_, told(outcome))
+        self.assertLess(outcome.took_s, 3, told(outcome))
+
+    def test_the_first_token_timer_follows_what_is_usual(self):
+        self.learns("learns first tokens", later_stream(5, "slow"), "timeout_ttft")
+
+    def test_an_answer_that_takes_much_longer_than_usual_is_given_up(self):
+        self.learns("learns whole answers", later_whole(6, json_answer("slow")), "timeout_total")
+
+
+class Repeating(Base):
+    def test_each_attempt_carries_the_same_request_and_the_same_key(self):
+        first, second = self.play("idempotent"), self.play("idempotent")
+        keys = [[call.request.headers["idempotency-key"] for call in outcome.calls] for outcome in (first, second)]
+        self.assertEqual([len(set(of_one)) for of_one in keys], [1, 1])
+        self.assertNotEqual(keys[0], keys[1])
+        bodies = [call.request.body for call in first.calls]
+        self.assertEqual(len(set(bodies)), 1)
+
+    def test_what_may_run_twice_is_not_repeated(self):
+        self.answered(self.play("stored"), "fine", "ab")
+        self.answered(self.play("in the background, refused"), "fine", "ab")
+        outcome = self.play("in the background")
+        self.assertIsNotNone(outcome.error)
+        self.assertEqual(outcome.of("b"), [], told(outcome))
 
 
 class Keys(Base):
@@ -573,10 +632,8 @@ class Leaving(Base):
 
 
 class ZEnd(Base):
-    def test_at_the_end_the_gateway_is_healthy(self):
-        self.assertEqual(self.wall.admin("/healthz")[0], 200)
-        self.assertEqual(json.loads(self.wall.admin("/admin/v1/status")[1])["in_flight"], 0)
-        self.answered(self.play("zz good"), "fine", "a")
+    def test_at_the_end_the_gateway_is_healthy_and_its_memory_flat(self):
+        self.wall.healthy(self, NAMED["zz good"], [NAMED[name] for name in ("filter", "larger window", "dead key", "accept", "refusal around", "hedge not needed")])
 
 
 if __name__ == "__main__":

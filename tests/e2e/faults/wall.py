@@ -215,6 +215,20 @@ class Wall:
         outcome.calls = self.sides.take(f"s{scenario.at}")
         return outcome
 
+    def healthy(self, test, good, failing):
+        """At the end of a file: it serves, nothing is left over, and more of the same takes no more memory."""
+        for scenario in failing * 4:
+            self.ask(scenario)
+        middle_kb = self.rss_kb()
+        for scenario in failing * 8:
+            self.ask(scenario)
+        test.assertEqual((self.admin("/healthz")[0], self.admin("/readyz")[0]), (200, 200))
+        test.assertEqual(json.loads(self.admin("/admin/v1/status")[1])["in_flight"], 0)
+        outcome = self.ask(good)
+        test.assertEqual((outcome.error, outcome.text), (None, "fine"))
+        if not SANITIZED:  # a sanitizer keeps what was freed
+            test.assertLess(self.rss_kb(), middle_kb + 8192)
+
     def start(self, scenario):
         return self.pool.submit(self.play, scenario)
 
