@@ -355,6 +355,7 @@ static void settle_reach(struct mg_lane *lane, enum mg_class class_, const struc
         .first_token_us = first_token_us,
         .total_us = attempt->end_us,
         .retry_after_ms = lane->attempt.facts.retry_after_ms,
+        .peers = lane->relay->call.route->count - 1,
         .peer_ewma_us = fastest_peer_us(lane, first_token_us),
         .headers = lane->attempt.facts.headers,
         .scope = penalty ? penalty->scope : MG_PENALTY_NONE,

@@ -331,8 +331,11 @@ static bool is_slow(const struct mg_reach *reach, const struct mg_outcome *outco
 {
     const struct mg_config_breaker *rules = &reach->provider->breaker;
     double took_us = (double)outcome->first_token_us, past_us = (double)mg_stats_baseline_us(reach->stats);
-    return rules->slow_factor > 0 && past_us > 0 && outcome->peer_ewma_us > 0 && took_us > rules->slow_factor * past_us &&
-           took_us > rules->slow_factor * (double)outcome->peer_ewma_us && took_us >= rules->slow_min_ms * 1000.0;
+    if (rules->slow_factor <= 0 || past_us <= 0 || outcome->peers == 0 || took_us < rules->slow_min_ms * 1000.0)
+        return false;
+    if (outcome->peer_ewma_us == 0)    /* the others are unknown: its own past alone must say it twice as clearly */
+        return took_us > 2 * rules->slow_factor * past_us;
+    return took_us > rules->slow_factor * past_us && took_us > rules->slow_factor * (double)outcome->peer_ewma_us;
 }
 
 static void tell_breaker(const struct mg_pass *pass, const struct mg_outcome *outcome, enum says says)

@@ -77,7 +77,8 @@ struct mg_outcome {
     uint64_t first_token_us;           /* from sent; 0: none came */
     uint64_t total_us;
     uint64_t retry_after_ms;           /* the provider's word, 0: none */
-    uint64_t peer_ewma_us;             /* of the fastest other candidate; 0: there is none. For "failing slow" */
+    int peers;                         /* other candidates; a target without any is never slow */
+    uint64_t peer_ewma_us;             /* of the fastest of them; 0: none was called yet. For "failing slow" */
     const struct mg_headers *headers;  /* of the answer; NULL: none came */
     enum mg_penalty_scope scope;       /* a taxonomy's penalty, see policy.h */
     uint64_t bench_ms;

@@ -167,16 +167,30 @@ static void walk_again(struct mg_relay *relay)
 {
     relay->last_chance = true;
     relay->made_before_round = relay->made;
+    relay->round_us = now_us(relay);
     relay->entry = 0;
     relay->tries = 0;
 }
 
-/* The plan is at its end. Whoever was only refused is asked once more, and again after each attempt: what was open or
- * full may have changed while it ran. */
+/* Would it let somebody in now? */
+static bool is_ready(const struct mg_relay *relay, int candidate)
+{
+    const struct mg_reach *reach = &relay->call.route->reaches[candidate];
+    struct mg_gate_view gate;
+    const char *state = mg_reach_state(reach, now_us(relay), NULL);
+    mg_gate_read(reach->gate, &reach->target->gate, &gate);
+    return strcmp(state, "open") != 0 && strcmp(state, "benched") != 0 && (!gate.limit || gate.inflight < gate.limit);
+}
+
+/* The plan is at its end. Whoever was only refused is asked once more, again after each attempt, and whenever time has
+ * passed and somebody who was open or full then would let us in now. */
 static bool once_more(struct mg_relay *relay)
 {
-    bool changed = !relay->last_chance || relay->made > relay->made_before_round;
-    if (!changed || !(relay->refused & ~relay->tried))
+    uint64_t left = relay->refused & ~relay->tried;
+    bool changed = !relay->last_chance || relay->made > relay->made_before_round, later = now_us(relay) > relay->round_us;
+    for (int i = 0; i < relay->call.route->count && later && !changed; i++)
+        changed = (left & bit(i)) && is_ready(relay, i);
+    if (!changed || !left)
         return false;
     walk_again(relay);
     return true;

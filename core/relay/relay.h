@@ -100,6 +100,7 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     bool placed;                       /* the place is held for the next attempt */
     uint64_t tried, refused;           /* bitmaps of candidates: called this round; not allowed to be called */
     uint32_t made_before_round;        /* attempts, when this walk over the refused ones began */
+    uint64_t round_us;                 /* when this round over the plan began, from the second on */
     uint64_t called;                   /* called at all: another call is a repeat */
     enum mg_class refused_class;       /* of the last refusal, should nobody be called at all */
     mg_view refused_text;              /* … and its words; in the arena */

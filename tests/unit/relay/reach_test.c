@@ -289,6 +289,7 @@ static void answers(int count, uint64_t first_token_ms, uint64_t peer_ms)
         struct mg_outcome out = outcome(MG_CLASS_none);
         out.first_token_us = first_token_ms * 1000;
         out.total_us = first_token_ms * 2000;
+        out.peers = 1;
         out.peer_ewma_us = peer_ms * 1000;
         CHECK(take() == MG_REACH_OK);
         mg_reach_settle(&pass, &out);
@@ -318,7 +319,8 @@ TEST(slow_needs_a_past_a_faster_peer_and_a_noticeable_time)
         bool slow;
     } rows[] = {
         {100, 800, 6000, 800, 3, true},
-        {100, 800, 6000, 0, 3, false},         /* nobody to compare with */
+        {100, 800, 4000, 0, 3, false},         /* nothing is known of the others: its past must say it twice as clearly */
+        {100, 800, 6000, 0, 3, true},
         {100, 800, 6000, 2500, 3, false},      /* the others are slow as well */
         {100, 2500, 6000, 800, 3, false},      /* it always was */
         {5, 800, 6000, 800, 3, false},         /* nothing is known of its past */
