@@ -490,24 +490,6 @@ static void keep_tail(struct mg_attempt *attempt, mg_view bytes)
         mg_buf_clear(tail);
 }
 
-/* An answer too long to be read whole ends with its usage: the text from there on, in braces, is a document. */
-static void tap_tail(struct mg_attempt *attempt)
-{
-    const char *usage = mg_adapter_declaration(attempt->tap.adapter)->usage_object[0];
-    mg_view tail = mg_buf_view(&attempt->tail);
-    size_t at = tail.len;
-    char key[64];
-    snprintf(key, sizeof key, "\"%s\"", usage ? usage : "");
-    for (size_t i = 0; i < tail.len; i++)
-        if (mg_view_starts(mg_view_skip(tail, i), mg_view_cstr(key)))
-            at = i;
-    struct mg_buf doc;
-    mg_buf_init(&doc, TAIL_BYTES * 2 + 1);
-    if (at < tail.len && mg_buf_putc(&doc, '{') == MG_OK && mg_buf_put(&doc, mg_view_skip(tail, at)) == MG_OK)
-        mg_tap_body(&attempt->tap, mg_buf_view(&doc));
-    mg_buf_fini(&doc);
-}
-
 static mg_view skip_blanks(mg_view bytes)
 {
     size_t at = 0;
@@ -752,8 +734,6 @@ static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *tra
 /* The message is complete on the wire. */
 static void conclude(struct mg_attempt *attempt)
 {
-    if (attempt->streaming_body)
-        tap_tail(attempt);
     enum mg_class hint = attempt->event_stream ? mg_judge_stream(attempt) : mg_judge_body(attempt);
     bool all_sent = attempt->call.record->mark_us[MG_MARK_sent] != 0;
     attempt->ok = hint == MG_CLASS_none;

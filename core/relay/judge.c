@@ -49,9 +49,28 @@ static enum mg_class judge_answer(struct mg_attempt *attempt)
     return MG_CLASS_empty_response;
 }
 
+/* An answer too long to be read whole ends with its usage: the text from there on, in braces, is a document. */
+static void tap_tail(struct mg_attempt *attempt)
+{
+    const char *usage = mg_adapter_declaration(attempt->tap.adapter)->usage_object[0];
+    mg_view tail = mg_buf_view(&attempt->tail);
+    size_t at = tail.len;
+    char key[64];
+    snprintf(key, sizeof key, "\"%s\"", usage ? usage : "");
+    for (size_t i = 0; i < tail.len; i++)
+        if (mg_view_starts(mg_view_skip(tail, i), mg_view_cstr(key)))
+            at = i;
+    struct mg_buf doc;
+    mg_buf_init(&doc, tail.len + 1);
+    if (at < tail.len && mg_buf_putc(&doc, '{') == MG_OK && mg_buf_put(&doc, mg_view_skip(tail, at)) == MG_OK)
+        mg_tap_body(&attempt->tap, mg_buf_view(&doc));
+    mg_buf_fini(&doc);
+}
+
 /* It was passed on as it came; what is left to know is whether it came to its end. */
 static enum mg_class judge_passed_on(struct mg_attempt *attempt)
 {
+    tap_tail(attempt);
     if (mg_json_pieces_complete(&attempt->passed))
         return MG_CLASS_none;
     say(attempt, "the answer ends in the middle of its JSON");

@@ -291,6 +291,15 @@ TEST(a_silent_stream_is_idle)
     finish();
 }
 
+TEST(a_stream_that_began_and_falls_silent_before_content_is_idle)
+{
+    begin(true);
+    send_text(SSE D("\"role\":\"assistant\""));
+    pass(IDLE_MS + 1000);
+    CHECK(ended && attempt.facts.hint == MG_CLASS_timeout_idle);
+    finish();
+}
+
 TEST(comments_keep_a_stream_alive_for_a_minute_without_content)
 {
     begin(true);
