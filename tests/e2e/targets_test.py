@@ -21,6 +21,15 @@ def metrics(gw):
         return read_response(sock.makefile("rb")).body.decode()
 
 
+def counted(gw, line):
+    """Whether the line is among the metrics: what has been recorded is counted a moment later."""
+    deadline = time.monotonic() + PATIENCE_S
+    while line not in (text := metrics(gw)):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{line!r} is not in {text}")
+    return True
+
+
 def until_open(gw, target="p0/model-0"):
     """Asks until the target is left alone; the ids of the requests."""
     ids = []
@@ -156,7 +165,7 @@ class Hedges(unittest.TestCase):
             self.assertRegex(waterfall, r"1 p0/model-0 .* lost, cancelled\n")
             self.assertRegex(waterfall, r"hedge: no first token of p0/model-0 yet\W+beside 1")
             self.assertIn(answer.headers["x-request-id"], gw.cli("logs", "--hedged"))
-            self.assertIn('moongate_hedges_total{project="main",provider="p1",outcome="won"} 1\n', metrics(gw))
+            self.assertTrue(counted(gw, 'moongate_hedges_total{project="main",provider="p1",outcome="won"} 1\n'))
 
 
 class Nothing(unittest.TestCase):
@@ -172,7 +181,7 @@ class Nothing(unittest.TestCase):
             self.assertLess(words.index("401 auth"), words.index("exhausted"))
             self.assertLess(words.index("exhausted"), words.index("  offline "))
             self.assertRegex(gw.cli("logs", "--offline"), answer.headers["x-request-id"] + ".* offline\n")
-            self.assertIn('moongate_offline_answers_total{project="main",workflow="chat"} 1\n', metrics(gw))
+            self.assertTrue(counted(gw, 'moongate_offline_answers_total{project="main",workflow="chat"} 1\n'))
 
 
 class Nobody(unittest.TestCase):
