@@ -3,6 +3,9 @@
 #include "base/mem.h"
 #include "http/wait.h"
 
+/* How much left is near the end of a limit: a burst of this worker could use it up. */
+enum { REQUESTS_NEAR = 256, TOKENS_NEAR = 1 << 20 };
+
 enum { MINUTE_US = 60 * 1000 * 1000, UNSAID_RESET_US = 1000 * 1000 };
 
 /* What an answer said about one limit. left is one more than it said; 0: nothing was said. */
@@ -22,8 +25,7 @@ struct mg_credential {
 
 static struct mg_rows credentials = {.size = sizeof(struct mg_credential)};
 
-static void note(struct limit *limit, const char *left_name, const char *reset_name, struct mg_headers headers,
-                 uint64_t now_us, uint64_t wall_us);
+static void note(struct limit *limit, mg_view left_text, mg_view reset_text, uint64_t near, uint64_t now_us, uint64_t wall_us);
 static uint64_t back_at(const struct limit *limit, uint64_t needed, uint64_t now_us);
 
 struct mg_credential *mg_credential_find(mg_view scope, mg_view name)
@@ -119,13 +121,41 @@ void mg_credential_reset(struct mg_credential *credential)
 
 /* ---- limits ------------------------------------------------------------------------------------- */
 
+/* The four in one pass: an answer has twenty headers, and most are not ours. */
+struct said {
+    mg_view requests_left, requests_reset, tokens_left, tokens_reset;
+};
+
+static void look(mg_view name, mg_view value, const char *wanted, mg_view *out_value)
+{
+    if (wanted && name.len == strlen(wanted) && mg_view_ieq(name, mg_view_cstr(wanted)))
+        *out_value = value;
+}
+
+static struct said collect(const struct mg_limit_headers *names, struct mg_headers headers)
+{
+    struct said said = {.requests_left = MG_VIEW_NONE};
+    char first = names->requests_left ? names->requests_left[0] : names->tokens_left ? names->tokens_left[0] : '\0';
+    for (size_t i = 0; i < headers.count && first; i++) {
+        mg_view name = headers.items[i].name, value = headers.items[i].value;
+        if ((name.ptr[0] | 0x20) != first)
+            continue;
+        look(name, value, names->requests_left, &said.requests_left);
+        look(name, value, names->requests_reset, &said.requests_reset);
+        look(name, value, names->tokens_left, &said.tokens_left);
+        look(name, value, names->tokens_reset, &said.tokens_reset);
+    }
+    return said;
+}
+
 void mg_credential_note(struct mg_credential *credential, const struct mg_limit_headers *names, struct mg_headers headers,
                         uint64_t now_us, uint64_t wall_us)
 {
     if (!credential)
         return;
-    note(&credential->requests, names->requests_left, names->requests_reset, headers, now_us, wall_us);
-    note(&credential->tokens, names->tokens_left, names->tokens_reset, headers, now_us, wall_us);
+    struct said said = collect(names, headers);
+    note(&credential->requests, said.requests_left, said.requests_reset, REQUESTS_NEAR, now_us, wall_us);
+    note(&credential->tokens, said.tokens_left, said.tokens_reset, TOKENS_NEAR, now_us, wall_us);
 }
 
 uint64_t mg_credential_usable_at(const struct mg_credential *credential, uint64_t tokens, uint64_t now_us)
@@ -205,14 +235,13 @@ static void store(_Atomic uint64_t *to, uint64_t value)
         atomic_store_explicit(to, value, memory_order_relaxed);
 }
 
-static void note(struct limit *limit, const char *left_name, const char *reset_name, struct mg_headers headers,
-                 uint64_t now_us, uint64_t wall_us)
+/* The time of the reset matters when the limit is near: before, it is not even read. */
+static void note(struct limit *limit, mg_view left_text, mg_view reset_text, uint64_t near, uint64_t now_us, uint64_t wall_us)
 {
     uint64_t left, reset_ms;
-    if (!left_name || !read_left(mg_headers_get(headers, mg_view_cstr(left_name)), &left))
+    if (!read_left(left_text, &left))
         return;
-    mg_view reset = reset_name ? mg_headers_get(headers, mg_view_cstr(reset_name)) : MG_VIEW_NONE;
-    bool said = reset.len > 0 && mg_wait_read_until(reset, wall_us, &reset_ms);
+    bool said = left <= near && reset_text.len > 0 && mg_wait_read_until(reset_text, wall_us, &reset_ms);
     store(&limit->reset_us, said ? now_us + reset_ms * 1000 : left == 0 ? now_us + UNSAID_RESET_US : 0);
     store(&limit->left, left + 1);
     store(&limit->spent, 0);

@@ -331,26 +331,26 @@ static void serve(struct line *line)
         mg_timer_start(line->loop, &line->poll, POLL_MS - 5, on_poll);
 }
 
-/* A project's part of the queue, by its share: one that asks for too much fills its own, and the door stays open for the
- * others. */
-static uint32_t queue_of(const struct mg_gate *gate, const struct mg_config_gate *rules, int share)
+/* A project's part of the queue, by its share, is kept for it beside what is common: else one that asks for too much
+ * fills the queue, and the others are turned away at the door. So at most twice the queue waits at a shared gate. */
+static bool has_part(const struct mg_gate *gate, const struct mg_config_gate *rules, int share)
 {
     uint64_t weight = atomic_load_explicit(&gate->shares[share].weight, memory_order_relaxed);
     uint64_t sum = atomic_load_explicit(&gate->weight_sum, memory_order_relaxed);
-    if (!is_shared(gate) || sum == 0 || rules->queue == 0)
-        return rules->queue;
-    return (uint32_t)MG_MAX(rules->queue * weight / sum, UINT64_C(1));
+    uint32_t waiting = atomic_load_explicit(&gate->shares[share].waiting, memory_order_relaxed);
+    return is_shared(gate) && sum && rules->queue && waiting < MG_MAX(rules->queue * weight / sum, UINT64_C(1));
 }
 
 static bool join(struct mg_gate *gate, const struct mg_config_gate *rules, int share)
 {
-    _Atomic uint32_t *line = &gate->shares[share].waiting;
-    uint32_t waiting = atomic_load_explicit(line, memory_order_relaxed), most = queue_of(gate, rules, share);
+    uint32_t waiting = atomic_load_explicit(&gate->waiting, memory_order_relaxed);
     do {
-        if (waiting >= most || waiting_here >= MG_MAX_GATE_WAITERS)
+        bool room = waiting < rules->queue || has_part(gate, rules, share);
+        if (!room || waiting_here >= MG_MAX_GATE_WAITERS)
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(line, &waiting, waiting + 1, memory_order_relaxed, memory_order_relaxed));
-    atomic_fetch_add_explicit(&gate->waiting, 1, memory_order_relaxed);
+    } while (!atomic_compare_exchange_weak_explicit(&gate->waiting, &waiting, waiting + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    atomic_fetch_add_explicit(&gate->shares[share].waiting, 1, memory_order_relaxed);
     waiting_here++;
     return true;
 }

@@ -385,6 +385,25 @@ TEST(two_hungry_projects_hold_the_gate_by_their_shares)
     CHECK(a == 2 && b == 6);
 }
 
+TEST(a_project_that_fills_the_queue_leaves_the_other_its_part)
+{
+    struct mg_config_gate rules = {.max = 1, .queue = 4};
+    begin("parts");
+    int big = mg_gate_share(gate, MG_VIEW("big"), 1), small = mg_gate_share(gate, MG_VIEW("small"), 1);
+    CHECK(mg_gate_enter(gate, &rules, big));
+    for (int i = 0; i < 4; i++)
+        CHECK(wait_for(i, &rules, big, 60000));
+
+    CHECK(!wait_for(4, &rules, big, 60000));
+    CHECK(wait_for(4, &rules, small, 60000) && wait_for(5, &rules, small, 60000));
+    CHECK(!wait_for(6, &rules, small, 60000));
+
+    for (int i = 0; i < 6; i++)
+        mg_gate_cancel(&waits[i]);
+    leave(&rules, big);
+    end();
+}
+
 TEST(a_project_that_was_turned_away_under_its_share_gets_the_next_place)
 {
     struct mg_config_gate rules = {.max = 4};
