@@ -203,6 +203,7 @@ void mg_attempt_cancel(struct mg_attempt *attempt)
     struct play *play = play_of(world_of(attempt), attempt);
     walk_tell(world_of(attempt), "#%d attempt %u is cancelled", play->x->index, play->lane->number);
     play->active = false;
+    play->x->world->targets[play->target].told_us = play->x->world->loop.now_us;
     play->x->diverged |= play->lane->reason == MG_REASON_rescue;
     mg_loop_defer_cancel(&attempt->end);
     attempt->state = MG_ATTEMPT_IDLE;
@@ -241,6 +242,7 @@ static void on_play_end(struct mg_defer *defer)
     struct mg_attempt *attempt = mg_container_of(defer, struct mg_attempt, end);
     struct play *play = play_of(world_of(attempt), attempt);
     play->active = false;
+    play->x->world->targets[play->target].told_us = play->x->world->loop.now_us;
     attempt->state = MG_ATTEMPT_IDLE;
     attempt->call.ops->on_end(attempt->call.arg);
 }

@@ -102,7 +102,8 @@ static bool has_usable_key(struct world *world, int target)
     return false;
 }
 
-/* Would this target have answered, had it been asked now? */
+/* Would this target have answered, had it been asked now? What was learned of it this very moment may have come too late
+ * for a walk that ended this moment as well. */
 static bool would_answer(const struct exchange *x, int target)
 {
     struct world *world = x->world;
@@ -114,8 +115,10 @@ static bool would_answer(const struct exchange *x, int target)
     bool timers = entry && entry->timeouts.first_token_ms > WELL_MS && entry->timeouts.idle_ms > GAP_MAX_MS + SLOT_MS &&
                   entry->timeouts.total_ms > WELL_MS;
     bool wide = !x->relay.window_above || config->context_window > x->relay.window_above;
-    return timers && wide && !x->used_keys[target] && walk_mood_at(world, target, now) == WELL && (!gate.limit || gate.inflight < gate.limit) &&
-           now + WELL_MS * 1000u < x->relay.deadline_us && x->played < x->relay.max_attempts && has_usable_key(world, target);
+    bool free_place = !gate.limit || gate.inflight < gate.limit;
+    bool budget = now + WELL_MS * 1000u < x->relay.deadline_us && x->played < x->relay.max_attempts;
+    return timers && wide && free_place && budget && world->targets[target].told_us < now && !x->used_keys[target] &&
+           walk_mood_at(world, target, now) == WELL && has_usable_key(world, target);
 }
 
 void walk_check_failure(struct exchange *x)

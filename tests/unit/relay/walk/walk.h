@@ -50,6 +50,7 @@ struct target {
     struct phase phases[MOODS];
     bool other_words;                  /* answers with a text of its own */
     uint64_t first_calls, paid_calls, early_at_ms[KEYS];
+    uint64_t told_us;                  /* when an attempt there ended last */
 };
 
 enum step_kind { HEAD, ROLE, CHUNK, FINISH, DONE, END };
