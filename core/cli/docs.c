@@ -93,6 +93,32 @@ static void admin_api(FILE *out)
     mg_buf_fini(&rows);
 }
 
+/* What sim/sim.h promises, for those who use it over HTTP. */
+static const char phases[] =
+    "\n## Phases\n\n"
+    "A model can also be well and unwell by turns: in the configuration with "
+    "[`phases`](configuration.md), or at run time on a simulator's own port. `moongate sim` prints "
+    "its address.\n\n"
+    "```sh untested: it asks what `moongate sim --port 9000` started\n"
+    "curl -X POST http://127.0.0.1:9000/_sim/phase -d '{\"model\": \"a\", \"error_share\": 0.12, "
+    "\"status\": 500, \"for_ms\": 60000}'\n"
+    "curl -X POST http://127.0.0.1:9000/_sim/phase -d '{\"model\": \"a\", \"loop\": true, "
+    "\"phases\": [{\"for_ms\": 500, \"fault\": \"reset_early\"}, {\"for_ms\": 500}]}'\n"
+    "```\n\n"
+    "| field | meaning |\n|---|---|\n"
+    "| `model`, `key` | globs: the calls it is for, by model and API key; missing means all |\n"
+    "| `for_ms`, `for_calls` | how long it lasts; without either from now on |\n"
+    "| `fault`, `value` | what goes wrong: a row above; `\"status\": 503` is short for the fault "
+    "`status` |\n"
+    "| `error_share` | of the calls that suffer it, 0 to 1; missing means all |\n"
+    "| `ttft_ms`, `tokens_per_s` | the pace, in place of the model's own |\n"
+    "| `requests`, `window_ms` | so many requests per window and API key, then 429; all answers "
+    "say "
+    "so in `x-ratelimit-*` |\n\n"
+    "A later one for the same model and key takes the place of the earlier, and one that says "
+    "nothing ends it. `GET /_sim/phase` says where each stands, `DELETE /_sim/phase` forgets them, "
+    "and `GET /_sim/stats` counts calls, faults, and how many ran at once.\n";
+
 static void faults(FILE *out)
 {
     static const char *const kinds[] = {"Another answer", "The connection", "The stream",
@@ -117,4 +143,5 @@ static void faults(FILE *out)
                         row->class_);
         }
     }
+    fputs(phases, out);
 }
