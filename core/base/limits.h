@@ -40,6 +40,7 @@
     X(ACCOUNTS, 256, "provider accounts that several projects share")                              \
     X(ACCOUNT_PROJECTS, 64, "projects that share one account")                                     \
     X(HEALTH_ROWS, 32768, "targets, breakers or credentials whose state is kept, each")             \
+    X(DIRECT_TARGETS, 4096, "models that only clients named whose state is kept apart, per process")  \
     X(GATE_WAITERS, 4096, "attempts of a worker that wait for a place at their target")            \
     X(RESUMED_BYTES, 1048576, "sent text kept of a stream that another target may have to resume") \
     X(LAST_GOOD_BYTES, 33554432, "last good answers kept per process for offline answers")         \

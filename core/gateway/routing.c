@@ -4,6 +4,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "relay/rows.h"
 #include "script/script.h"
 
 struct mg_routing {
@@ -60,8 +61,10 @@ static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_r
                            &routing->upstreams[i], diag);
 }
 
+/* health: what breakers and benches know it as; the target itself, or one that stands for many. */
 static void set_candidate(const struct mg_routing *routing, struct mg_route *route, int at,
-                          const struct mg_config_target *target, const char *arm, double weight, const char *figures)
+                          const struct mg_config_target *target, const struct mg_config_target *health, const char *arm,
+                          double weight, const char *figures)
 {
     const struct mg_config_provider *provider = &routing->config->providers[target->provider];
     route->candidates[at] = (struct mg_candidate){
@@ -72,7 +75,7 @@ static void set_candidate(const struct mg_routing *routing, struct mg_route *rou
         .state = "closed",
     };
     route->upstreams[at] = routing->upstreams[target->provider];
-    mg_reach_init(&route->reaches[at], routing->config->name, provider, target, figures, routing->accounts[target->provider],
+    mg_reach_init(&route->reaches[at], routing->config->name, provider, health, figures, routing->accounts[target->provider],
                   &mg_adapter_declaration(routing->adapters[target->provider])->limits);
     route->repairs[at] = mg_repair_memory(mg_view_cstr(routing->config->name), mg_view_cstr(figures));
 }
@@ -98,7 +101,8 @@ static void build_routes(struct mg_routing *routing)
         struct mg_route *route = &routing->routes[i];
         init_route(route, &routing->arena, workflow, workflow->arm_count);
         for (int a = 0; a < workflow->arm_count; a++)
-            set_candidate(routing, route, a, &config->targets[workflow->arms[a].target], workflow->arms[a].name,
+            set_candidate(routing, route, a, &config->targets[workflow->arms[a].target],
+                          &config->targets[workflow->arms[a].target], workflow->arms[a].name,
                           workflow->arms[a].weight, config->targets[workflow->arms[a].target].id);
         mg_map_put(&routing->by_name, mg_view_cstr(workflow->name), route);
     }
@@ -156,6 +160,22 @@ static const struct mg_config_target *declared_target(const struct mg_config_pro
     return NULL;
 }
 
+/* What is known of a model that only a client named is kept apart as long as there is room for such names; later ones
+ * share what is known of the provider at any model. */
+static const struct mg_config_target *health_of(const struct mg_routing *routing, const struct mg_config_target *target,
+                                                struct mg_arena *arena)
+{
+    static struct mg_rows names = {.size = sizeof(struct mg_row)};
+    mg_view scope = mg_view_cstr(routing->config->name), id = mg_view_cstr(target->id);
+    bool room = atomic_load_explicit(&names.count, memory_order_relaxed) < MG_MAX_DIRECT_TARGETS;
+    if (room ? mg_rows_find(&names, scope, id) != NULL : mg_rows_peek(&names, scope, id) != NULL)
+        return target;
+    struct mg_config_target *any = mg_arena_new(arena, struct mg_config_target);
+    *any = *target;
+    any->model = "*";
+    return any;
+}
+
 /* "provider/model": the declared target of that name, or one made for this request. */
 static const struct mg_route *direct(const struct mg_routing *routing, mg_view model, struct mg_arena *arena)
 {
@@ -165,6 +185,7 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
     if (provider < 0)
         return NULL;
     const struct mg_config_target *target = declared_target(routing->config, model);
+    const struct mg_config_target *health = target;
     const char *figures = target ? target->id : NULL;
     if (!target) {
         struct mg_config_target *made = mg_arena_new(arena, struct mg_config_target);
@@ -176,6 +197,7 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
             .gate = routing->config->providers[provider].gate,
         };
         target = made;
+        health = health_of(routing, made, arena);
         figures = mg_arena_printf(arena, "%s/*", routing->config->providers[provider].name).ptr;   /* kept for ever */
     }
     struct mg_config_workflow *workflow = mg_arena_new(arena, struct mg_config_workflow);
@@ -185,7 +207,7 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
         .retry_budget = routing->config->retry_budget};
     struct mg_route *route = mg_arena_new(arena, struct mg_route);
     init_route(route, arena, workflow, 1);
-    set_candidate(routing, route, 0, target, NULL, 1, figures);
+    set_candidate(routing, route, 0, target, health, NULL, 1, figures);
     return route;
 }
 

@@ -142,9 +142,12 @@ static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find
     if (ask.skip_gate)
         mg_relay_give_back_place(relay);
     relay->refused |= bit(candidate);
-    if (why == MG_REACH_FULL && find->full == NO_CANDIDATE)
-        find->full = candidate;
-    mg_relay_skip(relay, candidate, refusal.text);
+    if (why == MG_REACH_FULL && find->full == NO_CANDIDATE) {
+        find->full = candidate;        /* perhaps it is waited for: then that is what is noted */
+        memcpy(find->full_text, refusal.text, sizeof find->full_text);
+    } else {
+        mg_relay_skip(relay, candidate, refusal.text);
+    }
     note_refusal(relay, candidate, &refusal);
     return false;
 }

@@ -150,12 +150,17 @@ static bool seek_beside(struct mg_relay *relay, struct mg_find *find)
 {
     while (relay->entry + 1 < relay->call.plan->count) {
         mg_relay_next_entry(relay);
-        if (!mg_relay_seek(relay, find))
+        if (!mg_relay_seek(relay, find)) {
+            if (find->full != NO_CANDIDATE)
+                mg_relay_skip(relay, find->full, find->full_text);     /* nobody waits to be beside */
             continue;
+        }
         const struct mg_reach *reach = &relay->call.route->reaches[find->candidate];
         if (mg_retry_budget_take(reach->budget, &workflow(relay)->retry_budget, now_us(relay)))
             return true;
         mg_reach_abandon(&find->pass, now_us(relay), relay->call.worker);
+        if (relay->call.ops->on_settled)
+            relay->call.ops->on_settled(relay->call.arg, find->candidate, NULL);
         mg_relay_skip(relay, find->candidate, "its retry budget has nothing left for a hedge");
         return false;
     }

@@ -62,13 +62,22 @@ static void on_place(struct mg_gate_wait *wait, bool entered)
     mg_relay_next(relay);
 }
 
-static bool wait_for_place(struct mg_relay *relay, int candidate)
+/* Its queue is full, or has no room at all. */
+static bool full_too(struct mg_relay *relay, const struct mg_find *find)
 {
+    mg_relay_skip(relay, find->full, find->full_text);
+    return false;
+}
+
+static bool wait_for_place(struct mg_relay *relay, const struct mg_find *find)
+{
+    int candidate = find->full;
     const struct mg_reach *reach = &relay->call.route->reaches[candidate];
     const struct mg_config_gate *rules = &reach->target->gate;
     uint64_t until = MG_MIN(now_us(relay) + (uint64_t)rules->queue_ms * 1000, relay->deadline_us);
     if (!mg_gate_wait(reach->gate, rules, reach->share, loop(relay), &relay->place, until, on_place))
-        return false;
+        return full_too(relay, find);
+    mg_timeline_note(timeline(relay), now_us(relay), "wait", "for a place at %s: %s", target_of(relay, candidate)->id, find->full_text);
     relay->waiting_for = candidate;
     relay->wait_since_us = now_us(relay);
     mg_relay_set_state(relay, MG_RELAY_WAITING);
@@ -251,7 +260,7 @@ void mg_relay_next(struct mg_relay *relay)
             return;
         }
         mg_relay_give_back_place(relay);
-        if (find.full != NO_CANDIDATE && wait_for_place(relay, find.full))
+        if (find.full != NO_CANDIDATE && wait_for_place(relay, &find))
             return;
         mg_relay_next_entry(relay);
         if (relay->reason == MG_REASON_retry)

@@ -68,6 +68,7 @@ void mg_relay_ended(void *lane);                       /* on_end of every lane *
 struct mg_find {
     struct mg_pass pass;               /* held when found */
     int candidate;
+    char full_text[96];                /* … and how full */
     int full;                          /* the first candidate whose gate was full; NO_CANDIDATE: none */
 };
 
