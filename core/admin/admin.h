@@ -1,7 +1,7 @@
 /* admin.h - the admin plane: a thread that answers operators, over TCP on loopback and over a unix socket.
  *
  *     GET    /healthz                        the process lives
- *     GET    /readyz                         200 while it serves, 503 before and while it drains
+ *     GET    /readyz                         200 while it serves, 503 before and while it drains; a second line says what is degraded
  *     GET    /metrics                        Prometheus text
  *     GET    /admin/v1/status                projects, generations, errors of the last reload, workers
  *     POST   /admin/v1/reload                look at all files again
@@ -29,11 +29,12 @@
 
 struct mg_admin;
 
-/* What the process answers. `ready` and `metrics` are called on the admin thread and must not wait; the others may. */
+/* What the process answers. `ready`, `metrics` and `store_trouble` are called on the admin thread and must not wait; the others may. */
 struct mg_admin_ops {
     bool (*ready)(void *arg);
     mg_err (*metrics)(void *arg, struct mg_buf *out);
     mg_err (*status)(void *arg, struct mg_buf *out);           /* one JSON object */
+    void (*store_trouble)(void *arg, struct mg_recorder_trouble *out);   /* on the admin thread too; NULL: there is no store */
     void (*reload)(void *arg);                                 /* starts it, does not wait for the end */
     void (*flush)(void *arg);                                  /* what has settled is in the store when it returns */
     mg_err (*key_create)(void *arg, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "admin/admin_parts.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -40,10 +41,11 @@ static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, str
 static const struct mg_admin_route routes[] = {
     /* method, path, run, waits, open, type, what it answers */
     {MG_HTTP_GET, "/healthz", healthz, false, true, TEXT, "200 while the process lives"},
-    {MG_HTTP_GET, "/readyz", readyz, false, true, TEXT, "200 while it serves, 503 before and while it drains"},
+    {MG_HTTP_GET, "/readyz", readyz, false, true, TEXT,
+     "200 while it serves, 503 before and while it drains; a second line says what is degraded"},
     {MG_HTTP_GET, "/metrics", metrics, false, true, "text/plain; version=0.0.4; charset=utf-8", "Prometheus text"},
     {MG_HTTP_GET, "/admin/v1/status", status, true, false, JSON,
-     "projects with their generation and the error of the last reload, listeners, workers, exchanges in flight"},
+     "projects with their generation and the error of the last reload, listeners, workers, exchanges in flight, the store"},
     {MG_HTTP_POST, "/admin/v1/reload", reload, true, false, JSON, "202: all files are looked at again"},
     {MG_HTTP_GET, "/admin/v1/keys", list_keys, true, false, JSON, "`{\"keys\": [...]}`, never with their text"},
     {MG_HTTP_POST, "/admin/v1/keys", create_key, true, false, JSON,
@@ -132,11 +134,27 @@ static void healthz(struct mg_admin_job *job)
     put_failed(job, mg_buf_put(&job->out, MG_VIEW("ok\n")));
 }
 
+/* Requests go on while the store is in trouble, so it is no reason to send them elsewhere. */
+static mg_err put_ready(struct mg_admin_job *job)
+{
+    struct mg_recorder_trouble trouble = {.since_us = 0};
+    if (job->admin->ops->store_trouble)
+        job->admin->ops->store_trouble(job->admin->arg, &trouble);
+    MG_TRY(mg_buf_put(&job->out, MG_VIEW("ready\n")));
+    if (!trouble.since_us)
+        return MG_OK;
+    return mg_buf_putf(
+        &job->out,
+        "degraded: the store cannot be written for %llu s: %s; the journal is %u %% full\n",
+        (unsigned long long)((mg_wall_us() - trouble.since_us) / 1000000), trouble.reason,
+        trouble.journal_percent);
+}
+
 static void readyz(struct mg_admin_job *job)
 {
     bool ready = job->admin->ops->ready(job->admin->arg);
     if (ready)
-        put_failed(job, mg_buf_put(&job->out, MG_VIEW("ready\n")));
+        put_failed(job, put_ready(job));
     else
         mg_admin_fail_with(job, 503, "not_ready", "the gateway does not serve yet, or drains");
 }
@@ -428,8 +446,10 @@ static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key,
 static mg_err open_store(struct mg_admin *admin, struct mg_diag *diag)
 {
     char path[MG_FOLDER_PATH_BYTES];
-    if (admin->db)
+    if (admin->db && mg_db_check(admin->db, diag) == MG_OK)
         return MG_OK;
+    mg_db_close(admin->db);
+    admin->db = NULL;
     MG_TRY(mg_folder_path(admin->data_dir, "moongate.db", path));
     return mg_db_open(path, MG_DB_READ, &admin->db, diag);
 }

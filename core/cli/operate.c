@@ -35,6 +35,25 @@ static mg_err put_projects(struct mg_operate *operate, struct mg_buf *out)
     return err;
 }
 
+static void store_trouble(void *arg, struct mg_recorder_trouble *out)
+{
+    struct mg_operate *operate = arg;
+    mg_recorder_trouble(mg_gateway_recorder(operate->gateway), out);
+}
+
+static mg_err put_store(struct mg_operate *operate, struct mg_buf *out)
+{
+    struct mg_recorder_trouble trouble;
+    store_trouble(operate, &trouble);
+    MG_TRY(mg_buf_putf(out, ",\"store\":{\"ok\":%s,\"journal_percent\":%u",
+                       trouble.since_us ? "false" : "true", trouble.journal_percent));
+    if (trouble.since_us) {
+        MG_TRY(mg_buf_putf(out, ",\"since_us\":%llu", (unsigned long long)trouble.since_us));
+        MG_TRY(put_text(out, "reason", trouble.reason));
+    }
+    return mg_buf_putc(out, '}');
+}
+
 static mg_err status(void *arg, struct mg_buf *out)
 {
     struct mg_operate *operate = arg;
@@ -46,6 +65,7 @@ static mg_err status(void *arg, struct mg_buf *out)
         ready(operate) ? "true" : "false", operate->config->workers,
         (unsigned long long)mg_metrics_in_flight(mg_gateway_metrics(operate->gateway))));
     MG_TRY(put_text(out, "data_dir", operate->config->data_dir));
+    MG_TRY(put_store(operate, out));
     MG_TRY(mg_buf_put(out, MG_VIEW(",\"listen\":[")));
     for (int i = 0; i < operate->config->listen_count; i++) {
         MG_TRY(mg_buf_put(out, i ? MG_VIEW(",\"") : MG_VIEW("\"")));
@@ -139,6 +159,7 @@ const struct mg_admin_ops mg_operate_ops = {
     .ready = ready,
     .metrics = metrics,
     .status = status,
+    .store_trouble = store_trouble,
     .reload = reload,
     .flush = flush,
     .key_create = key_create,

@@ -383,6 +383,7 @@ mg_err mg_gateway_start(const struct mg_gateway_options *options, struct mg_gate
     gateway->config = options->config;
     gateway->lock = -1;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);          /* a file that may not grow is an error of its write */
     raise_descriptors();
     mg_log_start();
     mg_err err = start_store(gateway, diag);

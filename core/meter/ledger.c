@@ -53,6 +53,7 @@ struct mg_ledger {
     uint64_t last_at_us, committed_at_us;
     uint64_t orphans;            /* records nobody could place; each is a bug of ours */
     struct mg_timeline *scratch; /* owned */
+    bool opened;                 /* once at least */
     struct mg_db *db;            /* borrowed from the recorder, like the statements */
     struct mg_stmt *insert, *keep, *drop;
     struct mg_key_use key_use;
@@ -154,7 +155,7 @@ static mg_err forget(struct mg_ledger *ledger, const struct mg_journal_record *r
                      const char *why)
 {
     if (ledger->orphans++ % 1000 == 0)
-        mg_log_error("journal_record_dropped", "worker=%u sequence=%llu type=%d reason=\"%s\"",
+        mg_log_error("journal.dropped", "worker=%u sequence=%llu type=%d reason=\"%s\"",
                      record->worker, (unsigned long long)record->sequence, (int)record->type, why);
     return MG_OK;
 }
@@ -283,15 +284,31 @@ static mg_err load_last(struct mg_ledger *ledger)
     MG_TRY(mg_db_prepare(ledger->db, "SELECT max(at_us) FROM exchanges", &stmt));
     mg_err err = mg_stmt_step(stmt, &row);
     if (err == MG_OK && row)
-        ledger->last_at_us = ledger->committed_at_us = (uint64_t)mg_stmt_int(stmt, 0);
+        ledger->last_at_us = ledger->committed_at_us =
+            MG_MAX(ledger->committed_at_us, (uint64_t)mg_stmt_int(stmt, 0));
     mg_stmt_free(stmt);
     return err;
+}
+
+/* Another file may know nothing of what is open. */
+static void keep_all(struct mg_ledger *ledger)
+{
+    size_t at = 0;
+    mg_view id;
+    void *value;
+    while (mg_map_next(&ledger->open, &at, &id, &value)) {
+        struct entry *entry = value;
+        if (mg_list_empty(&entry->unstored))
+            mg_list_push_back(&ledger->unstored, &entry->unstored);
+    }
 }
 
 static mg_err on_open(void *arg, struct mg_db *db)
 {
     struct mg_ledger *ledger = arg;
     ledger->db = db;
+    bool again = ledger->opened;
+    ledger->opened = true;
     MG_TRY(mg_db_prepare(
         db,
         "INSERT INTO exchanges (at_us, start_us, id, project, workflow, key_id, path, session, "
@@ -309,7 +326,10 @@ static mg_err on_open(void *arg, struct mg_db *db)
     MG_TRY(mg_db_prepare(db, "DELETE FROM open_exchanges WHERE id = ?", &ledger->drop));
     MG_TRY(mg_key_use_open(&ledger->key_use, db));
     MG_TRY(load_last(ledger));
-    return load_open(ledger);
+    if (!again)
+        return load_open(ledger);
+    keep_all(ledger);
+    return MG_OK;
 }
 
 static void on_close(void *arg)
@@ -325,7 +345,8 @@ static void on_close(void *arg)
 
 /* ---- what a dead process left: ends are made up for attempts and exchanges that have none */
 
-static mg_err settle_interrupted(struct entry *entry, const char *id, const struct mg_attempt_record *started)
+static mg_err settle_interrupted(struct entry *entry, const char *id,
+                                 const struct mg_attempt_record *started)
 {
     static const char words[] = "the gateway was interrupted";
     char room[MG_RECORD_SETTLED_MAX];
@@ -622,7 +643,7 @@ static mg_err write_row(struct mg_ledger *ledger, struct entry *entry)
     if (mg_ledger_decode(detail, ledger->scratch) == MG_OK)
         MG_TRY(insert_row(ledger, ledger->scratch, detail, entry->interrupted));
     else
-        mg_log_error("exchange_unreadable", "id=%s", entry->id);
+        mg_log_error("exchange.unreadable", "id=%s", entry->id);
     if (!entry->stored)
         return MG_OK;
     mg_stmt_bind_text(ledger->drop, 1, mg_view_cstr(entry->id));

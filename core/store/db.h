@@ -29,6 +29,13 @@ enum mg_db_sync {
 MG_MUST_USE mg_err mg_db_open(const char *path, enum mg_db_mode mode, struct mg_db **out_db, struct mg_diag *diag);
 void mg_db_close(struct mg_db *db);                          /* NULL is a no-op; frees all statements first */
 
+/* MG_E_STORE: what this connection writes reaches the store no more, as its file was moved, replaced, deleted or
+ * overwritten; the diag says which. Close it and open anew. Costs two system calls, so ask once a transaction. */
+MG_MUST_USE mg_err mg_db_check(struct mg_db *db, struct mg_diag *diag);
+
+/* How long a statement waits for another writer before it is MG_E_BUSY; 5 s unless told otherwise. */
+void mg_db_wait(struct mg_db *db, unsigned wait_ms);
+
 /* Words for the last MG_E_STORE of this connection. */
 const char *mg_db_message(struct mg_db *db);
 
@@ -53,7 +60,7 @@ void mg_stmt_bind_text(struct mg_stmt *stmt, int index, mg_view value);
 void mg_stmt_bind_blob(struct mg_stmt *stmt, int index, mg_view value);
 void mg_stmt_bind_null(struct mg_stmt *stmt, int index);
 
-/* *out_row is false at the end. MG_E_EXISTS: a unique key is taken; MG_E_BUSY: locked for 5 s. */
+/* *out_row is false at the end. MG_E_EXISTS: a unique key is taken; MG_E_BUSY: locked for too long (mg_db_wait). */
 MG_MUST_USE mg_err mg_stmt_step(struct mg_stmt *stmt, bool *out_row);
 void mg_stmt_reset(struct mg_stmt *stmt);                    /* ready to bind and step again; bindings are cleared */
 

@@ -27,7 +27,9 @@
 #include "base/mem.h"
 #include "store/folder.h"
 
-enum { RETRY_MS = 500, COMPLAIN_EVERY = 20, BATCHES = 8 };
+/* A writer in another process is waited for only so long: the log's lines and the writes of others
+ * wait with it. */
+enum { RETRY_MS = 500, COMPLAIN_EVERY = 20, REOPEN_EVERY = 4, WAIT_MS = 1000, BATCHES = 8 };
 
 struct write {
     struct mg_list link;
@@ -43,7 +45,7 @@ struct ring {
 };
 
 struct store {        /* what recovering and recording share */
-    struct mg_db *db; /* owned */
+    struct mg_db *db; /* owned; NULL: it could not be opened again */
     struct mg_sink sink;
     struct mg_stmt *known;   /* how far a ring was stored */
     struct mg_stmt *advance; /* rows are there up to a record */
@@ -61,6 +63,7 @@ struct mg_recorder {
     struct ring *rings; /* owned */
     unsigned workers;
     uint64_t boot;
+    char data[MG_FOLDER_PATH_BYTES];
     pthread_t thread;
 
     pthread_mutex_t lock;   /* of what follows */
@@ -70,16 +73,20 @@ struct mg_recorder {
     uint64_t asked, answered; /* tickets of flush */
     bool kicked;
     bool stopping;
+    struct mg_recorder_trouble trouble;
 
     /* the thread's own */
     uint64_t synced_us; /* monotonic */
     unsigned failed_in_row;
+    mg_err last_failure;
+    bool reopened; /* this store may not know the rings: the next transaction tells it where they
+                      stand */
     _Atomic uint64_t batches, stored, failures, recovered, cpu_us;
 };
 
 static mg_err open_store(struct store *store, const char *data, const struct mg_sink *sink,
                          struct mg_diag *diag);
-static void close_store(struct store *store);
+static void close_store(struct store *store); /* no-op when it is closed */
 static mg_err recover(struct store *store, const char *data, uint64_t *out_count,
                       struct mg_diag *diag);
 static void *run(void *arg);
@@ -111,14 +118,20 @@ static mg_err open_store(struct store *store, const char *data, const struct mg_
     if (err != MG_OK) {
         mg_diag_set(diag, err, path, 0, "cannot read the store: %s", mg_db_message(store->db));
         mg_db_close(store->db);
+        store->db = NULL;
+        return err;
     }
-    return err;
+    mg_db_wait(store->db, WAIT_MS);
+    return MG_OK;
 }
 
 static void close_store(struct store *store)
 {
+    if (!store->db)
+        return;
     store->sink.close(store->sink.arg);
     mg_db_close(store->db);
+    store->db = NULL;
 }
 
 static mg_err where_stored(void *arg, uint64_t boot, uint32_t worker,
@@ -209,7 +222,7 @@ static mg_err set_aside(const char *path, struct mg_diag *diag)
         rename(path, aside) != 0)
         return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "is damaged and cannot be renamed: %s",
                            strerror(errno));
-    mg_log_warn("journal_damaged", "moved_to=%s", aside);
+    mg_log_warn("journal.damaged", "moved_to=%s", aside);
     return MG_OK;
 }
 
@@ -297,7 +310,7 @@ static mg_err start_thread(struct mg_recorder *recorder, struct mg_diag *diag)
                                    strerror(code));
 }
 
-static struct mg_recorder *new_recorder(unsigned workers)
+static struct mg_recorder *new_recorder(const char *data, unsigned workers)
 {
     struct mg_recorder *recorder = mg_new(struct mg_recorder);
     pthread_condattr_t monotonic;
@@ -310,6 +323,7 @@ static struct mg_recorder *new_recorder(unsigned workers)
     mg_list_init(&recorder->writes);
     recorder->rings = mg_new_array(struct ring, MG_MAX(workers, 1u));
     recorder->boot = draw_boot();
+    snprintf(recorder->data, sizeof recorder->data, "%s", data);
     return recorder;
 }
 
@@ -327,7 +341,7 @@ static void free_recorder(struct mg_recorder *recorder)
 mg_err mg_recorder_start(const struct mg_recorder_options *options,
                          struct mg_recorder **out_recorder, struct mg_diag *diag)
 {
-    struct mg_recorder *recorder = new_recorder(options->workers);
+    struct mg_recorder *recorder = new_recorder(options->data, options->workers);
     uint64_t count = 0;
     mg_err err = open_store(&recorder->store, options->data, &options->sink, diag);
     if (err != MG_OK) {
@@ -345,7 +359,7 @@ mg_err mg_recorder_start(const struct mg_recorder_options *options,
         return err;
     }
     if (count > 0)
-        mg_log_info("journal_recovered", "records=%llu", (unsigned long long)count);
+        mg_log_info("journal.recovered", "records=%llu", (unsigned long long)count);
     recorder->recovered = count;
     *out_recorder = recorder;
     return MG_OK;
@@ -375,7 +389,7 @@ static bool sync_is_due(const struct mg_recorder *recorder, bool stopping)
     bool committed = false;
     for (unsigned i = 0; i < recorder->workers; i++)
         committed |= !recorder->rings[i].freed;
-    return stopping || room_is_short(recorder) ||
+    return stopping || recorder->reopened || room_is_short(recorder) ||
            (committed && mg_mono_us() - recorder->synced_us >= MG_RECORDER_SYNC_MS * 1000u);
 }
 
@@ -402,6 +416,76 @@ static mg_err prepare_sync(struct mg_recorder *recorder)
     return recorder->store.sink.checkpoint(recorder->store.sink.arg);
 }
 
+static unsigned fullest_percent(const struct mg_recorder *recorder)
+{
+    uint64_t percent = 0;
+    for (unsigned i = 0; i < recorder->workers; i++) {
+        struct mg_journal_stats stats;
+        mg_journal_stats(recorder->rings[i].journal, &stats);
+        percent = MG_MAX(percent, stats.used * 100 / stats.size);
+    }
+    return (unsigned)percent;
+}
+
+static void note_trouble(struct mg_recorder *recorder, mg_err err, const char *reason)
+{
+    struct mg_recorder_trouble *trouble = &recorder->trouble;
+    pthread_mutex_lock(&recorder->lock);
+    if (!trouble->since_us)
+        trouble->since_us = mg_wall_us();
+    snprintf(trouble->reason, sizeof trouble->reason, "%s", reason);
+    pthread_mutex_unlock(&recorder->lock);
+    recorder->last_failure = err;
+    if (recorder->failed_in_row++ % COMPLAIN_EVERY == 0)
+        mg_log_error("store.failed",
+                     "error=%s reason=\"%s\" journal_percent=%u records wait in the journal",
+                     mg_err_name(err), reason, fullest_percent(recorder));
+}
+
+static void end_trouble(struct mg_recorder *recorder)
+{
+    if (recorder->failed_in_row == 0)
+        return;
+    recorder->failed_in_row = 0;
+    pthread_mutex_lock(&recorder->lock);
+    uint64_t since_us = recorder->trouble.since_us;
+    recorder->trouble = (struct mg_recorder_trouble){0};
+    pthread_mutex_unlock(&recorder->lock);
+    mg_log_info("store.recovered", "after_ms=%llu",
+                (unsigned long long)(mg_wall_us() - since_us) / 1000);
+}
+
+/* An empty store in the place of one that is gone would know no keys: that is a human's to decide,
+ * by a restart. */
+static mg_err open_again(struct mg_recorder *recorder, struct mg_diag *diag)
+{
+    struct mg_sink sink = recorder->store.sink;
+    char path[MG_FOLDER_PATH_BYTES];
+    close_store(&recorder->store);
+    MG_TRY(mg_folder_path(recorder->data, "moongate.db", path));
+    if (access(path, F_OK) != 0)
+        return mg_diag_set(
+            diag, MG_E_STORE, path, 0,
+            "the store's file is gone: put it back, or restart to begin an empty one");
+    MG_TRY(open_store(&recorder->store, recorder->data, &sink, diag));
+    recorder->reopened = true;
+    return MG_OK;
+}
+
+/* A connection that may be written to. One that failed several times is made anew: somebody may
+ * have mended the file. */
+static mg_err have_store(struct mg_recorder *recorder, struct mg_diag *diag)
+{
+    struct mg_db *db = recorder->store.db;
+    struct mg_diag seen;
+    bool lost = db && mg_db_check(db, &seen) != MG_OK;
+    if (lost)
+        mg_log_warn("store.lost", "reason=\"%s\" opening what is there now", seen.text);
+    bool tired = recorder->failed_in_row > 0 && recorder->failed_in_row % REOPEN_EVERY == 0 &&
+                 recorder->last_failure != MG_E_BUSY;
+    return db && !lost && !tired ? MG_OK : open_again(recorder, diag);
+}
+
 static void after_commit(struct mg_recorder *recorder, bool synced)
 {
     for (unsigned i = 0; i < recorder->workers; i++) {
@@ -416,18 +500,17 @@ static void after_commit(struct mg_recorder *recorder, bool synced)
     }
     if (synced)
         recorder->synced_us = mg_mono_us();
-    recorder->failed_in_row = 0;
+    recorder->reopened &= !synced;
+    end_trouble(recorder);
     atomic_fetch_add_explicit(&recorder->batches, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&recorder->stored, recorder->store.records, memory_order_relaxed);
 }
 
-static void after_failure(struct mg_recorder *recorder, mg_err err)
+static void after_failure(struct mg_recorder *recorder, mg_err err, const char *reason)
 {
     for (unsigned i = 0; i < recorder->workers; i++)
         mg_journal_seek(recorder->rings[i].journal, recorder->rings[i].committed);
-    if (recorder->failed_in_row++ % COMPLAIN_EVERY == 0)
-        mg_log_error("store_write_failed", "error=%s reason=\"%s\" records wait in the journal",
-                     mg_err_name(err), mg_db_message(recorder->store.db));
+    note_trouble(recorder, err, reason);
     atomic_fetch_add_explicit(&recorder->failures, 1, memory_order_relaxed);
 }
 
@@ -452,7 +535,14 @@ static mg_err record_batch(struct mg_recorder *recorder, bool stopping, bool *ou
         return MG_OK;
 
     store->records = 0;
-    mg_err err = mg_db_begin(store->db, sync ? MG_DB_FULL : MG_DB_NORMAL);
+    struct mg_diag diag = {.line = 0};
+    mg_err err = have_store(recorder, &diag);
+    if (err != MG_OK) {
+        after_failure(recorder, err, diag.text);
+        return err;
+    }
+    sync |= recorder->reopened;
+    err = mg_db_begin(store->db, sync ? MG_DB_FULL : MG_DB_NORMAL);
     if (err == MG_OK) {
         err = read_rings(recorder, out_more);
         if (err == MG_OK && sync)
@@ -462,15 +552,18 @@ static mg_err record_batch(struct mg_recorder *recorder, bool stopping, bool *ou
     if (err == MG_OK)
         after_commit(recorder, sync);
     else
-        after_failure(recorder, err);
+        after_failure(recorder, err, mg_db_message(store->db));
     *out_more &= err == MG_OK;
     return err;
 }
 
 static void run_write(struct mg_recorder *recorder, struct write *write)
 {
+    struct mg_diag diag;
+    mg_err err = have_store(recorder, &diag);
     struct mg_db *db = recorder->store.db;
-    mg_err err = mg_db_begin(db, MG_DB_FULL);
+    if (err == MG_OK)
+        err = mg_db_begin(db, MG_DB_FULL);
     if (err == MG_OK) {
         err = write->fn(write->arg, db);
         if (err == MG_OK)
@@ -564,7 +657,7 @@ void mg_recorder_stop(struct mg_recorder *recorder)
     pthread_join(recorder->thread, NULL);
     for (unsigned i = 0; i < recorder->workers; i++)
         if (mg_journal_sync(recorder->rings[i].journal) != MG_OK)
-            mg_log_warn("journal_sync_failed", "worker=%u", i);
+            mg_log_warn("journal.sync_failed", "worker=%u", i);
     close_store(&recorder->store);
     free_recorder(recorder);
 }
@@ -636,6 +729,14 @@ mg_err mg_recorder_write_wait(struct mg_recorder *recorder, mg_write_fn fn, void
         pthread_cond_wait(&recorder->flushed, &recorder->lock);
     pthread_mutex_unlock(&recorder->lock);
     return waiting.result;
+}
+
+void mg_recorder_trouble(struct mg_recorder *recorder, struct mg_recorder_trouble *out_trouble)
+{
+    pthread_mutex_lock(&recorder->lock);
+    *out_trouble = recorder->trouble;
+    pthread_mutex_unlock(&recorder->lock);
+    out_trouble->journal_percent = fullest_percent(recorder);
 }
 
 void mg_recorder_stats(const struct mg_recorder *recorder, struct mg_recorder_stats *out_stats)

@@ -5,8 +5,10 @@
  * every MG_RECORDER_SYNC_MS while records come. Others hand it writes and are told after the
  * commit. Nobody on the request path ever waits for it.
  *
- * A transaction that fails (a full disk) is rolled back and tried again from the ring; while that
- * lasts the rings fill and exchanges are shed, but no record is lost. */
+ * A transaction that fails (a full disk, a locked or damaged store, a file that was replaced) is
+ * rolled back and tried again from the ring, with a fresh connection when that may help. While that
+ * lasts the store is *in trouble*: the log says so, anybody may ask, the rings fill, and when they
+ * are full exchanges are shed; no record is lost. A store that is well again is noticed by itself. */
 #ifndef MG_STORE_RECORDER_H
 #define MG_STORE_RECORDER_H
 
@@ -34,14 +36,14 @@ struct mg_recorder;
  * they serve to rebuild what was open and must not make a row again. */
 struct mg_sink {
     void *arg;
-    mg_err (*open)(void *arg, struct mg_db *db);             /* prepare statements, read what was left open */
+    mg_err (*open)(void *arg, struct mg_db *db);             /* prepare statements; the first time, read what was left open */
     mg_err (*record)(void *arg, const struct mg_journal_record *record, bool stored);
     mg_err (*interrupt)(void *arg);                          /* old rings are read: what is open now never settles */
     mg_err (*flush)(void *arg);                              /* the records of all rings were read: write their rows */
     mg_err (*checkpoint)(void *arg);                         /* ring room is about to be freed: store what is only in memory */
     void (*commit)(void *arg);
     void (*rollback)(void *arg);
-    void (*close)(void *arg);                                /* free statements; the database goes next */
+    void (*close)(void *arg);                                /* free statements; the database goes next, and another may be opened */
 };
 
 struct mg_recorder_options {
@@ -81,6 +83,15 @@ void mg_recorder_write(struct mg_recorder *recorder, mg_write_fn fn, mg_write_do
 
 /* The same, waiting for the result. Not on a worker and not on the recorder thread. */
 MG_MUST_USE mg_err mg_recorder_write_wait(struct mg_recorder *recorder, mg_write_fn fn, void *arg);
+
+struct mg_recorder_trouble {
+    uint64_t since_us;       /* wall clock; 0: the store is well */
+    unsigned journal_percent;          /* how full the fullest ring is: at 100 exchanges are shed */
+    char reason[160];        /* as the store says it; empty when it is well */
+};
+
+/* Any thread. */
+void mg_recorder_trouble(struct mg_recorder *recorder, struct mg_recorder_trouble *out_trouble);
 
 struct mg_recorder_stats {
     uint64_t batches;        /* transactions committed */

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -19,6 +20,8 @@ struct mg_db {
     enum mg_db_sync sync;           /* what the connection is set to */
     struct mg_stmt *begin, *commit; /* prepared when first used */
     struct mg_list stmts;           /* all that are alive */
+    char wal_path[PATH_MAX];
+    ino_t wal; /* its write-ahead log's file, once there was one */
 };
 
 struct mg_stmt {
@@ -43,6 +46,8 @@ static const char setup[] =
 static const char setup_writer[] =
     "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
     "PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 33554432;";
+
+static void set_wal_aside(struct mg_db *db);
 
 static mg_err translate(int code)
 {
@@ -134,6 +139,7 @@ mg_err mg_db_open(const char *path, enum mg_db_mode mode, struct mg_db **out_db,
 
     struct mg_db *db = mg_new(struct mg_db);
     mg_list_init(&db->stmts);
+    snprintf(db->wal_path, sizeof db->wal_path, "%s-wal", path);
     mg_err err = translate(sqlite3_open_v2(path, &db->handle, flags, NULL));
     if (err == MG_OK)
         err = mg_db_exec(db, setup);
@@ -157,8 +163,68 @@ void mg_db_close(struct mg_db *db)
         return;
     while (!mg_list_empty(&db->stmts))
         mg_stmt_free(mg_container_of(db->stmts.next, struct mg_stmt, link));
+    set_wal_aside(db);
     sqlite3_close(db->handle);
     mg_free(db);
+}
+
+static bool was_moved(struct mg_db *db)
+{
+    int moved = 0;
+    sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    return moved;
+}
+
+/* Through SQLite's own descriptor: to close another one of this file would drop its locks. */
+static bool has_header(struct mg_db *db)
+{
+    static const char magic[16] = "SQLite format 3";
+    char start[16];
+    sqlite3_file *file = NULL;
+    sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    return file && file->pMethods->xRead(file, start, sizeof start, 0) == SQLITE_OK &&
+           memcmp(start, magic, sizeof magic) == 0;
+}
+
+static ino_t file_of(const char *path)
+{
+    struct stat found;
+    return stat(path, &found) == 0 ? found.st_ino : 0;
+}
+
+mg_err mg_db_check(struct mg_db *db, struct mg_diag *diag)
+{
+    const char *path = sqlite3_db_filename(db->handle, "main");
+    if (was_moved(db))
+        return mg_diag_set(diag, MG_E_STORE, path, 0,
+                           "the store's file was moved, replaced or deleted");
+    ino_t wal = file_of(db->wal_path);
+    if (db->wal && wal != db->wal)
+        return mg_diag_set(diag, MG_E_STORE, path, 0,
+                           "the store's write-ahead log was moved, replaced or deleted");
+    db->wal = wal;
+    return has_header(db)
+               ? MG_OK
+               : mg_diag_set(diag, MG_E_STORE, path, 0, "the store's file was overwritten");
+}
+
+/* The log of a file that was replaced would be played into the one that is there now. A human may
+ * want it. */
+static void set_wal_aside(struct mg_db *db)
+{
+    char aside[PATH_MAX + 16];
+    const char *path = sqlite3_db_filename(db->handle, "main");
+    if (!db->wal || !was_moved(db) || access(path, F_OK) != 0 || file_of(db->wal_path) != db->wal)
+        return;
+    if (snprintf(aside, sizeof aside, "%s.replaced", db->wal_path) < (int)sizeof aside)
+        (void)!rename(db->wal_path, aside);
+    snprintf(aside, sizeof aside, "%s-shm", path);
+    unlink(aside);
+}
+
+void mg_db_wait(struct mg_db *db, unsigned wait_ms)
+{
+    sqlite3_busy_timeout(db->handle, (int)wait_ms);
 }
 
 const char *mg_db_message(struct mg_db *db)

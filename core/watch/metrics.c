@@ -662,6 +662,11 @@ static void print_recorder(struct mg_prom_out *printer, const struct mg_metrics_
     if (!hub->recorder)
         return;
     mg_recorder_stats(hub->recorder, &stats);
+    struct mg_recorder_trouble trouble;
+    mg_recorder_trouble(hub->recorder, &trouble);
+    mg_prom_head(printer, "store_degraded", "gauge",
+                 "1 while the store cannot be written and records wait in the journal");
+    mg_prom_print(printer, "moongate_store_degraded %d\n", trouble.since_us != 0);
     print_one(printer, "recorder_records_total", "Records stored", stats.records);
     print_one(printer, "recorder_failures_total", "Transactions that failed and were repeated",
               stats.failures);

@@ -457,7 +457,8 @@ TEST(a_full_disk_delays_records_and_sheds_but_loses_none)
 
     CHECK_OK(mg_recorder_write_wait(recorder, limit_store, "PRAGMA max_page_count = 1"));
     while (mg_journal_reserve(journal, MG_JOURNAL_ROOM(sizeof payload))) {
-        CHECK_OK(mg_journal_append(journal, MG_JOURNAL_SETTLED, mg_view_of(payload, sizeof payload)));
+        CHECK_OK(
+            mg_journal_append(journal, MG_JOURNAL_SETTLED, mg_view_of(payload, sizeof payload)));
         appended++;
         mg_journal_unreserve(journal, MG_JOURNAL_ROOM(sizeof payload));
     }
@@ -472,6 +473,125 @@ TEST(a_full_disk_delays_records_and_sheds_but_loses_none)
     CHECK_INT(count(data, "SELECT count(*) FROM keys"), appended);
     mg_recorder_flush(recorder);
     CHECK(mg_journal_reserve(journal, MG_JOURNAL_ROOM(sizeof payload)));
+    mg_recorder_stop(recorder);
+    mg_log_level(MG_LOG_INFO);
+}
+
+/* ---- a store that goes away and comes back */
+
+static const char *store_path(const char *data)
+{
+    static char path[MG_FOLDER_PATH_BYTES];
+    CHECK_OK(mg_folder_path(data, "moongate.db", path));
+    return path;
+}
+
+static const char *trouble_of(struct mg_recorder *recorder)
+{
+    static struct mg_recorder_trouble trouble;
+    mg_recorder_trouble(recorder, &trouble);
+    return trouble.reason;
+}
+
+TEST(a_store_that_was_moved_away_is_missed_and_one_put_back_is_written_on)
+{
+    const char *data = check_fresh_path("data");
+    struct sink sink = {0};
+    struct mg_recorder *recorder = start(data, &sink, 1);
+    struct note late = {.id = "late"};
+    char aside[300];
+    snprintf(aside, sizeof aside, "%s/aside", data);
+    mg_log_level(MG_LOG_OFF);
+    append(mg_recorder_journal(recorder, 0), 1);
+    mg_recorder_flush(recorder);
+    CHECK_STR(trouble_of(recorder), "");
+
+    CHECK_INT(rename(store_path(data), aside), 0);
+    append(mg_recorder_journal(recorder, 0), 2);
+    mg_recorder_flush(recorder);
+    CHECK(strstr(trouble_of(recorder), "gone") != NULL);
+    CHECK_INT(mg_recorder_write_wait(recorder, write_note, &late), MG_E_STORE);
+    CHECK(access(store_path(data), F_OK) != 0);
+
+    CHECK_INT(rename(aside, store_path(data)), 0);
+    mg_recorder_flush(recorder);
+    CHECK_STR(trouble_of(recorder), "");
+    CHECK_OK(mg_recorder_write_wait(recorder, write_note, &late));
+    CHECK_INT(count(data, "SELECT count(*) FROM keys"), 3);
+    mg_recorder_stop(recorder);
+    mg_log_level(MG_LOG_INFO);
+}
+
+/* Killed right after the first commit to a file that did not know its rings: they must not be
+ * stored again. */
+static void replace_store_and_die(const char *data)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct sink sink = {0};
+        struct mg_recorder *recorder = start(data, &sink, 1);
+        char aside[300];
+        struct mg_db *fresh;
+        snprintf(aside, sizeof aside, "%s/aside", data);
+        CHECK_OK(mg_db_open(aside, MG_DB_WRITE, &fresh, NULL));
+        mg_db_close(fresh);
+        append(mg_recorder_journal(recorder, 0), 1);
+        mg_recorder_flush(recorder);
+        CHECK_INT(rename(aside, store_path(data)), 0);
+        append(mg_recorder_journal(recorder, 0), 2);
+        mg_recorder_flush(recorder);
+        append(mg_recorder_journal(recorder, 0), 3);
+        mg_recorder_flush(recorder);
+        kill(getpid(), SIGKILL);
+    }
+    waitpid(child, NULL, 0);
+}
+
+TEST(a_store_that_was_replaced_takes_each_record_once)
+{
+    const char *data = check_fresh_path("data");
+    struct sink sink = {0};
+    mg_log_level(MG_LOG_OFF);
+    CHECK_OK(mg_folder_create(data, NULL));
+    replace_store_and_die(data);
+
+    mg_recorder_stop(start(data, &sink, 1));
+
+    CHECK_INT(count(data, "SELECT count(*) FROM keys"), 2);
+    CHECK_INT(count(data, "SELECT sum(name) FROM keys"), 5);
+    mg_log_level(MG_LOG_INFO);
+}
+
+TEST(a_damaged_store_is_told_and_records_wait_for_a_good_one)
+{
+    const char *data = check_fresh_path("data");
+    struct sink sink = {0};
+    struct mg_recorder *recorder = start(data, &sink, 1);
+    char backup[300], command[900];
+    snprintf(backup, sizeof backup, "%s/backup", data);
+    mg_log_level(MG_LOG_OFF);
+    append(mg_recorder_journal(recorder, 0), 1);
+    mg_recorder_flush(recorder);
+    snprintf(command, sizeof command,
+             "cp %s %s; cp %s-wal %s-wal; for f in %s %s-wal; do dd if=/dev/urandom of=$f bs=8192 "
+             "count=64 conv=notrunc 2>/dev/null; done",
+             store_path(data), backup, store_path(data), backup, store_path(data),
+             store_path(data));
+    CHECK_INT(system(command), 0);
+
+    append(mg_recorder_journal(recorder, 0), 2);
+    for (int i = 0; i < 6; i++)
+        mg_recorder_flush(recorder);
+    CHECK(trouble_of(recorder)[0] != '\0');
+
+    snprintf(command, sizeof command, "rm -f %s-wal %s-shm; mv %s-wal %s-wal; mv %s %s",
+             store_path(data), store_path(data), backup, store_path(data), backup,
+             store_path(data));
+    CHECK_INT(system(command), 0);
+    for (int i = 0; i < 6 && *trouble_of(recorder); i++)
+        mg_recorder_flush(recorder);
+    CHECK_STR(trouble_of(recorder), "");
+    CHECK_INT(count(data, "SELECT count(*) FROM keys"), 2);
     mg_recorder_stop(recorder);
     mg_log_level(MG_LOG_INFO);
 }

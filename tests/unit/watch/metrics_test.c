@@ -236,6 +236,7 @@ TEST(the_journal_and_the_recorder_are_shown)
     CHECK_HAS(text, "moongate_journal_bytes{worker=\"0\"} 1048576");
     CHECK_HAS(text, "moongate_journal_records_total{worker=\"0\"} 5");
     CHECK_HAS(text, "moongate_recorder_records_total 5");
+    CHECK_HAS(text, "moongate_store_degraded 0");
     mg_metrics_hub_free(hub);
     world_stop(&world);
 }
