@@ -160,7 +160,8 @@ uint64_t mg_judge_retry_after_ms(const struct mg_attempt *attempt, enum mg_class
     uint64_t ms = mg_wait_retry_after_ms(attempt->headers, wall_us);
     if (!ms)
         ms = mg_tap_retry_ms(&attempt->tap);
-    if (!ms && attempt->facts.status == 429)
+    bool of_rate = hint != MG_CLASS_quota_billing;     /* money does not come back with the requests of a minute */
+    if (!ms && of_rate && attempt->facts.status == 429)
         ms = limits_reset_ms(attempt, wall_us);
     return ms;
 }

@@ -462,6 +462,17 @@ TEST(reads_when_to_come_back)
     }
 }
 
+TEST(a_limit_of_requests_does_not_say_when_there_is_money_again)
+{
+    begin(false);
+    send_text("HTTP/1.1 429 Too Many Requests\r\nx-ratelimit-remaining-requests: 99\r\nx-ratelimit-reset-requests: 6ms\r\n"
+              "connection: close\r\n\r\n{\"error\":{\"code\":\"insufficient_quota\"}}");
+    hang_up();
+    CHECK_INT(attempt.facts.hint, MG_CLASS_quota_billing);
+    CHECK_INT(attempt.facts.retry_after_ms, 0);
+    finish();
+}
+
 TEST(a_clients_own_fault_asks_nobody_to_come_back)
 {
     begin(false);
