@@ -41,8 +41,8 @@ return {
 """
 BREAKER = """{ window_ms = %(window_ms)d, open_ms = %(open_ms)d, max_open_ms = %(max_open_ms)d, probe_ms = %(probe_ms)d,
       ramp_ms = %(ramp_ms)d, slow_factor = 3, slow_min_ms = %(slow_min_ms)d }"""
-# In a real installation's milliseconds; scaled before use.
-TIMES = {"window_ms": 30000, "open_ms": 5000, "max_open_ms": 60000, "probe_ms": 30000, "ramp_ms": 20000, "slow_min_ms": 1500,
+# The defaults, in milliseconds; scaled before use.
+TIMES = {"window_ms": 30000, "open_ms": 5000, "max_open_ms": 60000, "probe_ms": 15000, "ramp_ms": 10000, "slow_min_ms": 1000,
          "deadline_ms": 60000, "connect_ms": 5000, "first_token_ms": 30000, "idle_ms": 30000}
 PACE_MS = 800  # first token of a healthy provider
 
