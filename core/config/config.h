@@ -3,8 +3,8 @@
  * mg_config_load_gateway() evaluates gateway.lua, mg_config_load_project() one projects/<name>.lua, in a sandbox (no
  * io, no clock), checks them against the one declared schema (lua/boot/schema.lua) and fills these structs. Everything
  * in a struct lives in its arena, is immutable after loading and may be read by any thread. Defaults are filled in: 0
- * and NULL mean what the field comment says, never "unset". Secrets are resolved here (env "X", secret "x") and wiped
- * when the arena goes. */
+ * and NULL mean what the field comment says, never "unset". Secrets (env "X", secret "x") become handles that hold
+ * ciphertext (vault/secret.h); only the token of the admin plane is kept in clear, and wiped when the arena goes. */
 #ifndef MG_CONFIG_CONFIG_H
 #define MG_CONFIG_CONFIG_H
 
@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "vault/secret.h"
 
 struct mg_config_tls_server {          /* cert NULL: plain */
     const char *cert, *key;            /* PEM files, absolute paths */
@@ -82,7 +83,7 @@ struct mg_config_retry_budget {
 
 struct mg_config_credential {          /* one upstream API key of a provider account */
     const char *name;                  /* for logs, records and `moongate targets`; never the secret */
-    const char *secret;
+    const struct mg_secret *secret;
 };
 
 /* A provider account that gateway.lua grants to several projects: they share its credentials, breakers and caps. */
@@ -146,7 +147,8 @@ struct mg_config_provider {
     struct mg_config_breaker breaker;
     struct mg_config_gate gate;        /* of targets that no workflow declares */
     const char *organization, *openai_project;   /* optional request headers; NULL: not sent */
-    const char *const *header_names, *const *header_values;   /* sent with each attempt */
+    const char *const *header_names, *const *header_values;   /* sent with each attempt; a value is NULL where … */
+    const struct mg_secret *const *header_secrets;            /* … the header holds a secret */
     int header_count;
     const char *ca, *client_cert, *client_key;   /* PEM files; NULL: system bundle, none */
     bool verify;                       /* TLS verification; true unless switched off in so many words */

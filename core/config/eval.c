@@ -227,57 +227,144 @@ static int host_load(lua_State *L)
     return 2;
 }
 
-static int host_env(lua_State *L)
+static int push_plain(lua_State *L)
 {
-    lua_pushstring(L, getenv(luaL_checkstring(L, 1)));
+    struct mg_locked *plain = lua_touserdata(L, 1);
+    lua_pushlstring(L, plain->ptr, plain->len);
     return 1;
 }
 
-/* The bytes of a file as a Lua string, or nil and why. */
-static int push_file(lua_State *L, bool is_private)
+/* env(name): the value. One that was asked for as a secret before has left the environment. */
+static int host_env(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1), *value = getenv(name);
+    struct mg_sealed *sealed = value && *value ? NULL : mg_secret_env_is_set(name) ? mg_secret_from_env(name) : NULL;
+    if (!sealed) {
+        lua_pushstring(L, value);
+        return 1;
+    }
+    lua_pushcfunction(L, push_plain);
+    struct mg_locked *plain = mg_locked_take();
+    mg_err err = mg_sealed_open(sealed, plain);
+    lua_pushlightuserdata(L, plain);
+    int failed = err == MG_OK ? lua_pcall(L, 1, 1, 0) : 1;
+    mg_locked_give(plain);
+    mg_sealed_unref(sealed);
+    return failed ? luaL_error(L, "the variable %s cannot be read", name) : 1;
+}
+
+/* has_env(name): whether it is set and not empty. */
+static int host_has_env(lua_State *L)
+{
+    lua_pushboolean(L, mg_secret_env_is_set(luaL_checkstring(L, 1)));
+    return 1;
+}
+
+/* The ciphertext in `file_text`, or nil and why not. */
+static int push_sealed(lua_State *L, mg_err err)
+{
+    struct mg_buf *text = &eval_of(L)->file_text;
+    if (err == MG_OK) {
+        mg_view bytes = mg_buf_view(text);
+        lua_pushlstring(L, bytes.ptr, bytes.len);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err == MG_E_BAD_REQUEST ? "expected a secret of printable text, found an empty one, one with control "
+                                                "characters or one above 8192 bytes"
+                                              : mg_err_text(err));
+    return 2;
+}
+
+/* secret_env(name): ciphertext of the value, which is overwritten in the environment; nil when it is not set. */
+static int host_secret_env(lua_State *L)
+{
+    struct mg_buf *text = &eval_of(L)->file_text;
+    struct mg_sealed *sealed = mg_secret_from_env(luaL_checkstring(L, 1));
+    if (!sealed)
+        return 0;
+    mg_buf_clear(text);
+    struct mg_locked *plain = mg_locked_take();
+    mg_err err = mg_sealed_open(sealed, plain);
+    if (err == MG_OK)
+        err = mg_secret_print(MG_VIEW_NONE, MG_VIEW_NONE, mg_view_of(plain->ptr, plain->len), text);
+    mg_locked_give(plain);
+    mg_sealed_unref(sealed);
+    return push_sealed(L, err);
+}
+
+/* Reads a file into `file_text`; NULL, or why not. */
+static const char *read_here(lua_State *L, bool is_private)
 {
     const char *path = luaL_checkstring(L, 1);
     struct mg_config_report *out = eval_of(L)->report;
     if (out->file_count == MG_CONFIG_FILES)
-        return luaL_error(L, "more than %d files", (int)MG_CONFIG_FILES);
+        luaL_error(L, "more than %d files", (int)MG_CONFIG_FILES);
     out->files[out->file_count++] = mg_arena_strdup(&out->arena, path);
 
     struct mg_buf *text = &eval_of(L)->file_text; /* a raised error leaves it to mg_eval_run() */
     mg_buf_clear(text);
-    const char *why = mg_config_file_read(path, is_private, text, &out->hash);
-    if (why) {
-        lua_pushnil(L);
-        lua_pushstring(L, why);
-        return 2;
-    }
-    mg_view bytes = mg_buf_view(text);
-    while (is_private && bytes.len > 0 &&
-           (bytes.ptr[bytes.len - 1] == '\n' || bytes.ptr[bytes.len - 1] == '\r'))
-        bytes.len--;
+    return mg_config_file_read(path, is_private, text, &out->hash);
+}
+
+static int push_why(lua_State *L, const char *why)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+/* read(path): the bytes of a file, or nil and why. */
+static int host_read(lua_State *L)
+{
+    const char *why = read_here(L, false);
+    if (why)
+        return push_why(L, why);
+    mg_view bytes = mg_buf_view(&eval_of(L)->file_text);
     lua_pushlstring(L, bytes.ptr ? bytes.ptr : "", bytes.len);
-    if (text->ptr)
-        mg_wipe(text->ptr, text->cap);
     return 1;
 }
 
-static int host_read(lua_State *L)
+/* Puts ciphertext in the place of what was read, without the newline at its end. */
+static mg_err seal_here(struct mg_buf *text, mg_view project, mg_view name)
 {
-    return push_file(L, false);
+    struct mg_buf sealed;
+    mg_view plain = mg_buf_view(text);
+    while (plain.len > 0 && (plain.ptr[plain.len - 1] == '\n' || plain.ptr[plain.len - 1] == '\r'))
+        plain.len--;
+    mg_buf_init(&sealed, text->max);
+    mg_err err = mg_secret_print(project, name, plain, &sealed);
+    mg_wipe(text->ptr, text->cap);
+    mg_buf_clear(text);
+    if (err == MG_OK)
+        err = mg_buf_put(text, mg_buf_view(&sealed));
+    mg_buf_fini(&sealed);
+    return err;
 }
 
-/* secret(path): its text without the newline at the end, or nil and why. */
+/* secret(path, project, name): ciphertext that gives what the vault has under the name, or else the file; nil and why when
+ * there is neither. The vault may not be open yet when gateway.lua is read: it is then trusted to have the name. */
 static int host_secret(lua_State *L)
 {
-    return push_file(L, true);
+    mg_view project = mg_view_cstr(luaL_checkstring(L, 2)), name = mg_view_cstr(luaL_checkstring(L, 3));
+    const char *why = read_here(L, true);
+    struct mg_buf *text = &eval_of(L)->file_text;
+    if (!why)
+        return push_sealed(L, text->ptr ? seal_here(text, project, name) : MG_E_BAD_REQUEST);
+    if (!mg_secret_known(project, name) && strcmp(eval_of(L)->function, "gateway") != 0)
+        return push_why(L, why);
+    mg_buf_clear(text);
+    return push_sealed(L, mg_secret_print_name(project, name, text));
 }
 
 /* file(path): true when it can be read, or nil and why. */
 static int host_file(lua_State *L)
 {
-    int count = push_file(L, false);
-    if (count == 1)
-        lua_pushboolean(L, true);
-    return count;
+    const char *why = read_here(L, false);
+    if (why)
+        return push_why(L, why);
+    lua_pushboolean(L, true);
+    return 1;
 }
 
 static int host_utf8(lua_State *L)
@@ -332,6 +419,7 @@ static void open_host(lua_State *L)
                                          {"secret", host_secret}, {"file", host_file},
                                          {"utf8", host_utf8},     {"adapter", host_adapter},
                                          {"schema", host_schema}, {"cores", host_cores},
+                                         {"has_env", host_has_env}, {"secret_env", host_secret_env},
                                          {NULL, NULL}};
     for (size_t i = 0; i < MG_COUNT(libraries); i++) {
         lua_pushcfunction(L, libraries[i].func);

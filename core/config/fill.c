@@ -16,7 +16,7 @@ struct row {
     struct mg_arena *arena;
 };
 
-struct secret {
+struct clear_text {
     char *text;
     size_t size;
 };
@@ -33,20 +33,47 @@ static const char *text(const struct row *row, const char *key)
 
 static void wipe(void *arg)
 {
-    struct secret *secret = arg;
-    mg_wipe(secret->text, secret->size);
+    struct clear_text *clear = arg;
+    mg_wipe(clear->text, clear->size);
 }
 
-/* Wiped when the arena goes. */
-static const char *keep_secret(const struct row *row, const char *value)
+/* The text on top of the stack, as a handle. */
+static const struct mg_secret *top_secret(const struct row *row)
 {
-    if (!value)
+    size_t size;
+    const struct mg_secret *secret;
+    const char *value = lua_tolstring(row->L, -1, &size);
+    if (mg_secret_read(mg_view_of(value, size), row->arena, &secret) != MG_OK)
+        luaL_error(row->L, "a secret is empty, too long or has control characters");
+    return secret;
+}
+
+static const struct mg_secret *secret(const struct row *row, const char *key)
+{
+    lua_getfield(row->L, -1, key);
+    const struct mg_secret *handle = lua_isstring(row->L, -1) ? top_secret(row) : NULL;
+    lua_pop(row->L, 1);
+    return handle;
+}
+
+/* A secret that must be compared in clear; wiped when the arena goes. */
+static const char *clear_secret(const struct row *row, const char *key)
+{
+    const struct mg_secret *handle = secret(row, key);
+    struct mg_sealed *sealed = handle ? mg_secret_get(handle) : NULL;
+    if (!sealed)
         return NULL;
-    struct secret *secret = mg_arena_new(row->arena, struct secret);
-    secret->text = (char *)value; /* our own copy */
-    secret->size = strlen(value);
-    mg_arena_cleanup(row->arena, wipe, secret);
-    return value;
+    struct mg_locked *plain = mg_locked_take();
+    struct clear_text *clear = NULL;
+    if (mg_sealed_open(sealed, plain) == MG_OK) {
+        clear = mg_arena_new(row->arena, struct clear_text);
+        clear->text = (char *)mg_arena_dup(row->arena, mg_view_of(plain->ptr, plain->len)).ptr;
+        clear->size = plain->len;
+        mg_arena_cleanup(row->arena, wipe, clear);
+    }
+    mg_locked_give(plain);
+    mg_sealed_unref(sealed);
+    return clear ? clear->text : NULL;
 }
 
 static double number(const struct row *row, const char *key)
@@ -153,7 +180,7 @@ static int word(const struct row *row, const char *key, const char *const *words
 static void copy_credential(const struct row *row, int index, void *items)
 {
     ((struct mg_config_credential *)items)[index] = (struct mg_config_credential){
-        .name = text(row, "name"), .secret = keep_secret(row, text(row, "secret"))};
+        .name = text(row, "name"), .secret = secret(row, "secret")};
 }
 
 /* The list of API keys on top of the stack's table. */
@@ -230,7 +257,7 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
     each(&row, "listen", copy_listen, config->listen);
     enter(&row, "admin");
     copy_listen(&row, 0, &config->admin);
-    config->admin_token = keep_secret(&row, text(&row, "token"));
+    config->admin_token = clear_secret(&row, "token");
     leave(&row);
     config->data_dir = text(&row, "data_dir");
     config->workers = integer(&row, "workers");
@@ -335,6 +362,29 @@ static struct mg_config_retry_budget copy_retry_budget(const struct row *row)
     return budget;
 }
 
+/* What stands in the file is no secret; what env and secret give is. */
+static void copy_header_values(const struct row *row, struct mg_config_provider *provider)
+{
+    int count = enter(row, "header_values");
+    const char **values = mg_arena_array(row->arena, const char *, (size_t)count + 1);
+    const struct mg_secret **secrets =
+        mg_arena_array(row->arena, const struct mg_secret *, (size_t)count + 1);
+    for (int i = 0; i < count; i++) {
+        lua_rawgeti(row->L, -1, i + 1);
+        size_t size;
+        const char *value = luaL_checklstring(row->L, -1, &size);
+        if (mg_secret_is_printed(mg_view_of(value, size)))
+            secrets[i] = top_secret(row);
+        else
+            values[i] = mg_arena_dup(row->arena, mg_view_of(value, size)).ptr;
+        lua_pop(row->L, 1);
+    }
+    leave(row);
+    provider->header_values = values;
+    provider->header_secrets = secrets;
+    provider->header_count = count;
+}
+
 static void copy_provider(const struct row *row, int index, void *items)
 {
     struct mg_config_provider *provider = (struct mg_config_provider *)items + index;
@@ -358,9 +408,7 @@ static void copy_provider(const struct row *row, int index, void *items)
                                             .line = integer(row, "line")};
     provider->credentials = copy_credentials(row, &provider->credential_count);
     provider->header_names = texts(row, "header_names", &provider->header_count);
-    provider->header_values = texts(row, "header_values", &provider->header_count);
-    for (int i = 0; i < provider->header_count; i++)
-        (void)keep_secret(row, provider->header_values[i]);
+    copy_header_values(row, provider);
     struct mg_config_sim_model *models = mg_arena_array(row->arena, struct mg_config_sim_model,
                                                         (size_t)provider->sim_model_count + 1);
     each(row, "sim_models", copy_sim_model, models);

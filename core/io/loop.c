@@ -93,6 +93,12 @@ void mg_loop_fini(struct mg_loop *loop)
     mg_free(loop->read_buffer);
 }
 
+void mg_loop_wipe_reads(struct mg_loop *loop)
+{
+    mg_wipe(loop->read_buffer, MG_LOOP_READ_BYTES);
+    mg_stream_loop_wipe(loop);
+}
+
 uint64_t mg_loop_now_us(struct mg_loop *loop)
 {
     if (!loop->now_us)

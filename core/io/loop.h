@@ -76,6 +76,9 @@ void mg_loop_defer(struct mg_loop *loop, struct mg_defer *defer,
                    void (*run)(struct mg_defer *defer));
 void mg_loop_defer_cancel(struct mg_defer *defer);
 
+/* Overwrites what streams of this loop received last. Not from inside on_data. */
+void mg_loop_wipe_reads(struct mg_loop *loop);
+
 /* Arms or re-arms a timer delay_ms from the time of this turn; costs no system call. */
 void mg_timer_start(struct mg_loop *loop, struct mg_timer *timer, uint64_t delay_ms,
                     mg_timer_cb cb);

@@ -10,4 +10,7 @@ void mg_resolve_loop_fini(struct mg_loop *loop);
 /* Frees the TLS buffers all streams of the loop share. */
 void mg_stream_loop_fini(struct mg_loop *loop);
 
+/* Overwrites the plaintext that was decrypted last. */
+void mg_stream_loop_wipe(struct mg_loop *loop);
+
 #endif

@@ -90,7 +90,7 @@ void mg_stream_tls_raw_end(struct mg_stream *stream)
 mg_err mg_stream_tls_write(struct mg_stream *stream, const mg_view *parts, size_t count)
 {
     struct mg_tls_loop *shared = shared_of(stream->loop);
-    size_t fill = 0;
+    size_t fill = 0, used = 0;
     mg_err err = MG_OK;
     for (size_t i = 0; i < count && err == MG_OK; i++) {
         for (mg_view rest = parts[i]; rest.len > 0 && err == MG_OK;) {
@@ -98,6 +98,7 @@ mg_err mg_stream_tls_write(struct mg_stream *stream, const mg_view *parts, size_
             memcpy(shared->gather + fill, piece.ptr, piece.len);
             rest = mg_view_skip(rest, piece.len);
             fill += piece.len;
+            used = MG_MAX(used, fill);
             if (fill < RECORD_BYTES)
                 continue;
             err = mg_tls_write(stream->tls, mg_view_of(shared->gather, fill));
@@ -106,6 +107,7 @@ mg_err mg_stream_tls_write(struct mg_stream *stream, const mg_view *parts, size_
     }
     if (err == MG_OK && fill > 0)
         err = mg_tls_write(stream->tls, mg_view_of(shared->gather, fill));
+    mg_wipe(shared->gather, used); /* credentials pass through here */
     if (flush(stream) != MG_OK)
         return MG_E_CLOSED;
     if (err != MG_OK)
@@ -129,6 +131,12 @@ void mg_stream_tls_free(struct mg_stream *stream)
 {
     mg_tls_free(stream->tls);
     stream->tls = NULL;
+}
+
+void mg_stream_loop_wipe(struct mg_loop *loop)
+{
+    if (loop->tls)
+        mg_wipe(loop->tls->plain, sizeof loop->tls->plain);
 }
 
 void mg_stream_loop_fini(struct mg_loop *loop)

@@ -78,12 +78,19 @@ void mg_stream_stall_look(struct mg_stream *stream)
         start_stall_timer(stream);
 }
 
+/* A request's head may be among what the socket did not take at once. */
+static void wipe_and_free(struct mg_buf *buf)
+{
+    mg_wipe(buf->ptr, buf->cap);
+    mg_buf_fini(buf);
+}
+
 void mg_stream_queue_free(struct mg_stream *stream)
 {
     if (!stream->queue)
         return;
-    mg_buf_fini(&stream->queue->flying);
-    mg_buf_fini(&stream->queue->waiting);
+    wipe_and_free(&stream->queue->flying);
+    wipe_and_free(&stream->queue->waiting);
     mg_free(stream->queue);
     stream->queue = NULL;
 }

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "relay/judge.h"
 
-enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048, TELLING_BYTES = 8 };
+enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048 };
 
 /* What a finished stream may still take to send its usage and its end: between two reads, and in all. */
 enum { FINISHED_IDLE_MS = 2000, FINISHED_TOTAL_MS = 10000 };
@@ -267,6 +267,22 @@ static mg_err on_message_end(void *arg);
 
 static const struct mg_http_client_ops client_ops = {.on_head = on_head, .on_body = on_body, .on_end = on_message_end};
 
+/* The lines that hold secrets are in clear from here to the return of the write, and nowhere else. */
+static bool put_secrets(struct mg_attempt *attempt, struct mg_locked *out)
+{
+    struct mg_sealed *used;
+    mg_err err = mg_upstream_put_secrets(attempt->call.upstream, attempt->call.credential, out, &used);
+    if (err != MG_OK) {
+        say(attempt, err == MG_E_NOT_FOUND ? "a secret of the provider is not in the vault"
+                                           : "a secret of the provider does not open");
+        fail(attempt, MG_CLASS_auth, NULL, NULL);
+        return false;
+    }
+    mg_sealed_unref(attempt->sent_secret);       /* of a connection that was dead */
+    attempt->sent_secret = used;
+    return true;
+}
+
 /* Head and the first pieces of the body go out in one write. */
 static void send_head(struct mg_attempt *attempt)
 {
@@ -276,15 +292,23 @@ static void send_head(struct mg_attempt *attempt)
     arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
 
     const struct mg_body *body = attempt->call.body;
-    mg_view parts[MG_BODY_PARTS + 1];
+    mg_view parts[MG_BODY_PARTS + 3];
     size_t count = 0, bytes = 0;
-    parts[count++] = attempt->call.head;
+    struct mg_locked *secrets = mg_locked_take();
+    if (!put_secrets(attempt, secrets)) {
+        mg_locked_give(secrets);
+        return;
+    }
+    parts[count++] = mg_view_head(attempt->call.head, attempt->call.head.len - 2);
+    parts[count++] = mg_view_of(secrets->ptr, secrets->len);
+    parts[count++] = MG_VIEW("\r\n");
     while (attempt->sent_part < body->count && bytes + body->parts[attempt->sent_part].len <= SEND_BYTES) {
         parts[count++] = body->parts[attempt->sent_part];
         bytes += body->parts[attempt->sent_part++].len;
     }
     attempt->call.record->bytes_sent = bytes;
     mg_err err = mg_stream_write(attempt->stream, parts, count);
+    mg_locked_give(secrets);
     if (err == MG_OK)
         send_body(attempt);            /* else on_drain goes on, or on_closed ends it */
 }
@@ -327,6 +351,20 @@ static void on_stream_drain(void *arg)
 }
 
 /* ---- read ------------------------------------------------------------------------------------ */
+
+/* The bytes are ours, in the loop's or a decoder's memory: what stands in them of the credential is covered where it
+ * stands, before anybody copies it. */
+static void hide_sent(struct mg_attempt *attempt, mg_view bytes)
+{
+    if (attempt->sent_secret && bytes.len)
+        attempt->echoed |= mg_sealed_hide(attempt->sent_secret, (char *)(uintptr_t)bytes.ptr, bytes.len, false);
+}
+
+static void hide_in_headers(struct mg_attempt *attempt, struct mg_headers headers)
+{
+    for (size_t i = 0; i < headers.count; i++)
+        hide_sent(attempt, headers.items[i].value);
+}
 
 static void flush_events(struct mg_attempt *attempt)
 {
@@ -422,6 +460,10 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
 {
     struct mg_attempt *attempt = arg;
     struct mg_tap_event seen = {.content = false};
+    if (!stands_in_feed(attempt, event->raw)) {  /* it came in pieces */
+        hide_sent(attempt, event->raw);
+        hide_sent(attempt, event->data);
+    }
     if (!event->is_comment)
         mg_tap_event(&attempt->tap, event->name, event->data, &seen);
     if (attempt->tap.failed || attempt->tap.broken_arguments)
@@ -465,6 +507,7 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
         set_state(attempt, MG_ATTEMPT_READING);
     attempt->head_us = now_us(attempt);
     attempt->headers = response->headers;
+    hide_in_headers(attempt, response->headers);
     attempt->facts.status = response->status;
     attempt->facts.headers = &attempt->headers;
     attempt->call.record->status = (uint16_t)response->status;
@@ -592,6 +635,7 @@ static mg_err on_body(void *arg, mg_view bytes)
 {
     struct mg_attempt *attempt = arg;
     attempt->call.record->bytes_received += bytes.len;
+    hide_sent(attempt, bytes);
     if (attempt->event_stream)
         return read_events(attempt, bytes);
     MG_TRY(hold(attempt, bytes));
@@ -647,42 +691,42 @@ static void take_usage(struct mg_attempt *attempt)
     usage->output_tokens = (attempt->streaming_body ? attempt->call.record->bytes_received : attempt->tap.content_bytes) / 4;
 }
 
-/* Stars over a secret in a text; at its end also over the beginning of one, since error messages are cut. */
-static void star_out(char *text, size_t len, mg_view secret)
+/* Error messages are cut, and what is cut may be a secret. */
+static void hide_in_texts(struct mg_attempt *attempt, const struct mg_sealed *secret)
 {
-    char *end = text + len, *at = text;
-    while (len > 0 && (at = memchr(at, secret.ptr[0], (size_t)(end - at)))) {
-        mg_view here = mg_view_head(mg_view_of(at, (size_t)(end - at)), secret.len);
-        if (here.len < TELLING_BYTES)
-            return;
-        if (mg_view_starts(secret, here))
-            memset(at, '*', here.len);
-        at++;
-    }
+    struct mg_tap *tap = &attempt->tap;
+    mg_view body = mg_buf_view(&attempt->body);
+    attempt->echoed |= mg_sealed_hide(secret, tap->error_message, strlen(tap->error_message), true);
+    if (body.len)
+        attempt->echoed |= mg_sealed_hide(secret, (char *)(uintptr_t)body.ptr, body.len, !attempt->ok);
 }
 
-static void hide_secret(struct mg_attempt *attempt, mg_view secret)
+static void hide_current(struct mg_attempt *attempt, const struct mg_secret *secret)
 {
-    if (secret.len < TELLING_BYTES)
-        return;
-    star_out(attempt->tap.error_message, strlen(attempt->tap.error_message), secret);
-    if (attempt->body.len)
-        star_out(mg_buf_tail(&attempt->body) - attempt->body.len, attempt->body.len, secret);
+    struct mg_sealed *sealed = mg_secret_get(secret);
+    if (sealed)
+        hide_in_texts(attempt, sealed);
+    mg_sealed_unref(sealed);
 }
 
-/* Some providers repeat the key they refuse; it is not the client's to read. */
-static void hide_credentials(struct mg_attempt *attempt)
+/* Some providers repeat the key they refuse; it is not the client's to read. The provider's other keys are looked for only
+ * where something failed. */
+static void hide_secrets(struct mg_attempt *attempt)
 {
     const struct mg_upstream *upstream = attempt->call.upstream;
-    for (int i = 0; i < upstream->credential_count; i++)
-        hide_secret(attempt, mg_view_cstr(upstream->credentials[i].secret));
+    if (attempt->sent_secret)
+        hide_in_texts(attempt, attempt->sent_secret);
+    for (int i = 0; i < upstream->credential_count && !attempt->ok; i++)
+        hide_current(attempt, upstream->credentials[i].secret);
+    for (int i = 0; upstream->config && i < upstream->config->header_count && !attempt->ok; i++)
+        if (upstream->config->header_secrets && upstream->config->header_secrets[i])
+            hide_current(attempt, upstream->config->header_secrets[i]);
 }
 
 static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout)
 {
     struct mg_attempt_facts *facts = &attempt->facts;
-    if (!attempt->ok)
-        hide_credentials(attempt);
+    hide_secrets(attempt);
     facts->hint = hint;
     facts->transport = transport;
     facts->timeout = timeout;
@@ -711,6 +755,8 @@ static void on_deferred_end(struct mg_defer *defer)
 {
     struct mg_attempt *attempt = mg_container_of(defer, struct mg_attempt, end);
     set_state(attempt, MG_ATTEMPT_IDLE);
+    if (attempt->echoed)
+        mg_loop_wipe_reads(attempt->call.loop);
     attempt->call.ops->on_end(attempt->call.arg);
 }
 
@@ -734,6 +780,7 @@ static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *tra
 /* The message is complete on the wire. */
 static void conclude(struct mg_attempt *attempt)
 {
+    hide_sent(attempt, mg_buf_view(&attempt->body));     /* what came in pieces */
     enum mg_class hint = attempt->event_stream ? mg_judge_stream(attempt) : mg_judge_body(attempt);
     bool all_sent = attempt->call.record->mark_us[MG_MARK_sent] != 0;
     attempt->ok = hint == MG_CLASS_none;
@@ -753,6 +800,9 @@ static void forget_answer(struct mg_attempt *attempt)
     attempt->sse = NULL;
     mg_buf_fini(&attempt->body);
     mg_buf_fini(&attempt->tail);
+    mg_sealed_unref(attempt->sent_secret);
+    attempt->sent_secret = NULL;
+    attempt->echoed = false;
 }
 
 void mg_attempt_cancel(struct mg_attempt *attempt)

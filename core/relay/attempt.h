@@ -33,7 +33,8 @@ struct mg_attempt_call {               /* what to send; borrowed until on_end */
     struct mg_loop *loop;
     struct mg_pool *pool;
     const struct mg_upstream *upstream;
-    mg_view head;                      /* complete request head */
+    mg_view head;                      /* complete request head, but for the lines that hold secrets */
+    int credential;                    /* of the upstream; -1: none. Its line is put in when all is ready to be sent */
     const struct mg_body *body;
     bool stream;
     struct mg_timeouts timeouts;
@@ -59,6 +60,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     struct mg_pool_op connect;
     struct mg_stream *stream;          /* owned while not NULL */
     struct mg_http_client *client;     /* owned; kept between attempts */
+    struct mg_sealed *sent_secret;     /* one reference: the credential that was sent, to find it in the answer; NULL: none */
     struct mg_sse *sse;                /* owned; of this answer */
     struct mg_timer timer;             /* connect, then first token, then idle */
     struct mg_timer total;
@@ -67,6 +69,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     uint64_t first_token_due_us;       /* when the first-token timer fires; 0: not all is sent */
     uint64_t head_us;
     bool answered;                     /* bytes of the answer came on this connection */
+    bool echoed;                       /* the credential stood in the answer */
     bool paused;                       /* the client is slow: no idle timer */
     bool streaming_body;               /* a whole answer outgrew HELD_BYTES and is passed on */
     bool event_stream;                 /* the answer is framed as events */

@@ -200,8 +200,6 @@ static mg_err build_head(struct mg_lane *lane, const struct mg_attempt_patch *pa
     MG_TRY(mg_buf_put(head, mg_view_cstr(path)));
     MG_TRY(mg_buf_put(head, MG_VIEW(" HTTP/1.1\r\n")));
     MG_TRY(mg_buf_put(head, up->fixed_head));
-    if (lane->credential >= 0)
-        MG_TRY(mg_buf_put(head, up->credential_line[lane->credential]));
     MG_TRY(put_idempotency(head, lane));
     MG_TRY(put_forwarded(head, lane->relay->call.forwarded, patch));
     for (size_t i = 0; i < patch->header_count; i++)
@@ -247,6 +245,7 @@ static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
         .pool = lane->relay->call.pool,
         .upstream = upstream(lane),
         .head = mg_buf_view(&lane->head),
+        .credential = lane->credential,
         .body = &lane->body,
         .stream = lane->relay->call.call->request.stream,
         .timeouts = timers(lane),

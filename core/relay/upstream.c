@@ -102,17 +102,45 @@ static mg_err put_optional(struct mg_buf *head, const char *name, const char *va
     return value ? mg_http_put_header(head, mg_view_cstr(name), mg_view_cstr(value)) : MG_OK;
 }
 
-static mg_err put_credential(struct mg_buf *head, const struct mg_upstream *upstream, const char *secret)
+static mg_err put_secret(const struct mg_secret *secret, struct mg_locked *out, struct mg_sealed **out_used)
 {
-    const struct mg_adapter_decl *decl = mg_adapter_declaration(upstream->adapter);
-    struct mg_buf value;
-    mg_buf_init(&value, 65536);
-    mg_err err = mg_buf_putf(&value, "%s%s", decl->auth_prefix, secret);
+    struct mg_sealed *sealed = mg_secret_get(secret);
+    if (!sealed)
+        return MG_E_NOT_FOUND;
+    mg_err err = mg_sealed_open(sealed, out);
     if (err == MG_OK)
-        err = mg_http_put_header(head, mg_view_cstr(decl->auth_header), mg_buf_view(&value));
-    if (value.ptr)
-        mg_wipe(value.ptr, value.cap);
-    mg_buf_fini(&value);
+        err = mg_locked_put(out, MG_VIEW("\r\n"));
+    if (err == MG_OK && out_used)
+        *out_used = sealed;
+    else
+        mg_sealed_unref(sealed);
+    return err;
+}
+
+static mg_err put_secret_headers(const struct mg_config_provider *config, struct mg_locked *out)
+{
+    for (int i = 0; i < config->header_count; i++) {
+        if (!config->header_secrets || !config->header_secrets[i])
+            continue;
+        MG_TRY(mg_locked_put(out, mg_view_cstr(config->header_names[i])));
+        MG_TRY(mg_locked_put(out, MG_VIEW(": ")));
+        MG_TRY(put_secret(config->header_secrets[i], out, NULL));
+    }
+    return MG_OK;
+}
+
+mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_locked *out,
+                               struct mg_sealed **out_used)
+{
+    struct mg_sealed *used = NULL;
+    bool has_credential = credential >= 0 && credential < upstream->credential_count;
+    mg_err err = upstream->config ? put_secret_headers(upstream->config, out) : MG_OK;
+    if (err == MG_OK && has_credential)
+        err = mg_locked_put(out, upstream->credential_start);
+    if (err == MG_OK && has_credential)
+        err = put_secret(upstream->credentials[credential].secret, out, &used);
+    if (err == MG_OK)
+        *out_used = used;
     return err;
 }
 
@@ -133,27 +161,16 @@ static mg_err put_fixed(struct mg_buf *head, const struct mg_upstream *upstream,
     return MG_OK;
 }
 
-/* What was built is kept in the arena; the builder's own copy is wiped. */
-static void keep(struct mg_upstream *upstream, struct mg_buf *head, mg_err err, mg_view *out_lines)
-{
-    if (err == MG_OK)
-        *out_lines = mg_arena_dup(&upstream->arena, mg_buf_view(head));
-    if (head->ptr)
-        mg_wipe(head->ptr, head->cap);
-    mg_buf_fini(head);
-}
-
 static mg_err write_head(struct mg_upstream *upstream, const struct mg_url *url)
 {
+    const struct mg_adapter_decl *decl = mg_adapter_declaration(upstream->adapter);
     struct mg_buf head;
     mg_buf_init(&head, MG_MAX_HEADER_BYTES);
     mg_err err = put_fixed(&head, upstream, url);
-    keep(upstream, &head, err, &upstream->fixed_head);
-    for (int i = 0; i < upstream->credential_count && err == MG_OK; i++) {
-        mg_buf_init(&head, MG_MAX_HEADER_BYTES);
-        err = put_credential(&head, upstream, upstream->credentials[i].secret);
-        keep(upstream, &head, err, &upstream->credential_line[i]);
-    }
+    if (err == MG_OK)
+        upstream->fixed_head = mg_arena_dup(&upstream->arena, mg_buf_view(&head));
+    mg_buf_fini(&head);
+    upstream->credential_start = mg_arena_printf(&upstream->arena, "%s: %s", decl->auth_header, decl->auth_prefix);
     return err;
 }
 
@@ -177,7 +194,7 @@ static mg_err fill(struct mg_upstream *upstream, const char *project, const char
     if (url.https)
         MG_TRY(client_context(config, &upstream->arena, &upstream->endpoint.tls, diag));
     if (write_head(upstream, &url) != MG_OK)
-        return refuse(config, diag, "api_key or a header holds a control character, or they are too long");
+        return refuse(config, diag, "a header holds a control character, or they are too long");
     return MG_OK;
 }
 
@@ -205,9 +222,6 @@ void mg_upstream_free(struct mg_upstream *upstream)
     if (!upstream)
         return;
     mg_tls_unref(upstream->endpoint.tls);
-    mg_wipe((char *)upstream->fixed_head.ptr, upstream->fixed_head.len);
-    for (int i = 0; i < upstream->credential_count; i++)
-        mg_wipe((char *)upstream->credential_line[i].ptr, upstream->credential_line[i].len);
     mg_wipe(&upstream->proxy, sizeof upstream->proxy);
     mg_arena_fini(&upstream->arena);
     mg_free(upstream);

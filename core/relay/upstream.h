@@ -1,7 +1,7 @@
 /* upstream.h - one provider of one generation, ready to be called: endpoint, dialect, fixed headers.
  *
- * Immutable after mg_upstream_new(); shared by all workers. Holds credentials in plain text as part
- * of `credential_line` and wipes it when it is freed. */
+ * Immutable after mg_upstream_new(); shared by all workers. Holds no credential in clear: the header lines with secrets are
+ * written by mg_upstream_put_secrets() when an attempt is about to be sent. */
 #ifndef MG_RELAY_UPSTREAM_H
 #define MG_RELAY_UPSTREAM_H
 
@@ -19,8 +19,14 @@ struct mg_upstream {
     mg_view fixed_head;                /* header lines sent with every attempt: host, configured ones */
     const struct mg_config_credential *credentials;   /* borrowed; the provider's, or those of its shared account */
     int credential_count;
-    mg_view credential_line[MG_MAX_CREDENTIALS];      /* the header line with each */
+    mg_view credential_start;          /* "authorization: Bearer ": what stands before a credential */
 };
+
+/* Appends the header lines that hold secrets: the credential of that index (-1: none) and the configured headers. *out_used
+ * gets a reference to what was taken as credential, or NULL. MG_E_NOT_FOUND: a secret is not (or no longer) in the vault;
+ * MG_E_DENIED: one does not open. */
+MG_MUST_USE mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_locked *out,
+                                           struct mg_sealed **out_used);
 
 /* Connections are pooled per project, so that no answer on one can ever reach another project. base_url NULL: the
  * provider's, or the adapter's. account: the shared one the provider names; NULL: it has its own keys. default_proxy is the gateway's `proxy`, NULL: the

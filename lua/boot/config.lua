@@ -1,7 +1,7 @@
 --- config.lua - read one configuration file: evaluate it in the sandbox, check it, hand plain tables to C.
 ---
---- The host (core/config/eval.c) gives: module(name, …), load(text, file), env(name), read(path), secret(path),
---- file(path), utf8(text), schema(json), adapter(name), cores(). It stops the whole call when it takes too long or too much memory.
+--- The host (core/config/eval.c) gives: module(name, …), load(text, file), env(name), has_env(name), secret_env(name),
+--- read(path), secret(path, project, name), file(path), utf8(text), schema(json), adapter(name), cores(). It stops the whole call when it takes too long or too much memory.
 local host = ...
 
 local lines = host.module("lines")

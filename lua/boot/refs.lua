@@ -41,10 +41,18 @@ function refs.name(value)
   return known[value].name
 end
 
-local function resolve_env(ctx, ref, place)
-  local value = ctx.host.env(ref.name)
+--- A secret comes as ciphertext, and leaves the environment.
+local function resolve_env(ctx, ref, place, node)
+  local value, why
+  if node.secret then
+    value, why = ctx.host.secret_env(ref.name)
+  else
+    value = ctx.host.env(ref.name)
+  end
   if value and value ~= "" then
     return value, ref.name
+  elseif why then
+    return ctx.fail(ctx, place, "the environment variable %s: %s", ref.name, why)
   elseif ref.default == nil then
     ctx.fail(ctx, place, "the environment variable %s is not set; export it, or give a default: env(%q, …)",
       ref.name, ref.name)
@@ -61,9 +69,10 @@ local function resolve_secret(ctx, ref, place, node)
     return ctx.fail(ctx, place, "secret %q: expected a name of letters, digits, `_`, `-` and `.`", ref.name)
   end
   local path = ctx.root .. "/secrets/" .. ctx.scope .. "/" .. ref.name
-  local value, why = ctx.host.secret(path)
+  local value, why = ctx.host.secret(path, ctx.scope, ref.name)
   if not value then
-    return ctx.fail(ctx, place, "secret %q: %s: %s", ref.name, path, why)
+    return ctx.fail(ctx, place, "secret %q: %s: %s; or put it into the vault: moongate secret set --project %s %s",
+      ref.name, path, why, ctx.scope, ref.name)
   end
   return value, "the secret " .. ref.name
 end
@@ -72,7 +81,7 @@ end
 function refs.resolve(ctx, value, place, node)
   local ref = known[value]
   if ref.kind == "env" then
-    return resolve_env(ctx, ref, place)
+    return resolve_env(ctx, ref, place, node)
   elseif ref.kind == "secret" then
     return resolve_secret(ctx, ref, place, node)
   end

@@ -18,8 +18,7 @@ vendors.list = {
 
 local function provider(host, refs, vendor)
   local function set(name)
-    local value = name and host.env(name)
-    return value and value ~= ""
+    return name and host.has_env(name)
   end
   if not set(vendor.key) and not set(vendor.base) then
     return nil

@@ -5,6 +5,17 @@
 #include "base/limits.h"
 #include "sim/faults.h"
 
+static void check_secret(const struct mg_secret *secret, const char *text)
+{
+    struct mg_sealed *sealed = mg_secret_get(secret);
+    CHECK(sealed != NULL);
+    struct mg_locked *plain = mg_locked_take();
+    CHECK_OK(mg_sealed_open(sealed, plain));
+    CHECK(mg_view_eq(mg_view_of(plain->ptr, plain->len), mg_view_cstr(text)));
+    mg_locked_give(plain);
+    mg_sealed_unref(sealed);
+}
+
 TEST(a_small_project_gets_every_default)
 {
     begin();
@@ -185,8 +196,8 @@ TEST(references_are_resolved_and_secrets_read_from_private_files)
         load("return { providers = { a = { api_key = env 'MG_TEST_KEY' }, b = { api_key = secret 'backup', headers = { ['X-Team'] = 'one' } },\n"
              "c = { api_key = env('MG_TEST_NONE', false) } }, workflows = { w = { 'a/m', max_attempts = env 'MG_TEST_ATTEMPTS' } } }");
 
-    CHECK_STR(config->providers[0].credentials[0].secret, "sk-env");
-    CHECK_STR(config->providers[1].credentials[0].secret, "sk-file");
+    check_secret(config->providers[0].credentials[0].secret, "sk-env");
+    check_secret(config->providers[1].credentials[0].secret, "sk-file");
     CHECK_STR(config->providers[1].header_names[0], "X-Team");
     CHECK(config->providers[2].credential_count == 0);
     CHECK_INT(config->workflows[0].max_attempts, 7);
@@ -676,7 +687,7 @@ TEST(the_environment_makes_a_default_project)
     CHECK_STR(any->name, "*");
     const struct mg_config_target *target = &config->targets[any->arms[0].target];
     CHECK_STR(target->id, "openai/*");
-    CHECK_STR(config->providers[target->provider].credentials[0].secret, "sk-1");
+    check_secret(config->providers[target->provider].credentials[0].secret, "sk-1");
     CHECK_STR(config->providers[target->provider].base_url, "http://127.0.0.1:1234/v1");
     mg_config_project_free(config);
 

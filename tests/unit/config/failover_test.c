@@ -3,6 +3,17 @@
 
 #include "meter/failure.h"
 
+static void check_secret(const struct mg_secret *secret, const char *text)
+{
+    struct mg_sealed *sealed = mg_secret_get(secret);
+    CHECK(sealed != NULL);
+    struct mg_locked *plain = mg_locked_take();
+    CHECK_OK(mg_sealed_open(sealed, plain));
+    CHECK(mg_view_eq(mg_view_of(plain->ptr, plain->len), mg_view_cstr(text)));
+    mg_locked_give(plain);
+    mg_sealed_unref(sealed);
+}
+
 static struct mg_config_gateway *load_gateway(const char *text)
 {
     struct mg_config_gateway *config = NULL;
@@ -177,13 +188,13 @@ TEST(a_provider_has_several_keys_with_names)
     const struct mg_config_provider *b = &config->providers[1];
     CHECK_INT(b->credential_count, 3);
     CHECK_STR(b->credentials[0].name, "key1");
-    CHECK_STR(b->credentials[0].secret, "from-env");
+    check_secret(b->credentials[0].secret, "from-env");
     CHECK_STR(b->credentials[1].name, "spare");
-    CHECK_STR(b->credentials[1].secret, "two");
+    check_secret(b->credentials[1].secret, "two");
     CHECK_STR(b->credentials[2].name, "key3");
     CHECK_STR(b->idempotency_header, "idempotency-key");
     CHECK(b->breaker.off);
-    CHECK_STR(config->providers[2].credentials[0].secret, "single");
+    check_secret(config->providers[2].credentials[0].secret, "single");
     CHECK_INT(config->providers[2].breaker.open_ms, 100);
     CHECK_INT(config->providers[2].breaker.consecutive, 2);
     CHECK_INT(config->providers[2].breaker.max_open_ms, 60000);
@@ -276,7 +287,7 @@ TEST(an_account_is_granted_to_projects_in_shares)
     const struct mg_config_account *openai = mg_config_account_find(config, "openai");
     CHECK_INT(openai->credential_count, 2);
     CHECK_STR(openai->credentials[0].name, "key1");
-    CHECK_STR(openai->credentials[0].secret, "from-secret");
+    check_secret(openai->credentials[0].secret, "from-secret");
     CHECK_STR(openai->credentials[1].name, "b");
     CHECK_INT(openai->grant_count, 3);
     double share = 0;

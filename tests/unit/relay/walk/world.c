@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "check.h"
 
 const char *const walk_mood_names[] = {"well", "error", "refused", "no_connection", "hangs", "late", "stalls", "cut", "empty", "useless"};
 static int runs;                       /* worlds so far: each has rows of its own */
@@ -138,8 +139,19 @@ static struct mg_config_gate make_gate(struct world *world)
     };
 }
 
+/* One for all targets of all worlds. */
+static struct mg_secret the_secret;
+
+static void make_secret(void)
+{
+    if (!the_secret.own)
+        CHECK_OK(mg_sealed_from(mg_seal_key_process(), &(struct mg_seal_place){.version = 0}, MG_VIEW("sk-secret"),
+                                &the_secret.own));
+}
+
 static void make_target(struct world *world, int index)
 {
+    make_secret();
     static const char *const key_names[KEYS] = {"first", "second", "third"};
     struct target *target = &world->targets[index];
     snprintf(target->name, sizeof target->name, "p%d", index);
@@ -148,7 +160,7 @@ static void make_target(struct world *world, int index)
         .name = target->name, .adapter = "openai", .kind = "http", .breaker = make_breaker(world), .credentials = target->keys};
     target->provider.credential_count = (int)walk_between(world, 0, KEYS);
     for (int i = 0; i < target->provider.credential_count; i++) {
-        target->keys[i] = (struct mg_config_credential){.name = key_names[i], .secret = "sk-secret"};
+        target->keys[i] = (struct mg_config_credential){.name = key_names[i], .secret = &the_secret};
         target->dead[i] = walk_chance(world, 10);
     }
     target->config = (struct mg_config_target){
@@ -161,8 +173,7 @@ static void make_target(struct world *world, int index)
                                             .fixed_head = MG_VIEW("host: x\r\n"),
                                             .credentials = target->keys,
                                             .credential_count = target->provider.credential_count};
-    for (int i = 0; i < KEYS; i++)
-        target->upstream.credential_line[i] = MG_VIEW("authorization: Bearer sk-secret\r\n");
+    target->upstream.credential_start = MG_VIEW("authorization: Bearer ");
     make_phases(world, target, index > 0 && walk_chance(world, 30));
     mg_reach_init(&world->reaches[index], world->project, &target->provider, &target->config, target->id, NULL,
                   &mg_adapter_declaration(walk_adapter)->limits);

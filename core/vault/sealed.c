@@ -1,0 +1,274 @@
+#include "vault/sealed.h"
+
+#include <assert.h>
+#include <psa/crypto.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+enum { NONCE_BYTES = 12, TAG_BYTES = 16, PLACE_BYTES = 512, TELLING_BYTES = 8 };
+
+struct mg_seal_key {
+    atomic_int refs;
+    psa_key_id_t id;
+};
+
+/* What tells that text may hold the secret, without it standing here: its first byte, to look for quickly, and a keyed
+ * fingerprint of the first eight. */
+struct telltale {
+    unsigned char first;
+    uint32_t print;
+};
+
+struct mg_sealed {
+    atomic_int refs;
+    struct mg_seal_key *key;           /* one reference */
+    struct mg_seal_place place;        /* owned */
+    struct mg_buf bytes;
+    size_t plain_len;
+    struct telltale telltale;
+};
+
+static uint64_t print_key[2];
+static struct mg_seal_key *process_key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static struct mg_seal_key *import(const unsigned char bytes[MG_SEAL_KEY_BYTES])
+{
+    struct mg_seal_key *key = mg_new(struct mg_seal_key);
+    psa_key_attributes_t attributes = PSA_KEY_ATTRIBUTES_INIT;
+    psa_set_key_usage_flags(&attributes, PSA_KEY_USAGE_ENCRYPT | PSA_KEY_USAGE_DECRYPT);
+    psa_set_key_algorithm(&attributes, PSA_ALG_GCM);
+    psa_set_key_type(&attributes, PSA_KEY_TYPE_AES);
+    psa_set_key_bits(&attributes, MG_SEAL_KEY_BYTES * 8);
+    if (psa_import_key(&attributes, bytes, MG_SEAL_KEY_BYTES, &key->id) != PSA_SUCCESS)
+        abort();                       /* only when there is no memory */
+    atomic_init(&key->refs, 1);
+    return key;
+}
+
+static void start(void)
+{
+    unsigned char bytes[MG_SEAL_KEY_BYTES];
+    if (psa_crypto_init() != PSA_SUCCESS || psa_generate_random(bytes, sizeof bytes) != PSA_SUCCESS ||
+        psa_generate_random((unsigned char *)print_key, sizeof print_key) != PSA_SUCCESS)
+        abort();
+    print_key[1] |= 1;
+    process_key = import(bytes);
+    mg_wipe(bytes, sizeof bytes);
+}
+
+struct mg_seal_key *mg_seal_key_new(const unsigned char bytes[MG_SEAL_KEY_BYTES])
+{
+    pthread_once(&once, start);
+    return import(bytes);
+}
+
+struct mg_seal_key *mg_seal_key_process(void)
+{
+    pthread_once(&once, start);
+    return process_key;
+}
+
+struct mg_seal_key *mg_seal_key_ref(struct mg_seal_key *key)
+{
+    atomic_fetch_add(&key->refs, 1);
+    return key;
+}
+
+void mg_seal_key_unref(struct mg_seal_key *key)
+{
+    if (!key || atomic_fetch_sub(&key->refs, 1) > 1)
+        return;
+    (void)psa_destroy_key(key->id);
+    mg_free(key);
+}
+
+/* Lengths stand before the texts, so that no two places read alike. */
+static size_t print_place(const struct mg_seal_place *place, unsigned char out[PLACE_BYTES])
+{
+    const mg_view texts[] = {place->project, place->name};
+    size_t at = 0;
+    if (place->project.len + place->name.len > PLACE_BYTES - 32)
+        return 0;
+    memcpy(out, "moongate/1", 10);
+    at += 10;
+    for (int i = 0; i < 2; i++) {
+        out[at++] = (unsigned char)(texts[i].len >> 8);
+        out[at++] = (unsigned char)texts[i].len;
+        if (texts[i].len)
+            memcpy(out + at, texts[i].ptr, texts[i].len);
+        at += texts[i].len;
+    }
+    for (int shift = 56; shift >= 0; shift -= 8)
+        out[at++] = (unsigned char)(place->version >> shift);
+    return at;
+}
+
+mg_err mg_seal(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view plain, struct mg_buf *out)
+{
+    unsigned char bound[PLACE_BYTES];
+    size_t bound_len = print_place(place, bound), len = 0;
+    if (!bound_len || plain.len > MG_LOCKED_BYTES)
+        return MG_E_TOO_LARGE;
+    MG_TRY(mg_buf_reserve(out, plain.len + MG_SEAL_EXTRA_BYTES));
+    unsigned char *at = (unsigned char *)mg_buf_tail(out);
+    if (psa_generate_random(at, NONCE_BYTES) != PSA_SUCCESS ||
+        psa_aead_encrypt(key->id, PSA_ALG_GCM, at, NONCE_BYTES, bound, bound_len, (const unsigned char *)plain.ptr,
+                         plain.len, at + NONCE_BYTES, plain.len + TAG_BYTES, &len) != PSA_SUCCESS)
+        return MG_E_SYSTEM;
+    mg_buf_grew(out, NONCE_BYTES + len);
+    return MG_OK;
+}
+
+mg_err mg_unseal(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view sealed, struct mg_locked *out)
+{
+    unsigned char bound[PLACE_BYTES];
+    size_t bound_len = print_place(place, bound), len = 0;
+    if (!bound_len || sealed.len < MG_SEAL_EXTRA_BYTES)
+        return MG_E_DENIED;
+    if (sealed.len - MG_SEAL_EXTRA_BYTES > out->max - out->len)
+        return MG_E_TOO_LARGE;
+    const unsigned char *bytes = (const unsigned char *)sealed.ptr;
+    psa_status_t status = psa_aead_decrypt(key->id, PSA_ALG_GCM, bytes, NONCE_BYTES, bound, bound_len, bytes + NONCE_BYTES,
+                                           sealed.len - NONCE_BYTES, (unsigned char *)out->ptr + out->len,
+                                           out->max - out->len, &len);
+    if (status == PSA_ERROR_INVALID_SIGNATURE)
+        return MG_E_DENIED;
+    if (status != PSA_SUCCESS)
+        return MG_E_SYSTEM;
+    out->len += len;
+    return MG_OK;
+}
+
+/* ---- one version of one secret */
+
+static uint32_t print_of(const char *eight)
+{
+    uint64_t word;
+    memcpy(&word, eight, sizeof word);
+    word = (word ^ print_key[0]) * print_key[1];
+    return (uint32_t)((word ^ word >> 29) * 0x9e3779b97f4a7c15u >> 32);
+}
+
+static void note_telltale(struct mg_sealed *sealed, mg_view plain)
+{
+    sealed->plain_len = plain.len;
+    if (plain.len >= TELLING_BYTES)
+        sealed->telltale = (struct telltale){(unsigned char)plain.ptr[0], print_of(plain.ptr)};
+}
+
+static mg_view keep(mg_view text)
+{
+    return text.len ? mg_view_of(mg_strndup(text.ptr, text.len), text.len) : MG_VIEW_NONE;
+}
+
+static struct mg_sealed *sealed_alloc(struct mg_seal_key *key, const struct mg_seal_place *place)
+{
+    struct mg_sealed *sealed = mg_new(struct mg_sealed);
+    atomic_init(&sealed->refs, 1);
+    sealed->key = mg_seal_key_ref(key);
+    sealed->place = (struct mg_seal_place){keep(place->project), keep(place->name), place->version};
+    mg_buf_init(&sealed->bytes, MG_LOCKED_BYTES + MG_SEAL_EXTRA_BYTES);
+    return sealed;
+}
+
+static mg_err finish(struct mg_sealed *sealed, mg_err err, struct mg_sealed **out_sealed)
+{
+    if (err == MG_OK)
+        *out_sealed = sealed;
+    else
+        mg_sealed_unref(sealed);
+    return err;
+}
+
+mg_err mg_sealed_new(struct mg_seal_key *key, const struct mg_seal_place *place, mg_view bytes, struct mg_sealed **out_sealed)
+{
+    struct mg_sealed *sealed = sealed_alloc(key, place);
+    struct mg_locked *plain = mg_locked_take();
+    mg_err err = mg_buf_put(&sealed->bytes, bytes);
+    if (err == MG_OK)
+        err = mg_unseal(key, place, bytes, plain);
+    if (err == MG_OK)
+        note_telltale(sealed, mg_view_of(plain->ptr, plain->len));
+    mg_locked_give(plain);
+    return finish(sealed, err, out_sealed);
+}
+
+mg_err mg_sealed_from(struct mg_seal_key *key, const struct mg_seal_place *place, mg_view plain, struct mg_sealed **out_sealed)
+{
+    struct mg_sealed *sealed = sealed_alloc(key, place);
+    note_telltale(sealed, plain);
+    return finish(sealed, mg_seal(key, place, plain, &sealed->bytes), out_sealed);
+}
+
+struct mg_sealed *mg_sealed_ref(struct mg_sealed *sealed)
+{
+    if (sealed)
+        atomic_fetch_add_explicit(&sealed->refs, 1, memory_order_relaxed);
+    return sealed;
+}
+
+void mg_sealed_unref(struct mg_sealed *sealed)
+{
+    if (!sealed || atomic_fetch_sub(&sealed->refs, 1) > 1)
+        return;
+    mg_seal_key_unref(sealed->key);
+    mg_free((char *)(uintptr_t)sealed->place.project.ptr);
+    mg_free((char *)(uintptr_t)sealed->place.name.ptr);
+    mg_buf_fini(&sealed->bytes);
+    mg_free(sealed);
+}
+
+mg_view mg_sealed_bytes(const struct mg_sealed *sealed)
+{
+    return mg_buf_view(&sealed->bytes);
+}
+
+uint64_t mg_sealed_version(const struct mg_sealed *sealed)
+{
+    return sealed->place.version;
+}
+
+mg_err mg_sealed_open(const struct mg_sealed *sealed, struct mg_locked *out)
+{
+    return mg_unseal(sealed->key, &sealed->place, mg_buf_view(&sealed->bytes), out);
+}
+
+/* The next place where eight bytes look like the secret's first; NULL: none. */
+static char *find_telltale(const struct mg_sealed *sealed, char *at, const char *end)
+{
+    while (end - at >= TELLING_BYTES && (at = memchr(at, sealed->telltale.first, (size_t)(end - at - TELLING_BYTES + 1)))) {
+        if (print_of(at) == sealed->telltale.print)
+            return at;
+        at++;
+    }
+    return NULL;
+}
+
+static bool star_out(const struct mg_sealed *sealed, mg_view plain, char *at, const char *end, bool cut)
+{
+    bool found = false;
+    for (; (at = find_telltale(sealed, at, end)); at++) {
+        mg_view here = mg_view_head(mg_view_of(at, (size_t)(end - at)), plain.len);
+        if (!mg_view_starts(plain, here) || (here.len < plain.len && !cut))
+            continue;
+        memset(at, '*', here.len);
+        found = true;
+    }
+    return found;
+}
+
+bool mg_sealed_hide(const struct mg_sealed *sealed, char *text, size_t len, bool cut)
+{
+    const char *end = text + len;
+    char *at = sealed->plain_len < TELLING_BYTES || len < TELLING_BYTES ? NULL : find_telltale(sealed, text, end);
+    if (!at)
+        return false;
+    struct mg_locked *plain = mg_locked_take();
+    bool found = mg_sealed_open(sealed, plain) == MG_OK && star_out(sealed, mg_view_of(plain->ptr, plain->len), at, end, cut);
+    mg_locked_give(plain);
+    return found;
+}
