@@ -39,7 +39,6 @@ bool mg_cors_preflight(struct mg_exchange *x)
     mg_exchange_lines(x, false);
     if (put_permissions(x) != MG_OK)
         return false;
-    mg_answer_whole(&x->answer, 200, mg_buf_view(&x->lines), MG_VIEW_NONE);
-    mg_exchange_finish(x, 200, true);
+    mg_exchange_answer(x, 200, mg_buf_view(&x->lines), MG_VIEW_NONE);
     return true;
 }

@@ -202,8 +202,7 @@ static void deliver_whole(struct mg_exchange *x)
 {
     int status = mg_relay_attempt(&x->relay)->facts.status;
     mg_timeline_phase(x->timeline, MG_PHASE_commit, mg_exchange_now(x));
-    mg_answer_whole(&x->answer, status, mg_exchange_lines(x, true), x->whole);
-    mg_exchange_finish(x, status, true);
+    mg_exchange_answer(x, status, mg_exchange_lines(x, true), x->whole);
 }
 
 static void deliver_stream_end(struct mg_exchange *x)

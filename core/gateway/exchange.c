@@ -618,22 +618,41 @@ static void step_settle(struct mg_exchange *x)
         mg_live_leave(x->worker, x->live);
 }
 
-void mg_exchange_finish(struct mg_exchange *x, int status, bool clean)
+/* Recorded before the client has its last byte. */
+static void settle(struct mg_exchange *x, int status, bool clean, uint64_t bytes_out)
 {
     mg_exchange_set_state(x, MG_EXCHANGE_FLUSHING);
     x->timeline->status = (uint16_t)status;
     x->timeline->clean = clean;
     x->timeline->class_ = last_class(x, status, clean);
-    x->timeline->bytes_out = x->answer.bytes;
+    x->timeline->bytes_out = bytes_out;
     mark(x, MG_PHASE_relay);
     step_settle(x);
-    mg_answer_end(&x->answer, clean);
+}
+
+/* Recycled at the end of this turn; the client may go on. */
+static void done(struct mg_exchange *x, bool clean)
+{
     mg_exchange_set_state(x, MG_EXCHANGE_DONE);
     struct mg_client *client = x->client;
     x->client = NULL;
     mg_loop_defer(&x->worker->loop, &x->recycle, on_recycle);
     if (client)
         mg_client_done(client, x->answer.keep_alive && clean);
+}
+
+void mg_exchange_finish(struct mg_exchange *x, int status, bool clean)
+{
+    settle(x, status, clean, x->answer.bytes);
+    mg_answer_end(&x->answer, clean);
+    done(x, clean);
+}
+
+void mg_exchange_answer(struct mg_exchange *x, int status, mg_view lines, mg_view body)
+{
+    settle(x, status, true, body.len);
+    mg_answer_whole(&x->answer, status, lines, body);
+    done(x, true);
 }
 
 void mg_exchange_broken(struct mg_exchange *x, mg_err err, const char *reason)

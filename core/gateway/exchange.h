@@ -104,8 +104,10 @@ void mg_exchange_respond(struct mg_exchange *x, const struct mg_hook_outcome *ou
 /* deliver.c: what the relay hands on, filtered and written to the client. */
 extern const struct mg_relay_ops mg_deliver_ops;
 
-/* The answer is complete: settle it and let the client go on. */
+/* A committed answer is complete: settle it, end it and let the client go on. */
 void mg_exchange_finish(struct mg_exchange *x, int status, bool clean);
+/* The same for an answer that is sent at once: it is recorded before its first byte leaves. lines: its headers. */
+void mg_exchange_answer(struct mg_exchange *x, int status, mg_view lines, mg_view body);
 
 void mg_exchange_set_state(struct mg_exchange *x, enum mg_exchange_state to);
 uint64_t mg_exchange_now(const struct mg_exchange *x);

@@ -45,11 +45,21 @@ static mg_err put_attempt(struct mg_exchange *x)
     return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-overhead-us"), mg_exchange_overhead_us(x));
 }
 
+/* Small servers label a stream of events as text, or not at all; a client's SDK looks at the label. */
+static bool is_relabelled(const struct mg_exchange *x, const struct mg_header *header)
+{
+    return mg_relay_attempt(&x->relay)->event_stream && mg_view_ieq(header->name, MG_VIEW("content-type"));
+}
+
 static mg_err put_upstream(struct mg_exchange *x)
 {
+    if (mg_relay_attempt(&x->relay)->event_stream)
+        MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("content-type"), MG_VIEW("text/event-stream")));
     for (size_t i = 0; i < x->upstream_headers.count; i++) {
         const struct mg_header *header = &x->upstream_headers.items[i];
         if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_DOWNSTREAM))
+            continue;
+        if (is_relabelled(x, header))
             continue;
         if (mg_view_ieq(header->name, MG_VIEW("x-request-id")))
             MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("x-moongate-upstream-request-id"), header->value));

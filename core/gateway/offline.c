@@ -87,9 +87,8 @@ static void answer_as(struct mg_exchange *x, mg_view body, const char *how)
         mg_http_put_header(&x->lines, MG_VIEW("content-type"),
                            json ? MG_VIEW("application/json") : MG_VIEW("text/event-stream")) != MG_OK)
         mg_timeline_note(x->timeline, mg_exchange_now(x), "answer", "some header lines of the answer were left out");
-    mg_answer_whole(&x->answer, 200, mg_buf_view(&x->lines), body);
     x->timeline->offline = true;
-    mg_exchange_finish(x, 200, true);
+    mg_exchange_answer(x, 200, mg_buf_view(&x->lines), body);
 }
 
 static bool answer_last_good(struct mg_exchange *x)

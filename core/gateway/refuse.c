@@ -56,8 +56,7 @@ static void answer_with_lines(struct mg_exchange *x, int status, const char *con
 {
     if (mg_http_put_header(&x->lines, MG_VIEW("content-type"), mg_view_cstr(content_type)) != MG_OK)
         mg_timeline_note(x->timeline, mg_exchange_now(x), "answer", "the content type did not fit");
-    mg_answer_whole(&x->answer, status, mg_buf_view(&x->lines), body);
-    mg_exchange_finish(x, status, true);
+    mg_exchange_answer(x, status, mg_buf_view(&x->lines), body);
 }
 
 void mg_answer_typed(struct mg_exchange *x, int status, const char *content_type, mg_view body)

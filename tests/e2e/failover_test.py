@@ -1,6 +1,7 @@
 """What happens when a provider fails: every way the wire reference names, seen from the client and in the timeline."""
 
 import contextlib
+import json
 import threading
 import time
 import unittest
@@ -99,6 +100,15 @@ class BeforeContent(unittest.TestCase):
             self.assertEqual(sent[0].replace(b"model-0", b"model-1"), sent[1])
             self.assertIn(b'"seed": 9007199254740993', sent[0])
             self.assertRegex(gw.trace(answer)["body_hash"], "^[0-9a-f]+$")
+
+
+class Labels(unittest.TestCase):
+    def test_a_stream_that_its_server_calls_text_is_labelled_as_what_it_is(self):
+        body = "".join(f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n" for event in good_events("fine")).encode()
+        with Upstream(respond(200, body, {"content-type": "text/plain"})) as up, Gateway(project(up)) as gw:
+            answer = gw.chat(stream=True)
+
+            self.assertEqual((answer.text, answer.headers["content-type"]), ("fine", "text/event-stream"))
 
 
 class AfterContent(unittest.TestCase):
