@@ -34,6 +34,14 @@ return {
   --   },
   accounts = {},
 
+  -- When more comes than a worker can take, projects get weighted shares of it and the rest is turned away with 503.
+  overload = {
+    in_flight = 12288, -- requests of one worker; more of them wait
+    queue = 1024,      -- how many may wait
+    queue_ms = 2000,   -- how long each
+    -- shares = { support = 3 }, -- weights of projects; 1 for those that are not here
+  },
+
   -- What one client may ask for.
   limits = {
     body_bytes = 33554432, -- request body; above it the answer is 413

@@ -129,6 +129,7 @@ return {
         last_good_ms = 3600000,                   -- before that, the last good answer to the same request
         answer = function(req, failure) end,      -- or what this returns
       },
+      limits = { requests_per_minute = 600, tokens_per_minute = 200000 }, -- on top of the project's, of the same shape
       -- Functions for this workflow alone; each asks before the project's.
       on_request = function() end,
       route = function() end,
@@ -143,6 +144,19 @@ return {
 
   allow_direct = false,                           -- may clients ask for "provider/model"?
   max_deadline_ms = 600000,                       -- the most that x-moongate-deadline-ms can ask for
+
+  -- What this project may use; by default there are no limits. More gets 429, and when to come back.
+  limits = {
+    requests_per_minute = 3000,
+    burst = 500,               -- of them at once; by default a sixth
+    tokens_per_minute = 2000000, -- of requests and answers
+    concurrency = 200,         -- requests in flight
+    -- budget = { per = "month", usd = 100, soft = 0.8 }, -- UTC; several in a list; every target needs a price then
+    per_key = { requests_per_minute = 600, burst = 60 }, -- of each key by itself
+    per_metadata = {           -- of each value of a metadata field by itself
+      user = { requests_per_minute = 30, burst = 10, concurrency = 4 },
+    },
+  },
 
   -- Timers of each attempt. The reference says why they are what they are.
   timeouts_ms = {

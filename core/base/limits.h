@@ -48,6 +48,10 @@
     X(PROJECTS, 1024, "projects of a gateway")                                                     \
     X(INSTANCES, 32, "plugin instances of a project")                                              \
     X(GENERATIONS, 4, "live generations of a project")                                             \
+    X(LIMIT_ROWS, 131072, "projects, workflows, keys and metadata values whose use is counted")    \
+    X(LIMIT_VALUES, 16384, "metadata values of one project whose use is counted")                  \
+    X(LIMIT_FIELDS, 8, "metadata fields of a project or workflow that have limits")                \
+    X(LIMIT_VALUE_BYTES, 128, "value of a metadata field that has limits")                         \
     X(KEYS, 65536, "keys of a gateway")                                                            \
     X(METADATA_BYTES, 2048, "metadata recorded of one exchange")                                   \
     X(NOTE_BYTES, 2048, "timeline notes of one exchange")                                          \

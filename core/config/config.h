@@ -31,6 +31,45 @@ struct mg_config_limits {              /* defaults are the rows of base/limits.h
     uint64_t header_ms, body_ms, idle_ms, write_ms;
 };
 
+/* ---- what projects, workflows, keys and metadata values may use; counted by tenant/limits.h --------------------- */
+
+enum mg_period { MG_PERIOD_DAY, MG_PERIOD_WEEK, MG_PERIOD_MONTH, MG_PERIOD_COUNT };    /* UTC; weeks begin on Monday */
+
+struct mg_limit_set {                  /* of one scope; zeroed: no limits */
+    bool any;                          /* at least one of those below */
+    uint32_t requests_per_minute;      /* 0: no limit, here and below */
+    uint32_t burst;                    /* requests that may come at once; ≥ 1 beside requests_per_minute */
+    uint64_t tokens_per_minute;        /* input and output */
+    uint32_t concurrency;              /* exchanges in flight */
+    uint64_t budget_microusd[MG_PERIOD_COUNT];
+    uint64_t soft_microusd[MG_PERIOD_COUNT];     /* told once per period when reached; 0: not told */
+};
+
+struct mg_limit_field {                /* each value of a metadata field has its own count */
+    const char *name;
+    struct mg_limit_set set;
+};
+
+struct mg_limit_rules {                /* of a project or of a workflow */
+    struct mg_limit_set own;           /* of the whole */
+    struct mg_limit_set per_key;       /* of each key */
+    const struct mg_limit_field *fields;
+    int field_count;                   /* ≤ MG_MAX_LIMIT_FIELDS */
+};
+
+struct mg_config_grant {               /* a project's weight */
+    const char *project;
+    double share;                      /* > 0 */
+};
+
+struct mg_config_overload {            /* of one worker */
+    uint32_t in_flight;                /* exchanges; more wait */
+    uint32_t queue;                    /* how many may wait, of all projects */
+    uint32_t queue_ms;                 /* how long each */
+    const struct mg_config_grant *shares;        /* weights of projects; 1 for those that are not here */
+    int share_count;
+};
+
 struct mg_config_gateway {
     struct mg_arena arena;             /* owns everything below */
     const char *dir;                   /* folder of gateway.lua; projects/ is beside it; NULL: there is no file */
@@ -48,6 +87,7 @@ struct mg_config_gateway {
     int cors_count;                    /* 0: CORS is off */
     const struct mg_config_account *accounts;    /* provider accounts of several projects */
     int account_count;
+    struct mg_config_overload overload;
     struct mg_config_limits limits;
 };
 
@@ -87,10 +127,6 @@ struct mg_config_credential {          /* one upstream API key of a provider acc
 };
 
 /* A provider account that gateway.lua grants to several projects: they share its credentials, breakers and caps. */
-struct mg_config_grant {
-    const char *project;
-    double share;                      /* weight of its part of a cap that is full; > 0 */
-};
 struct mg_config_account {
     const char *name;
     const struct mg_config_credential *credentials;
@@ -224,6 +260,7 @@ struct mg_config_workflow {
     uint32_t route_around;             /* bit per class (1 << MG_CLASS_refusal …) that is fallen back from */
     struct mg_config_retry_budget retry_budget;
     struct mg_config_offline offline;
+    struct mg_limit_rules limits;      /* of this workflow, on top of the project's */
     bool has_accept;                   /* function `accept` */
     bool has_route, has_classify;      /* functions given inline or by file, read by script/ under the key path */
     bool has_on_request, has_on_chunk, has_on_response;
@@ -262,6 +299,7 @@ struct mg_config_project {
     uint32_t direct_deadline_ms, direct_max_attempts;   /* of calls that name a target and no workflow */
     struct mg_config_retry_budget retry_budget;       /* of workflows that say nothing, and of direct calls */
     uint32_t max_deadline_ms;          /* cuts x-moongate-deadline-ms */
+    struct mg_limit_rules limits;
     bool has_route, has_classify, has_on_request, has_on_attempt, has_on_chunk, has_on_response, has_on_log;
     const char *inline_grant, *inline_fail;       /* JSON texts of `inline.grant`, `inline.fail`; NULL: none */
     const char *chunk_stream;          /* JSON text of the `stream` entry beside inline on_chunk; NULL: buffer rule */

@@ -237,6 +237,19 @@ static void copy_account(const struct row *row, int index, void *items)
     account->grants = grants;
 }
 
+static void copy_overload(const struct row *row, struct mg_config_overload *overload)
+{
+    enter(row, "overload");
+    *overload = (struct mg_config_overload){.in_flight = u32(row, "in_flight"),
+                                            .queue = u32(row, "queue"),
+                                            .queue_ms = u32(row, "queue_ms"),
+                                            .share_count = length(row, "shares")};
+    struct mg_config_grant *shares = mg_arena_array(row->arena, struct mg_config_grant, (size_t)overload->share_count + 1);
+    each(row, "shares", copy_grant, shares);
+    overload->shares = shares;
+    leave(row);
+}
+
 static void copy_accounts(const struct row *row, struct mg_config_gateway *config)
 {
     config->account_count = length(row, "accounts");
@@ -273,6 +286,7 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
     config->cors_origins = texts(&row, "origins", &config->cors_count);
     leave(&row);
     copy_accounts(&row, config);
+    copy_overload(&row, &config->overload);
     copy_limits(&row, &config->limits);
     lua_pop(L, 1);
 }
@@ -485,6 +499,48 @@ static struct mg_config_offline copy_offline(const struct row *row)
     return offline;
 }
 
+/* The table on top of the stack. */
+static struct mg_limit_set copy_limit_set(const struct row *row)
+{
+    static const char *const periods[] = {"day", "week", "month"}, *const softs[] = {"soft_day", "soft_week", "soft_month"};
+    struct mg_limit_set set = {.any = flag(row, "any"),
+                               .requests_per_minute = u32(row, "requests"),
+                               .burst = u32(row, "burst"),
+                               .tokens_per_minute = u64(row, "tokens"),
+                               .concurrency = u32(row, "concurrency")};
+    for (int p = 0; p < MG_PERIOD_COUNT; p++) {
+        set.budget_microusd[p] = u64(row, periods[p]);
+        set.soft_microusd[p] = u64(row, softs[p]);
+    }
+    return set;
+}
+
+static void copy_limit_field(const struct row *row, int index, void *items)
+{
+    ((struct mg_limit_field *)items)[index] = (struct mg_limit_field){.name = text(row, "name"), .set = copy_limit_set(row)};
+}
+
+static struct mg_limit_set copy_limit_set_at(const struct row *row, const char *key)
+{
+    enter(row, key);
+    struct mg_limit_set set = copy_limit_set(row);
+    leave(row);
+    return set;
+}
+
+static struct mg_limit_rules copy_limit_rules(const struct row *row)
+{
+    enter(row, "limits");
+    struct mg_limit_rules rules = {.own = copy_limit_set_at(row, "own"),
+                                   .per_key = copy_limit_set_at(row, "per_key"),
+                                   .field_count = length(row, "fields")};
+    struct mg_limit_field *fields = mg_arena_array(row->arena, struct mg_limit_field, (size_t)rules.field_count + 1);
+    each(row, "fields", copy_limit_field, fields);
+    rules.fields = fields;
+    leave(row);
+    return rules;
+}
+
 static void copy_failover(const struct row *row, struct mg_config_workflow *workflow)
 {
     workflow->max_cost_microusd = u64(row, "max_cost_microusd");
@@ -501,6 +557,7 @@ static void copy_failover(const struct row *row, struct mg_config_workflow *work
     workflow->retry_budget = copy_retry_budget(row);
     workflow->offline = copy_offline(row);
     workflow->has_accept = flag(row, "has_accept");
+    workflow->limits = copy_limit_rules(row);
 }
 
 static void copy_workflow(const struct row *row, int index, void *items)
@@ -578,6 +635,7 @@ void mg_config_fill_project(struct mg_eval *eval, lua_State *L, int index)
     config->direct_max_attempts = u32(&row, "direct_max_attempts");
     config->retry_budget = copy_retry_budget(&row);
     config->max_deadline_ms = u32(&row, "max_deadline_ms");
+    config->limits = copy_limit_rules(&row);
     copy_hooks(&row, config);
     lua_pop(L, 1);
 }

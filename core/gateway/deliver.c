@@ -1,6 +1,7 @@
 /* What attempts hand on, on its way to the client: held until the first content, then committed and
  * streamed event by event; a whole answer is held to its end. */
 #include "gateway/filtering.h"
+#include "gateway/limiting.h"
 #include "gateway/offline.h"
 #include "http/json.h"
 
@@ -216,7 +217,7 @@ static void deliver_error(struct mg_exchange *x)
 {
     const struct mg_relay_result *result = &x->relay.result;
     mg_answer_forget(&x->answer);
-    if (mg_offline_answer(x))
+    if (mg_limiting_refuse(x) || mg_offline_answer(x))
         return;
     if (!result->body.len) {
         mg_exchange_refuse_as(x, result->status, result->code, result->message, MG_VIEW_NONE, result->retry_after_ms);
@@ -347,6 +348,16 @@ static void on_seam(void *arg, uint64_t bytes)
     watch(x, mg_answer_add(&x->answer, comment));
 }
 
+static bool may_call(void *arg, int candidate, struct mg_refusal *out_refusal)
+{
+    return mg_limiting_may_call(arg, candidate, out_refusal);
+}
+
+static void on_settled(void *arg, int candidate, const struct mg_attempt_record *attempt)
+{
+    mg_limiting_settled(arg, candidate, attempt);
+}
+
 const struct mg_relay_ops mg_deliver_ops = {
     .on_attempt = on_attempt, .on_head = on_head, .on_event = on_event, .on_flush = on_flush, .on_body = on_body,
-    .on_good = on_good, .on_seam = on_seam, .on_done = on_done};
+    .on_good = on_good, .may_call = may_call, .on_settled = on_settled, .on_seam = on_seam, .on_done = on_done};

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "gateway/cors.h"
 #include "gateway/filtering.h"
+#include "gateway/limiting.h"
 #include "gateway/offline.h"
 #include "gateway/surface.h"
 #include "meter/record.h"
@@ -18,14 +19,17 @@ enum { ARENA_BYTES = 4096, KEEP_BODY_BYTES = 65536, KEEP_EXCHANGES = 256, USUAL_
 
 static bool step_parse(struct mg_exchange *x);
 static bool step_authenticate(struct mg_exchange *x);
+static bool step_take_turn(struct mg_exchange *x);
 static bool step_admit(struct mg_exchange *x);
 static bool step_resolve(struct mg_exchange *x);
+static bool step_limit(struct mg_exchange *x);
 static void step_transform(struct mg_exchange *x);
 static bool step_mark(struct mg_exchange *x);
 static bool step_route(struct mg_exchange *x);
 static void step_relay(struct mg_exchange *x);
-/* on_log said so, or failed to say what may stay. */
 static void step_settle(struct mg_exchange *x);
+
+static void my_turn(struct mg_exchange *x);
 
 uint64_t mg_exchange_now(const struct mg_exchange *x)
 {
@@ -139,6 +143,7 @@ static void on_recycle(struct mg_defer *defer)
     x->candidates = NULL;
     x->plan = NULL;
     x->filtering = NULL;
+    x->key_limits = NULL;
     x->upstream_headers = (struct mg_headers){0};
     x->whole = MG_VIEW_NONE;
     x->skipped_events = 0;
@@ -196,7 +201,13 @@ mg_err mg_exchange_body(struct mg_exchange *x, mg_view bytes)
 
 void mg_exchange_complete(struct mg_exchange *x)
 {
-    if (step_admit(x) && step_resolve(x))
+    if (step_take_turn(x))
+        my_turn(x);                    /* else it comes later, or never */
+}
+
+static void my_turn(struct mg_exchange *x)
+{
+    if (step_admit(x) && step_resolve(x) && step_limit(x))
         step_transform(x);             /* goes on in transformed(), perhaps later */
 }
 
@@ -290,6 +301,25 @@ static bool shed(struct mg_exchange *x, const char *code, const char *why)
 {
     mg_metrics_shed(x->worker->metrics);
     mg_exchange_refuse(x, 503, code, "%s Try again in a second.", why);
+    return false;
+}
+
+static void on_turn(struct mg_fair_wait *wait, bool entered)
+{
+    struct mg_exchange *x = mg_container_of(wait, struct mg_exchange, turn);
+    if (entered)
+        my_turn(x);
+    else
+        (void)shed(x, "overloaded", "This gateway has more to do than it can take, and no room was found in time.");
+}
+
+/* On a worker that is full, projects take turns; see fairness.h. */
+static bool step_take_turn(struct mg_exchange *x)
+{
+    if (mg_fair_enter(&x->worker->fair, x->live->share, &x->turn))
+        return true;
+    if (!mg_fair_wait(&x->worker->fair, x->live->share, &x->turn, on_turn))
+        (void)shed(x, "overloaded", "This gateway has more to do than it can take, and this project fills its share of the queue.");
     return false;
 }
 
@@ -420,6 +450,14 @@ static bool step_resolve(struct mg_exchange *x)
         return shed(x, "journal_full", "The usage journal is full.");
     mark(x, MG_PHASE_resolve);
     return true;
+}
+
+/* ---- limit ----------------------------------------------------------------------------------- */
+
+/* Requests and concurrency; tokens and money are asked for before each attempt. */
+static bool step_limit(struct mg_exchange *x)
+{
+    return mg_limiting_begin(x);
 }
 
 /* ---- transform, mark ------------------------------------------------------------------------- */
@@ -567,6 +605,7 @@ static enum mg_class last_class(const struct mg_exchange *x, int status, bool cl
     return x->relay.result.ok ? MG_CLASS_none : x->relay.result.class_;
 }
 
+/* on_log said so, or failed to say what may stay. */
 static void drop_content(struct mg_exchange *x)
 {
     x->timeline->metadata = x->timeline->explain = MG_VIEW_NONE;
@@ -610,6 +649,8 @@ static void step_settle(struct mg_exchange *x)
     }
     if (x->counted)
         count(x);
+    mg_limiting_end(x);
+    mg_fair_leave(&x->turn);
     atomic_fetch_sub_explicit(&x->worker->in_flight, 1, memory_order_relaxed);
     x->call.finished = true;
     mg_plan_unref(x->cached);

@@ -1,6 +1,6 @@
 /* exchange.h - one client request from accept to settle: the straight line.
  *
- *   accept → parse → authenticate → admit → resolve → transform → mark → route
+ *   accept → parse → authenticate → take turn → admit → resolve → limit → transform → mark → route
  *          → [attempt → classify]* (relay/) → commit → relay → settle
  *
  *   READING ──complete──▶ TRANSFORMING ──▶ RELAYING ──▶ FILTERING ──▶ FLUSHING ──▶ DONE
@@ -13,10 +13,12 @@
 
 #include "gateway/answer.h"
 #include "gateway/client.h"
+#include "gateway/fairness.h"
 #include "relay/relay.h"
 
 struct mg_surface;
 struct mg_filtering;
+struct mg_limiting;
 
 enum mg_exchange_state {
     MG_EXCHANGE_READING,               /* head or body is arriving */
@@ -52,6 +54,9 @@ struct mg_exchange {
     struct mg_buf rewritten;           /* what goes out of a filtered stream with the next flush */
     struct mg_hook_run *hook;          /* the hook that waits */
     struct mg_defer recycle;
+    struct mg_fair_wait turn;          /* runs, or waits for its turn on a worker that is full */
+    struct mg_limiting *limiting;      /* in the arena; NULL: nothing limits it */
+    const struct mg_limit_set *key_limits;       /* of its key's row, in the arena; NULL: it has none of its own */
     size_t reserved_bytes;             /* of the journal */
     uint64_t admitted_us;              /* monotonic, not the loop's cached time: overhead is less than a turn */
     uint64_t overhead_us;              /* from there until the first attempt was under way */

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "gateway/client.h"
 #include "gateway/keys.h"
+#include "gateway/limiting.h"
 #include "io/listen.h"
 #include "io/systemd.h"
 #include "io/tls.h"
@@ -230,6 +231,7 @@ static mg_err on_route(void *arg, struct mg_generation *generation, struct mg_di
         .sim_arg = gateway->options.sim_arg,
     };
     struct mg_routing *routing;
+    MG_TRY(mg_limiting_check(generation->config, diag));
     MG_TRY(mg_routing_new(generation->config, &options, &routing, diag));
     generation->routing = routing;
     generation->free_routing = mg_routing_free;

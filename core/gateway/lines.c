@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "gateway/cors.h"
-#include "gateway/exchange.h"
+#include "gateway/limiting.h"
 
 static void put_date(struct mg_worker *worker)
 {
@@ -25,6 +25,7 @@ static mg_err put_ours(struct mg_exchange *x)
     MG_TRY(mg_cors_put(x, &x->lines));
     if (!x->live)
         return MG_OK;
+    MG_TRY(mg_limiting_put(x, &x->lines));
     return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-generation"), x->live->generation->number);
 }
 
@@ -57,7 +58,7 @@ static mg_err put_upstream(struct mg_exchange *x)
         MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("content-type"), MG_VIEW("text/event-stream")));
     for (size_t i = 0; i < x->upstream_headers.count; i++) {
         const struct mg_header *header = &x->upstream_headers.items[i];
-        if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_DOWNSTREAM))
+        if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_DOWNSTREAM) || mg_limiting_replaces(x, header->name))
             continue;
         if (is_relabelled(x, header))
             continue;

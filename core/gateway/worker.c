@@ -88,6 +88,7 @@ static struct mg_live *live_new(struct mg_worker *worker, struct mg_generation *
     mg_list_init(&live->link);
     live->generation = generation;
     live->script = script;
+    live->share = mg_fair_share(&worker->fair, mg_view_cstr(generation->config->name));
     live->policy = script ? &mg_script_policy : &mg_trusted_policy;
     live->policy_arg = script ? (void *)script : (void *)worker->trusted;
     if (script)
@@ -254,6 +255,7 @@ static void close_down(struct mg_worker *worker)
     worker->project_cap = 0;
     mg_map_fini(&worker->project_names);
     free_exchanges(worker);
+    mg_fair_fini(&worker->fair);
     mg_keyring_unref(worker->keyring);
     mg_trusted_free(worker->trusted);
     mg_pool_fini(&worker->pool);
@@ -284,6 +286,7 @@ mg_err mg_worker_start(struct mg_worker *worker, unsigned index, const struct mg
     worker->loop.owner = worker;
     mg_pool_init(&worker->pool, &worker->loop);
     mg_map_init(&worker->project_names);
+    mg_fair_init(&worker->fair, &config->overload, &worker->loop);
     mg_list_init(&worker->clients);
     mg_list_init(&worker->idle_exchanges);
     mg_buf_init(&worker->scratch, SCRATCH_BYTES);

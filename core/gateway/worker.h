@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "gateway/fairness.h"
 #include "gateway/routing.h"
 #include "http/server.h"
 #include "io/loop.h"
@@ -28,6 +29,7 @@ struct mg_live {
     struct mg_script *script;          /* owned; NULL when the project has no Lua */
     const struct mg_policy_ops *policy;
     void *policy_arg;
+    struct mg_fair_share *share;       /* the project's on this worker; borrowed from it */
     uint32_t in_flight;                /* exchanges; plain, this thread only */
     bool retired;
     bool tainted;                      /* its Lua state is to be replaced, and the builder knows */
@@ -53,6 +55,7 @@ struct mg_worker {
     struct mg_live **projects;         /* by project index; owned; NULL entries are gone projects */
     uint32_t project_cap;
     struct mg_map project_names;       /* name → struct mg_live (current) */
+    struct mg_fair fair;               /* who runs and who waits when there is too much */
     struct mg_list clients;            /* struct mg_client */
     struct mg_list idle_exchanges;     /* recycled, at most 256 */
     unsigned idle_exchange_count;

@@ -161,6 +161,8 @@ static bool seek_beside(struct mg_relay *relay, struct mg_find *find)
         mg_reach_abandon(&find->pass, now_us(relay), relay->call.worker);
         if (relay->call.ops->on_settled)
             relay->call.ops->on_settled(relay->call.arg, find->candidate, NULL);
+        if (relay->call.ops->on_settled)
+            relay->call.ops->on_settled(relay->call.arg, find->candidate, NULL);
         mg_relay_skip(relay, find->candidate, "its retry budget has nothing left for a hedge");
         return false;
     }

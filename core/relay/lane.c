@@ -328,6 +328,20 @@ static uint64_t fastest_peer_us(const struct mg_lane *lane, uint64_t first_token
     return best;
 }
 
+/* A target's provider teaches what its tokens are; what one did not report is estimated by it. */
+static void see_usage(const struct mg_lane *lane, struct mg_attempt_record *attempt)
+{
+    struct mg_estimate *estimate = mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats);
+    struct mg_usage *usage = &attempt->usage;
+    if (usage->reported) {
+        mg_estimate_learn(estimate, attempt->bytes_sent, usage->input_tokens, lane->attempt.tap.content_bytes,
+                          usage->output_tokens);
+    } else if (usage->input_tokens) {  /* it may be billed, and each token counts four bytes so far */
+        usage->input_tokens = mg_estimate_input(estimate, attempt->bytes_sent);
+        usage->output_tokens = mg_estimate_output(estimate, usage->output_tokens * 4);
+    }
+}
+
 static void close_record(struct mg_lane *lane, enum mg_class class_, enum mg_action action)
 {
     struct mg_attempt_record *attempt = mg_lane_record(lane);
@@ -338,6 +352,7 @@ static void close_record(struct mg_lane *lane, enum mg_class class_, enum mg_act
     if (lane->attempt.address[0])
         attempt->address = mg_arena_dup(arena(lane), mg_view_cstr(lane->attempt.address));
     attempt->end_us = now_us(lane) - timeline(lane)->start_mono_us - attempt->start_us + 1;
+    see_usage(lane, attempt);
     attempt->cost_microusd = cost_microusd(candidate(lane)->target, &attempt->usage);
     lane->relay->spent_microusd += attempt->cost_microusd;
     timeline(lane)->upstream_us += attempt->end_us;

@@ -42,7 +42,8 @@ struct mg_relay_ops {
     /* Before each attempt: false when a limit does not let this candidate be called (text says which: noted, and told when
      * nobody else is left). True reserves until on_settled. NULL: no limits. */
     bool (*may_call)(void *arg, int candidate, struct mg_refusal *out_refusal);
-    void (*on_settled)(void *arg, int candidate, const struct mg_attempt_record *attempt);     /* NULL: nobody asks */
+    /* After each may_call that was true, once; attempt NULL: it was not made after all. NULL: nobody asks. */
+    void (*on_settled)(void *arg, int candidate, const struct mg_attempt_record *attempt);
     void (*on_seam)(void *arg, uint64_t bytes);  /* another target goes on after so many bytes of text */
     void (*on_done)(void *arg);        /* once, last touch; never from inside mg_relay_start() */
 };

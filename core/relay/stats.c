@@ -33,6 +33,7 @@ struct mg_stats {
     _Atomic uint32_t inflight;
     _Atomic uint32_t latencies;        /* noted, up to BASELINE_WEIGHT */
     struct histogram first_token, total;
+    struct mg_estimate estimate;
 };
 
 static void stats_init(void *row);
@@ -100,6 +101,11 @@ void mg_stats_rate_limit(struct mg_stats *stats, uint64_t remaining)
 {
     if (stats && remaining < UINT64_MAX)
         atomic_store_explicit(&stats->rate_limit, remaining + 1, memory_order_relaxed);
+}
+
+struct mg_estimate *mg_stats_estimate(struct mg_stats *stats)
+{
+    return stats ? &stats->estimate : NULL;
 }
 
 uint64_t mg_stats_ewma_us(const struct mg_stats *stats)

@@ -12,6 +12,7 @@
 #define MG_RELAY_STATS_H
 
 #include "base/limits.h"
+#include "meter/estimate.h"
 #include "base/view.h"
 
 enum { MG_STATS_ROWS = MG_MAX_HEALTH_ROWS };     /* targets whose figures are kept; later ones have none */
@@ -47,6 +48,9 @@ void mg_stats_total(struct mg_stats *stats, uint64_t total_us);
 
 /* What the provider's rate-limit header said last. */
 void mg_stats_rate_limit(struct mg_stats *stats, uint64_t remaining);
+
+/* What bytes are at this target in tokens; NULL for NULL. */
+struct mg_estimate *mg_stats_estimate(struct mg_stats *stats);
 
 uint64_t mg_stats_ewma_us(const struct mg_stats *stats);            /* without the cost of all figures */
 uint64_t mg_stats_baseline_us(const struct mg_stats *stats);

@@ -13,6 +13,7 @@ struct mg_generation *mg_generation_new(struct mg_config_project *config, uint32
     generation->number = number;
     generation->project = project;
     generation->config = config;
+    generation->limiter = mg_limiter_new(config, mg_mono_us());
     generation->built_wall_us = mg_wall_us();
     return generation;
 }
@@ -44,6 +45,7 @@ void mg_generation_free(struct mg_generation *generation)
     assert(atomic_load(&generation->refs) == 0);
     if (generation->free_routing)
         generation->free_routing(generation->routing);
+    mg_limiter_free(generation->limiter);
     mg_config_project_free(generation->config);
     mg_free(generation);
 }

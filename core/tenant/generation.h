@@ -8,13 +8,14 @@
 
 #include <stdatomic.h>
 
-#include "config/config.h"
+#include "tenant/limiter.h"
 
 struct mg_generation {
     atomic_uint refs;
     uint32_t number;                   /* 1 is the project's first; grows with each reload */
     uint32_t project;                  /* index of the project in this process; never used again for another */
     struct mg_config_project *config;  /* owned */
+    struct mg_limiter *limiter;        /* owned; made with it */
     uint64_t built_wall_us;
     void *routing;                     /* owned; gateway/routing.h */
     void (*free_routing)(void *routing);

@@ -158,6 +158,54 @@ local function provider(ctx, entry)
   }
 end
 
+---- limits
+
+local PERIODS = { "day", "week", "month" }
+
+local function budgets(ctx, list, place)
+  local out, soft = {}, {}
+  for i, entry in ipairs(list or {}) do
+    if out[entry.per] then
+      fail(ctx, at(place, i), "there are two budgets per %s", entry.per)
+    end
+    out[entry.per] = math.floor(entry.usd * MICRO + 0.5)
+    soft[entry.per] = math.floor(entry.usd * entry.soft * MICRO + 0.5)
+  end
+  return out, soft
+end
+
+local function limit_set(ctx, limits, place)
+  if not limits then
+    return {}
+  end
+  local requests, burst = limits.requests_per_minute, limits.burst
+  if burst and not requests then
+    fail(ctx, at(place, "burst"), '"burst" needs "requests_per_minute" beside it')
+  elseif burst and burst > requests then
+    fail(ctx, at(place, "burst"), "expected at most requests_per_minute, which is %d, found %d", requests, burst)
+  end
+  local row = { requests = requests, burst = requests and (burst or math.max(1, math.floor(requests / 6))),
+    tokens = limits.tokens_per_minute, concurrency = limits.concurrency }
+  row.any = requests or row.tokens or row.concurrency or limits.budget and #limits.budget > 0
+  local money, soft = budgets(ctx, limits.budget, at(place, "budget"))
+  for _, per in ipairs(PERIODS) do
+    row[per], row["soft_" .. per] = money[per], soft[per]
+  end
+  return row
+end
+
+--- The rules of a project or a workflow, as C keeps them.
+local function limit_rules(ctx, limits, place)
+  limits = limits or {}
+  local rules = { own = limit_set(ctx, limits, place), per_key = limit_set(ctx, limits.per_key, at(place, "per_key")),
+    fields = {} }
+  for i, entry in ipairs(limits.per_metadata or {}) do
+    rules.fields[i] = limit_set(ctx, entry.value, entry.at)
+    rules.fields[i].name = entry.key
+  end
+  return rules
+end
+
 ---- targets and workflows
 
 local function stream_json(stream)
@@ -311,6 +359,7 @@ function Flat:workflow(entry)
     chunk_stream = stream_json(flow.stream), line = line_of(self.ctx, entry.at),
   }
   self:failover(row, flow, entry.at)
+  row.limits = limit_rules(self.ctx, flow.limits, at(entry.at, "limits"))
   for _, hook in ipairs(FLOW_HOOKS) do
     row["has_" .. hook] = flow[hook] or false
   end
@@ -412,6 +461,7 @@ function project.flatten(ctx, value)
     flat:workflow(entry)
   end
   flat.allow_direct, flat.max_deadline_ms = value.allow_direct, value.max_deadline_ms
+  flat.limits = limit_rules(ctx, value.limits, at({}, "limits"))
   flat:direct()
   flat:check()
 

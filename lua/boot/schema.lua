@@ -111,6 +111,18 @@ schema.gateway = record {
     { "accounts", map { of = account, key = "name", max = 256 }, default = {},
       doc = "Provider accounts of several projects, by a name that their providers give as `account`. An account that is not " ..
         "here belongs to one project." },
+    { "overload", record { fields = {
+        { "in_flight", integer { min = 1, max = 1000000 }, default = 12288,
+          doc = "Requests that one worker has in flight; more of them wait. A little less than what the default journal has " ..
+            "room for, so that it is the fair queue that sheds and not the journal." },
+        { "queue", integer { min = 0, max = 1000000 }, default = 1024,
+          doc = "How many may wait, of all projects; when it is full, the project furthest over its share is turned away with " ..
+            "503. Enough for the wave of a second, too few to answer anybody long after they left." },
+        { "queue_ms", ms, default = 2000,
+          doc = "How long each waits before it is turned away: less than a client's own patience, so that it hears of it." },
+        { "shares", { type = "shares", key = "name", max = 1024 }, example = '{ support = 3 }',
+          doc = "Weights of projects while a worker is over its bound; a project that is not here has 1." },
+      } }, default = {}, doc = "When more comes than a worker can take: projects get weighted shares of it, the rest is shed." },
     { "limits", record { fields = {
         { "body_bytes", bytes, default = 33554432, doc = "Largest request body; above it the answer is 413." },
         { "header_bytes", integer { min = 1024, max = 1048576 }, default = 65536,
@@ -224,6 +236,43 @@ local sim_model = record { fields = {
       "described above." },
   { "loop", boolean, default = false, doc = "Begins with the first phase again after the last, which must all have an end." },
 } }
+
+---- what may be used
+
+local budget = record { fields = {
+  { "per", text { enum = { "day", "week", "month" } }, default = "month",
+    doc = "Which calendar it follows, in UTC; weeks begin on Monday. A month, since that is what providers bill." },
+  { "usd", number { min = 0.000001, max = 10000000 }, required = true,
+    doc = "US dollars; nothing more is begun that would exceed them. Counted by the prices of the targets, each of which must have one." },
+  { "soft", number { min = 0, max = 1 }, default = 0.8,
+    doc = "From this share on it is told, once per period, in the log. At 0.8 of an even month six days are left to act; 0 says nothing." },
+} }
+
+local function limits_of(more)
+  local fields = {
+    { "requests_per_minute", integer { min = 1, max = 10000000 },
+      doc = "Requests that may come; more get 429 and when to come back. Without it there is no limit, here and below." },
+    { "burst", integer { min = 1, max = 10000000 },
+      doc = "How many of them may come at once after a pause. By default a sixth of them, ten seconds' worth: a page that " ..
+        "asks several things at once passes, and no minute ever sees more than 7/6 of the limit." },
+    { "tokens_per_minute", integer { min = 1, max = 1000000000 },
+      doc = "Tokens of requests and answers together. Each attempt reserves its estimate and settles what it really used." },
+    { "concurrency", integer { min = 1, max = 1000000 }, doc = "Requests that may be in flight at once." },
+    { "budget", list { of = budget, single = true, max = 3 }, example = '{ per = "month", usd = 100, soft = 0.8 }',
+      doc = "Money, for up to three periods: a budget or a list of them." },
+  }
+  for _, entry in ipairs(more or {}) do
+    fields[#fields + 1] = entry
+  end
+  return record { fields = fields }
+end
+
+local limits = limits_of {
+  { "per_key", limits_of(), doc = "The same for each key by itself. What a key has of its own goes before this." },
+  { "per_metadata", map { of = limits_of(), key = "any", max = 8 }, example = '{ user = { requests_per_minute = 20 } }',
+    doc = "The same for each value of a metadata field by itself: of the key's metadata, else of the request's. Requests " ..
+      "without the field count as one value." },
+}
 
 ---- when targets fail
 
@@ -404,6 +453,7 @@ local workflow = record {
     { "route_around", list { of = text { enum = { "refusal", "content_filter" } }, single = true, max = 2 }, default = {},
       doc = "What the model or its filter declined is the answer, unless it stands here: then the next target is asked." },
     retry_budget("What repeats and hedges of this workflow are paid from; what is missing comes from the project."),
+    { "limits", limits, doc = "What may be used through this workflow, on top of the project's limits." },
     { "offline", record { short = "text", fields = {
         { "text", text { max = 65536 }, example = '"We are having trouble. Please try again in a few minutes."',
           doc = "The answer itself." },
@@ -443,6 +493,7 @@ schema.project = record {
     { "max_deadline_ms", ms, default = 600000, doc = "The most that a client's `x-moongate-deadline-ms` can ask for." },
     { "timeouts_ms", timeouts, inherit = true, doc = "Timers of each attempt in this project." },
     retry_budget("What repeats on a target and hedges are paid from."),
+    { "limits", limits, doc = "What this project may use: as a whole, per key, per metadata value." },
     { "plugins", list { of = plugin, max = 32 }, default = {}, doc = "Plugins, in the order in which they run." },
     { "inline", record { fields = {
         { "grant", list { of = text { format = "grant" }, max = 64 },

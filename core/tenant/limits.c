@@ -1,0 +1,413 @@
+#include "tenant/limits.h"
+
+#include <assert.h>
+
+#include "tenant/limits_parts.h"
+
+#define US_PER_DAY UINT64_C(86400000000)
+
+static bool enter_one(const struct mg_limit_use *use, uint64_t now_us, uint16_t *out_mark, enum mg_limit_kind *out_kind);
+static void leave_one(const struct mg_limit_use *use);
+static bool reserve_one(const struct mg_limit_use *use, uint64_t tokens, uint64_t microusd, uint64_t now_us, uint64_t wall_us,
+                        struct mg_limit_hold *hold);
+static void give_back(const struct mg_limit_use *use, const struct mg_limit_hold *hold);
+static bool would_enter(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_refusal *refusal);
+static bool would_reserve(const struct mg_limit_use *use, uint64_t tokens, uint64_t microusd, uint64_t now_us,
+                          uint64_t wall_us, struct mg_limit_refusal *refusal);
+static void see_soft(const struct mg_limit_use *use, int index, const struct mg_limit_hold *hold, mg_limit_threshold_cb cb,
+                     void *arg);
+static void see_stop(const struct mg_limit_use *use, const struct mg_limit_refusal *refusal, uint64_t wall_us,
+                     mg_limit_threshold_cb cb, void *arg);
+
+const char *mg_limit_scope_name(enum mg_limit_scope scope)
+{
+    static const char *const names[] = {"project", "workflow", "key", "metadata"};
+    return names[scope];
+}
+
+const char *mg_limit_kind_name(enum mg_limit_kind kind)
+{
+    static const char *const names[] = {"requests_per_minute", "tokens_per_minute", "concurrency", "budget"};
+    return names[kind];
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static uint64_t units(const struct mg_limit_row *row, uint64_t now_us)
+{
+    return now_us > row->born_us ? (now_us - row->born_us) * MG_BUCKET_UNITS_PER_US : 0;
+}
+
+static uint64_t units_to_us(uint64_t n)
+{
+    return (n + MG_BUCKET_UNITS_PER_US - 1) / MG_BUCKET_UNITS_PER_US;
+}
+
+/* The proleptic Gregorian calendar from a count of days: years begin in March, so that the leap day comes last. */
+static uint64_t day_of_month(uint64_t day, uint64_t *out_days_in_month)
+{
+    uint64_t shifted = day + 719468, era = shifted / 146097, of_era = shifted % 146097;
+    uint64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint64_t of_year = of_era - (365 * year + year / 4 - year / 100), month = (5 * of_year + 2) / 153;
+    uint64_t y = year + era * 400 + (month >= 10);
+    bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+    static const unsigned char lengths[] = {31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31, 28};   /* from March */
+    *out_days_in_month = lengths[month] + (month == 11 && leap);
+    return of_year - (153 * month + 2) / 5;
+}
+
+uint16_t mg_period_day(enum mg_period period, uint64_t wall_us)
+{
+    uint64_t day = wall_us / US_PER_DAY, length;
+    if (period == MG_PERIOD_WEEK)
+        day -= (day + 3) % 7;          /* the first of 1970 was a Thursday */
+    else if (period == MG_PERIOD_MONTH)
+        day -= day_of_month(day, &length);
+    return (uint16_t)day;
+}
+
+uint64_t mg_period_start_us(enum mg_period period, uint64_t wall_us)
+{
+    return mg_period_day(period, wall_us) * US_PER_DAY;
+}
+
+uint64_t mg_period_end_us(enum mg_period period, uint64_t wall_us)
+{
+    uint64_t start = mg_period_start_us(period, wall_us), days = period == MG_PERIOD_WEEK ? 7 : 1;
+    if (period == MG_PERIOD_MONTH)
+        (void)day_of_month(start / US_PER_DAY, &days);
+    return start + days * US_PER_DAY;
+}
+
+/* ---- requests and concurrency ---------------------------------------------------------------- */
+
+static uint64_t request_cost(const struct mg_limit_set *set)
+{
+    return mg_bucket_cost(1, set->requests_per_minute);
+}
+
+static uint64_t request_room(const struct mg_limit_set *set)
+{
+    return set->burst * request_cost(set);
+}
+
+bool mg_limits_enter(const struct mg_limit_use *uses, int count, uint64_t now_us, struct mg_limit_refusal *out_refusal)
+{
+    uint16_t marks[MG_MAX_LIMIT_USES];
+    enum mg_limit_kind kind;
+    assert(count <= MG_MAX_LIMIT_USES);
+    for (int i = 0; i < count; i++) {
+        *out_refusal = (struct mg_limit_refusal){.use = i};
+        if (!would_enter(&uses[i], now_us, out_refusal))
+            return false;
+    }
+    for (int i = 0; i < count; i++) {
+        if (enter_one(&uses[i], now_us, &marks[i], &kind))
+            continue;
+        while (i-- > 0) {
+            leave_one(&uses[i]);
+            if (uses[i].set->requests_per_minute)
+                mg_bucket_give(&uses[i].row->requests, request_cost(uses[i].set), marks[i]);
+        }
+        /* Somebody else was faster since we looked: what they left is what the caller is told. */
+        for (i = 0; i < count; i++) {
+            *out_refusal = (struct mg_limit_refusal){.use = i};
+            if (!would_enter(&uses[i], now_us, out_refusal))
+                return false;
+        }
+        *out_refusal = (struct mg_limit_refusal){.kind = kind, .free_in_us = 1};
+        return false;
+    }
+    return true;
+}
+
+static bool would_enter(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_refusal *refusal)
+{
+    const struct mg_limit_set *set = use->set;
+    if (set->concurrency && atomic_load_explicit(&use->row->in_flight, memory_order_relaxed) >= set->concurrency) {
+        refusal->kind = MG_LIMIT_CONCURRENCY;
+        refusal->limit = set->concurrency;
+        return false;
+    }
+    if (!set->requests_per_minute)
+        return true;
+    uint64_t wait = mg_bucket_wait(&use->row->requests, units(use->row, now_us), request_cost(set), request_room(set));
+    refusal->kind = MG_LIMIT_REQUESTS;
+    refusal->limit = set->requests_per_minute;
+    refusal->free_in_us = units_to_us(wait);
+    return wait == 0;
+}
+
+static bool enter_one(const struct mg_limit_use *use, uint64_t now_us, uint16_t *out_mark, enum mg_limit_kind *out_kind)
+{
+    const struct mg_limit_set *set = use->set;
+    uint32_t before = atomic_load_explicit(&use->row->in_flight, memory_order_relaxed);
+    do {
+        *out_kind = MG_LIMIT_CONCURRENCY;
+        if (set->concurrency && before >= set->concurrency)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&use->row->in_flight, &before, before + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    *out_kind = MG_LIMIT_REQUESTS;
+    if (!set->requests_per_minute || mg_bucket_take(&use->row->requests, units(use->row, now_us), request_cost(set),
+                                                    request_room(set), out_mark))
+        return true;
+    leave_one(use);
+    return false;
+}
+
+static void leave_one(const struct mg_limit_use *use)
+{
+    atomic_fetch_sub_explicit(&use->row->in_flight, 1, memory_order_relaxed);
+}
+
+void mg_limits_leave(const struct mg_limit_use *uses, int count)
+{
+    for (int i = 0; i < count; i++)
+        leave_one(&uses[i]);
+}
+
+/* ---- money ----------------------------------------------------------------------------------- */
+
+static uint64_t spent_on(uint64_t word, uint16_t day)
+{
+    return word >> MG_MONEY_BITS == day ? word & MG_MONEY_MASK : 0;
+}
+
+static uint64_t load_spent(const struct mg_limit_money *money, uint16_t day)
+{
+    return spent_on(atomic_load_explicit(&money->word, memory_order_relaxed), day);
+}
+
+/* Adds (and takes away) in one step, never below 0; false when `limit` would be passed. A period that is over is not
+ * touched: its day stands in the word no more. A worker whose clock is behind at the turn of a period leaves the new one be. */
+static bool move_money(struct mg_limit_money *money, uint16_t day, uint64_t add, uint64_t take, uint64_t limit)
+{
+    uint64_t word = atomic_load_explicit(&money->word, memory_order_relaxed), next;
+    do {
+        if (word >> MG_MONEY_BITS > day)
+            return true;
+        uint64_t spent = spent_on(word, day) + add;
+        spent = MG_MIN(spent > take ? spent - take : 0, MG_MONEY_MASK);
+        if (spent > limit)
+            return false;
+        next = (uint64_t)day << MG_MONEY_BITS | spent;
+    } while (!atomic_compare_exchange_weak_explicit(&money->word, &word, next, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* ---- tokens and money ------------------------------------------------------------------------ */
+
+bool mg_limits_reserve(const struct mg_limit_use *uses, int count, uint64_t tokens, uint64_t microusd, uint64_t now_us,
+                       uint64_t wall_us, struct mg_limit_hold *out_holds, struct mg_limit_refusal *out_refusal,
+                       mg_limit_threshold_cb on_threshold, void *arg)
+{
+    int done = 0;
+    for (int i = 0; i < count; i++) {
+        *out_refusal = (struct mg_limit_refusal){.use = i};
+        if (!would_reserve(&uses[i], tokens, microusd, now_us, wall_us, out_refusal)) {
+            see_stop(&uses[i], out_refusal, wall_us, on_threshold, arg);
+            return false;
+        }
+    }
+    while (done < count && reserve_one(&uses[done], tokens, microusd, now_us, wall_us, &out_holds[done]))
+        done++;
+    if (done == count) {
+        for (int i = 0; i < count; i++)
+            see_soft(&uses[i], i, &out_holds[i], on_threshold, arg);
+        return true;
+    }
+    int lost = done;
+    while (done-- > 0)
+        give_back(&uses[done], &out_holds[done]);
+    *out_refusal = (struct mg_limit_refusal){.use = lost, .kind = MG_LIMIT_TOKENS, .free_in_us = 1};
+    (void)would_reserve(&uses[lost], tokens, microusd, now_us, wall_us, out_refusal);
+    return false;
+}
+
+static bool would_spend(const struct mg_limit_use *use, uint64_t microusd, uint64_t wall_us, struct mg_limit_refusal *refusal)
+{
+    for (int p = 0; p < MG_PERIOD_COUNT; p++) {
+        uint64_t limit = use->set->budget_microusd[p];
+        if (!limit || load_spent(&use->row->money[p], mg_period_day((enum mg_period)p, wall_us)) + microusd <= limit)
+            continue;
+        *refusal = (struct mg_limit_refusal){
+            .use = refusal->use,
+            .kind = MG_LIMIT_BUDGET,
+            .period = (enum mg_period)p,
+            .limit = limit,
+            .wanted = microusd,
+            .free_in_us = mg_period_end_us((enum mg_period)p, wall_us) - wall_us,
+            .never = microusd > limit,
+        };
+        return false;
+    }
+    return true;
+}
+
+static bool would_reserve(const struct mg_limit_use *use, uint64_t tokens, uint64_t microusd, uint64_t now_us,
+                          uint64_t wall_us, struct mg_limit_refusal *refusal)
+{
+    uint64_t per_minute = use->set->tokens_per_minute;
+    if (!would_spend(use, microusd, wall_us, refusal))
+        return false;
+    if (!per_minute)
+        return true;
+    uint64_t wait = mg_bucket_wait(&use->row->tokens, units(use->row, now_us), mg_bucket_cost(tokens, per_minute),
+                                   mg_bucket_cost(per_minute, per_minute));
+    refusal->kind = MG_LIMIT_TOKENS;
+    refusal->limit = per_minute;
+    refusal->wanted = tokens;
+    refusal->never = wait == UINT64_MAX;
+    refusal->free_in_us = refusal->never ? 0 : units_to_us(wait);
+    return wait == 0;
+}
+
+static bool reserve_one(const struct mg_limit_use *use, uint64_t tokens, uint64_t microusd, uint64_t now_us, uint64_t wall_us,
+                        struct mg_limit_hold *hold)
+{
+    uint64_t per_minute = use->set->tokens_per_minute;
+    *hold = (struct mg_limit_hold){.microusd = microusd};
+    for (int p = 0; p < MG_PERIOD_COUNT; p++) {
+        if (!use->set->budget_microusd[p])
+            continue;
+        uint16_t day = mg_period_day((enum mg_period)p, wall_us);
+        if (!move_money(&use->row->money[p], day, microusd, 0, use->set->budget_microusd[p])) {
+            give_back(use, hold);
+            return false;
+        }
+        hold->day[p] = day;
+    }
+    if (!per_minute)
+        return true;
+    uint64_t cost = mg_bucket_cost(tokens, per_minute);
+    if (!mg_bucket_take(&use->row->tokens, units(use->row, now_us), cost, mg_bucket_cost(per_minute, per_minute),
+                        &hold->token_mark)) {
+        give_back(use, hold);
+        return false;
+    }
+    hold->token_units = cost;
+    return true;
+}
+
+static void give_back(const struct mg_limit_use *use, const struct mg_limit_hold *hold)
+{
+    for (int p = 0; p < MG_PERIOD_COUNT; p++)
+        if (hold->day[p])
+            (void)move_money(&use->row->money[p], hold->day[p], 0, hold->microusd, UINT64_MAX);
+    if (hold->token_units)
+        mg_bucket_give(&use->row->tokens, hold->token_units, hold->token_mark);
+}
+
+static void settle_tokens(const struct mg_limit_use *use, const struct mg_limit_hold *hold, uint64_t tokens, uint64_t now_us)
+{
+    uint64_t per_minute = use->set->tokens_per_minute;
+    if (!per_minute)
+        return;
+    uint64_t cost = mg_bucket_cost(tokens, per_minute);
+    if (cost > hold->token_units)
+        mg_bucket_force(&use->row->tokens, units(use->row, now_us), cost - hold->token_units);
+    else if (cost < hold->token_units)
+        mg_bucket_give(&use->row->tokens, hold->token_units - cost, hold->token_mark);
+}
+
+void mg_limits_settle(const struct mg_limit_use *uses, int count, const struct mg_limit_hold *holds, uint64_t tokens,
+                      uint64_t microusd, uint64_t now_us, mg_limit_threshold_cb on_threshold, void *arg)
+{
+    for (int i = 0; i < count; i++) {
+        settle_tokens(&uses[i], &holds[i], tokens, now_us);
+        for (int p = 0; p < MG_PERIOD_COUNT; p++)
+            if (holds[i].day[p])
+                (void)move_money(&uses[i].row->money[p], holds[i].day[p], microusd, holds[i].microusd, UINT64_MAX);
+        see_soft(&uses[i], i, &holds[i], on_threshold, arg);
+    }
+}
+
+/* ---- thresholds ------------------------------------------------------------------------------ */
+
+/* True for one caller per period. */
+static bool tell_once(_Atomic uint32_t *told_day, uint16_t day)
+{
+    uint32_t before = atomic_load_explicit(told_day, memory_order_relaxed);
+    return before < day && atomic_compare_exchange_strong_explicit(told_day, &before, day, memory_order_relaxed,
+                                                                   memory_order_relaxed);
+}
+
+static void see_soft(const struct mg_limit_use *use, int index, const struct mg_limit_hold *hold, mg_limit_threshold_cb cb,
+                     void *arg)
+{
+    for (int p = 0; p < MG_PERIOD_COUNT; p++) {
+        uint64_t soft = use->set->soft_microusd[p], spent = hold->day[p] ? load_spent(&use->row->money[p], hold->day[p]) : 0;
+        if (!soft || !hold->day[p] || spent < soft || !tell_once(&use->row->money[p].soft_day, hold->day[p]) || !cb)
+            continue;
+        struct mg_limit_threshold reached = {index, (enum mg_period)p, false, spent, use->set->budget_microusd[p]};
+        cb(arg, &reached);
+    }
+}
+
+static void see_stop(const struct mg_limit_use *use, const struct mg_limit_refusal *refusal, uint64_t wall_us,
+                     mg_limit_threshold_cb cb, void *arg)
+{
+    struct mg_limit_money *money = &use->row->money[refusal->period];
+    uint16_t day = mg_period_day(refusal->period, wall_us);
+    if (refusal->kind != MG_LIMIT_BUDGET || refusal->never || !tell_once(&money->stop_day, day) || !cb)
+        return;
+    struct mg_limit_threshold reached = {refusal->use, refusal->period, true, load_spent(money, day), refusal->limit};
+    cb(arg, &reached);
+}
+
+/* ---- what is left ---------------------------------------------------------------------------- */
+
+static void left_of(const struct mg_bucket *bucket, uint64_t now, uint64_t per_minute, uint64_t room,
+                    struct mg_limit_left *out_left)
+{
+    uint64_t missing = mg_bucket_missing(bucket, now), there = room > missing ? room - missing : 0;
+    *out_left = (struct mg_limit_left){
+        .limit = per_minute,
+        .left = (uint64_t)((double)there * (double)per_minute / (double)MG_BUCKET_MINUTE + 1e-6),
+        .full_in_us = units_to_us(missing),
+    };
+}
+
+void mg_limit_requests_left(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_left *out_left)
+{
+    left_of(&use->row->requests, units(use->row, now_us), use->set->requests_per_minute, request_room(use->set), out_left);
+}
+
+void mg_limit_tokens_left(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_left *out_left)
+{
+    left_of(&use->row->tokens, units(use->row, now_us), use->set->tokens_per_minute, MG_BUCKET_MINUTE, out_left);
+}
+
+uint64_t mg_limit_spent(const struct mg_limit_row *row, enum mg_period period, uint64_t wall_us)
+{
+    return load_spent(&row->money[period], mg_period_day(period, wall_us));
+}
+
+uint32_t mg_limit_in_flight(const struct mg_limit_row *row)
+{
+    return atomic_load_explicit(&row->in_flight, memory_order_relaxed);
+}
+
+void mg_limit_restore(struct mg_limit_row *row, const struct mg_limit_set *set, enum mg_period period, uint64_t microusd,
+                      uint64_t wall_us)
+{
+    struct mg_limit_money *money = &row->money[period];
+    uint16_t day = mg_period_day(period, wall_us);
+    (void)move_money(money, day, microusd, 0, UINT64_MAX);
+    if (set->soft_microusd[period] && load_spent(money, day) >= set->soft_microusd[period])
+        (void)tell_once(&money->soft_day, day);
+    if (load_spent(money, day) >= set->budget_microusd[period])
+        (void)tell_once(&money->stop_day, day);
+}
+
+bool mg_limit_row_is_idle(const struct mg_limit_row *row, uint64_t now_us, uint64_t wall_us)
+{
+    uint64_t now = units(row, now_us);
+    if (mg_limit_in_flight(row) || mg_bucket_missing(&row->requests, now) || mg_bucket_missing(&row->tokens, now))
+        return false;
+    for (int p = 0; p < MG_PERIOD_COUNT; p++)
+        if (mg_limit_spent(row, (enum mg_period)p, wall_us))
+            return false;
+    return true;
+}

@@ -1,0 +1,129 @@
+/* limits.h - what a project, key, workflow or metadata value may still ask for: rows of the process, debited exactly.
+ *
+ * A row is found by (project, workflow, scope, field, value) and shared by all workers and generations. It keeps what was
+ * used, never the limit: that comes with each call, so a reload that changes a limit forgets nothing.
+ *
+ *   requests     GCRA with a stated burst: in any span of time no more than burst + span × rate pass
+ *   tokens       the same with the minute's tokens as burst: reserved before an attempt, settled after it
+ *   concurrency  exchanges in flight
+ *   money        micro-dollars of this day, week and month (UTC; weeks begin on Monday): reserved and settled too
+ *
+ * Debits take no lock: each is one compare-and-swap on one word. Over several rows they are all or nothing: all are
+ * looked at first, then debited one by one; when one fails after all, what was taken is given back exactly (a bucket that
+ * was full again in between needs nothing back, and a count in its word tells). Finding a row takes one of 256 locks for
+ * a bounded number of steps.
+ *
+ * How many rows there can be is bounded, since clients choose metadata: LIMIT_VALUES of a project and LIMIT_ROWS of the
+ * process. A row that says nothing any more (nobody in flight, buckets full, no money in this period) is forgotten when
+ * its place is wanted. When there is none, all further values of the field share one row: they are held to one limit
+ * together, which is stricter and never laxer, and refusals say so.
+ *
+ * Time is passed in: now_us monotonic, wall_us since 1970. Clocks of two workers may differ: who is behind is held back
+ * longer, never less. A bucket word is good for 4 years after its row was made. Any
+ * thread. */
+#ifndef MG_TENANT_LIMITS_H
+#define MG_TENANT_LIMITS_H
+
+#include "base/limits.h"
+#include "config/config.h"
+
+enum mg_limit_scope { MG_SCOPE_PROJECT, MG_SCOPE_WORKFLOW, MG_SCOPE_KEY, MG_SCOPE_METADATA };
+enum mg_limit_kind { MG_LIMIT_REQUESTS, MG_LIMIT_TOKENS, MG_LIMIT_CONCURRENCY, MG_LIMIT_BUDGET };
+
+const char *mg_limit_scope_name(enum mg_limit_scope scope);     /* "project" "workflow" "key" "metadata" */
+const char *mg_limit_kind_name(enum mg_limit_kind kind);        /* the key of the configuration: "requests_per_minute" … */
+
+struct mg_limit_id {
+    mg_view project;
+    mg_view workflow;                  /* whose rule it is; empty: the project's */
+    enum mg_limit_scope scope;
+    mg_view field;                     /* of MG_SCOPE_METADATA; else empty */
+    mg_view value;                     /* key id or metadata value; empty: of the whole, or of those who sent none */
+};
+
+enum { MG_MAX_LIMIT_USES = 4 + 2 * MG_MAX_LIMIT_FIELDS };      /* rows of one exchange */
+
+struct mg_limit_row;
+
+/* The row, made on first use, with one reference. When there is no room for another value it is the shared row of all
+ * values that found none. */
+struct mg_limit_row *mg_limit_row_take(const struct mg_limit_id *id, uint64_t now_us);
+void mg_limit_row_drop(struct mg_limit_row *row);              /* NULL is a no-op */
+bool mg_limit_row_is_shared(const struct mg_limit_row *row);   /* by values that found no room */
+enum mg_limit_scope mg_limit_row_scope(const struct mg_limit_row *row);
+/* NUL-terminated; they live as long as the reference. */
+const char *mg_limit_row_workflow(const struct mg_limit_row *row);
+const char *mg_limit_row_field(const struct mg_limit_row *row);
+const char *mg_limit_row_value(const struct mg_limit_row *row);
+
+/* One row that an exchange is held to. */
+struct mg_limit_use {
+    struct mg_limit_row *row;          /* one reference when `owned`; else borrowed from the generation's limiter */
+    const struct mg_limit_set *set;    /* borrowed: outlives the exchange */
+    bool owned;
+};
+
+struct mg_limit_refusal {
+    int use;                           /* index: whose limit it was */
+    enum mg_limit_kind kind;
+    enum mg_period period;             /* of MG_LIMIT_BUDGET */
+    uint64_t limit;                    /* as configured: requests, tokens, exchanges or micro-dollars */
+    uint64_t wanted;                   /* tokens or micro-dollars that were asked for */
+    uint64_t free_in_us;               /* until the same would pass; 0: waiting does not help, or nobody can know */
+    bool never;                        /* it asks for more than the limit ever holds */
+};
+
+/* One request more, and one in flight more, on all rows; or nothing. True is followed by mg_limits_leave(). */
+bool mg_limits_enter(const struct mg_limit_use *uses, int count, uint64_t now_us, struct mg_limit_refusal *out_refusal);
+void mg_limits_leave(const struct mg_limit_use *uses, int count);
+
+/* What an attempt has reserved on one row. */
+struct mg_limit_hold {
+    uint64_t token_units;              /* of the bucket's clock */
+    uint16_t token_mark;               /* of the bucket when it was debited */
+    uint16_t day[MG_PERIOD_COUNT];     /* first day of the period that was debited; 0: no budget */
+    uint64_t microusd;
+};
+
+struct mg_limit_threshold {            /* of a budget; each is told once per period */
+    int use;
+    enum mg_period period;
+    bool stop;                         /* nothing more passes; else the soft threshold was reached */
+    uint64_t spent_microusd, limit_microusd;
+};
+typedef void (*mg_limit_threshold_cb)(void *arg, const struct mg_limit_threshold *threshold);
+
+/* Tokens and money of one attempt on all rows; or nothing. True is followed by mg_limits_settle() with the same holds (one
+ * for each use). `on_threshold` may be NULL. */
+bool mg_limits_reserve(const struct mg_limit_use *uses, int count, uint64_t tokens, uint64_t microusd, uint64_t now_us,
+                       uint64_t wall_us, struct mg_limit_hold *out_holds, struct mg_limit_refusal *out_refusal,
+                       mg_limit_threshold_cb on_threshold, void *arg);
+/* What it really was: the rest is given back, or more is taken, even past the limit. Money belongs to the period in which
+ * the attempt was reserved. */
+void mg_limits_settle(const struct mg_limit_use *uses, int count, const struct mg_limit_hold *holds, uint64_t tokens,
+                      uint64_t microusd, uint64_t now_us, mg_limit_threshold_cb on_threshold, void *arg);
+
+/* ---- for headers, tests and restoring ------------------------------------------------------------------------ */
+
+struct mg_limit_left {
+    uint64_t limit, left;              /* per minute, and what would pass now */
+    uint64_t full_in_us;               /* until all of the burst is there again */
+};
+void mg_limit_requests_left(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_left *out_left);
+void mg_limit_tokens_left(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_left *out_left);
+uint64_t mg_limit_spent(const struct mg_limit_row *row, enum mg_period period, uint64_t wall_us);    /* micro-dollars */
+uint32_t mg_limit_in_flight(const struct mg_limit_row *row);
+
+/* Adds what was spent before this process began. Thresholds that are passed with it are not told again. */
+void mg_limit_restore(struct mg_limit_row *row, const struct mg_limit_set *set, enum mg_period period, uint64_t microusd,
+                      uint64_t wall_us);
+
+/* When the period that holds wall_us began, and when the next one begins. */
+uint64_t mg_period_start_us(enum mg_period period, uint64_t wall_us);
+uint64_t mg_period_end_us(enum mg_period period, uint64_t wall_us);
+
+/* Rows of the process, and metadata values of one project. */
+uint32_t mg_limit_rows(void);
+uint32_t mg_limit_values(mg_view project);
+
+#endif

@@ -1,0 +1,39 @@
+/* limits_parts.h - a row of the limits: limits.c debits it, limit_rows.c finds and forgets it. For those two only. */
+#ifndef MG_TENANT_LIMITS_PARTS_H
+#define MG_TENANT_LIMITS_PARTS_H
+
+#include "base/list.h"
+#include "tenant/bucket.h"
+#include "tenant/limits.h"
+
+/* A period's money in one word: its first day since 1970 above, micro-dollars below. */
+enum { MG_MONEY_BITS = 48 };
+#define MG_MONEY_MASK ((UINT64_C(1) << MG_MONEY_BITS) - 1)
+
+struct mg_limit_money {
+    _Atomic uint64_t word;             /* spent and reserved */
+    _Atomic uint32_t soft_day, stop_day;         /* first day of the period for which it was told */
+};
+
+struct mg_limit_row {
+    struct mg_list link;               /* in its chain; under the lock of its stripe */
+    atomic_uint refs;                  /* only grows under the lock */
+    uint64_t hash;
+    uint64_t born_us;                  /* monotonic: the buckets' time begins here */
+    bool shared;
+    enum mg_limit_scope scope;
+    uint16_t length[4];                /* of the texts */
+    const char *text[4];               /* project, workflow, field, value; NUL-terminated, behind the row */
+    struct mg_bucket requests;
+    struct mg_bucket tokens;
+    atomic_uint in_flight;
+    struct mg_limit_money money[MG_PERIOD_COUNT];
+};
+
+/* Nothing would be lost with it: buckets full, nobody in flight, no money in a period that still runs. */
+bool mg_limit_row_is_idle(const struct mg_limit_row *row, uint64_t now_us, uint64_t wall_us);
+
+/* First day of the period, since 1970. */
+uint16_t mg_period_day(enum mg_period period, uint64_t wall_us);
+
+#endif
