@@ -199,6 +199,8 @@ static mg_err each_ring_file(struct store *store, const char *data, ring_file_cb
     char folder[MG_FOLDER_PATH_BYTES], path[MG_FOLDER_PATH_BYTES];
     MG_TRY(mg_folder_path(data, "journal", folder));
     DIR *dir = opendir(folder);
+    if (!dir && errno == ENOENT)
+        return MG_OK; /* a backup of the store alone, say */
     if (!dir)
         return mg_diag_set(diag, MG_E_SYSTEM, folder, 0, "cannot list the journals: %s",
                            strerror(errno));
