@@ -29,7 +29,10 @@ static bool add_shared(struct mg_path_set *set, const struct mg_adapter_decl *de
     return add_paths(set, decl->usage.input, MG_IS_INPUT) && add_paths(set, decl->usage.output, MG_IS_OUTPUT) &&
            add_paths(set, decl->usage.total, MG_IS_TOTAL) && add_paths(set, decl->usage.cached_read, MG_IS_CACHED_READ) &&
            add_paths(set, decl->usage.cached_write, MG_IS_CACHED_WRITE) &&
-           add_paths(set, decl->usage.reasoning, MG_IS_REASONING_TOKENS) && add_paths(set, decl->usage_object, MG_IS_USAGE) &&
+           add_paths(set, decl->usage.reasoning, MG_IS_REASONING_TOKENS) &&
+           add_paths(set, decl->usage.input_audio, MG_IS_INPUT_AUDIO) &&
+           add_paths(set, decl->usage.output_audio, MG_IS_OUTPUT_AUDIO) &&
+           add_paths(set, decl->usage.model, MG_IS_MODEL) && add_paths(set, decl->usage.tier, MG_IS_TIER) && add_paths(set, decl->usage_object, MG_IS_USAGE) &&
            add_paths(set, decl->error, MG_IS_ERROR) && add_paths(set, decl->error_shape.type, MG_IS_ERROR_TYPE) &&
            add_paths(set, decl->error_shape.code, MG_IS_ERROR_CODE) &&
            add_paths(set, decl->error_shape.message, MG_IS_ERROR_MESSAGE) &&

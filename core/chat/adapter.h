@@ -64,7 +64,8 @@ struct mg_adapter_decl {
     const char *usage_opt_in_field;    /* "stream_options" … */
     const char *usage_opt_in_member;   /* … "include_usage": set to true upstream; NULL: always reported */
     struct {
-        mg_adapter_paths input, output, total, cached_read, cached_write, reasoning;
+        mg_adapter_paths input, output, total, cached_read, cached_write, reasoning, input_audio, output_audio;
+        mg_adapter_paths model, tier;  /* what the answer says it was served by: prices go by it */
     } usage;
     mg_adapter_paths usage_object;     /* the member cut from chunks of a client who did not ask */
     struct {
@@ -130,6 +131,7 @@ struct mg_tap {
     enum mg_finish end;                /* what `finish` means */
     char finish[40];
     struct mg_usage usage;
+    char served[128], tier[16];        /* model and service tier as the answer names them; "": it does not */
     char error_type[64], error_code[64], error_message[256];   /* cut to size, unescaped, printable */
     char error_param[64], error_detail[128];     /* detail: all of them, a blank between */
     uint64_t error_retry_ms;           /* the body's own word on when to come back; 0: none */

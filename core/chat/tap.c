@@ -130,6 +130,19 @@ static void see_error(struct look *look, const struct mg_json_hit *hit)
         see_word(look->tap->error_message, sizeof look->tap->error_message, &look->message_rank, hit);
 }
 
+/* Every event of a stream repeats the model. */
+static void see_served(struct mg_tap *tap, const struct mg_json_hit *hit)
+{
+    if (hit->type == MG_JSON_STRING && !tap->served[0])
+        copy_text(tap->served, sizeof tap->served, hit);
+}
+
+static void see_tier(struct mg_tap *tap, const struct mg_json_hit *hit)
+{
+    if (hit->type == MG_JSON_STRING)
+        copy_text(tap->tier, sizeof tap->tier, hit);
+}
+
 static void see_retry_after(struct mg_tap *tap, const struct mg_json_hit *hit)
 {
     char text[32];
@@ -288,6 +301,10 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
     case MG_IS_CACHED_READ: see_count(look, &look->usage.cached_read_tokens, hit); break;
     case MG_IS_CACHED_WRITE: see_count(look, &look->usage.cached_write_tokens, hit); break;
     case MG_IS_REASONING_TOKENS: see_count(look, &look->usage.reasoning_tokens, hit); break;
+    case MG_IS_INPUT_AUDIO: see_count(look, &look->usage.input_audio_tokens, hit); break;
+    case MG_IS_OUTPUT_AUDIO: see_count(look, &look->usage.output_audio_tokens, hit); break;
+    case MG_IS_MODEL: see_served(tap, hit); break;
+    case MG_IS_TIER: see_tier(tap, hit); break;
     case MG_IS_USAGE: see_usage(look, hit); break;
     case MG_IS_ERROR: see_error(look, hit); break;
     case MG_IS_ERROR_TYPE: see_word(tap->error_type, sizeof tap->error_type, &look->type_rank, hit); break;
@@ -304,7 +321,7 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
 static bool among(mg_adapter_texts texts, const char *text)
 {
     for (; texts && *texts; texts++)
-        if (strcmp(*texts, text) == 0)
+        if (**texts == *text && strcmp(*texts, text) == 0)
             return true;
     return false;
 }

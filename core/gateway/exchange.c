@@ -13,6 +13,7 @@
 #include "gateway/limiting.h"
 #include "gateway/offline.h"
 #include "gateway/surface.h"
+#include "meter/prices.h"
 #include "meter/record.h"
 
 enum { ARENA_BYTES = 4096, KEEP_BODY_BYTES = 65536, KEEP_EXCHANGES = 256, USUAL_ATTEMPTS = 4, MAX_MODEL_BYTES = 256 };
@@ -446,7 +447,8 @@ static bool step_resolve(struct mg_exchange *x)
         return false;
     fill_call(x);
     fit_attempts(x);
-    if (!reserve(x, mg_record_worst_case(x->call.default_max_attempts) - mg_record_worst_case(0)))
+    if (!reserve(x, mg_record_worst_case(x->call.default_max_attempts) - mg_record_worst_case(0) +
+                        mg_record_metadata_room(x->call.metadata.len)))
         return shed(x, "journal_full", "The usage journal is full.");
     mark(x, MG_PHASE_resolve);
     return true;
@@ -576,6 +578,7 @@ static void step_relay(struct mg_exchange *x)
         .call = &x->call,
         .pool = &x->worker->pool,
         .journal = x->worker->journal,
+        .prices = mg_price_book_now(x->worker->prices),
         .route = x->route,
         .candidates = x->candidates,
         .plan = x->cached ? &x->cached->plan : x->plan,

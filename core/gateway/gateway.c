@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "gateway/client.h"
 #include "gateway/keys.h"
+#include "gateway/pricing.h"
 #include "gateway/limiting.h"
 #include "io/listen.h"
 #include "io/systemd.h"
@@ -37,6 +38,7 @@ struct mg_gateway {
     struct mg_metrics_hub *metrics;
     struct mg_worker *workers;
     unsigned worker_count;             /* started */
+    struct mg_pricing pricing;
     struct mg_keys *keys;
     struct mg_builder *builder;
     struct mg_loop loop;               /* of the thread that runs */
@@ -154,6 +156,7 @@ static void on_second(struct mg_timer *timer)
     struct mg_gateway *gateway = mg_container_of(timer, struct mg_gateway, second);
     for (int i = 0; i < gateway->listener_count; i++)
         check_certificate(&gateway->listeners[i]);
+    mg_pricing_check(&gateway->pricing);
     give_back_memory(gateway);
     mg_timer_start(&gateway->loop, timer, SECOND_MS, on_second);
 }
@@ -285,7 +288,7 @@ static mg_err start_store(struct mg_gateway *gateway, struct mg_diag *diag)
     };
     MG_TRY(mg_recorder_start(&options, &gateway->recorder, diag));
     gateway->metrics = mg_metrics_hub_new((unsigned)config->workers, gateway->recorder);
-    return MG_OK;
+    return mg_pricing_start(&gateway->pricing, config->data_dir, diag);
 }
 
 static void on_tainted(void *arg, uint32_t project)
@@ -304,6 +307,7 @@ static mg_err start_workers(struct mg_gateway *gateway, struct mg_diag *diag)
     for (unsigned i = 0; i < count; i++) {
         MG_TRY(mg_worker_start(&gateway->workers[i], i, gateway->config, mg_recorder_journal(gateway->recorder, i),
                                mg_metrics_worker(gateway->metrics, i), diag));
+        gateway->workers[i].prices = gateway->pricing.book;
         gateway->workers[i].on_tainted_arg = gateway;
         gateway->workers[i].on_tainted = on_tainted;
         gateway->worker_count++;
@@ -440,6 +444,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
         mg_script_fini();
     mg_recorder_stop(gateway->recorder);
     mg_metrics_hub_free(gateway->metrics);
+    mg_pricing_stop(&gateway->pricing);
     mg_ledger_free(gateway->ledger);
     mg_folder_unlock(gateway->lock);
     mg_log_stop();

@@ -50,6 +50,7 @@ struct mg_worker {
     struct mg_pool pool;
     struct mg_trusted *trusted;        /* owned */
     struct mg_journal *journal;        /* borrowed from the recorder */
+    const struct mg_price_book *prices;          /* borrowed; process life */
     struct mg_metrics *metrics;        /* borrowed from the hub */
     struct mg_keyring *keyring;        /* one reference */
     struct mg_live **projects;         /* by project index; owned; NULL entries are gone projects */

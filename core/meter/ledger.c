@@ -475,6 +475,8 @@ static mg_err merge_started(struct mg_timeline *timeline, mg_view payload)
     attempt->provider = started.provider;
     attempt->model = started.model;
     attempt->credential = started.credential;
+    attempt->arm = started.arm;
+    attempt->dialect = started.dialect;
     attempt->usage.input_tokens = started.input_estimate;
     if (timeline->start_wall_us > 0)
         return MG_OK;
@@ -515,6 +517,8 @@ static mg_err merge_settled(struct mg_timeline *timeline, mg_view payload)
     end.provider = attempt->provider;
     end.model = attempt->model;
     end.credential = attempt->credential;
+    end.arm = attempt->arm;
+    end.dialect = attempt->dialect;
     *attempt = end;
     return MG_OK;
 }

@@ -6,11 +6,11 @@
 
 #include "base/mem.h"
 
-/* Version 2 added what stands at the end of started and settled records; a reader takes both. */
-enum { VERSION = 2, FIRST_VERSION = 1 };
+/* Versions 2 and 3 added what stands at the end of started and settled records; a reader takes all. */
+enum { VERSION = 3, FIRST_VERSION = 1 };
 
 /* Bits of an attempt's and an exchange's flags. */
-enum { REUSED = 1, REDIALED = 2, REPORTED = 4 };
+enum { REUSED = 1, REDIALED = 2, REPORTED = 4, PRICED = 8, OWN_PRICE = 16 };
 enum { STREAM = 1, CLEAN = 2, OFFLINE = 4 };
 
 static _Atomic uint64_t cut;
@@ -83,6 +83,8 @@ size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg
     at = put_text(at, attempt->provider, MG_RECORD_PROVIDER);
     at = put_text(at, attempt->model, MG_RECORD_MODEL);
     at = put_text(at, attempt->credential, MG_RECORD_CREDENTIAL);
+    at = put_text(at, attempt->arm, MG_RECORD_ARM);
+    at = put_text(at, attempt->dialect, MG_RECORD_DIALECT);
     return (size_t)(at - out);
 }
 
@@ -97,7 +99,8 @@ size_t mg_record_encode_redialed(char out[MG_RECORD_REDIALED_MAX], const struct 
 static char *put_usage(char *at, const struct mg_usage *usage)
 {
     const uint64_t tokens[] = {usage->input_tokens, usage->output_tokens, usage->cached_read_tokens,
-                               usage->cached_write_tokens, usage->reasoning_tokens};
+                               usage->cached_write_tokens, usage->reasoning_tokens,
+                               usage->input_audio_tokens, usage->output_audio_tokens};
     return put_numbers(at, tokens, MG_COUNT(tokens));
 }
 
@@ -119,7 +122,8 @@ size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline,
     at = put_u8(at, attempt->action);
     at = put_number(at, attempt->status);
     at = put_u8(at, (attempt->reused ? REUSED : 0u) | (attempt->redialed ? REDIALED : 0u) |
-                        (attempt->usage.reported ? REPORTED : 0u));
+                        (attempt->usage.reported ? REPORTED : 0u) | (attempt->priced ? PRICED : 0u) |
+                        (attempt->own_price ? OWN_PRICE : 0u));
     at = put_number(at, end_of(attempt));
     at = put_numbers(at, attempt->mark_us, MG_MARK_COUNT);
     at = put_number(at, attempt->bytes_sent);
@@ -129,7 +133,12 @@ size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline,
     at = put_text(at, with_text ? attempt->error : MG_VIEW_NONE, MG_RECORD_TEXT);
     at = put_text(at, with_text ? attempt->address : MG_VIEW_NONE, MG_RECORD_ADDRESS);
     at = put_numbers(
-        at, (uint64_t[]){attempt->waited_us, attempt->resumed_bytes, attempt->cost_microusd}, 3);
+        at,
+        (uint64_t[]){attempt->waited_us, attempt->resumed_bytes, attempt->cost_microusd,
+                     attempt->cost_picousd},
+        4);
+    at = put_text(at, attempt->served, MG_RECORD_MODEL);
+    at = put_text(at, attempt->tier, MG_RECORD_TIER);
     return (size_t)(at - out);
 }
 
@@ -138,7 +147,7 @@ size_t mg_record_encode_exchange(char *out, const struct mg_timeline *timeline, 
     char *at = put_front(out, timeline);
     mg_view note = mg_view_of(timeline->note, timeline->note_bytes);
     /* half a JSON object would be none */
-    bool with_metadata = with_text && timeline->metadata.len <= MG_MAX_METADATA_BYTES;
+    bool with_metadata = timeline->metadata.len <= MG_MAX_METADATA_BYTES;
 
     at = put_number(at, timeline->generation);
     at = put_number(at, timeline->status);
@@ -215,7 +224,8 @@ mg_err mg_record_settled(struct mg_journal *journal, const struct mg_timeline *t
 mg_err mg_record_exchange(struct mg_journal *journal, const struct mg_timeline *timeline)
 {
     size_t max;
-    bool with_text = fits_text(journal, MG_RECORD_EXCHANGE_BASE, MG_RECORD_EXCHANGE_MAX, &max);
+    size_t base = MG_RECORD_EXCHANGE_BASE + mg_record_metadata_room(timeline->metadata.len);
+    bool with_text = fits_text(journal, base, MG_RECORD_EXCHANGE_MAX, &max);
     char *room = mg_journal_begin(journal, max);
     if (!room)
         return MG_E_BUSY;
@@ -368,6 +378,10 @@ mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started)
     started.model = get_text(&in);
     if (in.version >= 2)
         started.credential = get_text(&in);
+    if (in.version >= 3) {
+        started.arm = get_text(&in);
+        started.dialect = get_text(&in);
+    }
     MG_TRY(finish(&in));
     *out_started = started;
     return MG_OK;
@@ -385,9 +399,10 @@ mg_err mg_record_decode_redialed(mg_view payload, uint16_t *out_number)
 
 static void get_usage(struct in *in, struct mg_usage *out_usage)
 {
-    uint64_t tokens[5] = {0};
+    uint64_t tokens[7] = {0};
     get_numbers(in, tokens, MG_COUNT(tokens));
-    *out_usage = (struct mg_usage){tokens[0], tokens[1], tokens[2], tokens[3], tokens[4], false};
+    *out_usage = (struct mg_usage){tokens[0], tokens[1], tokens[2], tokens[3],
+                                   tokens[4], false,     tokens[5], tokens[6]};
 }
 
 mg_err mg_record_decode_settled(mg_view payload, char out_id[40],
@@ -395,7 +410,7 @@ mg_err mg_record_decode_settled(mg_view payload, char out_id[40],
 {
     struct in in = in_of(payload);
     struct mg_attempt_record attempt = {0};
-    uint64_t last[3] = {0};
+    uint64_t last[4] = {0};
     char id[40];
     get_id(&in, id);
     attempt.number = (uint16_t)get_below(&in, UINT16_MAX + 1);
@@ -405,6 +420,8 @@ mg_err mg_record_decode_settled(mg_view payload, char out_id[40],
     unsigned flags = get_u8(&in);
     attempt.reused = flags & REUSED;
     attempt.redialed = flags & REDIALED;
+    attempt.priced = flags & PRICED;
+    attempt.own_price = flags & OWN_PRICE;
     attempt.end_us = get_number(&in);
     get_numbers(&in, attempt.mark_us, MG_MARK_COUNT);
     attempt.bytes_sent = get_number(&in);
@@ -419,6 +436,14 @@ mg_err mg_record_decode_settled(mg_view payload, char out_id[40],
     attempt.waited_us = last[0];
     attempt.resumed_bytes = last[1];
     attempt.cost_microusd = last[2];
+    attempt.cost_picousd = last[3];
+    if (in.version >= 3) {
+        attempt.served = get_text(&in);
+        attempt.tier = get_text(&in);
+    } else { /* it knew whole microdollars only, and 0 when it knew no price */
+        attempt.cost_picousd = attempt.cost_microusd * 1000000u;
+        attempt.priced = attempt.cost_microusd > 0;
+    }
     MG_TRY(finish(&in));
     memcpy(out_id, id, sizeof id);
     *out_attempt = attempt;

@@ -7,12 +7,14 @@
  * only grow at the end.
  *
  * An exchange reserves mg_record_worst_case() bytes of the ring when it is admitted. That covers
- * everything that is billed. Explanations (why, error, address, notes, metadata) are appended in
- * room that nobody reserved; when the ring is nearly full they are left out and counted. */
+ * everything that is billed; an exchange with metadata, which bills are split by, reserves
+ * mg_record_metadata_room() besides. Explanations (why, error, address, notes) are appended in room
+ * that nobody reserved; when the ring is nearly full they are left out and counted. */
 #ifndef MG_METER_RECORD_H
 #define MG_METER_RECORD_H
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "meter/timeline.h"
 #include "store/journal.h"
 
@@ -26,6 +28,9 @@ enum {
     MG_RECORD_TARGET = 128,
     MG_RECORD_MODEL = 128,
     MG_RECORD_CREDENTIAL = 64,
+    MG_RECORD_ARM = 64,
+    MG_RECORD_DIALECT = 24,
+    MG_RECORD_TIER = 16,
     MG_RECORD_TEXT = 256,              /* why, error, explain */
     MG_RECORD_ADDRESS = 64,
     MG_RECORD_STRING = 128,            /* path, client, user agent, session, error code */
@@ -33,10 +38,10 @@ enum {
 
 /* Payload bytes at most. BASE is what is reserved, MAX is with all explanations. */
 enum {
-    MG_RECORD_STARTED_MAX = 624,
+    MG_RECORD_STARTED_MAX = 712,
     MG_RECORD_REDIALED_MAX = 48,
-    MG_RECORD_SETTLED_BASE = 256,
-    MG_RECORD_SETTLED_MAX = 848,
+    MG_RECORD_SETTLED_BASE = 424,
+    MG_RECORD_SETTLED_MAX = 1000,
     MG_RECORD_EXCHANGE_BASE = 1120,
     MG_RECORD_EXCHANGE_MAX = 5504,
 };
@@ -49,10 +54,16 @@ static inline size_t mg_record_worst_case(unsigned max_attempts)
                            MG_JOURNAL_ROOM(MG_RECORD_SETTLED_BASE));
 }
 
+/* What the metadata of an exchange takes in its record, on top of the worst case. */
+static inline size_t mg_record_metadata_room(size_t bytes)
+{
+    return (MG_MIN(bytes, (size_t)MG_MAX_METADATA_BYTES) + 15) & ~(size_t)15;
+}
+
 /* Appends to the journal in place. *started* goes before the attempt's first byte upstream, *redialed* before the first
  * byte goes there again (at most once an attempt: the provider may have read it twice, and may bill it twice):
  * `input_estimate` is what is billed should the process die before it settles. These cannot fail
- * when mg_record_worst_case() was reserved; MG_E_BUSY otherwise. */
+ * when mg_record_worst_case() and, for metadata, mg_record_metadata_room() were reserved; MG_E_BUSY otherwise. */
 MG_MUST_USE mg_err mg_record_started(struct mg_journal *journal, const struct mg_timeline *timeline,
                                      const struct mg_attempt_record *attempt, uint64_t input_estimate);
 MG_MUST_USE mg_err mg_record_redialed(struct mg_journal *journal, const struct mg_timeline *timeline,
@@ -62,7 +73,7 @@ MG_MUST_USE mg_err mg_record_settled(struct mg_journal *journal, const struct mg
 MG_MUST_USE mg_err mg_record_exchange(struct mg_journal *journal, const struct mg_timeline *timeline);
 
 /* The encoders behind them, for tests and tools: bytes written, at most the MAX. `with_text` false
- * leaves the explanations out and stays within the BASE. */
+ * leaves the explanations out and stays within the BASE and the metadata. */
 size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg_timeline *timeline,
                                 const struct mg_attempt_record *attempt, uint64_t input_estimate);
 size_t mg_record_encode_redialed(char out[MG_RECORD_REDIALED_MAX], const struct mg_timeline *timeline,
@@ -83,6 +94,7 @@ struct mg_started {
     uint64_t input_estimate;           /* tokens */
     mg_view project, workflow, key_id, target, provider, model;
     mg_view credential;                /* empty in records of version 1 */
+    mg_view arm, dialect;              /* empty in records of version 2 */
 };
 
 MG_MUST_USE mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started);

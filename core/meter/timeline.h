@@ -70,6 +70,8 @@ struct mg_usage {
     uint64_t cached_write_tokens;      /* subset of input */
     uint64_t reasoning_tokens;         /* subset of output */
     bool reported;                     /* by the provider; else what is here is an estimate */
+    uint64_t input_audio_tokens;       /* subset of input */
+    uint64_t output_audio_tokens;      /* subset of output */
 };
 
 struct mg_attempt_record {
@@ -83,9 +85,14 @@ struct mg_attempt_record {
     mg_view error;                     /* what the peer said, cut to 256 bytes, no secrets */
     mg_view address;                   /* of the peer */
     mg_view credential;                /* name of the API key it used; empty: the provider has none */
+    mg_view arm;                       /* name of the workflow's choice it was; empty: it has no name of its own */
+    mg_view dialect;                   /* what was spoken upstream: the adapter's name */
+    mg_view served;                    /* model as the answer names it; empty: it does not, or as it was sent */
+    mg_view tier;                      /* service tier as the answer names it; empty: it does not */
     uint64_t waited_us;                /* before it began: backoff, or for a place at the target */
     uint64_t resumed_bytes;            /* of a rescue: text that the client had before this attempt went on; 0: none */
-    uint64_t cost_microusd;            /* by the target's prices; 0: unknown */
+    uint64_t cost_microusd;            /* cost_picousd, rounded up */
+    uint64_t cost_picousd;             /* exact, at the prices of then; 0 also when they are not known: see priced */
     enum mg_reason reason;
     enum mg_class class_;
     enum mg_action action;             /* what was done next */
@@ -93,6 +100,8 @@ struct mg_attempt_record {
     uint16_t number;                   /* 1 is the first attempt of the exchange */
     uint16_t entry;                    /* index of the plan entry */
     bool reused;                       /* a pooled connection */
+    bool priced;                       /* somebody knew what this model costs */
+    bool own_price;                    /* … the target itself did; else the catalogue */
     bool redialed;                     /* the pooled connection was dead; sent again on a fresh one */
     uint64_t bytes_sent;               /* body bytes upstream */
     uint64_t bytes_received;           /* body bytes of the answer */

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "meter/prices.h"
 #include "meter/record.h"
 #include "relay/relay.h"
 
@@ -61,6 +62,8 @@ static void open_record(struct mg_lane *lane, const struct mg_lane_start *start)
         .provider = mg_view_cstr(candidate(lane)->provider),
         .model = mg_view_cstr(candidate(lane)->target->model),
         .credential = credential_name(lane),
+        .arm = mg_view_cstr(candidate(lane)->arm),
+        .dialect = mg_view_cstr(mg_adapter_declaration(upstream(lane)->adapter)->name),
         .why = start->why.len ? start->why : lane->relay->call.plan->explain,
         .reason = lane->reason,
         .number = (uint16_t)lane->number,
@@ -303,12 +306,56 @@ mg_err mg_lane_start(struct mg_lane *lane, const struct mg_lane_start *start)
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
-static uint64_t cost_microusd(const struct mg_config_target *target, const struct mg_usage *usage)
+/* What the answer says of itself, where it differs from what was asked. */
+static void note_served(struct mg_lane *lane, struct mg_attempt_record *attempt)
 {
-    if (!target->priced)
+    const struct mg_tap *tap = &lane->attempt.tap;
+    if (tap->served[0] && !mg_view_eq(mg_view_cstr(tap->served), attempt->model))
+        attempt->served = mg_arena_dup(arena(lane), mg_view_cstr(tap->served));
+    if (tap->tier[0])
+        attempt->tier = mg_arena_dup(arena(lane), mg_view_cstr(tap->tier));
+}
+
+/* By the target's own price, unless the catalogue has a list of this project's; else by the catalogue. */
+static void put_cost(const struct mg_lane *lane, struct mg_attempt_record *attempt)
+{
+    const struct mg_config_target *target = candidate(lane)->target;
+    const struct mg_prices *prices = lane->relay->call.prices;
+    struct mg_price_call call = {
+        .project = timeline(lane)->project,
+        .provider = attempt->provider,
+        .model = attempt->model,
+        .served = attempt->served,
+        .tier = attempt->tier,
+        .at_us = timeline(lane)->start_wall_us + attempt->start_us,
+        .usage = &attempt->usage,
+    };
+    attempt->own_price = target->priced && !mg_prices_own(prices, call.project);
+    if (attempt->own_price) {
+        struct mg_price own = mg_price_simple((uint64_t)llround(target->price_in_microusd), (uint64_t)llround(target->price_out_microusd));
+        attempt->cost_picousd = mg_price_cost(&own, &attempt->usage, attempt->tier);
+        attempt->priced = true;
+    } else {
+        attempt->priced = mg_prices_cost(prices, &call, &attempt->cost_picousd);
+    }
+    attempt->cost_microusd = mg_microusd(attempt->cost_picousd);
+}
+
+/* The fastest of the others: a target is only slow beside one that is not. Looked up only for a call that may be slow. */
+static uint64_t fastest_peer_us(const struct mg_lane *lane, uint64_t first_token_us)
+{
+    const struct mg_config_breaker *rules = &upstream(lane)->config->breaker;
+    const struct mg_route *route = lane->relay->call.route;
+    uint64_t best = 0;
+    if (rules->slow_factor <= 0 || first_token_us < (uint64_t)rules->slow_min_ms * 1000)
         return 0;
-    double cost = (double)usage->input_tokens * target->price_in_microusd + (double)usage->output_tokens * target->price_out_microusd;
-    return (uint64_t)ceil(cost / 1e6);
+    for (int i = 0; i < route->count; i++) {
+        struct mg_stats_figures figures;
+        mg_stats_read(route->reaches[i].stats, &figures);
+        if (i != lane->candidate && figures.ewma_us && (!best || figures.ewma_us < best))
+            best = figures.ewma_us;
+    }
+    return best;
 }
 
 /* The fastest of the others: a target is only slow beside one that is not. Looked up only for a call that may be slow. */
@@ -353,7 +400,8 @@ static void close_record(struct mg_lane *lane, enum mg_class class_, enum mg_act
         attempt->address = mg_arena_dup(arena(lane), mg_view_cstr(lane->attempt.address));
     attempt->end_us = now_us(lane) - timeline(lane)->start_mono_us - attempt->start_us + 1;
     see_usage(lane, attempt);
-    attempt->cost_microusd = cost_microusd(candidate(lane)->target, &attempt->usage);
+    note_served(lane, attempt);
+    put_cost(lane, attempt);
     lane->relay->spent_microusd += attempt->cost_microusd;
     timeline(lane)->upstream_us += attempt->end_us;
 }

@@ -31,6 +31,8 @@ struct mg_route {
     int count;
 };
 
+struct mg_prices;
+
 struct mg_relay_ops {
     void (*on_attempt)(void *arg);     /* another one answers from here on: what was held is void */
     void (*on_head)(void *arg, int status, struct mg_headers headers);
@@ -52,6 +54,7 @@ struct mg_relay_call {                 /* borrowed until on_done */
     struct mg_call *call;
     struct mg_pool *pool;
     struct mg_journal *journal;
+    const struct mg_prices *prices;    /* what targets without a price of their own cost; NULL: nobody knows */
     const struct mg_route *route;
     struct mg_candidate *candidates;   /* of this exchange, figures filled; same order as the route's */
     const struct mg_plan *plan;

@@ -218,8 +218,9 @@ static void read_operations(lua_State *L, struct loader *loader, int table)
 
 static void read_usage(lua_State *L, struct loader *loader, int table)
 {
-    static const char *const names[] = {"object",      "input",        "output",    "total",
-                                        "cached_read", "cached_write", "reasoning", NULL};
+    static const char *const names[] = {"object",       "input",     "output",      "total",        "cached_read",
+                                        "cached_write", "reasoning", "input_audio", "output_audio", "model",
+                                        "tier",         NULL};
     struct mg_adapter_decl *decl = loader->decl;
     int usage = open_table(L, table, "usage", names);
     read_paths(L, loader, usage, "object", decl->usage_object);
@@ -229,6 +230,10 @@ static void read_usage(lua_State *L, struct loader *loader, int table)
     read_paths(L, loader, usage, "cached_read", decl->usage.cached_read);
     read_paths(L, loader, usage, "cached_write", decl->usage.cached_write);
     read_paths(L, loader, usage, "reasoning", decl->usage.reasoning);
+    read_paths(L, loader, usage, "input_audio", decl->usage.input_audio);
+    read_paths(L, loader, usage, "output_audio", decl->usage.output_audio);
+    read_paths(L, loader, usage, "model", decl->usage.model);
+    read_paths(L, loader, usage, "tier", decl->usage.tier);
     lua_settop(L, table);
 }
 

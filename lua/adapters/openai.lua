@@ -36,6 +36,10 @@ return {
     cached_read = { "usage.prompt_tokens_details.cached_tokens", "usage.prompt_cache_hit_tokens" },
     cached_write = { "usage.prompt_tokens_details.cache_write_tokens" },
     reasoning = { "usage.completion_tokens_details.reasoning_tokens" },
+    input_audio = { "usage.prompt_tokens_details.audio_tokens" },
+    output_audio = { "usage.completion_tokens_details.audio_tokens" },
+    model = { "model" },
+    tier = { "service_tier" },
   },
 
   -- a whole answer

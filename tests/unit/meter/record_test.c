@@ -49,6 +49,13 @@ static struct mg_attempt_record an_attempt(void)
         .waited_us = 430000,
         .resumed_bytes = 812,
         .cost_microusd = 1234567,
+        .cost_picousd = 1234566000001,
+        .priced = true,
+        .own_price = true,
+        .arm = MG_VIEW("canary"),
+        .dialect = MG_VIEW("openai"),
+        .served = MG_VIEW("gpt-4o-2024-08-06"),
+        .tier = MG_VIEW("priority"),
         .reason = MG_REASON_fallback,
         .class_ = MG_CLASS_overloaded,
         .action = MG_ACTION_fallback,
@@ -59,7 +66,7 @@ static struct mg_attempt_record an_attempt(void)
         .redialed = true,
         .bytes_sent = 1200,
         .bytes_received = 300,
-        .usage = {100, 20, 64, 8, 5, true},
+        .usage = {100, 20, 64, 8, 5, true, 3, 2},
     };
 }
 
@@ -89,12 +96,13 @@ static void fill_to_the_brim(struct mg_timeline *timeline, struct mg_attempt_rec
     memset(attempt->mark_us, 0xff, sizeof attempt->mark_us);
     attempt->start_us = attempt->end_us = attempt->bytes_sent = attempt->bytes_received =
         UINT64_MAX;
-    attempt->waited_us = attempt->resumed_bytes = attempt->cost_microusd = UINT64_MAX;
+    attempt->waited_us = attempt->resumed_bytes = attempt->cost_microusd = attempt->cost_picousd = UINT64_MAX;
+    attempt->arm = attempt->dialect = attempt->served = attempt->tier = text;
     attempt->target = attempt->provider = attempt->model = attempt->why = attempt->error =
         attempt->address = attempt->credential = text;
     attempt->status = attempt->number = attempt->entry = UINT16_MAX;
     attempt->usage =
-        (struct mg_usage){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, true};
+        (struct mg_usage){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, true, UINT64_MAX, UINT64_MAX};
 }
 
 TEST(a_started_attempt_comes_back_as_it_went)
@@ -123,6 +131,8 @@ TEST(a_started_attempt_comes_back_as_it_went)
     CHECK_VIEW(got.provider, attempt.provider);
     CHECK_VIEW(got.model, attempt.model);
     CHECK_VIEW(got.credential, attempt.credential);
+    CHECK_VIEW(got.arm, attempt.arm);
+    CHECK_VIEW(got.dialect, attempt.dialect);
 }
 
 TEST(a_settled_attempt_comes_back_as_it_went)
@@ -157,6 +167,12 @@ TEST(a_settled_attempt_comes_back_as_it_went)
     CHECK_INT(got.waited_us, 430000);
     CHECK_INT(got.resumed_bytes, 812);
     CHECK_INT(got.cost_microusd, 1234567);
+    CHECK_INT(got.cost_picousd, 1234566000001);
+    CHECK(got.priced && got.own_price);
+    CHECK_VIEW(got.served, attempt.served);
+    CHECK_VIEW(got.tier, attempt.tier);
+    CHECK_INT(got.usage.input_audio_tokens, 3);
+    CHECK_INT(got.usage.output_audio_tokens, 2);
 }
 
 TEST(an_exchange_comes_back_as_it_went)
@@ -211,7 +227,8 @@ TEST(the_largest_records_stay_within_their_stated_maxima)
     CHECK(len <= MG_RECORD_SETTLED_MAX && len > MG_RECORD_SETTLED_MAX - 48);
     CHECK_OK(mg_record_decode_settled(mg_view_of(room, len), id, &settled));
     len = mg_record_encode_exchange(room, &timeline, false);
-    CHECK(len <= MG_RECORD_EXCHANGE_BASE && len > MG_RECORD_EXCHANGE_BASE - 128);
+    size_t with_metadata = MG_RECORD_EXCHANGE_BASE + mg_record_metadata_room(timeline.metadata.len);
+    CHECK(len <= with_metadata && len > with_metadata - 128);
     len = mg_record_encode_exchange(room, &timeline, true);
     CHECK(len <= MG_RECORD_EXCHANGE_MAX && len > MG_RECORD_EXCHANGE_MAX - 160);
     CHECK_OK(mg_record_decode_exchange(mg_view_of(room, len), &got));
@@ -260,6 +277,23 @@ TEST(records_of_the_version_before_are_still_read)
     CHECK_INT(settled.waited_us + settled.resumed_bytes + settled.cost_microusd, 0);
     CHECK_VIEW(timeline.explain, MG_VIEW("cheapest first"));
     CHECK_INT(mg_record_ended_us(BYTES(old_exchange)), 1764000000123456u + 900100);
+}
+
+TEST(a_record_of_version_2_knew_whole_microdollars_only)
+{
+    char bytes[sizeof old_settled + 4], id[40];
+    struct mg_attempt_record settled;
+    memcpy(bytes, old_settled, sizeof old_settled - 1);
+    memcpy(bytes + sizeof old_settled - 1, "\x03\x07\x00\x05", 4);
+    bytes[0] = 2;
+
+    CHECK_OK(mg_record_decode_settled(mg_view_of(bytes, sizeof old_settled + 3), id, &settled));
+
+    CHECK_INT(settled.waited_us, 7);
+    CHECK_INT(settled.cost_microusd, 5);
+    CHECK_INT(settled.cost_picousd, 5000000);
+    CHECK(settled.priced && !settled.own_price);
+    CHECK_INT(settled.served.len + settled.tier.len, 0);
 }
 
 TEST(a_record_of_a_version_nobody_knows_is_refused)
@@ -371,7 +405,7 @@ TEST(the_id_is_at_the_front_of_all_three)
     CHECK_OK(mg_record_id(mg_view_of(room, mg_record_encode_exchange(room, &timeline, true)), &id));
     CHECK_VIEW(id, mg_view_cstr(timeline.id));
     CHECK_INT(mg_record_id(MG_VIEW("\2ab"), &id), MG_E_PROTOCOL);
-    CHECK_INT(mg_record_id(MG_VIEW("\3\1a"), &id), MG_E_PROTOCOL);
+    CHECK_INT(mg_record_id(MG_VIEW("\4\1a"), &id), MG_E_PROTOCOL);
 }
 
 struct tally {
@@ -415,7 +449,7 @@ TEST(every_admitted_exchange_can_record_its_worst_case_even_in_a_ring_that_nobod
     fill_to_the_brim(&timeline, &attempt);
     CHECK_OK(mg_journal_open(check_fresh_path("ring"), 1 << 20, 0, 1, &journal, NULL));
 
-    while (mg_journal_reserve(journal, mg_record_worst_case(4)))
+    while (mg_journal_reserve(journal, mg_record_worst_case(4) + mg_record_metadata_room(timeline.metadata.len)))
         admitted++;
     for (unsigned i = 0; i < admitted; i++) {
         for (unsigned n = 0; n < 4; n++) {
@@ -427,7 +461,7 @@ TEST(every_admitted_exchange_can_record_its_worst_case_even_in_a_ring_that_nobod
     }
     CHECK_OK(mg_journal_read(journal, count_record, &tally, UINT32_MAX, &count));
 
-    CHECK(admitted > 190);
+    CHECK(admitted > 110);
     CHECK_INT(tally.started, 4 * admitted);
     CHECK_INT(tally.redialed, 4 * admitted);
     CHECK_INT(tally.settled, 4 * admitted);
