@@ -305,7 +305,7 @@ class Hedges(Base):
     def test_a_hedge_waits_as_long_as_most_calls_take(self):
         scenario = NAMED["hedge p95"]
         for _ in range(30):
-            self.assertEqual(self.wall.ask(scenario).text, "fine")
+            self.assertIn(self.wall.ask(scenario).text, ("fine", "second"))  # one call in twenty is hedged
         self.wall.sides.take(f"s{scenario.at}")
         self.wall.sides.scripted[f"s{scenario.at}-a"] = [later_stream(3, "slow")]
         outcome = self.play("hedge p95")
