@@ -358,23 +358,6 @@ static uint64_t fastest_peer_us(const struct mg_lane *lane, uint64_t first_token
     return best;
 }
 
-/* The fastest of the others: a target is only slow beside one that is not. Looked up only for a call that may be slow. */
-static uint64_t fastest_peer_us(const struct mg_lane *lane, uint64_t first_token_us)
-{
-    const struct mg_config_breaker *rules = &upstream(lane)->config->breaker;
-    const struct mg_route *route = lane->relay->call.route;
-    uint64_t best = 0;
-    if (rules->slow_factor <= 0 || first_token_us < (uint64_t)rules->slow_min_ms * 1000)
-        return 0;
-    for (int i = 0; i < route->count; i++) {
-        struct mg_stats_figures figures;
-        mg_stats_read(route->reaches[i].stats, &figures);
-        if (i != lane->candidate && figures.ewma_us && (!best || figures.ewma_us < best))
-            best = figures.ewma_us;
-    }
-    return best;
-}
-
 /* A target's provider teaches what its tokens are; what one did not report is estimated by it. */
 static void see_usage(const struct mg_lane *lane, struct mg_attempt_record *attempt)
 {
