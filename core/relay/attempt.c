@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "relay/hide.h"
 #include "relay/judge.h"
 
 enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048 };
@@ -188,6 +189,7 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->may_be_events = attempt->ok = false;
     attempt->facts = (struct mg_attempt_facts){.hint = MG_CLASS_none};
     attempt->headers = (struct mg_headers){0};
+    attempt->content_type = MG_VIEW_NONE;
     mg_tap_init(&attempt->tap, call->upstream->adapter, call->stream);
     mg_buf_init(&attempt->body, MG_MAX_HELD_BYTES);
     mg_buf_init(&attempt->tail, TAIL_BYTES * 2);
@@ -352,20 +354,6 @@ static void on_stream_drain(void *arg)
 
 /* ---- read ------------------------------------------------------------------------------------ */
 
-/* The bytes are ours, in the loop's or a decoder's memory: what stands in them of the credential is covered where it
- * stands, before anybody copies it. */
-static void hide_sent(struct mg_attempt *attempt, mg_view bytes)
-{
-    if (attempt->sent_secret && bytes.len)
-        attempt->echoed |= mg_sealed_hide(attempt->sent_secret, (char *)(uintptr_t)bytes.ptr, bytes.len, false);
-}
-
-static void hide_in_headers(struct mg_attempt *attempt, struct mg_headers headers)
-{
-    for (size_t i = 0; i < headers.count; i++)
-        hide_sent(attempt, headers.items[i].value);
-}
-
 static void flush_events(struct mg_attempt *attempt)
 {
     if (!attempt->watch_flush || attempt->state == MG_ATTEMPT_IDLE)
@@ -382,7 +370,6 @@ static void on_stream_data(void *arg, mg_view bytes)
     size_t used;
     attempt->answered = true;
     mark(attempt, MG_MARK_first_byte, now_us(attempt));
-    push_idle(attempt);
     mg_err err = mg_http_client_feed(attempt->client, bytes, &used);
     flush_events(attempt);
     if (attempt->state == MG_ATTEMPT_ENDING || attempt->state == MG_ATTEMPT_IDLE)
@@ -392,8 +379,8 @@ static void on_stream_data(void *arg, mg_view bytes)
     } else if (err != MG_OK && !finished(attempt)) {
         say(attempt, mg_http_client_reason(attempt->client));
         fail(attempt, attempt->facts.status ? MG_CLASS_truncated_stream : MG_CLASS_server_error, "protocol", NULL);
-    } else if (!attempt->tap.content) {
-        push_idle(attempt);            /* its head may have come with these bytes */
+    } else {
+        push_idle(attempt);            /* once a read, after its events: they may be the head, content or a finish */
     }
 }
 
@@ -459,21 +446,21 @@ static bool stands_in_feed(const struct mg_attempt *attempt, mg_view raw)
 static mg_err on_event(void *arg, const struct mg_sse_event *event)
 {
     struct mg_attempt *attempt = arg;
-    struct mg_tap_event seen = {.content = false};
+    struct mg_tap_event seen;
     if (!stands_in_feed(attempt, event->raw)) {  /* it came in pieces */
-        hide_sent(attempt, event->raw);
-        hide_sent(attempt, event->data);
+        mg_hide_sent(attempt, event->raw);
+        mg_hide_sent(attempt, event->data);
     }
-    if (!event->is_comment)
+    if (event->is_comment)
+        seen = (struct mg_tap_event){.content = false};
+    else
         mg_tap_event(&attempt->tap, event->name, event->data, &seen);
     if (attempt->tap.failed || attempt->tap.broken_arguments)
         return MG_E_CANCELLED;         /* an error inside the 200, a call nobody can make: nothing of it goes on */
-    if (seen.content)
-        mark(attempt, MG_MARK_first_token, now_us(attempt));
-    if (seen.content || seen.finish) {
+    if (seen.content || seen.finish)
         attempt->progress_us = now_us(attempt);
-        push_idle(attempt);
-    }
+    if (seen.content && !attempt->call.record->mark_us[MG_MARK_first_token])
+        mark(attempt, MG_MARK_first_token, attempt->progress_us);
     if (!attempt->tap.content && (attempt->prelude_bytes += event->raw.len) > MG_MAX_HELD_BYTES) {
         say(attempt, "a megabyte of events came before any content");
         fail(attempt, MG_CLASS_server_error, "protocol", NULL);
@@ -486,18 +473,16 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
 
-static bool content_type_is(const struct mg_attempt *attempt, mg_view wanted)
+static bool content_type_is(const struct mg_attempt *attempt, const char *wanted)
 {
-    mg_view type = mg_headers_get(attempt->headers, MG_VIEW("content-type"));
-    type = mg_view_trim(mg_view_head(type, mg_view_find(type, ";")));
-    return mg_view_ieq(type, wanted);
+    return mg_view_ieq(attempt->content_type, mg_view_cstr(wanted));
 }
 
 /* A label that small servers put on anything. */
 static bool says_nothing(const struct mg_attempt *attempt)
 {
-    return !mg_headers_find(attempt->headers, MG_VIEW("content-type")) || content_type_is(attempt, MG_VIEW("text/plain")) ||
-           content_type_is(attempt, MG_VIEW("application/octet-stream"));
+    return !attempt->content_type.ptr || content_type_is(attempt, "text/plain") ||
+           content_type_is(attempt, "application/octet-stream");
 }
 
 static mg_err on_head(void *arg, const struct mg_http_response *response)
@@ -507,12 +492,14 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
         set_state(attempt, MG_ATTEMPT_READING);
     attempt->head_us = now_us(attempt);
     attempt->headers = response->headers;
-    hide_in_headers(attempt, response->headers);
+    attempt->content_type = mg_headers_get(attempt->headers, MG_VIEW("content-type"));
+    attempt->content_type = mg_view_trim(mg_view_head(attempt->content_type, mg_view_find(attempt->content_type, ";")));
+    mg_hide_in_headers(attempt, response->headers);
     attempt->facts.status = response->status;
     attempt->facts.headers = &attempt->headers;
     attempt->call.record->status = (uint16_t)response->status;
     bool good = response->status >= 200 && response->status < 300;
-    bool events = content_type_is(attempt, MG_VIEW("text/event-stream"));
+    bool events = content_type_is(attempt, "text/event-stream");
     attempt->event_stream = good && attempt->call.stream && events;
     attempt->may_be_events = good && attempt->call.stream && !events && says_nothing(attempt);
     if (attempt->event_stream)
@@ -635,7 +622,7 @@ static mg_err on_body(void *arg, mg_view bytes)
 {
     struct mg_attempt *attempt = arg;
     attempt->call.record->bytes_received += bytes.len;
-    hide_sent(attempt, bytes);
+    mg_hide_sent(attempt, bytes);
     if (attempt->event_stream)
         return read_events(attempt, bytes);
     MG_TRY(hold(attempt, bytes));
@@ -691,42 +678,10 @@ static void take_usage(struct mg_attempt *attempt)
     usage->output_tokens = (attempt->streaming_body ? attempt->call.record->bytes_received : attempt->tap.content_bytes) / 4;
 }
 
-/* Error messages are cut, and what is cut may be a secret. */
-static void hide_in_texts(struct mg_attempt *attempt, const struct mg_sealed *secret)
-{
-    struct mg_tap *tap = &attempt->tap;
-    mg_view body = mg_buf_view(&attempt->body);
-    attempt->echoed |= mg_sealed_hide(secret, tap->error_message, strlen(tap->error_message), true);
-    if (body.len)
-        attempt->echoed |= mg_sealed_hide(secret, (char *)(uintptr_t)body.ptr, body.len, !attempt->ok);
-}
-
-static void hide_current(struct mg_attempt *attempt, const struct mg_secret *secret)
-{
-    struct mg_sealed *sealed = mg_secret_get(secret);
-    if (sealed)
-        hide_in_texts(attempt, sealed);
-    mg_sealed_unref(sealed);
-}
-
-/* Some providers repeat the key they refuse; it is not the client's to read. The provider's other keys are looked for only
- * where something failed. */
-static void hide_secrets(struct mg_attempt *attempt)
-{
-    const struct mg_upstream *upstream = attempt->call.upstream;
-    if (attempt->sent_secret)
-        hide_in_texts(attempt, attempt->sent_secret);
-    for (int i = 0; i < upstream->credential_count && !attempt->ok; i++)
-        hide_current(attempt, upstream->credentials[i].secret);
-    for (int i = 0; upstream->config && i < upstream->config->header_count && !attempt->ok; i++)
-        if (upstream->config->header_secrets && upstream->config->header_secrets[i])
-            hide_current(attempt, upstream->config->header_secrets[i]);
-}
-
 static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout)
 {
     struct mg_attempt_facts *facts = &attempt->facts;
-    hide_secrets(attempt);
+    mg_hide_secrets(attempt);
     facts->hint = hint;
     facts->transport = transport;
     facts->timeout = timeout;
@@ -780,7 +735,7 @@ static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *tra
 /* The message is complete on the wire. */
 static void conclude(struct mg_attempt *attempt)
 {
-    hide_sent(attempt, mg_buf_view(&attempt->body));     /* what came in pieces */
+    mg_hide_sent(attempt, mg_buf_view(&attempt->body));     /* what came in pieces */
     enum mg_class hint = attempt->event_stream ? mg_judge_stream(attempt) : mg_judge_body(attempt);
     bool all_sent = attempt->call.record->mark_us[MG_MARK_sent] != 0;
     attempt->ok = hint == MG_CLASS_none;

@@ -86,6 +86,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     struct mg_tap tap;
     struct mg_buf body;                /* of an answer that was not handed on; ≤ HELD_BYTES */
     struct mg_headers headers;         /* of the answer */
+    mg_view content_type;              /* of them, without parameters; ptr NULL: it has none */
     struct mg_buf tail;                /* last bytes of an answer that is passed on: usage stands there */
     char address[64];                  /* of the peer; "" when none was reached */
 };

@@ -13,8 +13,7 @@ static void say(struct mg_attempt *attempt, const char *text)
 
 static bool type_is(const struct mg_attempt *attempt, mg_view wanted)
 {
-    mg_view type = mg_headers_get(attempt->headers, MG_VIEW("content-type"));
-    return mg_view_ieq(mg_view_trim(mg_view_head(type, mg_view_find(type, ";"))), wanted);
+    return mg_view_ieq(attempt->content_type, wanted);
 }
 
 bool mg_judge_is_html(const struct mg_attempt *attempt)

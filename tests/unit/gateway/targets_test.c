@@ -213,7 +213,7 @@ TEST(a_reset_that_can_not_be_meant_says_what_there_is)
 
 TEST(an_account_that_is_shared_is_shown_and_reset_in_each_project)
 {
-    static const struct mg_config_credential keys[] = {{"pooled", "sk-1"}};
+    static const struct mg_config_credential keys[] = {{"pooled", NULL}};
     static const struct mg_config_grant grants[] = {{"t5a", 2}, {"t5b", 1}};
     static const struct mg_config_account account = {"pool", keys, 1, grants, 2};
     struct mg_diag diag = {.line = 0};

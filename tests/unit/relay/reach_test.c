@@ -4,7 +4,7 @@
 #include "check.h"
 
 /* A project of its own for each test, with one provider, one target and up to three keys. */
-static const struct mg_config_credential keys[] = {{"main", "s1"}, {"spare", "s2"}, {"third", "s3"}};
+static const struct mg_config_credential keys[] = {{"main", NULL}, {"spare", NULL}, {"third", NULL}};
 static const struct mg_limit_headers limits = {
     "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
     "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",

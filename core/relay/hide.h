@@ -1,0 +1,14 @@
+/* hide.h - what a provider repeats of the credential it was called with is covered before anybody copies it. */
+#ifndef MG_RELAY_HIDE_H
+#define MG_RELAY_HIDE_H
+
+#include "relay/attempt.h"
+
+/* In bytes of the answer, where they stand: they are ours, in the loop's or a decoder's memory. */
+void mg_hide_sent(struct mg_attempt *attempt, mg_view bytes);
+void mg_hide_in_headers(struct mg_attempt *attempt, struct mg_headers headers);
+
+/* In what was kept of an answer that failed: its beginning and the error's words. */
+void mg_hide_secrets(struct mg_attempt *attempt);
+
+#endif
