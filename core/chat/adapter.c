@@ -32,12 +32,19 @@ static bool add_shared(struct mg_path_set *set, const struct mg_adapter_decl *de
            add_paths(set, decl->usage.reasoning, MG_IS_REASONING_TOKENS) &&
            add_paths(set, decl->usage.input_audio, MG_IS_INPUT_AUDIO) &&
            add_paths(set, decl->usage.output_audio, MG_IS_OUTPUT_AUDIO) &&
-           add_paths(set, decl->usage.model, MG_IS_MODEL) && add_paths(set, decl->usage.tier, MG_IS_TIER) && add_paths(set, decl->usage_object, MG_IS_USAGE) &&
-           add_paths(set, decl->error, MG_IS_ERROR) && add_paths(set, decl->error_shape.type, MG_IS_ERROR_TYPE) &&
+           add_paths(set, decl->usage.model, MG_IS_MODEL) && add_paths(set, decl->usage.tier, MG_IS_TIER) &&
+           add_paths(set, decl->usage_object, MG_IS_USAGE) && add_paths(set, decl->error, MG_IS_ERROR) &&
+           add_paths(set, decl->error_shape.mark, MG_IS_MARK);
+}
+
+static bool add_error(struct mg_path_set *set, const struct mg_adapter_decl *decl)
+{
+    return add_paths(set, decl->error, MG_IS_ERROR) && add_paths(set, decl->error_shape.type, MG_IS_ERROR_TYPE) &&
            add_paths(set, decl->error_shape.code, MG_IS_ERROR_CODE) &&
            add_paths(set, decl->error_shape.message, MG_IS_ERROR_MESSAGE) &&
-           add_paths(set, decl->error_shape.param, MG_IS_ERROR_PARAM) && add_paths(set, decl->error_shape.detail, MG_IS_ERROR_DETAIL) &&
-           add_paths(set, decl->error_shape.retry_after, MG_IS_RETRY_AFTER) && add_paths(set, decl->error_shape.mark, MG_IS_MARK);
+           add_paths(set, decl->error_shape.param, MG_IS_ERROR_PARAM) &&
+           add_paths(set, decl->error_shape.detail, MG_IS_ERROR_DETAIL) &&
+           add_paths(set, decl->error_shape.retry_after, MG_IS_RETRY_AFTER);
 }
 
 #define ADD_PARTS(set, decl, part)                                                                 \
@@ -60,8 +67,9 @@ mg_err mg_adapter_new(const struct mg_adapter_decl *decl, struct mg_adapter **ou
 {
     struct mg_adapter *adapter = mg_new(struct mg_adapter);
     adapter->decl = *decl;
-    bool ok = ADD_PARTS(&adapter->chunk, decl, chunk) && ADD_PARTS(&adapter->answer, decl, answer);
-    if (!ok || !compile(&adapter->chunk) || !compile(&adapter->answer)) {
+    bool ok = ADD_PARTS(&adapter->chunk, decl, chunk) && ADD_PARTS(&adapter->answer, decl, answer) &&
+              add_error(&adapter->error, decl);
+    if (!ok || !compile(&adapter->chunk) || !compile(&adapter->answer) || !compile(&adapter->error)) {
         mg_adapter_free(adapter);
         return mg_diag_set(diag, MG_E_CONFIG, NULL, 0,
                            "adapter %s: a JSON path is malformed or has two meanings, or there are more than %d", decl->name,
@@ -77,6 +85,7 @@ void mg_adapter_free(struct mg_adapter *adapter)
         return;
     mg_json_paths_free(adapter->chunk.paths);
     mg_json_paths_free(adapter->answer.paths);
+    mg_json_paths_free(adapter->error.paths);
     mg_free(adapter);
 }
 

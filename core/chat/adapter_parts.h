@@ -24,6 +24,7 @@ struct mg_path_set {
 struct mg_adapter {
     struct mg_adapter_decl decl;       /* shallow copy: its strings live in the loader's arena */
     struct mg_path_set chunk, answer;
+    struct mg_path_set error;          /* the words of what turned out to be no answer: scanned only then */
 };
 
 #endif

@@ -506,6 +506,15 @@ static void look_at(struct look *look, struct mg_tap *tap, const struct mg_path_
     look->type_rank = look->code_rank = look->message_rank = RANK_NONE;
 }
 
+/* Answers have no such words, so they are not looked for until there is an error, or a document that is no answer. */
+static void read_error(struct look *look)
+{
+    look->set = &look->tap->adapter->error;
+    look->type_rank = look->code_rank = look->message_rank = RANK_NONE;
+    if (mg_json_scan(look->doc, look->set->paths, on_hit, look, NULL) != MG_OK)
+        look->tap->malformed = true;   /* it was valid a moment ago */
+}
+
 void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_event *out_event)
 {
     const struct mg_adapter_decl *decl = &tap->adapter->decl;
@@ -527,6 +536,8 @@ void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_
     }
     look.error |= decl->error_event && mg_view_eq(name, mg_view_cstr(decl->error_event));
     number_choices(&look, out_event);
+    if (look.error)
+        read_error(&look);
     take_over(&look);
     describe(&look, out_event);
 }
@@ -535,10 +546,13 @@ void mg_tap_body(struct mg_tap *tap, mg_view body)
 {
     struct look look;
     look_at(&look, tap, &tap->adapter->answer, body);
-    if (mg_json_scan(body, look.set->paths, on_hit, &look, NULL) == MG_OK)
-        take_over(&look);
-    else
+    if (mg_json_scan(body, look.set->paths, on_hit, &look, NULL) != MG_OK) {
         tap->malformed = true;
+        return;
+    }
+    if (look.error || !look.item)
+        read_error(&look);
+    take_over(&look);
 }
 
 /* The first content string of the first choice. */
