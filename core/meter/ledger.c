@@ -376,6 +376,7 @@ static mg_err end_interrupted(struct entry *entry, const struct mg_timeline *kno
         .error_code = MG_VIEW("interrupted"),
         .class_ = MG_CLASS_cancelled,
         .attempt_count = known->attempt_count,
+        .uncharged = known->charges_all ? 0 : UINT64_MAX,
     };
     memcpy(end.id, known->id, sizeof end.id);
     return add_frame(entry, MG_JOURNAL_EXCHANGE,
@@ -488,6 +489,7 @@ static mg_err merge_started(struct mg_timeline *timeline, mg_view payload)
     timeline->project = started.project;
     timeline->workflow = started.workflow;
     timeline->key_id = started.key_id;
+    timeline->charges_all = started.charged;
     return MG_OK;
 }
 

@@ -85,6 +85,7 @@ size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg
     at = put_text(at, attempt->credential, MG_RECORD_CREDENTIAL);
     at = put_text(at, attempt->arm, MG_RECORD_ARM);
     at = put_text(at, attempt->dialect, MG_RECORD_DIALECT);
+    at = put_u8(at, timeline->charges_all);
     return (size_t)(at - out);
 }
 
@@ -171,6 +172,7 @@ size_t mg_record_encode_exchange(char *out, const struct mg_timeline *timeline, 
     at = put_text(at, with_text ? timeline->explain : MG_VIEW_NONE, MG_RECORD_TEXT);
     at = put_text(at, with_metadata ? timeline->metadata : MG_VIEW_NONE, MG_MAX_METADATA_BYTES);
     at = put_text(at, with_text ? note : MG_VIEW_NONE, MG_MAX_NOTE_BYTES);
+    at = put_number(at, timeline->uncharged);
     return (size_t)(at - out);
 }
 
@@ -361,7 +363,7 @@ mg_err mg_record_id(mg_view payload, mg_view *out_id)
 mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started)
 {
     struct in in = in_of(payload);
-    struct mg_started started = {0};
+    struct mg_started started = {.charged = true};
     get_id(&in, started.id);
     started.number = (uint16_t)get_below(&in, UINT16_MAX + 1);
     started.entry = (uint16_t)get_below(&in, UINT16_MAX + 1);
@@ -381,6 +383,7 @@ mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started)
     if (in.version >= 3) {
         started.arm = get_text(&in);
         started.dialect = get_text(&in);
+        started.charged = get_u8(&in) > 0;
     }
     MG_TRY(finish(&in));
     *out_started = started;
@@ -509,6 +512,8 @@ mg_err mg_record_decode_exchange(mg_view payload, struct mg_timeline *out_timeli
     timeline->bytes_in = get_number(&in);
     timeline->bytes_out = get_number(&in);
     get_exchange_texts(&in, timeline);
+    if (in.version >= 3)
+        timeline->uncharged = get_number(&in);
     memset(timeline->attempts, 0, timeline->attempt_count * sizeof timeline->attempts[0]);
     return finish(&in);
 }

@@ -95,6 +95,7 @@ struct mg_started {
     mg_view project, workflow, key_id, target, provider, model;
     mg_view credential;                /* empty in records of version 1 */
     mg_view arm, dialect;              /* empty in records of version 2 */
+    bool charged;                      /* should it be cut off, the project pays for it all the same */
 };
 
 MG_MUST_USE mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started);

@@ -128,6 +128,9 @@ struct mg_timeline {
     bool stream;
     bool clean;                        /* the answer ended as it should */
     bool offline;                      /* nothing answered; the workflow's `offline` did */
+    bool charges_all;                  /* the project pays for every attempt (meter/charge.h): so it does for one that a
+                                          crash cut off */
+    uint64_t uncharged;                /* attempts the project does not pay for: bit number - 1 */
     uint64_t bytes_in, bytes_out;      /* body bytes from and to the client */
     uint16_t attempt_count;
     struct mg_attempt_record attempts[MG_MAX_ATTEMPTS];

@@ -56,9 +56,19 @@
     "ALTER TABLE exchanges ADD COLUMN waited_us INTEGER NOT NULL DEFAULT 0;"      /* of all attempts */ \
     "ALTER TABLE exchanges ADD COLUMN cost_microusd INTEGER NOT NULL DEFAULT 0;"  /* likewise */
 
+/* Costs that `moongate usage reprice` found later than their attempts (meter/reprice.h), and how far each sink of usage
+ * events has got (meter/export.h). */
+#define MG_SQL_REPRICED_AND_EXPORTS                                                                \
+    "CREATE TABLE repriced ("                                                                      \
+    " at_us INTEGER NOT NULL, number INTEGER NOT NULL,"            /* exchange and attempt */      \
+    " cost_picousd INTEGER NOT NULL, priced INTEGER NOT NULL, repriced_us INTEGER NOT NULL,"       \
+    " PRIMARY KEY (at_us, number)) WITHOUT ROWID;"                                                 \
+    "CREATE TABLE exports (name TEXT PRIMARY KEY, next_us INTEGER NOT NULL) WITHOUT ROWID;"
+
 /*    number  SQL */
 #define MG_MIGRATION_LIST(X)                                                                       \
     X(1, MG_SQL_EXCHANGES MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS)                         \
-    X(2, MG_SQL_WAITED_AND_COST)
+    X(2, MG_SQL_WAITED_AND_COST)                                                                   \
+    X(5, MG_SQL_REPRICED_AND_EXPORTS)
 
 #endif

@@ -26,6 +26,7 @@ static void fill(struct mg_timeline *timeline)
     timeline->stream = true;
     timeline->clean = false;
     timeline->offline = true;
+    timeline->uncharged = 0x5;
     timeline->bytes_in = 1234;
     timeline->bytes_out = 56789;
     timeline->attempt_count = 2;
@@ -82,7 +83,7 @@ static void fill_to_the_brim(struct mg_timeline *timeline, struct mg_attempt_rec
     timeline->note_bytes = sizeof timeline->note;
     timeline->start_wall_us = timeline->upstream_us = timeline->plugin_us = timeline->body_hash =
         UINT64_MAX;
-    timeline->bytes_in = timeline->bytes_out = UINT64_MAX;
+    timeline->bytes_in = timeline->bytes_out = timeline->uncharged = UINT64_MAX;
     timeline->project = timeline->workflow = timeline->key_id = timeline->path = timeline->client =
         text;
     timeline->user_agent = timeline->session = timeline->explain = timeline->error_code = text;
@@ -133,6 +134,7 @@ TEST(a_started_attempt_comes_back_as_it_went)
     CHECK_VIEW(got.credential, attempt.credential);
     CHECK_VIEW(got.arm, attempt.arm);
     CHECK_VIEW(got.dialect, attempt.dialect);
+    CHECK(!got.charged);
 }
 
 TEST(a_settled_attempt_comes_back_as_it_went)
@@ -189,6 +191,7 @@ TEST(an_exchange_comes_back_as_it_went)
     CHECK_INT(got.status, 502);
     CHECK_INT(got.class_, MG_CLASS_overloaded);
     CHECK(got.stream && !got.clean && got.offline);
+    CHECK_INT(got.uncharged, 0x5);
     CHECK_INT(got.attempt_count, 2);
     CHECK_INT(got.start_wall_us, timeline.start_wall_us);
     CHECK(memcmp(got.phase_us, timeline.phase_us, sizeof got.phase_us) == 0);
