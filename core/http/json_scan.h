@@ -15,7 +15,7 @@
 #include "base/buf.h"
 
 enum {
-    MG_JSON_PATHS = 96,      /* paths of one set */
+    MG_JSON_PATHS = 64,      /* paths of one set */
     MG_JSON_INDEXES = 4,     /* arrays on the way whose index is reported */
     MG_JSON_KEYS = 65536     /* keys held at once to find duplicates; MG_E_TOO_LARGE above */
 };
