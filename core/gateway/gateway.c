@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/budgets.h"
 #include "gateway/client.h"
 #include "gateway/keys.h"
 #include "gateway/pricing.h"
@@ -39,6 +40,7 @@ struct mg_gateway {
     struct mg_worker *workers;
     unsigned worker_count;             /* started */
     struct mg_pricing pricing;
+    struct mg_budgets budgets;         /* the builder's */
     struct mg_keys *keys;
     struct mg_builder *builder;
     struct mg_loop loop;               /* of the thread that runs */
@@ -224,6 +226,16 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- builder's ops --------------------------------------------------------------------------- */
 
+/* A store that cannot be read stops nobody, but its operator must hear of it. */
+static void restore_budgets(struct mg_gateway *gateway, const struct mg_config_project *config)
+{
+    gateway->budgets.recorder = gateway->recorder;
+    mg_err err = mg_budgets_restore(&gateway->budgets, config, mg_mono_us(), mg_wall_us());
+    if (err != MG_OK)
+        mg_log_error("budget.not_restored", "project=%s reason=\"%s\"; what was spent before is not counted", config->name,
+                     mg_err_text(err));
+}
+
 static mg_err on_route(void *arg, struct mg_generation *generation, struct mg_diag *diag)
 {
     struct mg_gateway *gateway = arg;
@@ -234,8 +246,9 @@ static mg_err on_route(void *arg, struct mg_generation *generation, struct mg_di
         .sim_arg = gateway->options.sim_arg,
     };
     struct mg_routing *routing;
-    MG_TRY(mg_limiting_check(generation->config, diag));
+    MG_TRY(mg_limiting_check(generation->config, mg_price_book_now(gateway->pricing.book), diag));
     MG_TRY(mg_routing_new(generation->config, &options, &routing, diag));
+    restore_budgets(gateway, generation->config);
     generation->routing = routing;
     generation->free_routing = mg_routing_free;
     return MG_OK;
@@ -388,6 +401,7 @@ mg_err mg_gateway_start(const struct mg_gateway_options *options, struct mg_gate
     gateway->options = *options;
     gateway->config = options->config;
     gateway->lock = -1;
+    mg_budgets_init(&gateway->budgets, options->config->data_dir);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);          /* a file that may not grow is an error of its write */
     raise_descriptors();
@@ -446,6 +460,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
     mg_metrics_hub_free(gateway->metrics);
     mg_pricing_stop(&gateway->pricing);
     mg_ledger_free(gateway->ledger);
+    mg_budgets_fini(&gateway->budgets);
     mg_folder_unlock(gateway->lock);
     mg_log_stop();
     mg_free(gateway->workers);

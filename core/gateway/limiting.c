@@ -206,17 +206,34 @@ void mg_limiting_end(struct mg_exchange *x)
 
 /* ---- tokens and money ------------------------------------------------------------------------- */
 
-bool mg_limiting_cost(const struct mg_config_target *target, uint64_t input_tokens, uint64_t output_tokens,
-                      uint64_t *out_microusd)
+/* As the attempt will be charged (relay/lane.c): by the target's own price, unless the catalogue has a list of this
+ * project's; else by the catalogue. False: nobody knows its price. */
+static bool cost_of(const struct mg_prices *prices, const struct mg_config_project *config,
+                    const struct mg_config_target *target, mg_view model, const struct mg_usage *usage, uint64_t *out_microusd)
 {
-    double cost = (double)input_tokens * target->price_in_microusd + (double)output_tokens * target->price_out_microusd;
-    *out_microusd = target->priced ? (uint64_t)ceil(cost / 1e6) : 0;
-    return target->priced;
+    uint64_t picousd;
+    struct mg_price_call call = {
+        .project = mg_view_cstr(config->name),
+        .provider = mg_view_cstr(config->providers[target->provider].name),
+        .model = model,
+        .at_us = mg_wall_us(),
+        .usage = usage,
+    };
+    if (target->priced && !mg_prices_own(prices, call.project)) {
+        struct mg_price own = mg_price_simple((uint64_t)llround(target->price_in_microusd),
+                                              (uint64_t)llround(target->price_out_microusd));
+        picousd = mg_price_cost(&own, usage, MG_VIEW_NONE);
+    } else if (!mg_prices_cost(prices, &call, &picousd)) {
+        return false;
+    }
+    *out_microusd = mg_microusd(picousd);
+    return true;
 }
 
-/* A budget that stands beside a target without a price would count nothing. */
-mg_err mg_limiting_check(const struct mg_config_project *config, struct mg_diag *diag)
+/* A budget that stands beside a target without a price would count nothing. What model "*" is only a request tells. */
+mg_err mg_limiting_check(const struct mg_config_project *config, const struct mg_prices *prices, struct mg_diag *diag)
 {
+    struct mg_usage usage = {.input_tokens = 1};
     uint64_t cost;
     for (int w = 0; w < config->workflow_count; w++) {
         const struct mg_config_workflow *workflow = &config->workflows[w];
@@ -224,7 +241,8 @@ mg_err mg_limiting_check(const struct mg_config_project *config, struct mg_diag 
             continue;
         for (int a = 0; a < workflow->arm_count; a++) {
             const struct mg_config_target *target = &config->targets[workflow->arms[a].target];
-            if (!mg_limiting_cost(target, 1, 1, &cost))
+            if (strcmp(target->model, "*") != 0 &&
+                !cost_of(prices, config, target, mg_view_cstr(target->model), &usage, &cost))
                 return mg_diag_set(diag, MG_E_CONFIG, config->path, workflow->line,
                                    "workflows.%s: a budget counts what %s costs, and nobody knows its price: give its target "
                                    "price_usd (0 where it costs nothing)", workflow->name, target->id);
@@ -291,15 +309,18 @@ bool mg_limiting_may_call(struct mg_exchange *x, int candidate, struct mg_refusa
         return true;
     const struct mg_config_target *target = x->route->candidates[candidate].target;
     const struct mg_estimate *estimate = mg_stats_estimate(x->route->reaches[candidate].stats);
-    uint64_t input = mg_estimate_input(estimate, x->call.request.body.len), output = answer_tokens(x, target, estimate), cost;
-    if (!mg_limiting_cost(target, input, output, &cost) && limiting->money)
+    struct mg_usage usage = {.input_tokens = mg_estimate_input(estimate, x->call.request.body.len),
+                             .output_tokens = answer_tokens(x, target, estimate)};
+    mg_view model = strcmp(target->model, "*") == 0 ? x->call.request.model : mg_view_cstr(target->model);
+    uint64_t cost = 0;
+    if (limiting->money && !cost_of(mg_price_book_now(x->worker->prices), x->live->generation->config, target, model, &usage, &cost))
         return refuse_unpriced(out_refusal, target);
     struct reservation *lane = free_lane(limiting);
     if (!lane)
         return false;
     if (!lane->holds)
         lane->holds = mg_arena_array(&x->arena, struct mg_limit_hold, (size_t)limiting->count);
-    lane->open = mg_limits_reserve(limiting->uses, limiting->count, input + output, cost, mg_exchange_now(x), mg_wall_us(),
+    lane->open = mg_limits_reserve(limiting->uses, limiting->count, usage.input_tokens + usage.output_tokens, cost, mg_exchange_now(x), mg_wall_us(),
                                    lane->holds, &limiting->refusal, on_threshold, x);
     lane->candidate = candidate;
     limiting->refused = !lane->open;

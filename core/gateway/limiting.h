@@ -12,6 +12,7 @@
 #define MG_GATEWAY_LIMITING_H
 
 #include "gateway/exchange.h"
+#include "meter/prices.h"
 #include "tenant/limiter.h"
 
 /* Of each exchange that is limited; in its arena. */
@@ -35,12 +36,8 @@ MG_MUST_USE mg_err mg_limiting_put(struct mg_exchange *x, struct mg_buf *lines);
 /* A provider's header that ours take the place of. */
 bool mg_limiting_replaces(const struct mg_exchange *x, mg_view header);
 
-/* What so many tokens cost at a target: the one place where a price is looked up for a reservation. False: nobody knows
- * its price. */
-bool mg_limiting_cost(const struct mg_config_target *target, uint64_t input_tokens, uint64_t output_tokens,
-                      uint64_t *out_microusd);
-
-/* When a generation is built: every target that a budget counts must have a price. */
-MG_MUST_USE mg_err mg_limiting_check(const struct mg_config_project *config, struct mg_diag *diag);
+/* When a generation is built: every target that a budget counts must have a price, its own or the catalogue's. */
+MG_MUST_USE mg_err mg_limiting_check(const struct mg_config_project *config, const struct mg_prices *prices,
+                                     struct mg_diag *diag);
 
 #endif

@@ -397,7 +397,7 @@ void mg_limit_restore(struct mg_limit_row *row, const struct mg_limit_set *set, 
     (void)move_money(money, day, microusd, 0, UINT64_MAX);
     if (set->soft_microusd[period] && load_spent(money, day) >= set->soft_microusd[period])
         (void)tell_once(&money->soft_day, day);
-    if (load_spent(money, day) >= set->budget_microusd[period])
+    if (set->budget_microusd[period] && load_spent(money, day) >= set->budget_microusd[period])
         (void)tell_once(&money->stop_day, day);
 }
 

@@ -1,0 +1,29 @@
+/* budgets.h - what was spent before this process began counts too.
+ *
+ * When a project's generation is built, what its budgets count is summed up from the store: the exchanges of the periods
+ * that still run, by project, workflow, key and metadata value. The recorder has stored what the journal of a dead process
+ * held before that, and nobody is served before the first generation is in place. Each rule is restored once per process;
+ * from then on its rows know by themselves. A budget that a reload adds begins with what the store has then: calls in
+ * flight at that moment are not in it. Builder thread only. */
+#ifndef MG_GATEWAY_BUDGETS_H
+#define MG_GATEWAY_BUDGETS_H
+
+#include "base/map.h"
+#include "config/config.h"
+
+struct mg_recorder;
+
+struct mg_budgets {
+    struct mg_map restored;            /* "project workflow scope field period": done */
+    const char *data_dir;              /* borrowed */
+    struct mg_recorder *recorder;      /* borrowed; what it has to store is stored before the store is read */
+};
+
+void mg_budgets_init(struct mg_budgets *budgets, const char *data_dir);
+void mg_budgets_fini(struct mg_budgets *budgets);
+
+/* Errors are of the store: what it has cannot be read, and the budgets begin at nothing. */
+MG_MUST_USE mg_err mg_budgets_restore(struct mg_budgets *budgets, const struct mg_config_project *config, uint64_t now_us,
+                                      uint64_t wall_us);
+
+#endif

@@ -1,0 +1,358 @@
+"""Limits and budgets, as the official SDK sees them: headers, errors, streams, aborts, restarts, two projects."""
+
+import json
+import re
+import threading
+import time
+import unittest
+
+import openai
+
+from moongate import *
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+def limited(*upstreams, limits, workflow="", price=None):
+    """A project with limits; `price`: US dollars for a million tokens, in and out."""
+    providers = "".join(f'p{i} = {{ base_url = "{up.url}", api_key = "k", breaker = false }},' for i, up in enumerate(upstreams))
+    cost = f", price_usd = {{ input = {price[0]}, output = {price[1]} }}" if price else ""
+    targets = "".join(f'{{ target = "p{i}/m{i}"{cost} }},' for i in range(len(upstreams)))
+    return (f"return {{ providers = {{ {providers} }}, workflows = {{ chat = {{ targets = {{ {targets} }}, {workflow} }}, "
+            f"plain = {{ targets = {{ {targets} }} }} }}, limits = {{ {limits} }} }}")
+
+
+def raw(client, **more):
+    return client.chat.completions.with_raw_response.create(**{"model": "chat", "messages": HI, **more})
+
+
+def refused(test, client, **more):
+    with test.assertRaises(openai.RateLimitError) as caught:
+        client.chat.completions.create(**{"model": "chat", "messages": HI, **more})
+    return caught.exception
+
+
+class Requests(unittest.TestCase):
+    def test_headers_count_down_and_the_error_names_the_limit_and_when_it_frees_up(self):
+        with Upstream() as up, Gateway(limited(up, limits="requests_per_minute = 6, burst = 2")) as gw:
+            client = gw.client()
+            first = raw(client).headers
+            self.assertEqual(first["x-ratelimit-limit-requests"], "6")
+            self.assertEqual(first["x-ratelimit-remaining-requests"], "1")
+            self.assertRegex(first["x-ratelimit-reset-requests"], r"^(10s|9\.\d+s)$")
+            self.assertEqual(raw(client).headers["x-ratelimit-remaining-requests"], "0")
+            error = refused(self, client)
+            self.assertEqual((error.status_code, error.code, error.type), (429, "rate_limit_exceeded", "rate_limit_error"))
+            self.assertEqual(error.param, "limits.requests_per_minute")
+            self.assertRegex(str(error), r"project 'main': 6 requests per minute .*Try again in \d+\.\d+ s")
+            self.assertLessEqual(int(error.response.headers["retry-after"]), 10)
+            self.assertGreater(int(error.response.headers["retry-after-ms"]), 8000)
+            self.assertEqual(error.response.headers["x-ratelimit-remaining-requests"], "0")
+            self.assertEqual(up.count, 2)
+            self.assertEqual(gw.trace(error.response.headers["x-request-id"])["status"], 429)
+
+    def test_the_sdk_waits_as_told_and_then_succeeds(self):
+        with Upstream() as up, Gateway(limited(up, limits="requests_per_minute = 120, burst = 1")) as gw:
+            client = gw.client(max_retries=2)
+            began = time.monotonic()
+            for _ in range(3):
+                client.chat.completions.create(model="chat", messages=HI)
+            self.assertGreater(time.monotonic() - began, 0.9)      # two waits of half a second each
+            self.assertEqual(up.count, 3)
+
+    def test_each_key_and_each_user_has_its_own_count_and_none_learns_of_another(self):
+        limits = "per_key = { requests_per_minute = 1, burst = 1 }"
+        with Upstream() as up, Gateway(limited(up, limits=limits)) as gw:
+            other = gw.create_key("main")
+            gw.client().chat.completions.create(model="chat", messages=HI)
+            self.assertEqual(refused(self, gw.client()).param, "limits.per_key.requests_per_minute")
+            gw.client(api_key=other).chat.completions.create(model="chat", messages=HI)
+        limits = "per_metadata = { user = { requests_per_minute = 1, burst = 1 } }"
+        with Upstream() as up, Gateway(limited(up, limits=limits)) as gw:
+            for user in ("ann", "bob-secret"):
+                gw.client().chat.completions.create(model="chat", messages=HI, metadata={"user": user})
+            error = refused(self, gw.client(), metadata={"user": "ann"})
+            self.assertEqual(error.param, "limits.per_metadata.user.requests_per_minute")
+            self.assertIn("metadata 'user' = 'ann'", str(error))
+            self.assertNotIn("bob", str(error.response.headers) + str(error))
+            # whoever sends none cannot get around it either
+            gw.client().chat.completions.create(model="chat", messages=HI)
+            self.assertIn("without metadata 'user'", str(refused(self, gw.client())))
+            self.assertIn("ann", str(refused(self, gw.client(), extra_headers={"x-moongate-metadata": '{"user": "\\u0061nn"}'})))
+
+    def test_a_workflow_has_limits_of_its_own(self):
+        with Upstream() as up, Gateway(limited(up, limits="requests_per_minute = 600",
+                                               workflow="limits = { requests_per_minute = 1 }")) as gw:
+            gw.client().chat.completions.create(model="chat", messages=HI)
+            error = refused(self, gw.client())
+            self.assertEqual(error.param, "workflows.chat.limits.requests_per_minute")
+            self.assertIn("workflow 'chat'", str(error))
+            gw.client().chat.completions.create(model="plain", messages=HI)
+
+    def test_a_metadata_value_that_is_too_long_is_refused_for_what_it_is(self):
+        with Upstream() as up, Gateway(limited(up, limits="per_metadata = { user = { concurrency = 1 } }")) as gw:
+            with self.assertRaisesRegex(openai.BadRequestError, "'user' has a limit.*at most 128 bytes"):
+                gw.client().chat.completions.create(model="chat", messages=HI, extra_headers={
+                    "x-moongate-metadata": json.dumps({"user": "x" * 129})})
+
+    def test_the_providers_own_figures_are_not_mixed_with_ours(self):
+        theirs = {"x-ratelimit-limit-requests": "5000", "x-ratelimit-remaining-tokens": "7", "x-ratelimit-limit-images": "1"}
+        with Upstream(respond(200, completion("hi"), theirs)) as up:
+            with Gateway(limited(up, limits="requests_per_minute = 60")) as gw:
+                headers = raw(gw.client()).headers
+                self.assertEqual(headers.get_list("x-ratelimit-limit-requests"), ["60"])
+                self.assertNotIn("x-ratelimit-remaining-tokens", headers)
+                self.assertNotIn("x-ratelimit-limit-images", headers)
+            with Gateway(project(up)) as gw:           # without limits they pass as they came
+                self.assertEqual(raw(gw.client()).headers["x-ratelimit-limit-requests"], "5000")
+
+    def test_a_reload_that_changes_a_limit_forgets_nothing(self):
+        with Upstream() as up, Gateway(limited(up, limits="requests_per_minute = 2, burst = 2")) as gw:
+            for _ in range(2):
+                raw(gw.client())
+            refused(self, gw.client())
+            seen = len(gw.lines)
+            gw.write("projects/main.lua", limited(up, limits="requests_per_minute = 3, burst = 3"))
+            gw.wait_line(r"generation", after=seen)
+            deadline = time.monotonic() + PATIENCE_S
+            while refused_now(gw) and time.monotonic() < deadline:
+                pass
+            refused(self, gw.client())                 # one more came, not three
+
+
+def refused_now(gw):
+    try:
+        gw.client().chat.completions.create(model="chat", messages=HI)
+        return False
+    except openai.RateLimitError:
+        return True
+
+
+class Tokens(unittest.TestCase):
+    def test_an_attempt_reserves_what_it_may_need_and_gives_back_what_it_did_not(self):
+        with Upstream() as up, Gateway(limited(up, limits="tokens_per_minute = 1000")) as gw:
+            headers = raw(gw.client(), max_tokens=500).headers       # 12 of them used, see completion()
+            self.assertEqual(headers["x-ratelimit-limit-tokens"], "1000")
+            self.assertTrue(400 < int(headers["x-ratelimit-remaining-tokens"]) <= 1000, headers)
+            headers = raw(gw.client(), max_tokens=500).headers
+            error = refused(self, gw.client(), max_tokens=2000)
+            self.assertEqual(error.param, "limits.tokens_per_minute")
+            self.assertRegex(str(error), r"1000 tokens per minute, and this request may need 20\d\d.*more than the limit ever")
+            self.assertEqual(error.response.headers["x-should-retry"], "false")
+            raw(gw.client(), max_tokens=900)           # there is room: the first two gave theirs back
+            self.assertEqual(up.count, 3)
+
+    def test_streams_settle_by_what_was_reported(self):
+        with Upstream(stream(*good_events("a", "b"))) as up, Gateway(limited(up, limits="tokens_per_minute = 1000")) as gw:
+            for _ in range(5):                         # each reserves 900 and uses 12
+                list(gw.client().chat.completions.create(model="chat", stream=True, messages=HI, max_tokens=900))
+            self.assertEqual(up.count, 5)
+
+    def test_an_aborted_stream_gives_back_what_it_did_not_use(self):
+        with Upstream(stream(*good_events("a")[:2], then="stall")) as up, \
+                Gateway(limited(up, limits="tokens_per_minute = 1000, concurrency = 1")) as gw:
+            for _ in range(4):
+                answer = gw.client().chat.completions.create(model="chat", stream=True, messages=HI, max_tokens=600)
+                next(iter(answer))
+                self.assertIn(refused(self, gw.client(), max_tokens=10).param, ("limits.concurrency", "limits.tokens_per_minute"))
+                answer.close()
+                self.assertTrue(up.closed.get(timeout=PATIENCE_S))
+                wait_until(lambda: "x" if in_flight(gw) == 0 else None)
+
+    def test_failed_and_hedged_attempts_settle_too(self):
+        with Upstream(error_answer(500)) as bad, Upstream() as good, \
+                Gateway(limited(bad, good, limits="tokens_per_minute = 1000")) as gw:
+            for _ in range(4):
+                raw(gw.client(), max_tokens=900)
+            self.assertEqual(good.count, 4)
+        slow = threading.Event()
+        with Upstream(stream(*good_events("late"), then="stall", before=lambda s, r: slow.wait(5))) as first, \
+                Upstream(stream(*good_events("quick"))) as second, \
+                Gateway(limited(first, second, limits="tokens_per_minute = 2000",
+                                workflow="hedge = 50, retry_budget = { burst = 100 }")) as gw:
+            for _ in range(4):
+                list(gw.client().chat.completions.create(model="chat", stream=True, messages=HI, max_tokens=900))
+            slow.set()
+            self.assertEqual(second.count, 4)
+
+    def test_a_fallback_counts_at_its_own_target_and_a_refusal_is_told_only_when_nobody_was_called(self):
+        with Upstream(error_answer(500)) as bad, Upstream() as good, \
+                Gateway(limited(bad, good, limits="tokens_per_minute = 1000")) as gw:
+            refused(self, gw.client(), max_tokens=1001)
+            self.assertEqual((bad.count, good.count), (0, 0))
+
+
+class Concurrency(unittest.TestCase):
+    def test_no_more_are_in_flight_and_who_leaves_makes_room(self):
+        gate = threading.Event()
+        with Upstream(stream(*good_events("a")[:2], gate, *good_events("a")[2:])) as up, \
+                Gateway(limited(up, limits="concurrency = 2")) as gw:
+            running = [gw.client().chat.completions.create(model="chat", stream=True, messages=HI) for _ in range(2)]
+            error = refused(self, gw.client())
+            self.assertEqual((error.code, error.param), ("concurrency_limit_exceeded", "limits.concurrency"))
+            self.assertEqual(error.response.headers["retry-after"], "1")
+            running[0].close()
+            third = wait_until(lambda: attempt(gw))
+            gate.set()
+            list(running[1])
+            list(third)
+            wait_until(lambda: "x" if in_flight(gw) == 0 else None)
+            for _ in range(2):
+                list(gw.client().chat.completions.create(model="chat", stream=True, messages=HI))
+
+
+def attempt(gw):
+    try:
+        return gw.client().chat.completions.create(model="chat", stream=True, messages=HI)
+    except openai.RateLimitError:
+        return None
+
+
+def wait_until(what):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not come to that")
+
+
+def in_flight(gw):
+    """Exchanges in flight, by the metrics of the admin plane."""
+    import urllib.request
+
+    line = gw.wait_line(r"admin.*address=|listening.*admin|admin")
+    port = re.search(r"127\.0\.0\.1:(\d+)", line).group(1)
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S).read().decode()
+    return int(float(re.search(r"^moongate_requests_in_flight\S* (\S+)$", text, re.M).group(1)))
+
+
+class Budgets(unittest.TestCase):
+    # 9 tokens in and 3 out at a million dollars each million: one call is $12.
+    DEAR = (1000000, 1000000)
+
+    def test_money_stops_hard_with_a_period_and_no_sdk_retries_in_vain(self):
+        with Upstream() as up, Gateway(limited(up, limits='budget = { per = "day", usd = 200 }', price=self.DEAR)) as gw:
+            client = gw.client(max_retries=3)
+            made = 0
+            with self.assertRaises(openai.RateLimitError) as caught:
+                while made < 50:
+                    client.chat.completions.create(model="chat", messages=HI, max_tokens=3)
+                    made += 1
+            error = caught.exception
+            self.assertEqual((error.code, error.param), ("insufficient_quota", "limits.budget"))
+            self.assertRegex(str(error), r"\$200\.00 per day.*renewed at \d{4}-\d\d-\d\dT00:00:00Z")
+            self.assertEqual(error.response.headers["x-should-retry"], "false")
+            self.assertGreater(int(error.response.headers["retry-after"]), 0)
+            self.assertEqual(up.count, made)
+            self.assertGreaterEqual(made * 12, 200 - 60)       # an attempt reserves its estimate, which is below 60
+            self.assertLessEqual(made * 12, 200)
+            soft = gw.wait_line(r"budget\.soft")
+            self.assertRegex(soft, r"project=main scope=project .*per=day .*budget_usd=200\.000000")
+            gw.wait_line(r"budget\.exhausted")
+            self.assertEqual(sum("budget.soft" in line for line in gw.lines), 1)
+            self.assertEqual(sum("budget.exhausted" in line for line in gw.lines), 1)
+
+    def test_a_target_without_a_price_cannot_stand_under_a_budget(self):
+        with Upstream() as up, Gateway(project(up)) as gw:
+            seen = len(gw.lines)
+            gw.write("projects/main.lua", limited(up, limits="budget = { usd = 5 }"))
+            line = gw.wait_line(r"nobody knows its price", after=seen)
+            self.assertIn("p0/m0", line)
+            raw(gw.client())                           # the generation before goes on
+
+    def test_each_user_has_a_budget(self):
+        with Upstream() as up, Gateway(limited(up, limits='per_metadata = { user = { budget = { usd = 60 } } }', price=self.DEAR)) as gw:
+            spend = lambda user: raw(gw.client(), max_tokens=3, metadata={"user": user})
+            spend("ann")
+            with self.assertRaises(openai.RateLimitError):
+                for _ in range(6):
+                    spend("ann")
+            spend("bob")
+
+
+class Restart(unittest.TestCase):
+    DEAR = Budgets.DEAR
+
+    def spend_all(self, gw, **more):
+        made = 0
+        with self.assertRaises(openai.RateLimitError):
+            while made < 50:
+                raw(gw.client(), max_tokens=3, **more)
+                made += 1
+        return made
+
+    def test_budgets_are_what_they_were_after_a_restart_and_after_a_kill(self):
+        limits = 'budget = { per = "month", usd = 150 }, per_metadata = { user = { budget = { { per = "day", usd = 100 }, { per = "week", usd = 1000 } } } }'
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with Upstream() as up, Gateway(limited(up, limits=limits, price=self.DEAR)) as gw:
+                made = self.spend_all(gw, metadata={"user": "ann"})
+                self.assertGreater(made, 0)
+                gw.stop(number)
+                keys, gw.lines = gw.keys, []
+                gw.start()
+                gw.keys = keys
+                error = refused(self, gw.client(), max_tokens=3, metadata={"user": "ann"})
+                self.assertEqual(error.param, "limits.per_metadata.user.budget")
+                raw(gw.client(), max_tokens=3, metadata={"user": "bob"})   # bob has not spent it, and the month has some left
+
+
+class Fairness(unittest.TestCase):
+    def test_a_noisy_project_cannot_starve_another(self):
+        """One worker that runs four at a time: thirty requests of one project wait, and the other's are next."""
+        def slowly(sock, request):
+            time.sleep(0.1)
+            json_answer("hi")(sock, request)
+
+        with Upstream(slowly) as up, Gateway({"noisy": project(up), "quiet": project(up)},
+                                             gateway="workers = 1, overload = { in_flight = 4, queue = 16, queue_ms = 10000 }") as gw:
+            outcome = {"ok": 0, "shed": 0}
+            lock = threading.Lock()
+
+            def flood():
+                for _ in range(4):
+                    try:
+                        gw.client("noisy").chat.completions.create(model="chat", messages=HI)
+                        word = "ok"
+                    except openai.InternalServerError as error:
+                        assert error.status_code == 503 and error.code == "overloaded", error
+                        assert error.response.headers["retry-after"] == "1"
+                        word = "shed"
+                    with lock:
+                        outcome[word] += 1
+
+            threads = [threading.Thread(target=flood) for _ in range(40)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.2)
+            took = []
+            for _ in range(5):
+                began = time.monotonic()
+                gw.client("quiet").chat.completions.create(model="chat", messages=HI)
+                took.append(time.monotonic() - began)
+            for thread in threads:
+                thread.join()
+            self.assertGreater(outcome["shed"], 0, "the queue is bounded")
+            self.assertGreater(outcome["ok"], 0)
+            self.assertLess(max(took), 1.0, f"the quiet one waits for one place, not for the queue: {took}")
+
+    def test_who_waits_too_long_is_told_and_who_leaves_the_queue_is_forgotten(self):
+        gate = threading.Event()
+        with Upstream(stream(*good_events("a")[:2], gate, *good_events("a")[2:])) as up, \
+                Gateway(project(up), gateway="workers = 1, overload = { in_flight = 1, queue = 4, queue_ms = 300 }") as gw:
+            running = gw.client().chat.completions.create(model="chat", stream=True, messages=HI)
+            next(iter(running))
+            with self.assertRaises(openai.InternalServerError) as caught:
+                gw.client().chat.completions.create(model="chat", messages=HI)
+            self.assertEqual(caught.exception.code, "overloaded")
+            with self.assertRaises(openai.APITimeoutError):
+                gw.client(timeout=0.1).chat.completions.create(model="chat", messages=HI)
+            gate.set()
+            list(running)
+            up.answer(json_answer("fine"))
+            gw.client().chat.completions.create(model="chat", messages=HI)
+
+
+if __name__ == "__main__":
+    main()
