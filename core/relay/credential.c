@@ -126,24 +126,26 @@ struct said {
     mg_view requests_left, requests_reset, tokens_left, tokens_reset;
 };
 
-static void look(mg_view name, mg_view value, const char *wanted, mg_view *out_value)
+static void look(mg_view name, mg_view value, mg_view wanted, mg_view *out_value)
 {
-    if (wanted && name.len == strlen(wanted) && mg_view_ieq(name, mg_view_cstr(wanted)))
+    if (name.len == wanted.len && mg_view_ieq(name, wanted))
         *out_value = value;
 }
 
 static struct said collect(const struct mg_limit_headers *names, struct mg_headers headers)
 {
     struct said said = {.requests_left = MG_VIEW_NONE};
+    mg_view requests_left = mg_view_cstr(names->requests_left), requests_reset = mg_view_cstr(names->requests_reset);
+    mg_view tokens_left = mg_view_cstr(names->tokens_left), tokens_reset = mg_view_cstr(names->tokens_reset);
     char first = names->requests_left ? names->requests_left[0] : names->tokens_left ? names->tokens_left[0] : '\0';
     for (size_t i = 0; i < headers.count && first; i++) {
         mg_view name = headers.items[i].name, value = headers.items[i].value;
         if ((name.ptr[0] | 0x20) != first)
             continue;
-        look(name, value, names->requests_left, &said.requests_left);
-        look(name, value, names->requests_reset, &said.requests_reset);
-        look(name, value, names->tokens_left, &said.tokens_left);
-        look(name, value, names->tokens_reset, &said.tokens_reset);
+        look(name, value, requests_left, &said.requests_left);
+        look(name, value, requests_reset, &said.requests_reset);
+        look(name, value, tokens_left, &said.tokens_left);
+        look(name, value, tokens_reset, &said.tokens_reset);
     }
     return said;
 }
