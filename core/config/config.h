@@ -97,8 +97,8 @@ struct mg_config_breaker {
     bool off;                          /* never opens */
     uint32_t window_ms;                /* calls older than that are forgotten */
     uint32_t min_calls;                /* in the window, before a share means anything */
-    double failure_share;              /* of the window's calls, 0..1: opens at it */
-    uint32_t consecutive;              /* failures in a row that open it whatever the share */
+    double failure_share;              /* of the window's calls, 0..1: opens when it is passed by more than chance */
+    uint32_t consecutive;              /* failures in a row that open it; more where so many are an accident */
     uint32_t open_ms, max_open_ms;     /* first pause; doubled each time a probe fails, up to the second */
     uint32_t probe_ms;                 /* a probe nobody reported on expires after that */
     uint32_t ramp_ms;                  /* after a good probe: until all traffic is let in again */

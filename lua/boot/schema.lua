@@ -283,11 +283,11 @@ local breaker = record { off = true, fields = {
   { "min_calls", integer { min = 1, max = 100000 }, default = 10,
     doc = "Calls in the window before their share means anything: of 10, half is no accident any more." },
   { "failure_share", number { min = 0.01, max = 1 }, default = 0.5,
-    doc = "It opens when this share of the window failed. Below half, a retry is likelier to succeed than to fail, and that " ..
-      "is what retries are for." },
+    doc = "It opens when more than this share of the window failed, and by more than chance: half is 8 of 10 or 58 of 100. " ..
+      "Below half, a retry is likelier to succeed than to fail, and that is what retries are for." },
   { "consecutive", integer { min = 1, max = 1000 }, default = 5,
-    doc = "So many failures in a row open it before there are `min_calls`. At half failing that happens by chance once in 32 " ..
-      "runs, and then it is right." },
+    doc = "So many failures in a row open it, and more where so many would be an accident among the calls before: a target " ..
+      "with 12 % errors is not closed by a bad run. At half failing five come by chance once in 32 runs, and then it is right." },
   { "open_ms", integer { min = 10, max = 3600000 }, default = 5000,
     doc = "How long it is left alone at first. Restarts and failovers of a provider take seconds; a shorter pause would only " ..
       "meet them." },
