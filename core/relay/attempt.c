@@ -15,6 +15,9 @@ enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048 };
 /* What a finished stream may still take to send its usage and its end: between two reads, and in all. */
 enum { FINISHED_IDLE_MS = 2000, FINISHED_TOTAL_MS = 10000 };
 
+/* Timers that were cut to the deadline count whole milliseconds. */
+enum { DEADLINE_SLACK_US = 2000 };
+
 /* Comments keep a stream alive for so long without content, or for the idle limit when that is longer. */
 enum { PROGRESS_MS = 60000 };
 
@@ -191,10 +194,10 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     attempt->headers = (struct mg_headers){0};
     attempt->content_type = MG_VIEW_NONE;
     mg_tap_init(&attempt->tap, call->upstream->adapter, call->stream);
-    mg_buf_init(&attempt->body, MG_MAX_HELD_BYTES);
+    mg_buf_init(&attempt->body, call->whole ? MG_MAX_BUFFERED_BYTES : MG_MAX_HELD_BYTES);
     mg_buf_init(&attempt->tail, TAIL_BYTES * 2);
     mg_timer_start(call->loop, &attempt->total, cut(attempt, call->timeouts.total_ms), on_total_timeout);
-    connect_upstream(attempt, false);
+    connect_upstream(attempt, call->once);
 }
 
 static void connect_upstream(struct mg_attempt *attempt, bool fresh)
@@ -555,6 +558,8 @@ static mg_err outgrow(struct mg_attempt *attempt)
         return refuse(attempt, MG_CLASS_server_error, "nothing but blanks came instead of the rest of the answer");
     if (!mg_json_pieces_feed(&attempt->passed, held))
         return refuse(attempt, MG_CLASS_invalid_json, "the answer is not JSON");
+    if (attempt->call.whole)
+        return refuse(attempt, MG_CLASS_schema_mismatch, "the answer is too long to be held back and judged");
     attempt->streaming_body = true;
     attempt->tap.content = attempt->tap.useful = true;
     mark(attempt, MG_MARK_first_token, now_us(attempt));
@@ -685,6 +690,7 @@ static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const cha
     facts->hint = hint;
     facts->transport = transport;
     facts->timeout = timeout;
+    facts->out_of_time = timeout && now_us(attempt) + DEADLINE_SLACK_US >= attempt->call.deadline_us;
     facts->phase = phase_reached(attempt);
     facts->elapsed_ms = (now_us(attempt) - attempt->start_us) / 1000;
     facts->error_type = mg_view_cstr(attempt->tap.error_type);

@@ -37,6 +37,8 @@ struct mg_attempt_call {               /* what to send; borrowed until on_end */
     int credential;                    /* of the upstream; -1: none. Its line is put in when all is ready to be sent */
     const struct mg_body *body;
     bool stream;
+    bool once;                         /* never sent twice: not even when a pooled connection turns out to be dead */
+    bool whole;                        /* somebody judges all of it: more is held, and what outgrows that has failed */
     struct mg_timeouts timeouts;
     uint64_t deadline_us;              /* monotonic; every timer is cut to it */
     struct mg_attempt_record *record;  /* marks and counts are stored here */

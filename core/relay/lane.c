@@ -85,13 +85,17 @@ static bool larger_window_left(const struct mg_lane *lane)
     return false;
 }
 
+static bool runs_in_background(const struct mg_lane *lane)
+{
+    return mg_view_eq(mg_request_field(&lane->relay->call.call->request, MG_VIEW("background")), MG_VIEW("true"));
+}
+
 /* What runs in the background runs twice when it is asked for twice. `store` leaves a copy that nobody reads: that may
  * be repeated. A provider that refused did nothing. */
 static bool repeatable(const struct mg_lane *lane)
 {
-    bool background = mg_view_eq(mg_request_field(&lane->relay->call.call->request, MG_VIEW("background")), MG_VIEW("true"));
     bool may_run = mg_lane_record(lane)->mark_us[MG_MARK_sent] && lane->attempt.facts.status < 300;
-    return !background || !may_run;
+    return !runs_in_background(lane) || !may_run;
 }
 
 static void fill_facts(const struct mg_lane *lane, struct mg_attempt_facts *facts)
@@ -243,6 +247,7 @@ static struct mg_timeouts timers(const struct mg_lane *lane)
 
 static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
 {
+    const struct mg_config_workflow *workflow = lane->relay->call.route->workflow;
     struct mg_attempt_call call = {
         .loop = lane->relay->call.call->loop,
         .pool = lane->relay->call.pool,
@@ -251,6 +256,8 @@ static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
         .credential = lane->credential,
         .body = &lane->body,
         .stream = lane->relay->call.call->request.stream,
+        .once = runs_in_background(lane),
+        .whole = workflow->has_accept || workflow->expect_schema,
         .timeouts = timers(lane),
         .deadline_us = lane->relay->deadline_us,
         .record = mg_lane_record(lane),
@@ -389,8 +396,37 @@ static void close_record(struct mg_lane *lane, enum mg_class class_, enum mg_act
     timeline(lane)->upstream_us += attempt->end_us;
 }
 
+/* How long the target usually needs, or half of what it may take at most while that is not known. */
+static uint64_t usual_us(const struct mg_lane *lane, const struct mg_attempt_facts *facts)
+{
+    const struct mg_timeouts *timeouts = &lane->attempt.call.timeouts;
+    bool connects = strcmp(facts->timeout, "connect") == 0, whole = !lane->attempt.call.stream;
+    uint32_t most_ms = connects ? timeouts->connect_ms : whole ? timeouts->total_ms : timeouts->first_token_ms;
+    struct mg_stats_figures seen = {.calls = 0};
+    if (!connects)
+        mg_stats_read(lane->pass.reach->stats, &seen);
+    uint64_t known_us = seen.calls < P99_WANTS_CALLS ? 0 : whole ? seen.total_p99_us : seen.p99_us;
+    return known_us ? known_us : (uint64_t)MG_MIN(most_ms, lane->relay->call.route->workflow->deadline_ms) * 1000 / 2;
+}
+
+/* Whoever is in a hurry, or comes last, cuts timers short that a good target would have met: it is not to blame before it
+ * took longer than it usually does, nor once it spoke. */
+static bool had_no_time(const struct mg_lane *lane, enum mg_class class_)
+{
+    const struct mg_attempt_facts *facts = &lane->attempt.facts;
+    const struct mg_attempt_record *attempt = mg_lane_record(lane);
+    if (!facts->out_of_time || mg_class_blame(class_) != MG_BLAME_provider)
+        return false;
+    uint64_t least_us = (uint64_t)upstream(lane)->config->breaker.slow_min_ms * 1000;
+    return attempt->mark_us[MG_MARK_first_token] || attempt->end_us < MG_MAX(usual_us(lane, facts), least_us);
+}
+
 static void settle_reach(struct mg_lane *lane, enum mg_class class_, const struct mg_penalty *penalty)
 {
+    if (had_no_time(lane, class_)) {
+        class_ = MG_CLASS_cancelled;
+        penalty = NULL;
+    }
     const struct mg_attempt_record *attempt = mg_lane_record(lane);
     uint64_t sent = attempt->mark_us[MG_MARK_sent], token = attempt->mark_us[MG_MARK_first_token];
     uint64_t first_token_us = token > sent ? token - sent : 0;

@@ -73,6 +73,7 @@ struct mg_attempt_facts {
     enum mg_reason reason;
     const char *phase;                 /* "dns" "connect" "tls" "headers" "first_token" "stream" "body" */
     const char *timeout;               /* "connect" "first_token" "idle" "total"; NULL: none fired */
+    bool out_of_time;                  /* the deadline cut the timer that fired short */
     const char *transport;             /* "reset" "closed" "dns" "tls" …; NULL: the exchange of bytes was fine */
     int status;                        /* 0: no answer */
     const struct mg_headers *headers;  /* NULL: no answer */

@@ -1,0 +1,82 @@
+"""Failover under attack: providers that lie, clients in a hurry, policies that ask for too much.
+
+    what                                                   who must not notice
+    a client with a deadline of a millisecond              the breaker of the target
+    a request in the background on a dead connection       the provider, which must not run it twice
+    an answer too long to be held                          `accept` and `expect`, which see all or nothing
+    headers with nonsense in them                          everybody
+"""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+
+from moongate import (USAGE, Gateway, Upstream, chunk, close, completion, error_answer, good_events, hang, json_answer, main,
+                      project, respond, stream, unittest)
+
+BREAKER = "breaker = { consecutive = 3, min_calls = 100 }"
+
+
+class Hurry(unittest.TestCase):
+    def test_a_clients_tiny_deadline_says_nothing_about_the_provider(self):
+        for streamed in (False, True):
+            with self.subTest(streamed=streamed), Upstream(hang) as up, Gateway(project(up, provider=BREAKER)) as gw:
+                for _ in range(8):
+                    self.assertEqual(gw.chat(stream=streamed, headers={"x-moongate-deadline-ms": "20"}).status, 504)
+                up.answer(stream(*good_events("here")) if streamed else json_answer("here"))
+                self.assertEqual(gw.chat(stream=streamed).status, 200, gw.cli("targets"))
+
+    def test_a_target_that_hangs_until_the_workflows_deadline_is_left_alone_all_the_same(self):
+        rules = "breaker = { consecutive = 2, min_calls = 100, slow_min_ms = 1 }"
+        with Upstream(hang) as a, Upstream(json_answer("here")) as b, \
+                Gateway(project(a, b, provider=rules, workflow="deadline_ms = 300")) as gw:
+            self.assertEqual([gw.chat().status for _ in range(5)], [504, 504, 504, 504, 200])
+
+
+class Background(unittest.TestCase):
+    def test_a_request_in_the_background_is_not_sent_again_on_another_connection(self):
+        with Upstream(json_answer("one"), close, json_answer("two")) as up, Gateway(project(up), gateway="workers = 1") as gw:
+            self.assertEqual(gw.chat().status, 200)
+            answer = gw.chat(background=True)
+            self.assertEqual(up.count, 2, "it was sent twice")
+            self.assertEqual(answer.status, 502)
+
+
+class Long(unittest.TestCase):
+    LONG = "x" * 1_500_000
+
+    def test_an_answer_too_long_to_be_held_is_not_passed_unseen_by_accept(self):
+        flow = "accept = function(res) return false, 'no' end"
+        with Upstream(json_answer(self.LONG)) as a, Upstream(json_answer("short")) as b, Gateway(project(a, b, workflow=flow)) as gw:
+            answer = gw.chat()
+            self.assertNotEqual(answer.status, 200)
+
+    def test_an_answer_too_long_to_be_held_is_not_passed_unseen_by_expect(self):
+        flow = "expect = { json_schema = { type = 'object' } }"
+        with Upstream(json_answer(self.LONG)) as a, Upstream(json_answer('{"a": 1}')) as b, \
+                Gateway(project(a, b, workflow=flow)) as gw:
+            self.assertEqual(gw.chat().json["choices"][0]["message"]["content"], '{"a": 1}')
+
+
+class Nonsense(unittest.TestCase):
+    def test_headers_with_nonsense_hurt_nobody(self):
+        values = ["1e99", "-1", "NaN", "", " ", "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "9" * 40,
+                  "0x10", "1;2", "\u00e9", "inf", "12h" * 200, "18446744073709551615"]
+        names = ["retry-after", "retry-after-ms", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
+                 "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", "x-should-retry"]
+        for status in (429, 503, 200):
+            for value in values:
+                bad = respond(status, completion("ok") if status == 200 else {"error": {"message": "no"}},
+                              {name: value for name in names}, "X")
+                with self.subTest(status=status, value=value[:40]), Upstream(bad) as a, Upstream(json_answer("fine")) as b, \
+                        Gateway(project(a, b, provider="")) as gw:
+                    for _ in range(2):
+                        answer = gw.chat(headers={"x-moongate-deadline-ms": "3000"})
+                        self.assertEqual(answer.status, 200, answer.body)
+                    self.assertLessEqual(a.count, 2)
+
+
+if __name__ == "__main__":
+    main()
