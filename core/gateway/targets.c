@@ -182,6 +182,7 @@ static void read_row(void *arg, const struct mg_config_project *config,
         .wall_us = mg_wall_us(),
     };
     mg_stats_read(reach->stats, &row.figures);
+    mg_estimate_read(mg_stats_estimate(reach->stats), &row.estimate);
     mg_gate_read(reach->gate, &reach->target->gate, &row.gate);
     for (int i = 0; i < row.credential_count; i++)
         read_credential(reach, i, row.now_us, &row.credentials[i]);

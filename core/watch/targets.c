@@ -187,6 +187,19 @@ static void put_figures(struct mg_json_out *out, const struct mg_stats_figures *
     mg_json_out_number(out, "p99_us", figures->p99_us);
 }
 
+/* "error" is the mean absolute error of the estimate: 0.1 is ten percent. */
+static void put_estimate(struct mg_json_out *out, const struct mg_estimate_figures *estimate)
+{
+    mg_json_out_open(out, "estimate", '{');
+    mg_json_out_number(out, "calls", estimate->calls);
+    put_real(out, "input_bytes_per_token", estimate->input_bytes_per_token);
+    put_real(out, "input_error", estimate->input_error);
+    put_real(out, "output_bytes_per_token", estimate->output_bytes_per_token);
+    put_real(out, "output_error", estimate->output_error);
+    mg_json_out_number(out, "answer_tokens", estimate->answer_tokens);
+    mg_json_out_close(out, '}');
+}
+
 mg_err mg_target_row_json(const struct mg_target_row *row, struct mg_buf *out)
 {
     struct mg_json_out json = {.buf = out};
@@ -204,6 +217,7 @@ mg_err mg_target_row_json(const struct mg_target_row *row, struct mg_buf *out)
     mg_json_out_number(&json, "limit", row->gate.limit);
     mg_json_out_number(&json, "waiting", row->gate.waiting);
     put_figures(&json, &row->figures);
+    put_estimate(&json, &row->estimate);
     put_real(&json, "retry_tokens", row->retry_tokens);
     mg_json_out_number(&json, "retry_burst", row->retry_burst);
     mg_json_out_open(&json, "credentials", '[');

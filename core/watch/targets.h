@@ -26,6 +26,7 @@ struct mg_target_row {
     const char *project, *target, *provider, *model;
     const char *region, *account;      /* NULL: none */
     struct mg_stats_figures figures;
+    struct mg_estimate_figures estimate;         /* what bytes are there in tokens, and how far off that is */
     struct mg_gate_view gate;
     double retry_tokens;
     uint32_t retry_burst;

@@ -405,6 +405,40 @@ TEST(many_threads_at_many_times_the_limit_never_pass_more_than_gcra)
     mg_limit_row_drop(n.row);
 }
 
+/* Time stands still: what passes is the burst, and all or nothing is exact to the request. */
+static struct mg_limit_set still_wide = {.any = true, .requests_per_minute = 600000, .burst = 100000};
+static struct mg_limit_set still_narrow = {.any = true, .requests_per_minute = 60, .burst = 50};
+
+static void *ask_in_one_moment(void *arg)
+{
+    struct hammer *h = arg;
+    struct mg_limit_refusal refusal;
+    for (int i = 0; i < CALLS; i++)
+        if (mg_limits_enter(h->uses, 2, S, &refusal)) {
+            mg_limits_leave(h->uses, 2);
+            h->passed++;
+        }
+    return NULL;
+}
+
+TEST(many_threads_in_one_moment_pass_exactly_the_burst_and_debit_the_other_limit_as_often)
+{
+    struct hammer hammers[THREADS];
+    struct mg_limit_use w = use_of("moment", "wide", &still_wide), n = use_of("moment", "narrow", &still_narrow);
+    for (int i = 0; i < THREADS; i++)
+        hammers[i] = (struct hammer){.uses = {w, n}};
+    run_all(hammers, ask_in_one_moment);
+    uint64_t passed = 0;
+    struct mg_limit_left left;
+    for (int i = 0; i < THREADS; i++)
+        passed += hammers[i].passed;
+    CHECK_INT(passed, 50);
+    mg_limit_requests_left(&w, S, &left);
+    CHECK_INT(left.left, 100000 - 50);
+    mg_limit_row_drop(w.row);
+    mg_limit_row_drop(n.row);
+}
+
 static struct mg_limit_set slots = {.any = true, .concurrency = 3};
 static _Atomic int inside, worst;
 

@@ -25,6 +25,12 @@ static struct mg_target_row a_target(void)
                     .calls = 40,
                     .failures = 10,
                     .inflight = 3},
+        .estimate = {.calls = 30,
+                     .input_bytes_per_token = 3.75,
+                     .output_bytes_per_token = 4.5,
+                     .input_error = 0.125,
+                     .output_error = 0.25,
+                     .answer_tokens = 180},
         .gate = {.inflight = 3, .limit = 8, .waiting = 2},
         .retry_tokens = 7.5,
         .retry_burst = 10,
@@ -153,7 +159,9 @@ TEST(a_target_is_printed_with_stable_names_and_moments_on_the_wall_clock)
         "\"region\":null,\"account\":null,\"state\":\"open\",\"why\":\"5 failures in a row\","
         "\"until_us\":1764000003200000,\"inflight\":3,\"limit\":8,\"waiting\":2,\"calls\":40,"
         "\"failures\":10,\"error_rate\":0.250,\"ewma_us\":250000,\"p50_us\":200000,"
-        "\"p95_us\":900000,\"p99_us\":1200000,\"retry_tokens\":7.500,\"retry_burst\":10,"
+        "\"p95_us\":900000,\"p99_us\":1200000,\"estimate\":{\"calls\":30,"
+        "\"input_bytes_per_token\":3.750,\"input_error\":0.125,\"output_bytes_per_token\":4.500,"
+        "\"output_error\":0.250,\"answer_tokens\":180},\"retry_tokens\":7.500,\"retry_burst\":10,"
         "\"credentials\":["
         "{\"name\":\"main\",\"state\":\"open\",\"why\":\"5 failures in a row\","
         "\"until_us\":1764000003200000,\"breaker\":{\"state\":\"open\","
