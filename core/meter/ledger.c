@@ -18,10 +18,12 @@
 #include "base/mem.h"
 #include "meter/key_use.h"
 #include "meter/record.h"
+#include "store/bulk.h"
 
 enum {
     FRAME = 3,
     POOLED = 1024, /* entries kept for reuse */
+    TRIED_BYTES = MG_MAX_ATTEMPTS * (MG_RECORD_PROVIDER + MG_RECORD_MODEL + 2) + 2,
     /* an exchange with all its attempts; the records are bounded, so this is a bound too */
     DETAIL_BYTES = MG_RECORD_EXCHANGE_MAX +
                    MG_MAX_ATTEMPTS * (MG_RECORD_STARTED_MAX + MG_RECORD_REDIALED_MAX +
@@ -55,7 +57,9 @@ struct mg_ledger {
     struct mg_timeline *scratch; /* owned */
     bool opened;                 /* once at least */
     struct mg_db *db;            /* borrowed from the recorder, like the statements */
-    struct mg_stmt *insert, *keep, *drop;
+    struct mg_stmt *keep, *drop;
+    struct mg_bulk rows;                   /* of exchanges */
+    char tried[MG_BULK_ROWS][TRIED_BYTES]; /* theirs, while they wait */
     struct mg_key_use key_use;
 };
 
@@ -240,6 +244,7 @@ static void on_rollback(void *arg)
     }
     ledger->last_at_us = ledger->committed_at_us;
     ledger->ended_count = 0;
+    mg_bulk_drop(&ledger->rows);
     mg_key_use_rollback(&ledger->key_use);
 }
 
@@ -309,15 +314,11 @@ static mg_err on_open(void *arg, struct mg_db *db)
     ledger->db = db;
     bool again = ledger->opened;
     ledger->opened = true;
-    MG_TRY(mg_db_prepare(
-        db,
-        "INSERT INTO exchanges (at_us, start_us, id, project, workflow, key_id, path, session, "
-        "provider, "
-        "model, tried, status, class, flags, attempts, generation, duration_us, overhead_us, "
-        "ttft_us, "
-        "input_tokens, output_tokens, detail, waited_us, cost_microusd) VALUES "
-        "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        &ledger->insert));
+    MG_TRY(mg_bulk_open(
+        &ledger->rows, db, "exchanges",
+        "at_us, start_us, id, project, workflow, key_id, path, session, provider, model, tried, "
+        "status, class, flags, attempts, generation, duration_us, overhead_us, ttft_us, "
+        "input_tokens, output_tokens, waited_us, cost_microusd, detail"));
     MG_TRY(mg_db_prepare(
         db,
         "INSERT INTO open_exchanges (id, detail) VALUES (?, ?) ON CONFLICT DO UPDATE SET detail = "
@@ -335,11 +336,11 @@ static mg_err on_open(void *arg, struct mg_db *db)
 static void on_close(void *arg)
 {
     struct mg_ledger *ledger = arg;
-    mg_stmt_free(ledger->insert);
+    mg_bulk_close(&ledger->rows);
     mg_stmt_free(ledger->keep);
     mg_stmt_free(ledger->drop);
     mg_key_use_close(&ledger->key_use);
-    ledger->insert = ledger->keep = ledger->drop = NULL;
+    ledger->keep = ledger->drop = NULL;
     ledger->db = NULL;
 }
 
@@ -590,7 +591,7 @@ static int flags_of(const struct mg_timeline *timeline, bool interrupted)
     return flags;
 }
 
-static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timeline)
+static void put_figures(struct mg_bulk *row, const struct mg_timeline *timeline)
 {
     uint64_t input = 0, output = 0, duration = mg_timeline_duration_us(timeline);
     uint64_t waited = 0, cost = 0;
@@ -601,55 +602,59 @@ static void bind_figures(struct mg_stmt *stmt, const struct mg_timeline *timelin
         waited += attempt->waited_us;
         cost += attempt->cost_microusd;
     }
-    mg_stmt_bind_int(stmt, 15, timeline->attempt_count);
-    mg_stmt_bind_int(stmt, 16, timeline->generation);
-    mg_stmt_bind_int(stmt, 17, (int64_t)duration);
-    mg_stmt_bind_int(stmt, 18, (int64_t)(duration - MG_MIN(duration, timeline->upstream_us)));
+    mg_bulk_int(row, timeline->attempt_count);
+    mg_bulk_int(row, timeline->generation);
+    mg_bulk_int(row, (int64_t)duration);
+    mg_bulk_int(row, (int64_t)(duration - MG_MIN(duration, timeline->upstream_us)));
     uint64_t first_token = mg_timeline_first_token_us(timeline);
     if (first_token > 0)
-        mg_stmt_bind_int(stmt, 19, (int64_t)first_token);
-    mg_stmt_bind_int(stmt, 20, (int64_t)input);
-    mg_stmt_bind_int(stmt, 21, (int64_t)output);
-    mg_stmt_bind_int(stmt, 23, (int64_t)waited);
-    mg_stmt_bind_int(stmt, 24, (int64_t)cost);
+        mg_bulk_int(row, (int64_t)first_token);
+    else
+        mg_bulk_null(row);
+    mg_bulk_int(row, (int64_t)input);
+    mg_bulk_int(row, (int64_t)output);
+    mg_bulk_int(row, (int64_t)waited);
+    mg_bulk_int(row, (int64_t)cost);
 }
 
-static mg_err insert_row(struct mg_ledger *ledger, const struct mg_timeline *timeline,
-                         mg_view detail, bool interrupted)
+/* What is put must live until the row was inserted: the entry does, and its frames. */
+static mg_err insert_row(struct mg_ledger *ledger, const struct entry *entry,
+                         const struct mg_timeline *timeline)
 {
-    char tried[MG_MAX_ATTEMPTS * (MG_RECORD_PROVIDER + MG_RECORD_MODEL + 2) + 2];
-    struct mg_stmt *stmt = ledger->insert;
+    struct mg_bulk *row = &ledger->rows;
+    char *tried = ledger->tried[mg_bulk_place(row)];
     const struct mg_attempt_record *answer = mg_timeline_answer(timeline);
     uint64_t ended_us = timeline->start_wall_us + mg_timeline_duration_us(timeline);
     ledger->last_at_us = MG_MAX(ended_us, ledger->last_at_us + 1);
 
-    mg_stmt_bind_int(stmt, 1, (int64_t)ledger->last_at_us);
-    mg_stmt_bind_int(stmt, 2, (int64_t)timeline->start_wall_us);
-    mg_stmt_bind_text(stmt, 3, mg_view_cstr(timeline->id));
-    mg_stmt_bind_text(stmt, 4, timeline->project);
-    mg_stmt_bind_text(stmt, 5, timeline->workflow);
-    mg_stmt_bind_text(stmt, 6, timeline->key_id);
-    mg_stmt_bind_text(stmt, 7, timeline->path);
-    mg_stmt_bind_text(stmt, 8, timeline->session);
-    mg_stmt_bind_text(stmt, 9, answer ? answer->provider : MG_VIEW_NONE);
-    mg_stmt_bind_text(stmt, 10, answer ? answer->model : MG_VIEW_NONE);
-    mg_stmt_bind_text(stmt, 11, list_tried(timeline, tried, sizeof tried));
-    mg_stmt_bind_int(stmt, 12, timeline->status);
-    mg_stmt_bind_text(stmt, 13, mg_view_cstr(mg_class_name(timeline->class_)));
-    mg_stmt_bind_int(stmt, 14, flags_of(timeline, interrupted));
-    bind_figures(stmt, timeline);
-    mg_stmt_bind_blob(stmt, 22, detail);
-    MG_TRY(mg_stmt_run(stmt));
+    mg_bulk_int(row, (int64_t)ledger->last_at_us);
+    mg_bulk_int(row, (int64_t)timeline->start_wall_us);
+    mg_bulk_text(row, mg_view_cstr(entry->id));
+    mg_bulk_text(row, timeline->project);
+    mg_bulk_text(row, timeline->workflow);
+    mg_bulk_text(row, timeline->key_id);
+    mg_bulk_text(row, timeline->path);
+    mg_bulk_text(row, timeline->session);
+    mg_bulk_text(row, answer ? answer->provider : MG_VIEW_NONE);
+    mg_bulk_text(row, answer ? answer->model : MG_VIEW_NONE);
+    mg_bulk_text(row, list_tried(timeline, tried, TRIED_BYTES));
+    mg_bulk_int(row, timeline->status);
+    mg_bulk_text(row, mg_view_cstr(mg_class_name(timeline->class_)));
+    mg_bulk_int(row, flags_of(timeline, entry->interrupted));
+    put_figures(row, timeline);
+    mg_bulk_blob(row, mg_buf_view(&entry->frames));
+    MG_TRY(mg_bulk_end(row));
     return mg_key_use_note(&ledger->key_use, timeline->key_id, ended_us);
 }
 
-static mg_err write_row(struct mg_ledger *ledger, struct entry *entry)
+static mg_err write_row(struct mg_ledger *ledger, struct entry *entry, size_t rows_left)
 {
-    mg_view detail = mg_buf_view(&entry->frames);
-    if (mg_ledger_decode(detail, ledger->scratch) == MG_OK)
-        MG_TRY(insert_row(ledger, ledger->scratch, detail, entry->interrupted));
-    else
-        mg_log_error("exchange.unreadable", "id=%s", entry->id);
+    mg_bulk_begin(&ledger->rows, rows_left);
+    if (mg_ledger_decode(mg_buf_view(&entry->frames), ledger->scratch) != MG_OK) {
+        mg_log_error("exchange.unreadable", "id=%s", entry->id); /* it has a row all the same */
+        memset(ledger->scratch, 0, sizeof *ledger->scratch);
+    }
+    MG_TRY(insert_row(ledger, entry, ledger->scratch));
     if (!entry->stored)
         return MG_OK;
     mg_stmt_bind_text(ledger->drop, 1, mg_view_cstr(entry->id));
@@ -669,6 +674,6 @@ static mg_err on_flush(void *arg)
     if (ledger->ended_count > 1)
         qsort(ledger->ended, ledger->ended_count, sizeof ledger->ended[0], by_end);
     for (size_t i = 0; i < ledger->ended_count; i++)
-        MG_TRY(write_row(ledger, ledger->ended[i]));
+        MG_TRY(write_row(ledger, ledger->ended[i], ledger->ended_count - i));
     return MG_OK;
 }

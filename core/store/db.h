@@ -51,6 +51,11 @@ int64_t mg_db_changes(struct mg_db *db);                     /* rows the last st
 MG_MUST_USE mg_err mg_db_checkpoint(struct mg_db *db);
 
 MG_MUST_USE mg_err mg_db_prepare(struct mg_db *db, const char *sql, struct mg_stmt **out_stmt);
+
+/* Inserts `rows` rows at once (bulk.h): parameters are those of the first row, then of the second … An error undoes the whole
+ * transaction. */
+MG_MUST_USE mg_err mg_db_prepare_rows(struct mg_db *db, const char *table, const char *columns, unsigned column_count,
+                                      unsigned rows, struct mg_stmt **out_stmt);
 void mg_stmt_free(struct mg_stmt *stmt);                     /* NULL is a no-op */
 
 /* Parameters count from 1. Text and blobs are borrowed until mg_stmt_reset(). An empty view with

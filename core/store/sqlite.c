@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/fault.h"
 #include "base/list.h"
 #include "base/mem.h"
@@ -293,6 +294,26 @@ mg_err mg_db_prepare(struct mg_db *db, const char *sql, struct mg_stmt **out_stm
     mg_list_push_back(&db->stmts, &stmt->link);
     *out_stmt = stmt;
     return MG_OK;
+}
+
+/* With plain INSERT a statement of several rows keeps a journal of its own, so that it alone can be
+ * undone. */
+mg_err mg_db_prepare_rows(struct mg_db *db, const char *table, const char *columns,
+                          unsigned column_count, unsigned rows, struct mg_stmt **out_stmt)
+{
+    struct mg_buf sql;
+    mg_buf_init(&sql, 16384);
+    mg_err err = mg_buf_putf(&sql, "INSERT OR ROLLBACK INTO %s (%s) VALUES ", table, columns);
+    for (unsigned i = 0; i < rows * column_count && err == MG_OK; i++) {
+        const char *before = i == 0 ? "(" : i % column_count == 0 ? "),(" : ",";
+        err = mg_buf_putf(&sql, "%s?", before);
+    }
+    if (err == MG_OK)
+        err = mg_buf_put(&sql, mg_view_of(")", 2)); /* and the NUL */
+    if (err == MG_OK)
+        err = mg_db_prepare(db, sql.ptr, out_stmt);
+    mg_buf_fini(&sql);
+    return err;
 }
 
 void mg_stmt_free(struct mg_stmt *stmt)
