@@ -34,6 +34,15 @@ return {
   --   },
   accounts = {},
 
+  -- Where the secrets of `moongate secret` lie encrypted: in the store, under data keys that the master key wraps.
+  --   master = { kind = "file", path = "/safe/master.key" } -- or
+  --   master = { kind = "env", variable = "MOONGATE_MASTER_KEY" } -- 64 hexadecimal digits
+  --   previous = { kind = "file" }, -- the master before, until `moongate vault rewrap` is done
+  vault = {
+    master = { kind = "file" }, -- <data_dir>/master.key, made at the first start: move it to another disk
+    audit_uses = 0,             -- share of the uses of secrets that the audit log records; acts it always does
+  },
+
   -- When more comes than a worker can take, projects get weighted shares of it and the rest is turned away with 503.
   overload = {
     in_flight = 12288, -- requests of one worker; more of them wait

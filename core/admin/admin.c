@@ -258,6 +258,7 @@ static struct mg_admin_job *job_new(struct mg_admin *admin, struct mg_service_ca
     job->call = call;
     job->route = route;
     job->status = 200;
+    job->actor = call->local ? "local" : "admin token";
     memcpy(job->id, id, MG_ADMIN_ID_BYTES);
     mg_buf_init(&job->query, MG_MAX_REQUEST_LINE_BYTES);
     mg_buf_init(&job->body, MG_MAX_ADMIN_BODY_BYTES);
@@ -286,6 +287,8 @@ static void job_free(struct mg_admin_job *job)
 {
     if (job->out.ptr)
         mg_wipe(job->out.ptr, job->out.cap); /* it may hold the text of a key */
+    if (job->body.ptr)
+        mg_wipe(job->body.ptr, job->body.cap); /* or a secret */
     mg_buf_fini(&job->query);
     mg_buf_fini(&job->body);
     mg_buf_fini(&job->out);
@@ -320,6 +323,7 @@ static void on_worked(uv_work_t *work, int status)
     if (status != 0)
         mg_admin_fail_with(job, 503, "busy", "no thread is free");
     job_answer(job);
+    mg_loop_wipe_reads(&admin->loop);
     if (admin->stopping > 0)
         start_next(admin);
     else

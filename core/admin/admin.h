@@ -9,6 +9,12 @@
  *     POST   /admin/v1/keys                  {"project", "name"?, "expires_us"?, "metadata"?}; answers the key's text, once
  *     DELETE /admin/v1/keys/{id}             answers when every worker obeys
  *     POST   /admin/v1/keys/{id}/rotate      {"overlap_s"?}; answers the new key's text, once
+ *     GET    /admin/v1/secrets               names, versions, uses; never values
+ *     POST   /admin/v1/secrets?project=&name=&rotate=   the body is the value; the next request uses it
+ *     DELETE /admin/v1/secrets?project=&name=
+ *     POST   /admin/v1/vault/rewrap          every data key again, by the master key of gateway.lua
+ *     GET    /admin/v1/audit?after=&limit=   entries, oldest first
+ *     GET    /admin/v1/audit/verify?kept=    whether the log is whole
  *     GET    /admin/v1/targets               breakers, keys, limits and figures; ?project=
  *     POST   /admin/v1/targets/reset         {"target", "project"?, "credential"?}
  *     GET    /admin/v1/requests              filters as watch/logs.h has them
@@ -26,6 +32,7 @@
 #include "config/config.h"
 #include "gateway/gateway.h"
 #include "gateway/targets.h"
+#include "vault/desk.h"
 
 struct mg_admin;
 
@@ -46,6 +53,9 @@ struct mg_admin_ops {
                        struct mg_diag *diag);
     /* project empty: all; MG_E_NOT_FOUND: there is no such project. */
     mg_err (*target_list)(void *arg, mg_view project, mg_targets_cb each, void *each_arg);
+    struct mg_desk *(*desk)(void *arg);                        /* secrets and the audit log */
+    void (*secret_changed)(void *arg, mg_view project, mg_view name);
+    mg_err (*rewrap)(void *arg, mg_view actor, unsigned *out_count, struct mg_diag *diag);
     mg_err (*target_reset)(void *arg, const struct mg_targets_reset *what, unsigned *out_count, struct mg_diag *diag);
 };
 
@@ -65,6 +75,11 @@ int mg_admin_port(const struct mg_admin *admin); /* 0: no TCP */
 
 /* Writes a row of a Markdown table for each line of the API: method, path, whether it needs the token, what it answers. */
 MG_MUST_USE mg_err mg_admin_put_reference(struct mg_buf *out);
+
+/* Secrets and the audit log as the API answers them; also for a command that has the store to itself. */
+MG_MUST_USE mg_err mg_admin_put_secrets(struct mg_desk *desk, struct mg_buf *out);
+MG_MUST_USE mg_err mg_admin_put_audit(struct mg_desk *desk, uint64_t after, size_t limit, struct mg_buf *out);
+MG_MUST_USE mg_err mg_admin_put_report(const struct mg_audit_report *report, struct mg_buf *out);
 
 /* A key as a JSON object, without its hash; `text` becomes the member "key", NULL leaves it out. */
 MG_MUST_USE mg_err mg_admin_put_key(const struct mg_key *key, const char *text, struct mg_buf *out);

@@ -27,6 +27,7 @@ struct mg_admin_job {
     struct mg_admin *admin;
     struct mg_service_call *call;      /* NULL once the client is gone */
     const struct mg_admin_route *route;
+    const char *actor;       /* who asks, for the audit log; static */
     char id[MG_ADMIN_ID_BYTES];
     struct mg_buf query, body;
     int status;
@@ -50,6 +51,14 @@ struct mg_admin {
     int stopping;            /* services that have not stopped yet */
     bool stopped;
 };
+
+/* vault_routes.c */
+void mg_admin_list_secrets(struct mg_admin_job *job);
+void mg_admin_set_secret(struct mg_admin_job *job);
+void mg_admin_remove_secret(struct mg_admin_job *job);
+void mg_admin_rewrap(struct mg_admin_job *job);
+void mg_admin_list_audit(struct mg_admin_job *job);
+void mg_admin_verify_audit(struct mg_admin_job *job);
 
 /* The table, and what fills a job. */
 const struct mg_admin_route *mg_admin_routes(size_t *out_count);

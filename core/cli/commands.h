@@ -12,6 +12,9 @@
     X("serve",   serve,     "[-c gateway.lua] [OPTIONS]",        "run the gateway")                                    \
     X("check",   check,     "[DIR]",                             "say what is wrong with the configuration")           \
     X("key",     key,       "create|list|revoke ID|rotate ID",   "make, list, revoke and rotate the keys of clients")  \
+    X("secret",  secret,    "set|rotate|list|remove [NAME]",     "keep the keys of providers, encrypted")              \
+    X("vault",   vault,     "rewrap",                            "wrap the keys of the vault by a new master key")     \
+    X("audit",   audit,     "[verify]",                          "say who did what, and whether the log is whole")     \
     X("logs",    logs,      "[FILTERS]",                         "show recent requests, or follow them")               \
     X("targets", targets,   "[reset TARGET]",                    "say how the targets are, or let one back in by hand") \
     X("trace",   trace,     "ID",                                "draw what happened to one request")                  \

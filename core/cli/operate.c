@@ -155,7 +155,28 @@ static mg_err target_reset(void *arg, const struct mg_targets_reset *what, unsig
                             diag);
 }
 
+static struct mg_desk *desk(void *arg)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_desk(operate->gateway);
+}
+
+static void secret_changed(void *arg, mg_view project, mg_view name)
+{
+    struct mg_operate *operate = arg;
+    mg_gateway_secret_changed(operate->gateway, project, name);
+}
+
+static mg_err rewrap(void *arg, mg_view actor, unsigned *out_count, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_rewrap(operate->gateway, actor, out_count, diag);
+}
+
 const struct mg_admin_ops mg_operate_ops = {
+    .desk = desk,
+    .secret_changed = secret_changed,
+    .rewrap = rewrap,
     .ready = ready,
     .metrics = metrics,
     .status = status,

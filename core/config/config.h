@@ -13,7 +13,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
-#include "vault/secret.h"
+#include "vault/master.h"
 
 struct mg_config_tls_server {          /* cert NULL: plain */
     const char *cert, *key;            /* PEM files, absolute paths */
@@ -89,6 +89,9 @@ struct mg_config_gateway {
     int account_count;
     struct mg_config_overload overload;
     struct mg_config_limits limits;
+    struct mg_master_spec vault_master;          /* who wraps the vault's keys */
+    struct mg_master_spec vault_previous;        /* who did before; kind NULL: nobody */
+    double vault_audit_uses;           /* share of the uses of secrets that are entered in the audit log, 0..1 */
 };
 
 /* When a failing target is left alone, and how it comes back. Every breaker of a provider's targets goes by its

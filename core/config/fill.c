@@ -259,6 +259,34 @@ static void copy_accounts(const struct row *row, struct mg_config_gateway *confi
     config->accounts = accounts;
 }
 
+static struct mg_master_spec copy_master(const struct row *row, const char *key)
+{
+    enter(row, key);
+    struct mg_master_spec spec = {.kind = text(row, "kind"),
+                                  .path = text(row, "path"),
+                                  .variable = text(row, "variable"),
+                                  .key_id = text(row, "key_id"),
+                                  .region = text(row, "region"),
+                                  .url = text(row, "url"),
+                                  .mount = text(row, "mount"),
+                                  .ca = text(row, "ca"),
+                                  .token = secret(row, "token"),
+                                  .access_key = secret(row, "access_key"),
+                                  .secret_key = secret(row, "secret_key"),
+                                  .session_token = secret(row, "session_token")};
+    leave(row);
+    return spec;
+}
+
+static void copy_vault(const struct row *row, struct mg_config_gateway *config)
+{
+    enter(row, "vault");
+    config->vault_master = copy_master(row, "master");
+    config->vault_previous = copy_master(row, "previous");
+    config->vault_audit_uses = number(row, "audit_uses");
+    leave(row);
+}
+
 void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
 {
     struct mg_config_gateway *config = eval->out;
@@ -287,6 +315,7 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
     leave(&row);
     copy_accounts(&row, config);
     copy_overload(&row, &config->overload);
+    copy_vault(&row, config);
     copy_limits(&row, &config->limits);
     lua_pop(L, 1);
 }

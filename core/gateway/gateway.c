@@ -14,12 +14,14 @@
 #include "gateway/keys.h"
 #include "gateway/pricing.h"
 #include "gateway/limiting.h"
+#include "gateway/targets.h"
 #include "io/listen.h"
 #include "io/systemd.h"
 #include "io/tls.h"
 #include "store/folder.h"
+#include "vault/desk.h"
 
-enum { MAX_LISTENERS = 16, SECOND_MS = 1000, TRIM_PEAK = 500, DRAIN_CHECK_MS = 20 };
+enum { MAX_LISTENERS = 16, SECOND_MS = 1000, NOTE_USES_S = 10, TRIM_PEAK = 500, DRAIN_CHECK_MS = 20 };
 
 struct listener {
     struct mg_gateway *gateway;
@@ -41,6 +43,8 @@ struct mg_gateway {
     unsigned worker_count;             /* started */
     struct mg_pricing pricing;
     struct mg_budgets budgets;         /* the builder's */
+    struct mg_desk *desk;
+    unsigned seconds;                  /* that have passed */
     struct mg_keys *keys;
     struct mg_builder *builder;
     struct mg_loop loop;               /* of the thread that runs */
@@ -160,6 +164,8 @@ static void on_second(struct mg_timer *timer)
         check_certificate(&gateway->listeners[i]);
     mg_pricing_check(&gateway->pricing);
     give_back_memory(gateway);
+    if (++gateway->seconds % NOTE_USES_S == 0)
+        mg_desk_note_uses(gateway->desk);
     mg_timer_start(&gateway->loop, timer, SECOND_MS, on_second);
 }
 
@@ -304,6 +310,45 @@ static mg_err start_store(struct mg_gateway *gateway, struct mg_diag *diag)
     return mg_pricing_start(&gateway->pricing, config->data_dir, diag);
 }
 
+static mg_err write_store(void *arg, mg_write_fn fn, void *fn_arg)
+{
+    struct mg_gateway *gateway = arg;
+    return mg_recorder_write_wait(gateway->recorder, fn, fn_arg);
+}
+
+static void post_to_store(void *arg, mg_write_fn fn, mg_write_done done, void *fn_arg)
+{
+    struct mg_gateway *gateway = arg;
+    mg_recorder_write(gateway->recorder, fn, done, fn_arg);
+}
+
+/* Keys of shared accounts were not looked for when gateway.lua was read. */
+static mg_err check_accounts(const struct mg_config_gateway *config, const char *file, struct mg_diag *diag)
+{
+    for (int a = 0; a < config->account_count; a++)
+        for (int i = 0; i < config->accounts[a].credential_count; i++)
+            if (!mg_secret_is_there(config->accounts[a].credentials[i].secret))
+                return mg_diag_set(diag, MG_E_CONFIG, file, 0,
+                                   "accounts.%s: the secret of its key %s is neither in the vault nor a file of "
+                                   "secrets/gateway: moongate secret set --project gateway NAME",
+                                   config->accounts[a].name, config->accounts[a].credentials[i].name);
+    return MG_OK;
+}
+
+static mg_err start_vault(struct mg_gateway *gateway, struct mg_diag *diag)
+{
+    const struct mg_config_gateway *config = gateway->config;
+    struct mg_desk_options options = {
+        .vault = {.data_dir = config->data_dir, .master = &config->vault_master, .previous = &config->vault_previous},
+        .write = write_store,
+        .post = post_to_store,
+        .arg = gateway,
+        .audit_uses = config->vault_audit_uses,
+    };
+    MG_TRY(mg_desk_open(&options, &gateway->desk, diag));
+    return check_accounts(config, gateway->options.config_path, diag);
+}
+
 static void on_tainted(void *arg, uint32_t project)
 {
     struct mg_gateway *gateway = arg;
@@ -408,6 +453,8 @@ mg_err mg_gateway_start(const struct mg_gateway_options *options, struct mg_gate
     mg_log_start();
     mg_err err = start_store(gateway, diag);
     if (err == MG_OK)
+        err = start_vault(gateway, diag);
+    if (err == MG_OK)
         err = start_workers(gateway, diag);
     if (err == MG_OK)
         err = start_builder(gateway, diag);
@@ -456,6 +503,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
         mg_worker_stop(&gateway->workers[i]);
     if (gateway->script_ready)
         mg_script_fini();
+    mg_desk_close(gateway->desk);
     mg_recorder_stop(gateway->recorder);
     mg_metrics_hub_free(gateway->metrics);
     mg_pricing_stop(&gateway->pricing);
@@ -497,6 +545,34 @@ struct mg_metrics_hub *mg_gateway_metrics(struct mg_gateway *gateway)
 struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway)
 {
     return gateway->recorder;
+}
+
+struct mg_desk *mg_gateway_desk(struct mg_gateway *gateway)
+{
+    return gateway->desk;
+}
+
+void mg_gateway_secret_changed(struct mg_gateway *gateway, mg_view project, mg_view name)
+{
+    mg_targets_forgive(gateway->builder, gateway->config, mg_secret_slot_of(project, name));
+    struct mg_builder_status *rows = mg_new_array(struct mg_builder_status, MG_MAX_PROJECTS);
+    size_t count = MG_MIN(mg_builder_list(gateway->builder, rows, MG_MAX_PROJECTS), (size_t)MG_MAX_PROJECTS);
+    bool any = false;
+    for (size_t i = 0; i < count; i++)
+        any = any || *rows[i].error;
+    mg_free(rows);
+    if (any)
+        mg_builder_reload(gateway->builder);
+}
+
+mg_err mg_gateway_rewrap(struct mg_gateway *gateway, mg_view actor, unsigned *out_count, struct mg_diag *diag)
+{
+    struct mg_config_gateway *now = NULL;
+    if (gateway->options.config_path)
+        MG_TRY(mg_config_load_gateway(gateway->options.config_path, &now, diag));
+    mg_err err = mg_desk_rewrap(gateway->desk, actor, now ? &now->vault_master : &gateway->config->vault_master, out_count, diag);
+    mg_config_gateway_free(now);
+    return err;
 }
 
 static bool has_project(struct mg_gateway *gateway, const char *name)

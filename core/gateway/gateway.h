@@ -57,4 +57,13 @@ MG_MUST_USE mg_err mg_gateway_key_rotate(struct mg_gateway *gateway, const char 
 MG_MUST_USE mg_err mg_gateway_key_list(struct mg_gateway *gateway, void (*each)(void *arg, const struct mg_key *key),
                                        void *arg, struct mg_diag *diag);
 
+/* Secrets and the audit log. Lives until mg_gateway_stop(). */
+struct mg_desk *mg_gateway_desk(struct mg_gateway *gateway);
+
+/* After a secret changed: benches of keys that had the old one end, and projects that could not be built are tried again. */
+void mg_gateway_secret_changed(struct mg_gateway *gateway, mg_view project, mg_view name);
+
+/* `moongate vault rewrap`: by the master key that gateway.lua names now. */
+MG_MUST_USE mg_err mg_gateway_rewrap(struct mg_gateway *gateway, mg_view actor, unsigned *out_count, struct mg_diag *diag);
+
 #endif

@@ -240,6 +240,13 @@ static bool is_meant(const struct mg_targets_reset *what, const struct mg_reach 
            strcmp(what->target, reach->provider->name) == 0;
 }
 
+static void reset_slot(const struct mg_reach *reach, int i)
+{
+    mg_breaker_reset(reach->breakers[i], mg_mono_us());
+    mg_credential_reset(reach->keys[i]);
+    mg_credential_reset(reach->model_keys[i]);
+}
+
 static void reset_reach(void *arg, const struct mg_config_project *config,
                         const struct mg_reach *reach)
 {
@@ -253,11 +260,8 @@ static void reset_reach(void *arg, const struct mg_config_project *config,
         if (*wanted && strcmp(wanted, name) != 0)
             continue;
         resetting->count++;
-        if (!resetting->really)
-            continue;
-        mg_breaker_reset(reach->breakers[i], mg_mono_us());
-        mg_credential_reset(reach->keys[i]);
-        mg_credential_reset(reach->model_keys[i]);
+        if (resetting->really)
+            reset_slot(reach, i);
     }
 }
 
@@ -318,4 +322,36 @@ mg_err mg_targets_reset(struct mg_builder *builder, const struct mg_config_gatew
     }
     let_live_go(generations, count);
     return err;
+}
+
+/* ---- another secret */
+
+struct forgiving {
+    const struct mg_config_gateway *gateway;
+    const struct mg_secret_slot *slot;
+};
+
+static void forgive_reach(void *arg, const struct mg_config_project *config,
+                          const struct mg_reach *reach)
+{
+    const struct forgiving *forgiving = arg;
+    const struct mg_config_provider *provider = reach->provider;
+    const struct mg_config_account *account =
+        provider->account ? mg_config_account_find(forgiving->gateway, provider->account) : NULL;
+    const struct mg_config_credential *credentials =
+        account ? account->credentials : provider->credentials;
+    for (int i = 0; i < reach->credential_count; i++)
+        if (credentials[i].secret->slot == forgiving->slot)
+            reset_slot(reach, i);
+}
+
+void mg_targets_forgive(struct mg_builder *builder, const struct mg_config_gateway *gateway,
+                        const struct mg_secret_slot *slot)
+{
+    struct forgiving forgiving = {gateway, slot};
+    struct mg_generation **generations;
+    size_t count = take_live(builder, MG_VIEW_NONE, &generations);
+    for (size_t i = 0; i < count; i++)
+        each_reach(generations[i]->config, gateway, forgive_reach, &forgiving);
+    let_live_go(generations, count);
 }

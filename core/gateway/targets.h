@@ -35,4 +35,8 @@ struct mg_targets_reset {
 MG_MUST_USE mg_err mg_targets_reset(struct mg_builder *builder, const struct mg_config_gateway *gateway,
                                     const struct mg_targets_reset *what, unsigned *out_count, struct mg_diag *diag);
 
+/* The secret of this slot is another now: whatever was held against the credentials that had the old one is forgotten. */
+void mg_targets_forgive(struct mg_builder *builder, const struct mg_config_gateway *gateway,
+                        const struct mg_secret_slot *slot);
+
 #endif

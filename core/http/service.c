@@ -298,6 +298,8 @@ static void finish(struct conn *conn)
 static void over(struct conn *conn)
 {
     mg_http_server_next(conn->parser);
+    if (conn->body.len)
+        mg_wipe(conn->body.ptr + conn->body.start, conn->body.len); /* secrets are set by bodies */
     mg_buf_shrink(&conn->body, 65536);
     conn->state = READING;
     mg_timer_start(conn->service->loop, &conn->deadline, MG_MAX_CLIENT_IDLE_MS, on_deadline);

@@ -65,10 +65,27 @@
     " PRIMARY KEY (at_us, number)) WITHOUT ROWID;"                                                 \
     "CREATE TABLE exports (name TEXT PRIMARY KEY, next_us INTEGER NOT NULL) WITHOUT ROWID;"
 
+/* A data key of each project, wrapped by the master key `master` ('' is the audit log's project), and the newest version of
+ * each secret; one that was removed keeps its row without ciphertext, so that its versions count on. `chain` and `mac` are
+ * what vault/audit.h says. */
+#define MG_SQL_VAULT                                                                               \
+    "CREATE TABLE vault_keys ("                                                                    \
+    " project TEXT PRIMARY KEY, wrapped BLOB NOT NULL, master TEXT NOT NULL, created_us INTEGER NOT NULL" \
+    ") WITHOUT ROWID;"                                                                             \
+    "CREATE TABLE secrets ("                                                                       \
+    " project TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, sealed BLOB,"           \
+    " created_us INTEGER NOT NULL, changed_us INTEGER NOT NULL, last_used_us INTEGER,"             \
+    " PRIMARY KEY (project, name)) WITHOUT ROWID;"                                                 \
+    "CREATE TABLE audit ("                                                                         \
+    " seq INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, actor TEXT NOT NULL, act TEXT NOT NULL,"    \
+    " project TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL, chain BLOB NOT NULL);"   \
+    "CREATE TABLE audit_head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, mac BLOB NOT NULL);"
+
 /*    number  SQL */
 #define MG_MIGRATION_LIST(X)                                                                       \
     X(1, MG_SQL_EXCHANGES MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS)                         \
     X(2, MG_SQL_WAITED_AND_COST)                                                                   \
-    X(5, MG_SQL_REPRICED_AND_EXPORTS)
+    X(5, MG_SQL_REPRICED_AND_EXPORTS)                                                              \
+    X(6, MG_SQL_VAULT)
 
 #endif

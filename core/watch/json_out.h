@@ -1,4 +1,4 @@
-/* json_out.h - print flat JSON objects straight into a buffer; private to core/watch.
+/* json_out.h - print flat JSON objects straight into a buffer; for core/watch and core/admin.
  *
  * The first error sticks and is what mg_json_out_end() answers, so that a row of calls needs no
  * checks. Keys are ours and need no escaping. */

@@ -71,6 +71,14 @@ local account = record { fields = {
       "may have." },
 } }
 
+local master = record { short = "kind", fields = {
+  { "kind", text { enum = { "file", "env" } }, default = "file",
+    doc = "`file`: a file of its own, made at the first start. `env`: the variable that `variable` names." },
+  { "path", path, doc = "Of `file`: where it is, by default `master.key` in `data_dir`. 64 hexadecimal digits, mode 0600." },
+  { "variable", text { max = 128 }, default = "MOONGATE_MASTER_KEY",
+    doc = "Of `env`: the variable with 64 hexadecimal digits. It is overwritten in the environment once it was read." },
+} }
+
 schema.gateway = record {
   fields = {
     { "listen", list { of = listener, single = true, min = 1, max = 16 },
@@ -123,6 +131,15 @@ schema.gateway = record {
         { "shares", { type = "shares", key = "name", max = 1024 }, example = '{ support = 3 }',
           doc = "Weights of projects while a worker is over its bound; a project that is not here has 1." },
       } }, default = {}, doc = "When more comes than a worker can take: projects get weighted shares of it, the rest is shed." },
+    { "vault", record { fields = {
+        { "master", master, default = {},
+          doc = "Who holds the master key, which wraps the data key of each project. A bare text is its kind." },
+        { "previous", master, example = '{ kind = "file", path = "/old/master.key" }',
+          doc = "The master key before, while `moongate vault rewrap` has not wrapped everything again." },
+        { "audit_uses", number { min = 0, max = 1 }, default = 0,
+          doc = "Share of the spans of 10 s for which the use of a secret is entered in the audit log: 0 none, 1 all. Acts " ..
+            "always are." },
+      } }, default = {}, doc = "Where secrets are kept: `moongate secret`." },
     { "limits", record { fields = {
         { "body_bytes", bytes, default = 33554432, doc = "Largest request body; above it the answer is 413." },
         { "header_bytes", integer { min = 1024, max = 1048576 }, default = 65536,

@@ -1,0 +1,301 @@
+#include "vault/audit.h"
+
+#include <psa/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct mg_audit_key {
+    psa_key_id_t id;
+};
+
+typedef unsigned char chain_bytes[MG_AUDIT_CHAIN_BYTES];
+
+static void hmac(psa_key_id_t id, const struct mg_buf *text, chain_bytes out)
+{
+    mg_view bytes = mg_buf_view(text);
+    size_t len;
+    if (psa_mac_compute(id, PSA_ALG_HMAC(PSA_ALG_SHA_256), (const unsigned char *)bytes.ptr, bytes.len, out,
+                        MG_AUDIT_CHAIN_BYTES, &len) != PSA_SUCCESS)
+        abort();
+}
+
+static psa_key_id_t import(const unsigned char *bytes, size_t len)
+{
+    psa_key_id_t id;
+    psa_key_attributes_t attributes = PSA_KEY_ATTRIBUTES_INIT;
+    psa_set_key_usage_flags(&attributes, PSA_KEY_USAGE_SIGN_MESSAGE);
+    psa_set_key_algorithm(&attributes, PSA_ALG_HMAC(PSA_ALG_SHA_256));
+    psa_set_key_type(&attributes, PSA_KEY_TYPE_HMAC);
+    if (psa_import_key(&attributes, bytes, len, &id) != PSA_SUCCESS)
+        abort();
+    return id;
+}
+
+/* Derived, since the data key itself seals. */
+struct mg_audit_key *mg_audit_key_new(const unsigned char bytes[MG_SEAL_KEY_BYTES])
+{
+    struct mg_audit_key *key = mg_new(struct mg_audit_key);
+    struct mg_buf label;
+    chain_bytes derived;
+    (void)mg_seal_key_process();       /* starts the library */
+    mg_buf_init(&label, 64);
+    psa_key_id_t data_key = import(bytes, MG_SEAL_KEY_BYTES);
+    if (mg_buf_put(&label, MG_VIEW("moongate audit 1")) != MG_OK)
+        abort();
+    hmac(data_key, &label, derived);
+    key->id = import(derived, sizeof derived);
+    (void)psa_destroy_key(data_key);
+    mg_wipe(derived, sizeof derived);
+    mg_buf_fini(&label);
+    return key;
+}
+
+void mg_audit_key_free(struct mg_audit_key *key)
+{
+    if (!key)
+        return;
+    (void)psa_destroy_key(key->id);
+    mg_free(key);
+}
+
+/* ---- the chain ------------------------------------------------------------------------------- */
+
+static mg_err put_u64(struct mg_buf *out, uint64_t value)
+{
+    for (int shift = 56; shift >= 0; shift -= 8)
+        MG_TRY(mg_buf_putc(out, (char)(value >> shift)));
+    return MG_OK;
+}
+
+static mg_err put_text(struct mg_buf *out, mg_view text)
+{
+    MG_TRY(put_u64(out, text.len));
+    return mg_buf_put(out, text);
+}
+
+static mg_err put_entry(struct mg_buf *out, const chain_bytes before, const struct mg_audit_entry *entry)
+{
+    MG_TRY(mg_buf_put(out, mg_view_of((const char *)before, MG_AUDIT_CHAIN_BYTES)));
+    MG_TRY(put_u64(out, entry->seq));
+    MG_TRY(put_u64(out, entry->at_us));
+    MG_TRY(put_text(out, entry->actor));
+    MG_TRY(put_text(out, entry->act));
+    MG_TRY(put_text(out, entry->project));
+    MG_TRY(put_text(out, entry->subject));
+    return put_text(out, entry->detail);
+}
+
+/* `chain` holds the one before and gets the new one. */
+static mg_err link_entry(const struct mg_audit_key *key, const struct mg_audit_entry *entry, chain_bytes chain)
+{
+    struct mg_buf text;
+    mg_buf_init(&text, 1 << 20);
+    mg_err err = put_entry(&text, chain, entry);
+    if (err == MG_OK)
+        hmac(key->id, &text, chain);
+    mg_buf_fini(&text);
+    return err;
+}
+
+static mg_err head_of(const struct mg_audit_key *key, uint64_t seq, const chain_bytes chain, chain_bytes out_head)
+{
+    struct mg_buf text;
+    mg_buf_init(&text, 64);
+    mg_err err = mg_buf_put(&text, MG_VIEW("head"));
+    if (err == MG_OK)
+        err = put_u64(&text, seq);
+    if (err == MG_OK)
+        err = mg_buf_put(&text, mg_view_of((const char *)chain, MG_AUDIT_CHAIN_BYTES));
+    if (err == MG_OK)
+        hmac(key->id, &text, out_head);
+    mg_buf_fini(&text);
+    return err;
+}
+
+/* ---- appending ------------------------------------------------------------------------------- */
+
+static void copy_chain(chain_bytes chain, mg_view blob)
+{
+    memset(chain, 0, MG_AUDIT_CHAIN_BYTES);
+    if (blob.len == MG_AUDIT_CHAIN_BYTES)
+        memcpy(chain, blob.ptr, blob.len);
+}
+
+static mg_err read_newest(struct mg_db *db, uint64_t *out_seq, chain_bytes chain)
+{
+    struct mg_stmt *stmt;
+    bool row;
+    MG_TRY(mg_db_prepare(db, "SELECT seq, chain FROM audit ORDER BY seq DESC LIMIT 1", &stmt));
+    mg_err err = mg_stmt_step(stmt, &row);
+    *out_seq = err == MG_OK && row ? (uint64_t)mg_stmt_int(stmt, 0) : 0;
+    copy_chain(chain, err == MG_OK && row ? mg_stmt_blob(stmt, 1) : MG_VIEW_NONE);
+    mg_stmt_free(stmt);
+    return err;
+}
+
+static mg_err insert(struct mg_db *db, const struct mg_audit_entry *entry, const chain_bytes chain)
+{
+    struct mg_stmt *stmt;
+    const mg_view texts[] = {entry->actor, entry->act, entry->project, entry->subject, entry->detail};
+    MG_TRY(mg_db_prepare(db, "INSERT INTO audit (seq, at_us, actor, act, project, subject, detail, chain) "
+                             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)", &stmt));
+    mg_stmt_bind_int(stmt, 1, (int64_t)entry->seq);
+    mg_stmt_bind_int(stmt, 2, (int64_t)entry->at_us);
+    for (int i = 0; i < 5; i++)
+        mg_stmt_bind_text(stmt, 3 + i, texts[i].ptr ? texts[i] : MG_VIEW(""));
+    mg_stmt_bind_blob(stmt, 8, mg_view_of((const char *)chain, MG_AUDIT_CHAIN_BYTES));
+    mg_err err = mg_stmt_run(stmt);
+    mg_stmt_free(stmt);
+    return err;
+}
+
+static mg_err set_head(struct mg_db *db, uint64_t seq, const chain_bytes head)
+{
+    struct mg_stmt *stmt;
+    MG_TRY(mg_db_prepare(db, "INSERT INTO audit_head (one, seq, mac) VALUES (1, ?, ?) "
+                             "ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, mac = excluded.mac", &stmt));
+    mg_stmt_bind_int(stmt, 1, (int64_t)seq);
+    mg_stmt_bind_blob(stmt, 2, mg_view_of((const char *)head, MG_AUDIT_CHAIN_BYTES));
+    mg_err err = mg_stmt_run(stmt);
+    mg_stmt_free(stmt);
+    return err;
+}
+
+mg_err mg_audit_append(const struct mg_audit_key *key, struct mg_db *db, const struct mg_audit_entry *entry)
+{
+    struct mg_audit_entry copy = *entry;
+    chain_bytes chain, head;
+    MG_TRY(read_newest(db, &copy.seq, chain));
+    copy.seq++;
+    if (!copy.at_us)
+        copy.at_us = mg_wall_us();
+    copy.detail = mg_view_head(copy.detail, MG_AUDIT_DETAIL_BYTES);
+    MG_TRY(link_entry(key, &copy, chain));
+    MG_TRY(insert(db, &copy, chain));
+    MG_TRY(head_of(key, copy.seq, chain, head));
+    return set_head(db, copy.seq, head);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static struct mg_audit_entry read_entry(struct mg_stmt *stmt)
+{
+    return (struct mg_audit_entry){
+        .seq = (uint64_t)mg_stmt_int(stmt, 0),
+        .at_us = (uint64_t)mg_stmt_int(stmt, 1),
+        .actor = mg_stmt_text(stmt, 2),
+        .act = mg_stmt_text(stmt, 3),
+        .project = mg_stmt_text(stmt, 4),
+        .subject = mg_stmt_text(stmt, 5),
+        .detail = mg_stmt_text(stmt, 6),
+    };
+}
+
+mg_err mg_audit_each(struct mg_db *db, uint64_t after, size_t limit,
+                     void (*each)(void *arg, const struct mg_audit_entry *entry), void *arg)
+{
+    struct mg_stmt *stmt;
+    bool row;
+    mg_err err;
+    MG_TRY(mg_db_prepare(db, "SELECT seq, at_us, actor, act, project, subject, detail FROM audit WHERE seq > ? "
+                             "ORDER BY seq LIMIT ?", &stmt));
+    mg_stmt_bind_int(stmt, 1, (int64_t)after);
+    mg_stmt_bind_int(stmt, 2, (int64_t)limit);
+    while ((err = mg_stmt_step(stmt, &row)) == MG_OK && row) {
+        struct mg_audit_entry entry = read_entry(stmt);
+        each(arg, &entry);
+    }
+    mg_stmt_free(stmt);
+    return err;
+}
+
+/* ---- verifying ------------------------------------------------------------------------------- */
+
+struct verifying {
+    const struct mg_audit_key *key;
+    struct mg_audit_report *report;
+    chain_bytes chain;                 /* of the last good entry */
+    uint64_t seq;                      /* its number */
+    uint64_t kept_seq;                 /* 0: none was given */
+    mg_view kept_head;
+};
+
+static void blame(struct mg_audit_report *report, uint64_t seq, const char *what)
+{
+    if (report->bad_seq)
+        return;
+    report->bad_seq = seq;
+    report->what = what;
+}
+
+static void print_chain(const chain_bytes chain, char out[2 * MG_AUDIT_CHAIN_BYTES + 1])
+{
+    for (int i = 0; i < MG_AUDIT_CHAIN_BYTES; i++)
+        snprintf(out + 2 * i, 3, "%02x", chain[i]);
+}
+
+static mg_err verify_row(struct verifying *v, struct mg_stmt *stmt)
+{
+    struct mg_audit_entry entry = read_entry(stmt);
+    v->report->entries++;
+    if (v->report->bad_seq)
+        return MG_OK;
+    if (entry.seq != v->seq + 1) {
+        blame(v->report, v->seq + 1, "is missing");
+        return MG_OK;
+    }
+    MG_TRY(link_entry(v->key, &entry, v->chain));
+    mg_view stored = mg_stmt_blob(stmt, 7);
+    if (!mg_view_eq_ct(stored, mg_view_of((const char *)v->chain, MG_AUDIT_CHAIN_BYTES)))
+        blame(v->report, entry.seq, "was changed, or what stood before it");
+    v->seq = entry.seq;
+    print_chain(v->chain, v->report->head);
+    if (v->seq == v->kept_seq && mg_view_eq(v->kept_head, mg_view_cstr(v->report->head)))
+        v->report->kept_found = true;
+    return MG_OK;
+}
+
+static mg_err verify_head(struct verifying *v, struct mg_db *db)
+{
+    struct mg_stmt *stmt;
+    bool row;
+    chain_bytes head;
+    MG_TRY(mg_db_prepare(db, "SELECT seq, mac FROM audit_head", &stmt));
+    mg_err err = mg_stmt_step(stmt, &row);
+    if (err == MG_OK)
+        err = head_of(v->key, v->seq, v->chain, head);
+    if (err == MG_OK && !row)
+        blame(v->report, v->seq + 1, "is missing: the log has no head");
+    else if (err == MG_OK && (uint64_t)mg_stmt_int(stmt, 0) > v->seq)
+        blame(v->report, v->seq + 1, "is missing: the log was cut off at its end");
+    else if (err == MG_OK && !mg_view_eq_ct(mg_stmt_blob(stmt, 1), mg_view_of((const char *)head, MG_AUDIT_CHAIN_BYTES)))
+        blame(v->report, MG_MAX(v->seq, (uint64_t)1), "is not the entry that the head names");
+    mg_stmt_free(stmt);
+    return err;
+}
+
+mg_err mg_audit_verify(const struct mg_audit_key *key, struct mg_db *db, mg_view kept, struct mg_audit_report *out_report)
+{
+    struct mg_audit_report report = {.what = "is good"};
+    struct verifying v = {.key = key, .report = &report};
+    struct mg_stmt *stmt;
+    bool row;
+    mg_err err;
+    mg_view seq = mg_view_cut(&kept, ':');
+    if (seq.len && (!mg_view_u64(seq, &v.kept_seq) || !v.kept_seq))
+        return MG_E_BAD_REQUEST;
+    v.kept_head = kept;
+    MG_TRY(mg_db_prepare(db, "SELECT seq, at_us, actor, act, project, subject, detail, chain FROM audit ORDER BY seq", &stmt));
+    while ((err = mg_stmt_step(stmt, &row)) == MG_OK && row && err == MG_OK)
+        err = verify_row(&v, stmt);
+    mg_stmt_free(stmt);
+    MG_TRY(err);
+    MG_TRY(verify_head(&v, db));
+    if (v.kept_seq && !report.kept_found)
+        blame(&report, v.kept_seq, "is not the one whose head was kept: the store was put back from an older copy, or rewritten");
+    *out_report = report;
+    return MG_OK;
+}

@@ -1,0 +1,331 @@
+#include "vault/desk.h"
+
+#include <psa/crypto.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+struct mg_desk {
+    struct mg_desk_options options;
+    struct mg_vault *vault;
+    pthread_mutex_t lock;              /* one call at a time */
+};
+
+static mg_err write_store(struct mg_desk *desk, mg_write_fn fn, void *arg)
+{
+    return desk->options.write(desk->options.arg, fn, arg);
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+static mg_err read_rows(void *arg, struct mg_db *db)
+{
+    return mg_vault_read(db, arg);
+}
+
+static mg_err store_keys(void *arg, struct mg_db *db)
+{
+    struct mg_desk *desk = arg;
+    struct mg_audit_report report;
+    MG_TRY(mg_vault_store_keys(desk->vault, db));
+    MG_TRY(mg_audit_verify(mg_vault_audit_key(desk->vault), db, MG_VIEW_NONE, &report));
+    if (report.entries)
+        return MG_OK;
+    return mg_audit_append(mg_vault_audit_key(desk->vault), db,
+                           &(struct mg_audit_entry){.actor = MG_VIEW("moongate"), .act = MG_VIEW("audit.begun")});
+}
+
+static mg_err open_vault(struct mg_desk *desk, struct mg_diag *diag)
+{
+    struct mg_vault_rows *rows = NULL;
+    mg_err err = write_store(desk, read_rows, &rows);
+    if (err != MG_OK)
+        return mg_diag_set(diag, err, NULL, 0, "the vault cannot be read from the store: %s", mg_err_text(err));
+    bool begun = mg_vault_rows_begun(rows);
+    err = mg_vault_open(&desk->options.vault, rows, &desk->vault, diag);
+    mg_vault_rows_free(rows);
+    MG_TRY(err);
+    if (begun)
+        return MG_OK;
+    err = write_store(desk, store_keys, desk);
+    if (err != MG_OK)
+        return mg_diag_set(diag, err, NULL, 0, "the vault cannot be written to the store: %s", mg_err_text(err));
+    mg_vault_keys_stored(desk->vault);
+    return MG_OK;
+}
+
+mg_err mg_desk_open(const struct mg_desk_options *options, struct mg_desk **out_desk, struct mg_diag *diag)
+{
+    struct mg_desk *desk = mg_new(struct mg_desk);
+    desk->options = *options;
+    pthread_mutex_init(&desk->lock, NULL);
+    mg_err err = open_vault(desk, diag);
+    if (err != MG_OK) {
+        mg_desk_close(desk);
+        return err;
+    }
+    *out_desk = desk;
+    return MG_OK;
+}
+
+void mg_desk_close(struct mg_desk *desk)
+{
+    if (!desk)
+        return;
+    desk->options.post = NULL;
+    if (desk->vault)
+        mg_desk_note_uses(desk);
+    mg_vault_close(desk->vault);
+    pthread_mutex_destroy(&desk->lock);
+    mg_free(desk);
+}
+
+/* ---- secrets --------------------------------------------------------------------------------- */
+
+struct setting {
+    struct mg_desk *desk;
+    struct mg_vault_change *change;    /* NULL: the secret is removed */
+    struct mg_audit_entry entry;
+    char detail[64];
+    bool must_exist;
+};
+
+static mg_err apply(void *arg, struct mg_db *db)
+{
+    struct setting *setting = arg;
+    if (!setting->change) {
+        MG_TRY(mg_vault_delete(db, setting->entry.project, setting->entry.subject));
+    } else {
+        MG_TRY(mg_vault_write(setting->change, db));
+        if (setting->must_exist && !mg_secret_known(setting->entry.project, setting->entry.subject))
+            return MG_E_NOT_FOUND;
+        setting->entry.detail =
+            mg_view_of(setting->detail, (size_t)snprintf(setting->detail, sizeof setting->detail, "version %llu",
+                                                         (unsigned long long)mg_vault_version(setting->change)));
+    }
+    return mg_audit_append(mg_vault_audit_key(setting->desk->vault), db, &setting->entry);
+}
+
+static mg_err explain(mg_err err, mg_view project, mg_view name, struct mg_diag *diag)
+{
+    if (err == MG_E_NOT_FOUND)
+        return mg_diag_set(diag, err, NULL, 0, "project %.*s has no secret %.*s in the vault; `moongate secret list` shows all",
+                           MG_FMT(project), MG_FMT(name));
+    return err == MG_OK ? MG_OK : mg_diag_set(diag, err, NULL, 0, "the secret could not be stored: %s", mg_err_text(err));
+}
+
+mg_err mg_desk_set(struct mg_desk *desk, mg_view actor, enum mg_desk_set how, mg_view project, mg_view name, mg_view plain,
+                   uint64_t *out_version, struct mg_diag *diag)
+{
+    struct setting setting = {.desk = desk, .must_exist = how == MG_DESK_ROTATE,
+                              .entry = {.actor = actor, .project = project, .subject = name,
+                                        .act = how == MG_DESK_ROTATE ? MG_VIEW("secret.rotate") : MG_VIEW("secret.set")}};
+    pthread_mutex_lock(&desk->lock);
+    mg_err err = mg_vault_prepare(desk->vault, project, name, plain, &setting.change, diag);
+    if (err == MG_OK)
+        err = explain(write_store(desk, apply, &setting), project, name, diag);
+    if (err == MG_OK) {
+        mg_vault_publish(setting.change);
+        *out_version = mg_vault_version(setting.change);
+    }
+    mg_vault_change_free(setting.change);
+    pthread_mutex_unlock(&desk->lock);
+    return err;
+}
+
+mg_err mg_desk_remove(struct mg_desk *desk, mg_view actor, mg_view project, mg_view name, struct mg_diag *diag)
+{
+    struct setting setting = {.desk = desk, .entry = {.actor = actor, .act = MG_VIEW("secret.remove"), .project = project,
+                                                      .subject = name}};
+    pthread_mutex_lock(&desk->lock);
+    mg_err err = explain(write_store(desk, apply, &setting), project, name, diag);
+    if (err == MG_OK)
+        mg_vault_forget(project, name);
+    pthread_mutex_unlock(&desk->lock);
+    return err;
+}
+
+struct listing {
+    void (*each)(void *arg, const struct mg_vault_entry *entry);
+    void *arg;
+};
+
+static mg_err list(void *arg, struct mg_db *db)
+{
+    struct listing *listing = arg;
+    return mg_vault_list(db, listing->each, listing->arg);
+}
+
+mg_err mg_desk_list(struct mg_desk *desk, void (*each)(void *arg, const struct mg_vault_entry *entry), void *arg)
+{
+    mg_desk_note_uses(desk);           /* the order of writes is kept */
+    return write_store(desk, list, &(struct listing){each, arg});
+}
+
+/* ---- a new master key ------------------------------------------------------------------------ */
+
+static mg_err rewrap_one(void *arg, struct mg_db *db)
+{
+    struct setting *setting = arg;
+    MG_TRY(mg_vault_write(setting->change, db));
+    return mg_audit_append(mg_vault_audit_key(setting->desk->vault), db, &setting->entry);
+}
+
+static mg_err rewrap_all(struct mg_desk *desk, mg_view actor, unsigned *out_count, struct mg_diag *diag)
+{
+    for (;;) {
+        struct setting setting = {.desk = desk, .entry = {.actor = actor, .act = MG_VIEW("vault.rewrap"),
+                                                          .detail = mg_view_cstr(mg_vault_master_id(desk->vault))}};
+        MG_TRY(mg_vault_rewrap_next(desk->vault, &setting.change, diag));
+        if (!setting.change)
+            return MG_OK;
+        setting.entry.project = mg_vault_change_project(setting.change);
+        mg_err err = write_store(desk, rewrap_one, &setting);
+        if (err == MG_OK)
+            mg_vault_publish(setting.change);
+        mg_vault_change_free(setting.change);
+        if (err != MG_OK)
+            return mg_diag_set(diag, err, NULL, 0, "a key could not be stored: %s", mg_err_text(err));
+        ++*out_count;
+    }
+}
+
+mg_err mg_desk_rewrap(struct mg_desk *desk, mg_view actor, const struct mg_master_spec *to, unsigned *out_count,
+                      struct mg_diag *diag)
+{
+    struct mg_master *master = NULL;
+    *out_count = 0;
+    pthread_mutex_lock(&desk->lock);
+    mg_err err = to ? mg_master_open(to, desk->options.vault.data_dir, true, &master, diag) : MG_OK;
+    if (err == MG_OK && master)
+        err = mg_vault_adopt(desk->vault, master, diag);
+    if (err == MG_OK)
+        err = rewrap_all(desk, actor, out_count, diag);
+    pthread_mutex_unlock(&desk->lock);
+    return err;
+}
+
+const char *mg_desk_master(const struct mg_desk *desk)
+{
+    return mg_vault_master_id(desk->vault);
+}
+
+/* ---- audit ----------------------------------------------------------------------------------- */
+
+static mg_err append(void *arg, struct mg_db *db)
+{
+    struct setting *setting = arg;
+    return mg_audit_append(mg_vault_audit_key(setting->desk->vault), db, &setting->entry);
+}
+
+mg_err mg_desk_audit(struct mg_desk *desk, const struct mg_audit_entry *entry)
+{
+    return write_store(desk, append, &(struct setting){.desk = desk, .entry = *entry});
+}
+
+mg_err mg_desk_audit_in(struct mg_desk *desk, struct mg_db *db, const struct mg_audit_entry *entry)
+{
+    return mg_audit_append(mg_vault_audit_key(desk->vault), db, entry);
+}
+
+struct reading {
+    uint64_t after;
+    size_t limit;
+    void (*each)(void *arg, const struct mg_audit_entry *entry);
+    void *arg;
+};
+
+static mg_err read_audit(void *arg, struct mg_db *db)
+{
+    struct reading *reading = arg;
+    return mg_audit_each(db, reading->after, reading->limit, reading->each, reading->arg);
+}
+
+mg_err mg_desk_audit_each(struct mg_desk *desk, uint64_t after, size_t limit,
+                          void (*each)(void *arg, const struct mg_audit_entry *entry), void *arg)
+{
+    return write_store(desk, read_audit, &(struct reading){after, limit, each, arg});
+}
+
+struct verification {
+    struct mg_desk *desk;
+    mg_view kept;
+    struct mg_audit_report *report;
+};
+
+static mg_err verify(void *arg, struct mg_db *db)
+{
+    struct verification *v = arg;
+    return mg_audit_verify(mg_vault_audit_key(v->desk->vault), db, v->kept, v->report);
+}
+
+mg_err mg_desk_audit_verify(struct mg_desk *desk, mg_view kept, struct mg_audit_report *out_report)
+{
+    return write_store(desk, verify, &(struct verification){desk, kept, out_report});
+}
+
+/* ---- uses ------------------------------------------------------------------------------------ */
+
+enum { USES = 256 };
+
+struct uses {
+    struct mg_desk *desk;
+    struct mg_secret_use rows[USES];
+    size_t count;
+};
+
+static void collect(void *arg, const struct mg_secret_use *use)
+{
+    struct uses *uses = arg;
+    if (uses->count < USES)
+        uses->rows[uses->count++] = *use;
+}
+
+static bool is_sampled(const struct mg_desk *desk)
+{
+    uint32_t dice = 0;
+    (void)psa_generate_random((unsigned char *)&dice, sizeof dice);
+    return dice < desk->options.audit_uses * 4294967296.0;
+}
+
+static mg_err enter_use(const struct mg_desk *desk, struct mg_db *db, const struct mg_secret_use *use)
+{
+    char detail[96];
+    snprintf(detail, sizeof detail, "version %llu, %llu times", (unsigned long long)use->version,
+             (unsigned long long)use->count);
+    return mg_audit_append(mg_vault_audit_key(desk->vault), db,
+                           &(struct mg_audit_entry){.actor = MG_VIEW("moongate"), .act = MG_VIEW("secret.use"),
+                                                    .project = mg_view_cstr(use->project),
+                                                    .subject = mg_view_cstr(use->name), .detail = mg_view_cstr(detail)});
+}
+
+static mg_err note(void *arg, struct mg_db *db)
+{
+    struct uses *uses = arg;
+    for (size_t i = 0; i < uses->count; i++) {
+        MG_TRY(mg_vault_note_use(db, &uses->rows[i]));
+        if (is_sampled(uses->desk))
+            MG_TRY(enter_use(uses->desk, db, &uses->rows[i]));
+    }
+    return MG_OK;
+}
+
+static void noted(void *arg, mg_err err)
+{
+    if (err != MG_OK)
+        mg_log_warn("vault.uses_not_noted", "reason=\"%s\"", mg_err_text(err));
+    mg_free(arg);
+}
+
+void mg_desk_note_uses(struct mg_desk *desk)
+{
+    struct uses *uses = mg_new(struct uses);
+    uses->desk = desk;
+    mg_secret_each_used(collect, uses);
+    if (uses->count && desk->options.post)
+        desk->options.post(desk->options.arg, note, noted, uses);
+    else
+        noted(uses, uses->count ? write_store(desk, note, uses) : MG_OK);
+}

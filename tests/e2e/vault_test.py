@@ -1,0 +1,423 @@
+"""The vault: secrets are encrypted in the store, in clear only while an attempt is sent, and rotated while traffic flows."""
+
+import glob
+import resource
+import sqlite3
+import threading
+import time
+
+from moongate import *
+
+PROJECT = """return {{
+  providers = {{ p = {{ base_url = "{url}", api_key = secret "openai" }} }},
+  workflows = {{ chat = {{ targets = {{ "p/m" }} }} }},
+}}"""
+
+
+def unique(kind):
+    """A key that stands nowhere else on this machine, spelt so that this process does not hold it in one piece twice."""
+    return "sk-" + kind + "-" + os.urandom(12).hex()
+
+
+def secret(gw_or_path, *args, value=None, check=True, env=None):
+    path = gw_or_path if isinstance(gw_or_path, str) else gw_or_path.path
+    done = subprocess.run([BIN, "secret", *args, "-c", path], input=value, capture_output=True, text=True, timeout=PATIENCE_S,
+                          env=clean_env(**(env or {})))
+    if check and done.returncode != 0:
+        raise AssertionError(f"moongate secret {args} answered {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
+
+
+def audit(gw, *args):
+    return subprocess.run([BIN, "audit", *args, "-c", gw.path], capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+class Vaulted(Gateway):
+    """A gateway whose project has its key in the vault before it starts."""
+
+    def __init__(self, url, key, **more):
+        super().__init__({"main": PROJECT.format(url=url)}, **more)
+        secret(self, "set", "--project", "main", "openai", value=key, env=self.env)
+
+
+def memory_holds(pid, needle):
+    """Every readable mapping in which the bytes stand."""
+    found = []
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            span, mode = line.split()[:2]
+            if "r" not in mode or line.rstrip().endswith(("[vvar]", "[vsyscall]", "[vvar_vclock]")):
+                continue
+            start, end = (int(at, 16) for at in span.split("-"))
+            try:
+                memory.seek(start)
+                left = end - start
+                tail = b""
+                while left > 0:
+                    piece = memory.read(min(left, 16 << 20))
+                    if not piece:
+                        break
+                    at = (tail + piece).find(needle)
+                    if at >= 0:
+                        around = (tail + piece)[max(0, at - 60):at + len(needle) + 60]
+                        found.append((line.strip(), around))
+                        break
+                    tail, left = piece[-len(needle):], left - len(piece)
+            except OSError:
+                continue
+    return found
+
+
+def files_that_hold(folder, needle):
+    holding = []
+    for path in glob.glob(folder + "/**", recursive=True):
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                if needle in file.read():
+                    holding.append(os.path.relpath(path, folder))
+    return holding
+
+
+class Canary(unittest.TestCase):
+    def nothing_holds(self, gw, key, *answers):
+        needle = key.encode()
+        self.assertTrue(memory_holds(gw.process.pid, b"workflows = { chat ="), "this looks nowhere: a project's text is in memory")
+        self.assertEqual(memory_holds(gw.process.pid, needle), [])
+        self.assertEqual(files_that_hold(gw.path, needle), [])
+        self.assertNotIn(key, "\n".join(gw.lines))
+        for answer in answers:
+            self.assertNotIn(needle, answer.body)
+
+    def every_way(self, up, gw, key):
+        """Good, streamed, good with an echo (whole, and in pieces), refused with an echo, in a header too."""
+        answers = []
+        up.answer(json_answer("hello"))
+        answers.append(gw.chat())
+        self.assertEqual(up.next_request().headers["authorization"], f"Bearer {key}")
+        up.answer(stream(*good_events("a", "b", "c")))
+        answers.append(gw.chat(stream=True))
+        up.answer(json_answer(f"your key is {key}"))
+        answers.append(gw.chat())
+        up.answer(stream(*good_events("x", f"your key is {key}", "y"), pieces=7))
+        answers.append(gw.chat(stream=True))
+        up.answer(error_answer(401, "invalid_api_key", message=f"Incorrect API key provided: {key}. See the docs.",
+                               headers={"x-key": key}))
+        answers.append(gw.chat())
+        self.assertEqual([answer.status for answer in answers], [200, 200, 200, 200, 502])
+        self.assertIn("your key is ****", answers[2].json["choices"][0]["message"]["content"])
+        self.assertIn("your key is ****", answers[3].text)
+        for answer in answers:
+            gw.trace(answer)
+        return answers
+
+    def test_a_key_of_the_vault_is_nowhere_once_the_attempt_has_ended(self):
+        key = unique("vault")
+        with Upstream() as up, Vaulted(up.url, key) as gw:
+            answers = self.every_way(up, gw, key)
+            self.nothing_holds(gw, key, *answers)
+
+    def test_a_key_that_is_set_while_the_gateway_runs_stays_nowhere_either(self):
+        key = unique("live")
+        with Upstream() as up, Vaulted(up.url, unique("old")) as gw:
+            secret(gw, "set", "--project", "main", "openai", value=key)
+            answers = self.every_way(up, gw, key)
+            self.nothing_holds(gw, key, *answers)
+
+    def test_the_same_over_tls(self):
+        key = unique("tls")
+        with tempfile.TemporaryDirectory() as folder:
+            cert, private = certificate(folder)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(cert, private)
+            with Upstream(tls=context) as up:
+                text = PROJECT.format(url=up.url).replace("api_key =", f'tls = {{ ca = "{cert}" }}, api_key =')
+                gw = Gateway({"main": text})
+                secret(gw, "set", "--project", "main", "openai", value=key)
+                with gw:
+                    answers = self.every_way(up, gw, key)
+                    self.nothing_holds(gw, key, *answers)
+
+    def test_a_key_from_the_environment_leaves_it(self):
+        key = unique("env")
+        with Upstream() as up:
+            text = PROJECT.format(url=up.url).replace('secret "openai"', 'env "TEAM_KEY"')
+            with Gateway({"main": text}, env={"TEAM_KEY": key}) as gw:
+                with open(f"/proc/{gw.process.pid}/environ", "rb") as environment:
+                    variables = environment.read()
+                self.assertIn(b"TEAM_KEY=", variables)
+                self.assertNotIn(key.encode(), variables)
+                gw.write("projects/main.lua", text + "\n")   # a reload finds it all the same
+                gw.wait_line(r"generation.swapped project=main number=2")
+                self.nothing_holds(gw, key, *self.every_way(up, gw, key))
+
+    def test_a_secret_header_is_sent_and_kept_nowhere(self):
+        key = unique("header")
+        with Upstream() as up:
+            text = PROJECT.format(url=up.url).replace('api_key = secret "openai"', 'headers = { ["x-team"] = secret "team" }')
+            gw = Gateway({"main": text})
+            secret(gw, "set", "--project", "main", "team", value=key)
+            with gw:
+                answer = gw.chat()
+                self.assertEqual((answer.status, up.next_request().headers["x-team"]), (200, key))
+                gw.trace(answer)
+                self.nothing_holds(gw, key, answer)
+
+
+class Rows(unittest.TestCase):
+    """What lies in the store, and what somebody who can write there gains."""
+
+    def store(self, gw):
+        return sqlite3.connect(os.path.join(gw.path, "data", "moongate.db"))
+
+    def test_a_ciphertext_moved_to_another_project_or_name_does_not_open(self):
+        with Upstream() as up:
+            text = PROJECT.format(url=up.url)
+            gw = Gateway({"main": text, "other": text})
+            for project in "main", "other":
+                secret(gw, "set", "--project", project, "openai", value=unique(project))
+            with self.store(gw) as db:
+                db.execute("UPDATE secrets SET sealed = (SELECT sealed FROM secrets WHERE project = 'main') WHERE project = 'other'")
+            db.close()
+            with gw:
+                gw.wait_line(r"vault.broken_secret .*openai of project other does not open")
+                self.assertEqual(gw.chat().status, 200)
+                refused = gw.request("POST", "/v1/chat/completions", {"model": "chat", "messages": []},
+                                     {"authorization": f"Bearer {gw.keys['other']}"}, key=False)
+                self.assertNotEqual(refused.status, 200)
+                self.assertEqual(up.count, 1)
+
+    def test_the_master_key_is_a_file_of_its_own_and_without_it_nothing_opens(self):
+        with Upstream() as up:
+            gw = Vaulted(up.url, unique("vault"))
+            path = os.path.join(gw.path, "data", "master.key")
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            os.rename(path, path + ".away")
+            self.assertIn("the master key cannot be read", secret(gw, "list", check=False).stderr)
+            with open(path, "w") as file:
+                file.write("00" * 32)
+            self.assertIn("chmod 600", secret(gw, "list", check=False).stderr)
+            os.chmod(path, 0o600)
+            self.assertIn("was wrapped by the master key file:", secret(gw, "list", check=False).stderr)
+            os.rename(path + ".away", path)
+            with gw:
+                self.assertEqual(gw.chat().status, 200)
+
+    def test_the_master_key_may_come_from_the_environment_and_leaves_it(self):
+        key, master = unique("vault"), os.urandom(32).hex()
+        with Upstream() as up, Vaulted(up.url, key, gateway='vault = { master = "env" }',
+                                       env={"MOONGATE_MASTER_KEY": master}) as gw:
+            self.assertEqual((gw.chat().status, up.next_request().headers["authorization"]), (200, f"Bearer {key}"))
+            with open(f"/proc/{gw.process.pid}/environ", "rb") as environment:
+                self.assertNotIn(master.encode(), environment.read())
+            self.assertEqual(memory_holds(gw.process.pid, master.encode()), [])
+            self.assertFalse(os.path.exists(os.path.join(gw.path, "data", "master.key")))
+
+
+class Rotation(unittest.TestCase):
+    def test_the_next_request_uses_the_new_version_and_no_generation_is_built(self):
+        first, second = unique("first"), unique("second")
+        with Upstream() as up, Vaulted(up.url, first) as gw:
+            self.assertEqual((gw.chat().status, up.next_request().headers["authorization"]), (200, f"Bearer {first}"))
+            self.assertIn("version 2", secret(gw, "rotate", "--project", "main", "openai", value=second + "\n").stdout)
+            self.assertEqual((gw.chat().status, up.next_request().headers["authorization"]), (200, f"Bearer {second}"))
+            self.assertFalse([line for line in gw.lines if "number=2" in line])
+            self.assertEqual(memory_holds(gw.process.pid, second.encode()), [])
+
+    def test_what_was_held_against_the_old_key_is_not_held_against_the_new_one(self):
+        refuse = error_answer(401, "invalid_api_key")
+        with Upstream(refuse) as up, Vaulted(up.url, unique("revoked")) as gw:
+            self.assertEqual(gw.chat().status, 502)
+            up.answer(json_answer("hi"))
+            self.assertEqual(gw.chat().status, 502)        # left alone
+            secret(gw, "rotate", "--project", "main", "openai", value=unique("fresh"))
+            self.assertEqual(gw.chat().status, 200)
+
+    def test_under_load_every_request_is_sent_with_one_of_the_two(self):
+        keys = [unique(f"v{i}") for i in range(6)]
+        with Upstream() as up, Vaulted(up.url, keys[0]) as gw:
+            done = threading.Event()
+            statuses = []
+
+            def ask():
+                while not done.is_set():
+                    statuses.append(gw.chat().status)
+
+            threads = [threading.Thread(target=ask) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for key in keys[1:]:
+                secret(gw, "rotate", "--project", "main", "openai", value=key)
+            done.set()
+            for thread in threads:
+                thread.join()
+            seen = [up.requests.get().headers["authorization"][7:] for _ in range(up.count)]
+            self.assertEqual((set(statuses), set(seen) - set(keys)), ({200}, set()))
+            gw.chat()
+            self.assertEqual(up.next_request().headers["authorization"], f"Bearer {keys[-1]}")
+
+    def test_a_project_that_lacked_its_secret_is_built_when_it_comes(self):
+        with Upstream() as up:
+            late = PROJECT.format(url=up.url).replace('"openai"', '"later"')
+            gw = Gateway({"main": PROJECT.format(url=up.url), "late": late})
+            secret(gw, "set", "--project", "main", "openai", value=unique("here"))
+            with gw:
+                gw.wait_line(r"late.*moongate secret set --project late later")
+                secret(gw, "set", "--project", "late", "later", value=unique("late"))
+                gw.wait_line(r"generation.swapped project=late number=1")
+
+    def test_the_vault_goes_before_the_folder(self):
+        vault, file = unique("vault"), unique("file")
+        with Upstream() as up:
+            gw = Gateway({"main": PROJECT.format(url=up.url)}, files={"secrets/main/openai": file + "\n"})
+            os.chmod(os.path.join(gw.path, "secrets/main/openai"), 0o600)
+            with gw:
+                sent = []
+                for step in None, "set", "remove":
+                    if step:
+                        secret(gw, step, "--project", "main", "openai", value=vault if step == "set" else None)
+                    gw.chat()
+                    sent.append(up.next_request().headers["authorization"][7:])
+                self.assertEqual(sent, [file, vault, file])
+
+    def test_a_removed_secret_is_sent_no_more_and_comes_back_with_a_later_version(self):
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            secret(gw, "remove", "--project", "main", "openai")
+            self.assertEqual((gw.chat().status, up.count), (502, 0))
+            self.assertIn("no secret openai", secret(gw, "rotate", "--project", "main", "openai", value="x" * 20, check=False).stderr)
+            self.assertIn("version 3", secret(gw, "set", "--project", "main", "openai", value=unique("back")).stdout)
+            self.assertEqual(gw.chat().status, 200)
+
+    def test_the_list_shows_versions_and_uses_and_never_values(self):
+        key = unique("vault")
+        with Upstream() as up, Vaulted(up.url, key) as gw:
+            gw.chat()
+            listed = json.loads(secret(gw, "list", "--json").stdout)["secrets"]
+            self.assertEqual([(row["project"], row["name"], row["version"]) for row in listed], [("main", "openai", 1)])
+            self.assertGreater(listed[0]["last_used_us"], listed[0]["created_us"])
+            self.assertNotIn(key[10:], secret(gw, "list").stdout + secret(gw, "list", "--json").stdout)
+
+
+class NewMaster(unittest.TestCase):
+    def test_the_master_key_is_changed_while_requests_go_on(self):
+        key = unique("vault")
+        with Upstream() as up, Vaulted(up.url, key) as gw:
+            old = os.path.join(gw.path, "data", "master.key")
+            new = os.path.join(gw.path, "new.key")
+            with open(os.path.join(gw.path, "gateway.lua")) as file:
+                text = file.read()
+            gw.write("gateway.lua", text.replace("return {", f'return {{ vault = {{ master = {{ kind = "file", path = "{new}" }} }},'))
+            done = subprocess.run([BIN, "vault", "rewrap", "-c", gw.path], capture_output=True, text=True, timeout=PATIENCE_S)
+            self.assertIn("2 data keys were wrapped again", done.stdout, done.stderr)
+            self.assertEqual(gw.chat().status, 200)
+            os.unlink(old)
+            secret(gw, "rotate", "--project", "main", "openai", value=unique("after"))
+            self.assertEqual(gw.chat().status, 200)
+            gw.stop()
+            gw.lines.clear()
+            gw.start()
+            self.assertEqual(gw.chat().status, 200)
+            self.assertIn("nothing was changed", audit(gw, "verify").stdout)
+
+    def test_a_change_that_was_stopped_half_way_goes_on(self):
+        with Upstream() as up:
+            gw = Vaulted(up.url, unique("vault"))
+            old, new = os.path.join(gw.path, "data", "master.key"), os.path.join(gw.path, "new.key")
+            with open(os.path.join(gw.path, "gateway.lua")) as file:
+                text = file.read()
+            both = f'return {{ vault = {{ master = {{ kind = "file", path = "{new}" }}, previous = {{ kind = "file", path = "{old}" }} }},'
+            gw.write("gateway.lua", text.replace("return {", both))
+            with gw:                                       # nothing is wrapped again yet
+                self.assertEqual(gw.chat().status, 200)
+                with sqlite3.connect(os.path.join(gw.path, "data", "moongate.db")) as db:
+                    masters = {row[0] for row in db.execute("SELECT master FROM vault_keys")}
+                self.assertEqual(len(masters), 1)
+                for wrapped in "2 data keys", "0 data keys":
+                    done = subprocess.run([BIN, "vault", "rewrap", "-c", gw.path], capture_output=True, text=True, timeout=PATIENCE_S)
+                    self.assertIn(wrapped, done.stdout, done.stderr)
+                self.assertEqual(gw.chat().status, 200)
+
+
+class Audit(unittest.TestCase):
+    def acts(self, gw):
+        return [(row["actor"], row["act"], row["project"], row["subject"]) for row in
+                json.loads(audit(gw, "--json").stdout)["entries"]]
+
+    def world(self, up, **more):
+        gw = Vaulted(up.url, unique("vault"), **more)
+        self.addCleanup(gw.folder.cleanup)
+        for i in range(4):
+            secret(gw, "rotate", "--project", "main", "openai", value=unique(f"v{i}"))
+        return gw
+
+    def tampered(self, sql):
+        with Upstream() as up:
+            gw = self.world(up)
+            self.assertEqual(audit(gw, "verify").returncode, 0)
+            with sqlite3.connect(os.path.join(gw.path, "data", "moongate.db")) as db:
+                db.executescript(sql)
+            db.close()
+            done = audit(gw, "verify")
+            self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            return done.stdout
+
+    def test_acts_are_entered_by_whoever_did_them(self):
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            secret(gw, "remove", "--project", "main", "openai")
+            self.assertEqual(self.acts(gw)[:2], [("moongate", "audit.begun", None, None), ("local", "secret.set", "main", "openai")])
+            self.assertIn(("local", "secret.remove", "main", "openai"), self.acts(gw))
+
+    def test_what_failed_is_no_act(self):
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            before = self.acts(gw)
+            secret(gw, "rotate", "--project", "main", "nothing", value="x" * 20, check=False)
+            secret(gw, "remove", "--project", "main", "nothing", check=False)
+            self.assertEqual(self.acts(gw), before)
+
+    def test_an_edited_entry_is_found(self):
+        self.assertIn("entry 3 was changed", self.tampered("UPDATE audit SET actor = 'nobody' WHERE seq = 3"))
+
+    def test_a_deleted_entry_is_found(self):
+        self.assertIn("entry 3 is missing", self.tampered("DELETE FROM audit WHERE seq = 3"))
+
+    def test_a_closed_gap_is_found(self):
+        self.assertIn("entry 3 was changed", self.tampered("DELETE FROM audit WHERE seq = 3; UPDATE audit SET seq = seq - 1 WHERE seq > 3"))
+
+    def test_a_log_cut_off_at_its_end_is_found(self):
+        self.assertIn("was cut off", self.tampered("DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)"))
+        self.assertIn("entry 2 is not the entry that the head names",
+                      self.tampered("DELETE FROM audit WHERE seq > 2; UPDATE audit_head SET seq = 2"))
+
+    def test_an_emptied_log_is_found(self):
+        self.assertIn("entry 1", self.tampered("DELETE FROM audit; DELETE FROM audit_head"))
+
+    def test_an_entry_put_in_is_found(self):
+        self.assertIn("entry 7 was changed", self.tampered(
+            "INSERT INTO audit SELECT seq + 1, at_us, actor, act, project, subject, detail, chain FROM audit ORDER BY seq DESC LIMIT 1"))
+
+    def test_a_store_put_back_from_an_older_copy_is_found_by_the_head_that_was_kept(self):
+        with Upstream() as up:
+            gw = self.world(up)
+            db = os.path.join(gw.path, "data", "moongate.db")
+            with open(db, "rb") as file:
+                older = file.read()
+            secret(gw, "rotate", "--project", "main", "openai", value=unique("later"))
+            kept = audit(gw, "verify").stdout.split("--kept ")[1].strip()
+            self.assertEqual(audit(gw, "verify", "--kept", kept).returncode, 0)
+            for name in "-wal", "-shm":
+                if os.path.exists(db + name):
+                    os.unlink(db + name)
+            with open(db, "wb") as file:
+                file.write(older)
+            self.assertEqual(audit(gw, "verify").returncode, 0)
+            self.assertEqual(audit(gw, "verify", "--kept", kept).returncode, 1)
+
+    def test_uses_are_entered_when_they_are_asked_for(self):
+        with Upstream() as up, Vaulted(up.url, unique("vault"), gateway="vault = { audit_uses = 1 }") as gw:
+            gw.chat()
+            secret(gw, "list")
+            self.assertIn(("moongate", "secret.use", "main", "openai"), self.acts(gw))
+            self.assertIn("nothing was changed", audit(gw, "verify").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
