@@ -1,6 +1,7 @@
 #!/bin/sh
 # run.sh [ARGS]: builds the two tools optimised, then bench.py measures. ./dev bench calls it; run.sh --help lists ARGS.
 # run.sh compare BASE: what a healthy request costs beside another commit. run.sh outage: how targets fail and come back.
+# run.sh overshoot: how far past a limit traffic gets that asks for ten times as much.
 set -eu
 cd "$(dirname "$0")/../.."
 mkdir -p build/bench
@@ -8,5 +9,5 @@ cmake --preset release -B build/bench --log-level=WARNING -DMG_TESTS=ON >build/b
     { cat build/bench/configure.log >&2 && exit 1; }
 cmake --build build/bench -t bench_mock bench_load >build/bench/build.log || { cat build/bench/build.log >&2 && exit 1; }
 what=bench
-case ${1:-} in compare | outage) what=$1 && shift ;; esac
+case ${1:-} in compare | outage | overshoot) what=$1 && shift ;; esac
 exec python3 -B "tests/bench/$what.py" --tools build/bench --moongate "${MOONGATE_BIN:-build/release/moongate}" "$@"
