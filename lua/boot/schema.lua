@@ -304,7 +304,7 @@ local breaker = record { off = true, fields = {
       "Below half, a retry is likelier to succeed than to fail, and that is what retries are for." },
   { "consecutive", integer { min = 1, max = 1000 }, default = 5,
     doc = "So many failures in a row open it, and more where so many would be an accident among the calls before: a target " ..
-      "with 12 % errors is not closed by a bad run. At half failing five come by chance once in 32 runs, and then it is right." },
+      "with 12 % errors is not left alone for a bad run. At half failing five come by chance once in 32 runs, and then it is right." },
   { "open_ms", integer { min = 10, max = 3600000 }, default = 5000,
     doc = "How long it is left alone at first. Restarts and failovers of a provider take seconds; a shorter pause would only " ..
       "meet them." },
