@@ -19,6 +19,9 @@
  *     POST   /admin/v1/targets/reset         {"target", "project"?, "credential"?}
  *     GET    /admin/v1/requests              filters as watch/logs.h has them
  *     GET    /admin/v1/requests/{id}         one timeline
+ *     GET    /admin/v1/usage                 sums; by=, where=, from=, to= as watch/usage.h has them
+ *     GET    /admin/v1/usage/events          the usage events themselves, a page at a time
+ *     POST   /admin/v1/usage/reprice         {"from_us"?, "to_us"?, "prices"?, "dry_run"?}; a piece at a time
  *
  * Over TCP everything under /admin needs `Authorization: Bearer <admin.token>` and is off without a token; the unix
  * socket, <data>/control.sock, is open to whoever may open it (mode 0600). Errors are {"error":{"code","message"}}.
@@ -33,6 +36,7 @@
 #include "gateway/gateway.h"
 #include "gateway/targets.h"
 #include "vault/desk.h"
+#include "meter/reprice.h"
 
 struct mg_admin;
 
@@ -57,6 +61,9 @@ struct mg_admin_ops {
     void (*secret_changed)(void *arg, mg_view project, mg_view name);
     mg_err (*rewrap)(void *arg, mg_view actor, unsigned *out_count, struct mg_diag *diag);
     mg_err (*target_reset)(void *arg, const struct mg_targets_reset *what, unsigned *out_count, struct mg_diag *diag);
+    /* One piece (meter/reprice.h), by the catalogue in a file, or the one in force; db reads. */
+    mg_err (*reprice)(void *arg, struct mg_db *db, const char *prices, const struct mg_usage_range *range, bool dry_run,
+                      struct mg_reprice *out_piece, struct mg_diag *diag);
 };
 
 struct mg_admin_options {

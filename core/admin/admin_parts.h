@@ -9,6 +9,7 @@
 enum { MG_ADMIN_JOBS = 64, MG_ADMIN_CONNECTIONS = 256, MG_ADMIN_ID_BYTES = 64 };
 
 struct mg_admin_job;
+struct mg_json;
 
 /* One line of the API. `run` fills the job's status and out; it runs on the pool when `waits`, else on the loop. */
 struct mg_admin_route {
@@ -64,5 +65,15 @@ void mg_admin_verify_audit(struct mg_admin_job *job);
 const struct mg_admin_route *mg_admin_routes(size_t *out_count);
 void mg_admin_fail(struct mg_admin_job *job, mg_err err, const struct mg_diag *diag);
 void mg_admin_fail_with(struct mg_admin_job *job, int status, const char *code, const char *message);
+
+/* admin->db is open after MG_OK. */
+MG_MUST_USE mg_err mg_admin_open_store(struct mg_admin *admin, struct mg_diag *diag);
+/* The job's body, which must be a JSON object; NULL after the job has failed. */
+struct mg_json *mg_admin_read_body(struct mg_admin_job *job);
+
+/* usage.c */
+void mg_admin_usage(struct mg_admin_job *job);
+void mg_admin_usage_events(struct mg_admin_job *job);
+void mg_admin_usage_reprice(struct mg_admin_job *job);
 
 #endif

@@ -25,10 +25,8 @@ static void list_targets(struct mg_admin_job *job);
 static void reset_targets(struct mg_admin_job *job);
 static void list_requests(struct mg_admin_job *job);
 static void show_request(struct mg_admin_job *job);
-static struct mg_json *read_body(struct mg_admin_job *job);
 static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key,
                            char text[MG_KEY_TEXT_BYTES]);
-static mg_err open_store(struct mg_admin *admin, struct mg_diag *diag);
 static void put_failed(struct mg_admin_job *job, mg_err err);
 static mg_err put_member(struct mg_buf *out, const char *name, const char *text);
 static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, struct mg_buf *texts,
@@ -70,6 +68,13 @@ static const struct mg_admin_route routes[] = {
      "takes `{\"target\", \"project\"?, \"credential\"?}`: closes breakers, ends benches; `{\"reset\": how many credentials}`"},
     {MG_HTTP_GET, "/admin/v1/requests", list_requests, true, false, JSON,
      "`{\"requests\": [...], \"next\"}`; the filters of `moongate logs` as a query: `?status=error&since=10m`"},
+    {MG_HTTP_GET, "/admin/v1/usage", mg_admin_usage, true, false, JSON,
+     "what usage adds up to: `?by=project,metadata.tier&where=model=gpt-6-sol&from=2026-11-01&to=2026-12-01`"},
+    {MG_HTTP_GET, "/admin/v1/usage/events", mg_admin_usage_events, true, false, JSON,
+     "`{\"events\": [...], \"next\"}`, one for each attempt, oldest first; `?from=`, `?to=`, `?limit=`, `?after=` the last `next`"},
+    {MG_HTTP_POST, "/admin/v1/usage/reprice", mg_admin_usage_reprice, true, false, JSON,
+     "takes `{\"from_us\"?, \"to_us\"?, \"prices\"?, \"dry_run\"?}`, prices up to 2000 requests again and says the difference; go on "
+     "with `next_us` until `done`"},
     {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON, "one timeline, attempts and notes included"},
 };
 /* clang-format on */
@@ -223,7 +228,7 @@ static void list_keys(struct mg_admin_job *job)
 
 static void create_key(struct mg_admin_job *job)
 {
-    struct mg_json *body = read_body(job);
+    struct mg_json *body = mg_admin_read_body(job);
     if (!body)
         return;
     struct mg_diag diag = {.line = 0};
@@ -298,7 +303,7 @@ static void revoke_key(struct mg_admin_job *job)
 static void rotate_key(struct mg_admin_job *job)
 {
     int64_t overlap_s = 0;
-    struct mg_json *body = job->body.len ? read_body(job) : NULL;
+    struct mg_json *body = job->body.len ? mg_admin_read_body(job) : NULL;
     if (job->body.len && !body)
         return;
     const struct mg_json *overlap = mg_json_get(body, "overlap_s");
@@ -368,7 +373,7 @@ static void reset_targets(struct mg_admin_job *job)
     struct mg_admin *admin = job->admin;
     struct mg_diag diag = {.line = 0};
     unsigned count = 0;
-    struct mg_json *body = read_body(job);
+    struct mg_json *body = mg_admin_read_body(job);
     if (!body)
         return;
     bool good = read_name(body, "project", project, sizeof project) &&
@@ -403,7 +408,7 @@ static void list_requests(struct mg_admin_job *job)
         return;
     }
     admin->ops->flush(admin->arg);
-    err = open_store(admin, &diag);
+    err = mg_admin_open_store(admin, &diag);
     if (err == MG_OK)
         err = mg_logs_query_json(admin->db, &filter, &job->out);
     if (err != MG_OK)
@@ -415,7 +420,7 @@ static void show_request(struct mg_admin_job *job)
     struct mg_admin *admin = job->admin;
     struct mg_diag diag = {.line = 0};
     admin->ops->flush(admin->arg);
-    mg_err err = open_store(admin, &diag);
+    mg_err err = mg_admin_open_store(admin, &diag);
     if (err == MG_OK)
         err = mg_watch_trace_json(admin->db, mg_view_cstr(job->id), &job->out);
     if (err == MG_E_NOT_FOUND)
@@ -426,7 +431,7 @@ static void show_request(struct mg_admin_job *job)
 }
 
 /* NULL after the job has failed. */
-static struct mg_json *read_body(struct mg_admin_job *job)
+struct mg_json *mg_admin_read_body(struct mg_admin_job *job)
 {
     struct mg_json *body = NULL;
     struct mg_json_error error = {.reason = ""};
@@ -454,7 +459,7 @@ static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key,
     put_failed(job, err);
 }
 
-static mg_err open_store(struct mg_admin *admin, struct mg_diag *diag)
+mg_err mg_admin_open_store(struct mg_admin *admin, struct mg_diag *diag)
 {
     char path[MG_FOLDER_PATH_BYTES];
     if (admin->db && mg_db_check(admin->db, diag) == MG_OK)

@@ -173,6 +173,23 @@ static mg_err rewrap(void *arg, mg_view actor, unsigned *out_count, struct mg_di
     return mg_gateway_rewrap(operate->gateway, actor, out_count, diag);
 }
 
+static mg_err reprice(void *arg, struct mg_db *db, const char *path,
+                      const struct mg_usage_range *range, bool dry_run,
+                      struct mg_reprice *out_piece, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    struct mg_prices *loaded = NULL;
+    if (path)
+        MG_TRY(mg_prices_load(path, &loaded, diag));
+    const struct mg_prices *prices = loaded ? loaded : mg_gateway_prices(operate->gateway);
+    mg_err err = mg_reprice_read(db, prices, range, out_piece);
+    if (err == MG_OK && !dry_run && out_piece->change_count > 0)
+        err = mg_recorder_write_wait(mg_gateway_recorder(operate->gateway), mg_reprice_write,
+                                     out_piece);
+    mg_prices_free(loaded);
+    return err;
+}
+
 const struct mg_admin_ops mg_operate_ops = {
     .desk = desk,
     .secret_changed = secret_changed,
@@ -189,4 +206,5 @@ const struct mg_admin_ops mg_operate_ops = {
     .key_list = key_list,
     .target_list = target_list,
     .target_reset = target_reset,
+    .reprice = reprice,
 };

@@ -542,6 +542,11 @@ struct mg_metrics_hub *mg_gateway_metrics(struct mg_gateway *gateway)
     return gateway->metrics;
 }
 
+const struct mg_prices *mg_gateway_prices(const struct mg_gateway *gateway)
+{
+    return mg_price_book_now(gateway->pricing.book);
+}
+
 struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway)
 {
     return gateway->recorder;

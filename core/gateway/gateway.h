@@ -12,6 +12,7 @@
 #include "store/recorder.h"
 
 struct mg_gateway;
+struct mg_prices;
 
 struct mg_gateway_options {
     const struct mg_config_gateway *config;      /* borrowed; process life */
@@ -38,6 +39,7 @@ const char *mg_gateway_address(const struct mg_gateway *gateway, int listener);
 struct mg_builder *mg_gateway_builder(struct mg_gateway *gateway);
 struct mg_metrics_hub *mg_gateway_metrics(struct mg_gateway *gateway);
 struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway);
+const struct mg_prices *mg_gateway_prices(const struct mg_gateway *gateway);   /* in force; lives as long as the gateway */
 
 /* Keys. Changes are on disk and obeyed by every worker when these return. MG_E_NOT_FOUND: no such key (or project).
  * text is shown once: wipe it. */

@@ -79,16 +79,23 @@ static bool read_date(mg_view text, uint64_t *out_us)
     return true;
 }
 
-static mg_err set_time(uint64_t *out_us, mg_view name, mg_view value, struct mg_diag *diag)
+bool mg_logs_time(mg_view text, uint64_t *out_us)
 {
     uint64_t ago, now = mg_wall_us();
-    if (read_date(value, out_us))
-        return MG_OK;
-    if (!read_duration(value, 0, &ago))
-        return bad(diag, name, value,
-                   "a time: 10m, 2h or 3d ago, or 2026-11-24, or 2026-11-24T10:00");
+    if (read_date(text, out_us))
+        return true;
+    if (!read_duration(text, 0, &ago))
+        return false;
     *out_us = ago < now ? now - ago : 1;
-    return MG_OK;
+    return true;
+}
+
+static mg_err set_time(uint64_t *out_us, mg_view name, mg_view value, struct mg_diag *diag)
+{
+    return mg_logs_time(value, out_us)
+               ? MG_OK
+               : bad(diag, name, value,
+                     "a time: 10m, 2h or 3d ago, or 2026-11-24, or 2026-11-24T10:00");
 }
 
 static mg_err set_status(struct mg_logs_filter *filter, mg_view name, mg_view value,

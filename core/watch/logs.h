@@ -50,6 +50,9 @@ MG_MUST_USE mg_err mg_logs_set(struct mg_logs_filter *filter, mg_view name, mg_v
 /* The same for a whole query string, percent-decoded. */
 MG_MUST_USE mg_err mg_logs_parse_query(struct mg_logs_filter *filter, mg_view query, struct mg_diag *diag);
 
+/* "10m", "3d" ago, "2026-11-24", "2026-11-24T10:00" (UTC) as wall clock; false: it is none. */
+bool mg_logs_time(mg_view text, uint64_t *out_us);
+
 /* A value of a query string, percent-decoded into room and cut to it. */
 mg_view mg_logs_decode(mg_view text, char *room, size_t size);
 

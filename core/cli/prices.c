@@ -1,0 +1,229 @@
+/* moongate prices: the catalogue that usage is priced by; `list` shows it, `import` takes a new one.
+ *
+ * Import writes <data>/prices.json whole or not at all; a running gateway takes it within a second. Nothing is fetched. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/history.h"
+#include "cli/place.h"
+#include "meter/prices.h"
+
+struct arguments {
+    const char *collected, *data, *config;
+    bool json;
+    const char *verb, *what;           /* `what`: a provider, or the file */
+    char data_dir[MG_FOLDER_PATH_BYTES];
+};
+
+static int list(struct arguments *a);
+static int import(struct arguments *a);
+
+int mg_cli_prices(int argc, char **argv)
+{
+    struct arguments a = {.json = false};
+    struct mg_diag diag = {.line = 0};
+    const struct mg_option options[] = {
+        {"--json", NULL, NULL, MG_OPTION_FLAG, &a.json, "list: print a JSON object a line, in micro-US-dollars per million tokens"},
+        {"--collected", NULL, "DATE", MG_OPTION_TEXT, &a.collected, "import: when the prices were looked up, if not today"},
+        {"--data", NULL, "DIR", MG_OPTION_TEXT, &a.data, "the data folder instead of the configuration's"},
+        {"--config", "-c", "FILE", MG_OPTION_TEXT, &a.config, "the configuration that names the data folder"},
+    };
+    int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 2);
+    if (end != MG_CLI_GO)
+        return end;
+    a.verb = argc > 1 ? argv[1] : "list";
+    a.what = argc > 2 ? argv[2] : NULL;
+    bool importing = strcmp(a.verb, "import") == 0;
+    if (!importing && strcmp(a.verb, "list") != 0)
+        return mg_cli_complain(MG_EXIT_USAGE, "prices", "there are \"list\" and \"import FILE\", not \"%s\"", a.verb);
+    if (importing && !a.what)
+        return mg_cli_complain(MG_EXIT_USAGE, "prices", "import needs a file: a genai-prices v2 document, or a catalogue");
+    if (mg_place_data(a.data, a.config, a.data_dir, &diag) != MG_OK)
+        return mg_cli_failed("prices", &diag);
+    return importing ? import(&a) : list(&a);
+}
+
+/* ---- list */
+
+struct listing {
+    const struct arguments *arguments;
+    size_t count;
+};
+
+static const char *dollars(char out[24], int64_t rate)
+{
+    if (rate == MG_RATE_NONE)
+        return "-";
+    int len = snprintf(out, 24, "%" PRId64 ".%06" PRId64, rate / 1000000, rate % 1000000);
+    while (out[len - 1] == '0' && out[len - 3] != '.')
+        out[--len] = '\0';
+    return out;
+}
+
+static void print_step(const char *model, const char *note, const struct mg_price_step *step)
+{
+    static const enum mg_rate shown[] = {MG_RATE_input, MG_RATE_cached_read, MG_RATE_cached_write, MG_RATE_output};
+    char text[24];
+    printf("  %-28s %-22s", model, note);
+    for (size_t i = 0; i < MG_COUNT(shown); i++)
+        printf(" %11s", dollars(text, step->rates[shown[i]]));
+    putchar('\n');
+}
+
+static void print_price(const char *model, const struct mg_price *price)
+{
+    char note[32] = "";
+    time_t second = (time_t)(price->from_us / 1000000u);
+    struct tm tm;
+    gmtime_r(&second, &tm);
+    if (price->from_us)
+        strftime(note, sizeof note, "from %Y-%m-%d", &tm);
+    print_step(model, note, &price->steps[0]);
+    for (int i = 1; i < price->step_count; i++) {
+        snprintf(note, sizeof note, "input > %" PRIu64, price->steps[i].above);
+        print_step("", note, &price->steps[i]);
+    }
+    for (int i = 0; i < price->tier_count; i++)
+        printf("  %-28s tier %-12s x %u.%03u\n", "", price->tiers[i].name, price->tiers[i].permille / 1000,
+               price->tiers[i].permille % 1000);
+}
+
+static void print_json(const char *project, const char *provider, const char *model, const struct mg_price *price)
+{
+    printf("{\"provider\":\"%s\",\"project\":%s%s%s,\"model\":\"%s\",\"from_us\":%" PRIu64 ",\"steps\":[", provider,
+           *project ? "\"" : "", *project ? project : "null", *project ? "\"" : "", model, price->from_us);
+    for (int i = 0; i < price->step_count; i++) {
+        const struct mg_price_step *step = &price->steps[i];
+        printf("%s{\"above\":%" PRIu64, i ? "," : "", step->above);
+#define X(name, parent)                                                                            \
+    if (step->rates[MG_RATE_##name] != MG_RATE_NONE)                                               \
+        printf(",\"" #name "\":%" PRId64, step->rates[MG_RATE_##name]);
+        MG_RATE_LIST(X)
+#undef X
+        putchar('}');
+    }
+    printf("],\"tiers\":{");
+    for (int i = 0; i < price->tier_count; i++)
+        printf("%s\"%s\":%u", i ? "," : "", price->tiers[i].name, price->tiers[i].permille);
+    printf("}}\n");
+}
+
+static void print_model(void *arg, const char *project, const char *provider, const char *model, const struct mg_price *prices,
+                        int count)
+{
+    struct listing *listing = arg;
+    const struct mg_paint *paint = mg_cli_paint(stdout);
+    if (listing->arguments->what && strcmp(listing->arguments->what, provider) != 0)
+        return;
+    listing->count++;
+    if (!listing->arguments->json)
+        printf("%s%s/%s%s%s%s\n", paint->bold, provider, model, *project ? "  of project " : "", project, paint->off);
+    for (int i = 0; i < count; i++) {
+        if (listing->arguments->json)
+            print_json(project, provider, model, &prices[i]);
+        else
+            print_price("", &prices[i]);
+    }
+}
+
+static int list(struct arguments *a)
+{
+    struct mg_price_book *book = mg_price_book_new();
+    struct mg_diag diag = {.line = 0};
+    struct listing listing = {.arguments = a};
+    bool changed;
+    if (mg_price_book_load(book, a->data_dir, &changed, &diag) != MG_OK) {
+        mg_price_book_free(book);
+        return mg_cli_failed("prices", &diag);
+    }
+    const struct mg_prices *prices = mg_price_book_now(book);
+    struct mg_prices_facts facts = mg_prices_facts(prices);
+    if (!a->json)
+        printf("US dollars per million tokens, collected %s from %s\n\n  %-28s %-22s %11s %11s %11s %11s\n", facts.collected,
+               facts.source, "", "", "input", "cache read", "cache write", "output");
+    mg_prices_each(prices, print_model, &listing);
+    mg_price_book_free(book);
+    if (listing.count == 0 && a->what)
+        return mg_cli_complain(MG_EXIT_FAILED, "prices", "there are no prices of \"%s\"", a->what);
+    return MG_EXIT_OK;
+}
+
+/* ---- import */
+
+static mg_err read_all(const char *path, struct mg_buf *out, struct mg_diag *diag)
+{
+    FILE *file = fopen(path, "rbe");
+    mg_err err = MG_OK;
+    if (!file)
+        return mg_diag_set(diag, MG_E_CONFIG, path, 0, "cannot read it: %s", strerror(errno));
+    for (size_t n = 1; n > 0 && err == MG_OK;) {
+        err = mg_buf_reserve(out, 65536);
+        if (err != MG_OK)
+            break;
+        n = fread(mg_buf_tail(out), 1, 65536, file);
+        mg_buf_grew(out, n);
+    }
+    fclose(file);
+    return err == MG_OK ? MG_OK : mg_diag_set(diag, err, path, 0, "it is too large");
+}
+
+/* Whoever reads it sees the old one or the new one. */
+static mg_err write_whole(const char *path, mg_view text, struct mg_diag *diag)
+{
+    char temporary[MG_FOLDER_PATH_BYTES + 8];
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    FILE *file = fopen(temporary, "wbe");
+    bool good = file && fwrite(text.ptr, 1, text.len, file) == text.len && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    if (file)
+        good &= fclose(file) == 0;
+    if (good && rename(temporary, path) == 0)
+        return MG_OK;
+    mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot write it: %s", strerror(errno));
+    unlink(temporary);
+    return MG_E_SYSTEM;
+}
+
+static const char *today(char out[16])
+{
+    time_t now = time(NULL);
+    struct tm tm;
+    gmtime_r(&now, &tm);
+    strftime(out, 16, "%Y-%m-%d", &tm);
+    return out;
+}
+
+static int import(struct arguments *a)
+{
+    struct mg_buf text, out;
+    struct mg_prices_import result = {0};
+    struct mg_diag diag = {.line = 0};
+    char path[MG_FOLDER_PATH_BYTES], date[16];
+    mg_buf_init(&text, MG_PRICES_MAX_BYTES + 65536);
+    mg_buf_init(&out, MG_PRICES_MAX_BYTES);
+    mg_err err = read_all(a->what, &text, &diag);
+    if (err == MG_OK)
+        err = mg_prices_convert(mg_buf_view(&text), a->what, a->collected ? a->collected : today(date), &out, &result, &diag);
+    if (err == MG_OK)
+        err = mg_folder_create(a->data_dir, &diag);
+    if (err == MG_OK)
+        err = mg_folder_path(a->data_dir, "prices.json", path);
+    if (err == MG_OK)
+        err = write_whole(path, mg_buf_view(&out), &diag);
+    mg_buf_fini(&text);
+    mg_buf_fini(&out);
+    if (err != MG_OK)
+        return mg_cli_failed("prices", &diag);
+    printf("%zu models of %zu providers are in %s; a running gateway takes them within a second\n", result.models,
+           result.providers, path);
+    if (result.left_out > 0)
+        printf("%zu models were left out: no price per token, a price by the hour of the day, or finer than a microdollar per "
+               "million tokens\n",
+               result.left_out);
+    return MG_EXIT_OK;
+}

@@ -1,0 +1,244 @@
+"""Usage adds up: what the scripted providers said they counted is what events, reports and CSV say, to the token and the
+picodollar, whatever happened to the request."""
+
+import csv
+import io
+import json
+import os
+import threading
+import unittest
+
+from moongate import *
+
+# micro-US-dollars per million tokens, which is picodollars per token
+RATES = {"input": 2000000, "cached_read": 200000, "cached_write": 2500000, "output": 10000000, "input_audio": 7000000}
+CATALOGUE = {"version": 1, "collected": "2026-11-24", "source": "the test", "providers": [
+    {"name": "p0", "also": ["p1"], "models": [
+        {"model": "model-0", "match": ["model-1"], "prices": [{**RATES, "tiers": {"priority": 2000}}]}]}]}
+
+
+class Meter:
+    """What a provider reported in its answers."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.input = self.output = self.cached = self.picousd = self.calls = 0
+
+    def usage(self, prompt, completion, cached=0, written=0, audio=0, reasoning=0, tier=None):
+        with self.lock:
+            self.calls += 1
+            self.input += prompt
+            self.output += completion
+            self.cached += cached
+            plain = prompt - cached - written - audio
+            self.picousd += (plain * RATES["input"] + cached * RATES["cached_read"] + written * RATES["cached_write"]
+                             + audio * RATES["input_audio"] + completion * RATES["output"]) * (2 if tier == "priority" else 1)
+        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion,
+                "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written, "audio_tokens": audio},
+                "completion_tokens_details": {"reasoning_tokens": reasoning}}
+
+    def whole(self, *counts, tier=None, **more):
+        def script(sock, request):
+            body = {**completion("fine"), "usage": self.usage(*counts, tier=tier, **more)}
+            respond(200, {**body, "service_tier": tier} if tier else body)(sock, request)
+        return script
+
+    def streamed(self, *counts, **more):
+        def script(sock, request):
+            last = {**chunk(), "choices": [], "usage": self.usage(*counts, **more)}
+            stream(*good_events("fine")[:-2], last, "[DONE]")(sock, request)
+        return script
+
+
+def priced(*upstreams, **more):
+    """A gateway that knows what its providers cost."""
+    gw = Gateway(project(*upstreams, **more), env={"MOONGATE_LOG": "info"})
+    gw.write("data/prices.json", json.dumps(CATALOGUE))
+    return gw
+
+
+def events(gw, *args):
+    return [json.loads(line) for line in gw.cli("usage", "events", *args).splitlines()]
+
+
+def report(gw, *args):
+    return json.loads(gw.cli("usage", "--json", *args))
+
+
+def sums(rows, name):
+    return sum(row[name] or 0 for row in rows)
+
+
+class AddsUp(unittest.TestCase):
+    def test_what_the_providers_reported_is_what_was_used_to_the_token(self):
+        meter = Meter()
+        with Upstream() as first, Upstream() as second, priced(first, second) as gw:
+            first.answer(
+                meter.whole(1000, 10),
+                meter.whole(1000, 10, cached=900, reasoning=5),
+                meter.whole(5000, 1, written=4096),
+                meter.whole(300, 7, tier="priority"),
+                meter.whole(300, 7, audio=200),
+                error_answer(500),                                # one failed attempt, then the other provider
+                meter.streamed(777, 3, cached=512),
+                stream(*good_events("fine")[:2], then="cut"))     # breaks off: nobody says what it took
+            second.answer(meter.whole(50, 5))
+            for _ in range(6):
+                self.assertEqual(gw.chat().status, 200)
+            self.assertEqual(gw.chat(stream=True).text, "fine")
+            gw.chat(stream=True)
+
+            all_events = events(gw)
+            reported = [e for e in all_events if e["tokens"] == "reported"]
+            self.assertEqual(len(reported), meter.calls)
+            self.assertEqual(sums(reported, "input_tokens"), meter.input)
+            self.assertEqual(sums(reported, "output_tokens"), meter.output)
+            self.assertEqual(sums(reported, "cached_read_tokens"), meter.cached)
+            self.assertEqual(sums(reported, "cost_picousd"), meter.picousd)
+            self.assertEqual(len(all_events), first.count + second.count)
+            self.assertEqual(len({e["id"] for e in all_events}), len(all_events))
+
+            total = report(gw)["total"]
+            for name in ("input_tokens", "output_tokens", "cached_read_tokens", "cached_write_tokens", "input_audio_tokens",
+                         "reasoning_tokens", "cost_picousd", "bytes_sent", "bytes_received"):
+                self.assertEqual(total[name], sums(all_events, name), name)
+            for by in ("project", "key", "workflow", "provider,model", "class,reason", "served,tier", "hour,day,month", "dialect,charged"):
+                rows = report(gw, "--by", by)["rows"]
+                self.assertEqual(sums(rows, "cost_picousd"), total["cost_picousd"], by)
+                self.assertEqual(sums(rows, "attempts"), len(all_events), by)
+            table = list(csv.DictReader(io.StringIO(gw.cli("usage", "--csv", "--by", "provider"))))
+            self.assertEqual(sum(int(row["input_tokens"]) for row in table), total["input_tokens"])
+
+            gw.stop()
+            self.assertEqual(report(gw)["total"], total)          # the store says the same without a gateway
+            self.assertEqual(events(gw), all_events)
+
+    def test_an_event_says_who_asked_whom_for_what(self):
+        meter = Meter()
+        with Upstream(meter.whole(10, 2, tier="priority")) as up, priced(
+                up, workflow="", provider="breaker = false") as gw:
+            gw.request("POST", "/v1/chat/completions", {
+                "model": "chat", "messages": [{"role": "user", "content": "hello"}], "metadata": {"tier": "gold", "seat": "7"}},
+                {"x-moongate-session": "s-1"})
+            event, = events(gw)
+            self.assertEqual((event["version"], event["attempt"]), (1, 1))
+            self.assertEqual((event["project"], event["workflow"], event["provider"]), ("main", "chat", "p0"))
+            self.assertEqual((event["model"], event["model_served"], event["tier"]), ("model-0", "served", "priority"))
+            self.assertEqual((event["dialect"], event["session"], event["reason"], event["class"]), ("openai", "s-1", "first", "none"))
+            self.assertEqual(event["metadata"], {"tier": "gold", "seat": "7"})
+            self.assertEqual((event["price"], event["served"], event["charged"]), ("catalogue", True, True))
+            self.assertGreater(event["latency_us"]["total"], event["latency_us"]["first_byte"] - 1)
+            rows = report(gw, "--by", "metadata.tier,metadata.absent", "--where", "metadata.seat=7")["rows"]
+            self.assertEqual([(row["metadata.tier"], row["metadata.absent"]) for row in rows], [("gold", None)])
+            self.assertEqual(report(gw, "--where", "metadata.seat=8")["total"]["attempts"], 0)
+
+    def test_a_client_that_leaves_and_a_hedge_that_loses_are_billed_once_each_by_estimate(self):
+        slow = threading.Event()
+        meter = Meter()
+        with Upstream(stream(*good_events("one")[:2], slow, then="stall")) as first, Upstream(meter.streamed(20, 4)) as second, \
+                priced(first, second, workflow="hedge = { after_ms = 30 }") as gw:
+            first.answer(stream(slow, then="stall"))
+            self.assertEqual(gw.chat(stream=True).text, "fine")   # the second was faster
+            first.answer(stream(*good_events("one", "two")[:3], then="stall"))
+            with gw.connect() as sock:
+                body = json.dumps({"model": "chat", "stream": True, "messages": [{"role": "user", "content": "x" * 400}]}).encode()
+                sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-type: application/json\r\n"
+                             b"content-length: %d\r\n\r\n" % (gw.keys["main"].encode(), len(body)) + body)
+                seen = b""
+                while b"two" not in seen:
+                    seen += sock.recv(65536)
+            first.closed.get(timeout=PATIENCE_S)
+            first.closed.get(timeout=PATIENCE_S)
+            slow.set()
+            deadline = time.monotonic() + PATIENCE_S
+            while len(all_events := events(gw)) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+            by_reason = {(e["provider"], e["class"]): e for e in all_events}
+            self.assertEqual(len(all_events), 3)
+            left = [e for e in all_events if e["provider"] == "p0"]
+            self.assertEqual([e["tokens"] for e in left], ["estimated", "estimated"])
+            self.assertEqual([e["served"] for e in left], [False, True])
+            self.assertEqual(by_reason["p1", "none"]["input_tokens"], meter.input)
+            self.assertTrue(all(e["input_tokens"] > 0 and e["cost_picousd"] > 0 for e in left))
+
+
+class Prices(unittest.TestCase):
+    def test_a_target_with_its_own_price_keeps_it_and_what_nobody_knows_is_not_free(self):
+        meter = Meter()
+        with Upstream(meter.whole(1000, 100)) as up, priced(up, extra="") as gw:
+            gw.write("projects/main.lua", f"""return {{
+                providers = {{ p0 = {{ adapter = "openai", base_url = "{up.url}", api_key = "k" }},
+                               other = {{ adapter = "openai", base_url = "{up.url}", api_key = "k" }} }},
+                workflows = {{ own = {{ targets = {{ {{ "p0/model-0", price_usd = {{ input = 1, output = 3 }} }} }} }},
+                               chat = "p0/model-0", unknown = "other/thing" }} }}""")
+            gw.wait_line(r"generation.*number=2|project=main.*generation=2|reload")
+            for name in ("own", "chat", "unknown"):
+                deadline = time.monotonic() + PATIENCE_S
+                while gw.chat(name).status == 404 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+            rows = {row["workflow"]: row for row in report(gw, "--by", "workflow")["rows"]}
+            self.assertEqual(rows["own"]["cost_usd"], "0.001300000000")
+            self.assertEqual(rows["chat"]["cost_usd"], "0.003000000000")
+            self.assertEqual((rows["unknown"]["cost_usd"], rows["unknown"]["unpriced"]), ("0.000000000000", 1))
+            self.assertIn("no price", gw.cli("usage"))
+
+    def test_the_past_is_priced_again_with_the_gateway_running_and_without(self):
+        meter = Meter()
+        with Upstream(meter.whole(1000, 100, cached=400)) as up, priced(up) as gw:
+            for _ in range(5):
+                gw.chat()
+            before = report(gw)["total"]
+            self.assertEqual(before["cost_picousd"], meter.picousd)
+            dearer = os.path.join(gw.path, "dearer.json")
+            with open(dearer, "w") as out:
+                json.dump({"version": 1, "providers": [{"name": "p0", "models": [
+                    {"model": "model-0", "prices": [{"input": 3000000, "cached_read": 300000, "output": 20000000}]}]}]}, out)
+            said = json.loads(gw.cli("usage", "reprice", "--prices", dearer, "--dry-run", "--json"))
+            self.assertEqual((said["changed"], report(gw)["total"]), (5, before))
+
+            said = json.loads(gw.cli("usage", "reprice", "--prices", dearer, "--json"))
+            after = 5 * (600 * 3000000 + 400 * 300000 + 100 * 20000000)
+            self.assertEqual(said["changed"], 5)
+            self.assertEqual(said["before_usd"], before["cost_usd"])
+            self.assertEqual(report(gw)["total"]["cost_picousd"], after)
+            self.assertEqual(said["after_usd"], report(gw)["total"]["cost_usd"])
+            self.assertTrue(all(e["repriced"] for e in events(gw)))
+            self.assertEqual(json.loads(gw.cli("usage", "reprice", "--prices", dearer, "--json"))["changed"], 0)
+
+            gw.stop()
+            self.assertEqual(json.loads(gw.cli("usage", "reprice", "--json"))["after_usd"], before["cost_usd"])
+            self.assertEqual(report(gw)["total"]["cost_picousd"], before["cost_picousd"])
+
+    def test_a_new_catalogue_is_taken_while_traffic_flows_and_a_broken_one_is_not(self):
+        meter = Meter()
+        with Upstream(meter.whole(100, 0)) as up, Gateway(project(up)) as gw:
+            gw.chat()
+            self.assertEqual(report(gw)["total"]["unpriced"], 1)
+            genai = os.path.join(gw.path, "genai.json")
+            with open(genai, "w") as out:
+                json.dump([{"id": "p0", "models": [{"id": "model-0", "match": {"equals": "model-0"}, "prices": {"input_mtok": 2.5, "output_mtok": 10}}]}], out)
+            self.assertIn("1 models of 1 providers", gw.cli("prices", "import", genai))
+            gw.wait_line("prices.reloaded")
+            gw.chat()
+            self.assertEqual(report(gw)["total"]["cost_usd"], "0.000250000000")
+            self.assertIn("2.50", gw.cli("prices", "list", "p0"))
+
+            gw.write("data/prices.json", "{")
+            gw.wait_line("prices.kept")
+            gw.chat()
+            self.assertEqual(report(gw)["total"]["cost_usd"], "0.000500000000")
+
+    def test_what_is_asked_wrongly_is_told(self):
+        with Upstream() as up, Gateway(project(up)) as gw:
+            for args, words in ((["--by", "colour"], "a dimension"), (["--where", "x"], "dimension=value"), (["--from", "soon"], "a time"),
+                                (["frobnicate"], "reprice"), (["--dry-run"], "for reprice"), (["events", "--by", "day"], "--from and --to")):
+                done = gw.cli("usage", *args, check=False)
+                self.assertEqual(done.returncode, 2, args)
+                self.assertIn(words, done.stderr, args)
+            missing = gw.cli("usage", "reprice", "--prices", "/nowhere.json", check=False)
+            self.assertEqual(missing.returncode, 1)
+
+
+if __name__ == "__main__":
+    main()
