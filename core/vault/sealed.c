@@ -132,9 +132,10 @@ mg_err mg_unseal(const struct mg_seal_key *key, const struct mg_seal_place *plac
     if (sealed.len - MG_SEAL_EXTRA_BYTES > out->max - out->len)
         return MG_E_TOO_LARGE;
     const unsigned char *bytes = (const unsigned char *)sealed.ptr;
+    /* PSA clears, copies and wipes as many bytes as the room it is given: no more than there will be. */
     psa_status_t status = psa_aead_decrypt(key->id, PSA_ALG_GCM, bytes, NONCE_BYTES, bound, bound_len, bytes + NONCE_BYTES,
                                            sealed.len - NONCE_BYTES, (unsigned char *)out->ptr + out->len,
-                                           out->max - out->len, &len);
+                                           sealed.len - MG_SEAL_EXTRA_BYTES, &len);
     if (status == PSA_ERROR_INVALID_SIGNATURE)
         return MG_E_DENIED;
     if (status != PSA_SUCCESS)
