@@ -37,6 +37,7 @@ static void conclude(struct mg_attempt *attempt);
 static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout);
 static void end(struct mg_attempt *attempt);
 static void forget_answer(struct mg_attempt *attempt);
+static bool finished(struct mg_attempt *attempt);
 static void say(struct mg_attempt *attempt, const char *text);
 
 static uint64_t now_us(const struct mg_attempt *attempt)
@@ -85,10 +86,8 @@ static uint32_t progress_left_ms(const struct mg_attempt *attempt)
 static void on_idle_timeout(struct mg_timer *timer)
 {
     struct mg_attempt *attempt = of_timer(timer);
-    if (attempt->event_stream && attempt->tap.finished) {
-        conclude(attempt);
+    if (finished(attempt))
         return;
-    }
     if (attempt->event_stream && attempt->tap.content && progress_left_ms(attempt) == 0)
         say(attempt, "the stream is kept open, but no content comes");
     fail(attempt, MG_CLASS_timeout_idle, NULL, "idle");
@@ -96,7 +95,9 @@ static void on_idle_timeout(struct mg_timer *timer)
 
 static void on_total_timeout(struct mg_timer *timer)
 {
-    fail(mg_container_of(timer, struct mg_attempt, total), MG_CLASS_timeout_total, NULL, "total");
+    struct mg_attempt *attempt = mg_container_of(timer, struct mg_attempt, total);
+    if (!finished(attempt))
+        fail(attempt, MG_CLASS_timeout_total, NULL, "total");
 }
 
 /* Every timer is cut to what is left of the deadline. */
@@ -364,8 +365,6 @@ static void flush_events(struct mg_attempt *attempt)
     attempt->watch_flush = false;
     attempt->call.ops->on_flush(attempt->call.arg);
 }
-
-static bool finished(struct mg_attempt *attempt);
 
 static void on_stream_data(void *arg, mg_view bytes)
 {

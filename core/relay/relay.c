@@ -486,6 +486,8 @@ static bool denied(struct mg_relay *relay, struct mg_lane *lane)
     if (relay->committed || !(workflow(relay)->has_accept || workflow(relay)->expect_schema))
         return false;
     mg_relay_promote(relay, lane);
+    if (relay->state != MG_RELAY_RUNNING)
+        return false;                  /* a guard stopped it at what was held */
     if (relay->call.ops->on_good(relay->call.arg, &reason) == MG_OK)
         return false;
     lane->attempt.ok = false;

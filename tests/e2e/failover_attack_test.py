@@ -4,16 +4,17 @@
     a client with a deadline of a millisecond              the breaker of the target
     a request in the background on a dead connection       the provider, which must not run it twice
     an answer too long to be held                          `accept` and `expect`, which see all or nothing
+    a stream that said all and does not end in time        the client, who has all of it
+    a guard that stops what a hedge had held back          everybody else: the gateway goes on
     headers with nonsense in them                          everybody
 """
 
-import json
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 
-from moongate import (USAGE, Gateway, Upstream, chunk, close, completion, error_answer, good_events, hang, json_answer, main,
+from moongate import (Gateway, Upstream, chunk, close, completion, error_answer, good_events, hang, json_answer, main,
                       project, respond, stream, unittest)
 
 BREAKER = "breaker = { consecutive = 3, min_calls = 100 }"
@@ -35,6 +36,14 @@ class Hurry(unittest.TestCase):
             self.assertEqual([gw.chat().status for _ in range(5)], [504, 504, 504, 504, 200])
 
 
+class Finished(unittest.TestCase):
+    def test_a_stream_that_said_all_is_complete_though_the_deadline_comes_before_its_end(self):
+        with Upstream(stream(*good_events("all"), then="stall")) as up, Gateway(project(up)) as gw:
+            answer = gw.chat(stream=True, headers={"x-moongate-deadline-ms": "300"})
+            self.assertEqual((answer.clean, answer.text, answer.events[-1]), (True, "all", "[DONE]"))
+            self.assertEqual(gw.trace(answer)["attempts"][0]["class"], "none")
+
+
 class Background(unittest.TestCase):
     def test_a_request_in_the_background_is_not_sent_again_on_another_connection(self):
         with Upstream(json_answer("one"), close, json_answer("two")) as up, Gateway(project(up), gateway="workers = 1") as gw:
@@ -42,6 +51,15 @@ class Background(unittest.TestCase):
             answer = gw.chat(background=True)
             self.assertEqual(up.count, 2, "it was sent twice")
             self.assertEqual(answer.status, 502)
+
+
+class Guarded(unittest.TestCase):
+    def test_a_guard_may_stop_what_a_hedge_held_back_before_accept_sees_it(self):
+        blank = {**chunk(), "choices": [{"index": i, "delta": {"content": " "}, "finish_reason": "length"} for i in range(2)]}
+        flow = "hedge = 30, accept = function(res) return false, 'no' end"
+        guard = '''on_chunk = function(c) return c:stop { code = "house_rule", message = "no" } end, stream = { hold = 8 }'''
+        with Upstream(hang) as a, Upstream(stream(blank, "[DONE]")) as b, Gateway(project(a, b, workflow=flow, extra=guard)) as gw:
+            self.assertEqual(gw.chat(stream=True, headers={"x-moongate-deadline-ms": "3000"}).status, 403)
 
 
 class Long(unittest.TestCase):
@@ -62,11 +80,10 @@ class Long(unittest.TestCase):
 
 class Nonsense(unittest.TestCase):
     def test_headers_with_nonsense_hurt_nobody(self):
-        values = ["1e99", "-1", "NaN", "", " ", "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "9" * 40,
-                  "0x10", "1;2", "\u00e9", "inf", "12h" * 200, "18446744073709551615"]
+        values = ["1e99", "-1", "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "9" * 40, "12h" * 200, "\u00e9"]
         names = ["retry-after", "retry-after-ms", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
                  "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", "x-should-retry"]
-        for status in (429, 503, 200):
+        for status in (429, 200):
             for value in values:
                 bad = respond(status, completion("ok") if status == 200 else {"error": {"message": "no"}},
                               {name: value for name in names}, "X")
