@@ -25,7 +25,7 @@ void mg_key_use_fini(struct mg_key_use *use)
 mg_err mg_key_use_open(struct mg_key_use *use, struct mg_db *db)
 {
     return mg_db_prepare(
-        db, "UPDATE keys SET last_used_us = max(coalesce(last_used_us, 0), ?) WHERE id = ?",
+        db, "UPDATE keys SET last_used_us = ?1 WHERE id = ?2 AND coalesce(last_used_us, 0) < ?1",
         &use->update);
 }
 

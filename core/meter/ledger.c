@@ -321,8 +321,8 @@ static mg_err on_open(void *arg, struct mg_db *db)
         "input_tokens, output_tokens, waited_us, cost_microusd, detail"));
     MG_TRY(mg_db_prepare(
         db,
-        "INSERT INTO open_exchanges (id, detail) VALUES (?, ?) ON CONFLICT DO UPDATE SET detail = "
-        "excluded.detail",
+        "INSERT INTO open_exchanges (id, detail) VALUES (?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET detail = excluded.detail",
         &ledger->keep));
     MG_TRY(mg_db_prepare(db, "DELETE FROM open_exchanges WHERE id = ?", &ledger->drop));
     MG_TRY(mg_key_use_open(&ledger->key_use, db));

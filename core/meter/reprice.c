@@ -112,7 +112,7 @@ mg_err mg_reprice_write(void *arg, struct mg_db *db)
     struct mg_stmt *attempt = NULL, *exchange = NULL;
     mg_err err = mg_db_prepare(db,
                                "INSERT INTO repriced (at_us, cost_picousd, number, priced, repriced_us) VALUES (?1, ?2, ?3, ?4, ?5) "
-                               "ON CONFLICT DO UPDATE SET cost_picousd = excluded.cost_picousd, priced = excluded.priced, "
+                               "ON CONFLICT (at_us, number) DO UPDATE SET cost_picousd = excluded.cost_picousd, priced = excluded.priced, "
                                "repriced_us = excluded.repriced_us",
                                &attempt);
     if (err == MG_OK)

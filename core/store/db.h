@@ -47,9 +47,6 @@ MG_MUST_USE mg_err mg_db_commit(struct mg_db *db);           /* on an error noth
 void mg_db_rollback(struct mg_db *db);                       /* no-op outside a transaction */
 int64_t mg_db_changes(struct mg_db *db);                     /* rows the last statement changed */
 
-/* Moves the write-ahead log into the database file. */
-MG_MUST_USE mg_err mg_db_checkpoint(struct mg_db *db);
-
 MG_MUST_USE mg_err mg_db_prepare(struct mg_db *db, const char *sql, struct mg_stmt **out_stmt);
 
 /* Inserts `rows` rows at once (bulk.h): parameters are those of the first row, then of the second … An error undoes the whole

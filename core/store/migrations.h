@@ -1,8 +1,9 @@
 /* migrations.h - the schema, one numbered step after the other.
  *
  * Every layer's tables are here, so that one list says what a store of version N looks like. A
- * step that was released is never edited: add a row with the next number at the end. Each runs in
- * a transaction of its own and is recorded in PRAGMA user_version. */
+ * step that was released is never edited: add a row with a higher number at the end (gaps are
+ * fine). Each runs in a transaction of its own and is recorded in PRAGMA user_version. How steps
+ * are tested is in docs/internals/store.md. */
 #ifndef MG_STORE_MIGRATIONS_H
 #define MG_STORE_MIGRATIONS_H
 

@@ -110,8 +110,8 @@ static mg_err open_store(struct store *store, const char *data, const struct mg_
     if (err == MG_OK)
         err = mg_db_prepare(store->db,
                             "INSERT INTO journals (boot, worker, sequence, position, stored) "
-                            "VALUES (?1, ?2, ?3, ?4, ?3) ON "
-                            "CONFLICT DO UPDATE SET sequence = ?3, position = ?4, stored = ?3",
+                            "VALUES (?1, ?2, ?3, ?4, ?3) "
+                            "ON CONFLICT (boot, worker) DO UPDATE SET sequence = ?3, position = ?4, stored = ?3",
                             &store->settle);
     if (err == MG_OK)
         err = store->sink.open(store->sink.arg, store->db);

@@ -276,12 +276,6 @@ int64_t mg_db_changes(struct mg_db *db)
     return sqlite3_changes(db->handle);
 }
 
-mg_err mg_db_checkpoint(struct mg_db *db)
-{
-    return translate(
-        sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
-}
-
 /* ---- statements */
 
 mg_err mg_db_prepare(struct mg_db *db, const char *sql, struct mg_stmt **out_stmt)

@@ -12,13 +12,14 @@
     "flags, duration_us, overhead_us, ttft_us, input_tokens, output_tokens, waited_us, "           \
     "cost_microusd"
 
-enum { SQL_BYTES = 2048, PARAMETERS = 26 };
+enum { SQL_BYTES = 2048, PARAMETERS = 26, NEEDLE_BYTES = 132 };
 
 /* A statement being put together: our fragments, their values bound in order. */
 struct query {
     char sql[SQL_BYTES];
     size_t len;
     unsigned count;
+    char provider[NEEDLE_BYTES], model[NEEDLE_BYTES]; /* as they stand in `tried` */
     struct {
         mg_view text; /* ptr NULL: the number */
         int64_t number;
@@ -69,11 +70,13 @@ static void add_tried(struct query *query, const struct mg_logs_filter *filter)
 {
     if (filter->provider[0]) {
         add_text(query, " AND (provider = ?", filter->provider);
-        add_text(query, " OR instr(tried, char(10) || ? || char(9)) > 0)", filter->provider);
+        snprintf(query->provider, sizeof query->provider, "\n%s\t", filter->provider);
+        add_text(query, " OR replace(tried, ?, '') <> tried)", query->provider);
     }
     if (filter->model[0]) {
         add_text(query, " AND (model = ?", filter->model);
-        add_text(query, " OR instr(tried, char(9) || ? || char(10)) > 0)", filter->model);
+        snprintf(query->model, sizeof query->model, "\t%s\n", filter->model);
+        add_text(query, " OR replace(tried, ?, '') <> tried)", query->model);
     }
 }
 
@@ -81,7 +84,7 @@ static void build(struct query *query, const struct mg_logs_filter *filter)
 {
     unsigned limit = filter->limit ? filter->limit : MG_LOGS_DEFAULT;
     query->len = query->count = 0;
-    add(query, "SELECT " COLUMNS " FROM exchanges WHERE 1");
+    add(query, "SELECT " COLUMNS " FROM exchanges WHERE TRUE");
     add_text(query, " AND project = ?", filter->project);
     add_text(query, " AND workflow = ?", filter->workflow);
     add_text(query, " AND key_id = ?", filter->key);

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "base/fault.h"
+#include "base/mem.h"
 #include "check.h"
 #include "folder.h"
 #include "store/migrations.h"
@@ -54,6 +55,18 @@ TEST(a_writer_creates_a_private_store_with_the_newest_schema)
     CHECK_INT(one_number(db, "SELECT count(*) FROM exchanges"), 0);
     CHECK_INT(one_number(db, "SELECT count(*) FROM keys"), 0);
     mg_db_close(db);
+}
+
+TEST(the_numbers_of_the_steps_ascend)
+{
+    static const int numbers[] = {
+#define X(number, sql) number,
+        MG_MIGRATION_LIST(X)
+#undef X
+    };
+    CHECK_INT(numbers[0], 1);
+    for (size_t i = 1; i < MG_COUNT(numbers); i++)
+        CHECK(numbers[i] > numbers[i - 1]);
 }
 
 TEST(opening_again_changes_nothing)
