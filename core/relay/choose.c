@@ -47,6 +47,13 @@ static mg_view sticky(const struct mg_relay *relay)
     return relay->call.plan->sticky.len ? relay->call.plan->sticky : relay->call.call->session;
 }
 
+/* Whose prompt cache a key has: the conversation's, or at least this request's, whose repeats are for the same key. */
+static mg_view affinity(const struct mg_relay *relay)
+{
+    mg_view conversation = sticky(relay);
+    return conversation.len ? conversation : mg_view_cstr(timeline(relay)->id);
+}
+
 /* Not to be drawn at all: what runs already, what was called or never refused in the last round, too small a window. */
 static uint64_t excluded(struct mg_relay *relay)
 {
@@ -125,7 +132,7 @@ static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find
     struct mg_reach_ask ask = {
         .now_us = now_us(relay),
         .random = mg_random_unit(),
-        .sticky = sticky(relay),
+        .sticky = affinity(relay),
         .tokens = mg_request_tokens_estimate(&relay->call.call->request),
         .avoid = candidate == relay->keys_of ? relay->avoid_keys : 0,
         .last_chance = relay->last_chance,

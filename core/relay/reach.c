@@ -168,7 +168,8 @@ static uint64_t mix(uint64_t bits)
 static void survey(const struct mg_reach *reach, const struct mg_reach_ask *ask, struct choice *choice)
 {
     *choice = (struct choice){.benched = -1, .refused = -1};
-    choice->seed = ask->sticky.len ? mg_fingerprint(ask->sticky) : (uint64_t)(ask->random * 9007199254740992.0);
+    if (reach->credential_count > 1)
+        choice->seed = ask->sticky.len ? mg_fingerprint(ask->sticky) : (uint64_t)(ask->random * 9007199254740992.0);
     for (int i = 0; i < slots_of(reach); i++) {
         if (ask->avoid & (1u << i))
             continue;

@@ -229,8 +229,9 @@ void mg_upstream_free(struct mg_upstream *upstream)
 
 bool mg_upstream_sets(const struct mg_upstream *upstream, mg_view name)
 {
+    const char *idempotency = upstream->config->idempotency_header;
     for (int i = 0; i < upstream->config->header_count; i++)
         if (mg_view_ieq(name, mg_view_cstr(upstream->config->header_names[i])))
             return true;
-    return false;
+    return idempotency && mg_view_ieq(name, mg_view_cstr(idempotency));
 }

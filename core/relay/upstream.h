@@ -37,7 +37,7 @@ MG_MUST_USE mg_err mg_upstream_new(const char *project, const struct mg_config_p
                                    struct mg_upstream **out_upstream, struct mg_diag *diag);
 void mg_upstream_free(struct mg_upstream *upstream);          /* NULL is a no-op */
 
-/* True when a header of that name is among the fixed ones: the client's is then not forwarded. */
+/* True when a header of that name is among the fixed ones, or carries the idempotency key: the client's is then not forwarded. */
 bool mg_upstream_sets(const struct mg_upstream *upstream, mg_view name);
 
 /* A URL's parts; views into url. False when it is no http(s) URL with a host. */

@@ -6,6 +6,7 @@
     an answer too long to be held                          `accept` and `expect`, which see all or nothing
     a stream that said all and does not end in time        the client, who has all of it
     a guard that stops what a hedge had held back          everybody else: the gateway goes on
+    a client that sends an idempotency key of its own      other clients, and the provider
     headers with nonsense in them                          everybody
 """
 
@@ -34,6 +35,27 @@ class Hurry(unittest.TestCase):
         with Upstream(hang) as a, Upstream(json_answer("here")) as b, \
                 Gateway(project(a, b, provider=rules, workflow="deadline_ms = 300")) as gw:
             self.assertEqual([gw.chat().status for _ in range(5)], [504, 504, 504, 504, 200])
+
+
+class Repeats(unittest.TestCase):
+    def test_the_idempotency_key_is_ours_alone(self):
+        keep = 'breaker = false, idempotency_header = "idempotency-key"'
+        with Upstream() as up, Gateway(project(up, provider=keep)) as gw:
+            answer = gw.chat(headers={"idempotency-key": "mine"})
+            sent = [value for name, value in up.next_request().raw_headers if name.lower() == "idempotency-key"]
+            self.assertEqual(sent, [answer.headers["x-request-id"]])
+
+    def test_a_request_without_a_session_is_repeated_with_its_key_and_others_take_others(self):
+        keys = "".join(f'{{ name = "k{i}", key = "s{i}" }},' for i in range(8))
+        with Upstream() as up, Gateway(f"""return {{ providers = {{ p = {{ base_url = "{up.url}", api_keys = {{ {keys} }} }} }},
+                workflows = {{ chat = "p/m" }} }}""") as gw:
+            used = []
+            for _ in range(4):
+                up.answer(error_answer(500), json_answer("x"))
+                self.assertEqual(gw.chat().status, 200)
+                used.append([up.next_request().headers["authorization"] for _ in range(2)])
+            self.assertEqual([len(set(keys)) for keys in used], [1, 1, 1, 1])
+            self.assertGreater(len({keys[0] for keys in used}), 1)
 
 
 class Finished(unittest.TestCase):
