@@ -301,7 +301,7 @@ def settled(payload, interrupted):
     payload.number(), payload.number()
     tokens = payload.numbers()
     payload.text()
-    made_up = interrupted and payload.text() == "the gateway was interrupted"
+    made_up = bool(interrupted) and payload.text() == "the gateway was interrupted"
     return Event(id, number, made_up, marks[MARKS.index("sent")], class_, bool(flags & 2), tokens[1], bool(flags & 4))
 
 
@@ -334,11 +334,32 @@ def read_store(path):
     return events, ids, wrong
 
 
+def read_published(gateway, events):
+    """What is wrong with the usage events that `moongate usage` shows of the same store."""
+    done = subprocess.run([BIN, "usage", "events", "--data", os.path.join(gateway.path, "data")], stdout=subprocess.PIPE, check=True)
+    published = [json.loads(line) for line in done.stdout.splitlines()]
+    keys = collections.Counter((event["exchange"], event["attempt"]) for event in published)
+    wrong = [f"{count} usage events: {key}" for key, count in keys.items() if count > 1]
+    wrong += [f"without a usage event: {key}" for key in events if key not in keys]
+    wrong += [f"a usage event of no attempt: {key}" for key in keys if key not in events]
+    for event in published:
+        stored = events.get((event["exchange"], event["attempt"]))
+        if stored and (event["interrupted"], event["redialed"], event["output_tokens"]) != (stored.interrupted, stored.redialed, stored.output_tokens):
+            wrong.append(f"the usage event {event['id']} says something else than its records: {stored}")
+        if event["interrupted"] and (event["tokens"] != "estimated" or event["input_tokens"] == 0):
+            wrong.append(f"the interrupted usage event {event['id']} has no estimate")
+    total = json.loads(gateway.cli("usage", "--json"))["total"]
+    if total["attempts"] != len(events):
+        wrong.append(f"moongate usage adds up {total['attempts']} attempts of {len(events)}")
+    return wrong
+
+
 # ---- the comparison
 
 def compare(calls, load, gateway, path):
     """The figures; `wrong` names what must not be."""
     events, ids, wrong = read_store(path)
+    wrong += read_published(gateway, events)
     exchanges = collections.defaultdict(list)
     for event in events.values():
         exchanges[event.id].append(event)
