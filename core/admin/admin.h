@@ -6,9 +6,15 @@
  *     GET    /admin/v1/status                projects, generations, errors of the last reload, workers
  *     POST   /admin/v1/reload                look at all files again
  *     GET    /admin/v1/keys                  never with their secrets
- *     POST   /admin/v1/keys                  {"project", "name"?, "expires_us"?, "metadata"?}; answers the key's text, once
+ *     POST   /admin/v1/keys                  as tenant/key_spec.h reads it; answers the key's text, once
+ *     PATCH  /admin/v1/keys/{id}             the same without a project: what is given changes
  *     DELETE /admin/v1/keys/{id}             answers when every worker obeys
  *     POST   /admin/v1/keys/{id}/rotate      {"overlap_s"?}; answers the new key's text, once
+ *     GET    /admin/v1/disabled              what is disabled by hand
+ *     POST   /admin/v1/disable               {"kind", "name", "project"?, "message"?}; answers when every worker obeys
+ *     POST   /admin/v1/enable                {"kind", "name", "project"?}; the same
+ *     GET    /admin/v1/members               who may administer; POST adds one and answers its token, once
+ *     DELETE /admin/v1/members/{id}
  *     GET    /admin/v1/secrets               names, versions, uses; never values
  *     POST   /admin/v1/secrets?project=&name=&rotate=   the body is the value; the next request uses it
  *     DELETE /admin/v1/secrets?project=&name=
@@ -23,8 +29,10 @@
  *     GET    /admin/v1/usage/events          the usage events themselves, a page at a time
  *     POST   /admin/v1/usage/reprice         {"from_us"?, "to_us"?, "prices"?, "dry_run"?}; a piece at a time
  *
- * Over TCP everything under /admin needs `Authorization: Bearer <admin.token>` and is off without a token; the unix
- * socket, <data>/control.sock, is open to whoever may open it (mode 0600). Errors are {"error":{"code","message"}}.
+ * Over TCP everything under /admin needs `Authorization: Bearer …`: the configured admin.token, which may do everything, or
+ * the token of a member, which may do what its role (tenant/members.h) allows in its project. The unix socket,
+ * <data>/control.sock, is open to whoever may open it (mode 0600) and may do everything. Each act is logged with who did it.
+ * Errors are {"error":{"code","message"}}.
  *
  * It knows nothing of workers: it asks the process through mg_admin_ops. What may wait (keys, the store) runs one after
  * the other on a thread of libuv's pool, so that health and metrics always answer. */
@@ -35,8 +43,8 @@
 #include "config/config.h"
 #include "gateway/gateway.h"
 #include "gateway/targets.h"
-#include "vault/desk.h"
 #include "meter/reprice.h"
+#include "vault/desk.h"
 
 struct mg_admin;
 
@@ -51,10 +59,22 @@ struct mg_admin_ops {
     mg_err (*key_create)(void *arg, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
                          struct mg_key *out_key, struct mg_diag *diag);
     mg_err (*key_revoke)(void *arg, const char *id, struct mg_diag *diag);
-    mg_err (*key_rotate)(void *arg, const char *id, uint64_t overlap_s, char out_text[MG_KEY_TEXT_BYTES],
+    /* Texts of the rows lie in the arena. */
+    mg_err (*key_rotate)(void *arg, const char *id, uint64_t overlap_s, struct mg_arena *arena,
+                         char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
+    mg_err (*key_change)(void *arg, const char *id, const struct mg_keys_spec *spec, struct mg_arena *arena,
                          struct mg_key *out_key, struct mg_diag *diag);
     mg_err (*key_list)(void *arg, void (*each)(void *arg, const struct mg_key *key), void *each_arg,
                        struct mg_diag *diag);
+    /* on: enable. `only` not empty: nothing outside that project may be meant. */
+    mg_err (*switch_set)(void *arg, bool on, const struct mg_switch *row, const char *only, struct mg_switch *out_row,
+                         struct mg_diag *diag);
+    mg_err (*switch_list)(void *arg, void (*each)(void *arg, const struct mg_switch *row), void *each_arg,
+                          struct mg_diag *diag);
+    bool (*identify)(void *arg, mg_view token, struct mg_member *out_member);  /* on the admin thread, must not wait */
+    mg_err (*member_add)(void *arg, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES], struct mg_diag *diag);
+    mg_err (*member_drop)(void *arg, const char *name, struct mg_diag *diag);
+    void (*member_list)(void *arg, void (*each)(void *arg, const struct mg_member *member), void *each_arg);
     /* project empty: all; MG_E_NOT_FOUND: there is no such project. */
     mg_err (*target_list)(void *arg, mg_view project, mg_targets_cb each, void *each_arg);
     struct mg_desk *(*desk)(void *arg);                        /* secrets and the audit log */
@@ -68,7 +88,7 @@ struct mg_admin_ops {
 
 struct mg_admin_options {
     const struct mg_config_listen *listen;       /* copied; NULL or host NULL: no TCP */
-    const char *token;       /* copied; NULL: /admin is off over TCP */
+    const char *token;       /* copied; NULL: only members have one */
     const char *data_dir;    /* where control.sock is made and the store is read */
     const struct mg_admin_ops *ops;              /* borrowed */
     void *arg;               /* borrowed; of the ops */
@@ -80,8 +100,11 @@ MG_MUST_USE mg_err mg_admin_start(const struct mg_admin_options *options, struct
 void mg_admin_stop(struct mg_admin *admin);      /* waits for what runs; NULL is a no-op */
 int mg_admin_port(const struct mg_admin *admin); /* 0: no TCP */
 
-/* Writes a row of a Markdown table for each line of the API: method, path, whether it needs the token, what it answers. */
+/* Writes a row of a Markdown table for each line of the API: method, path, who may, what it answers. */
 MG_MUST_USE mg_err mg_admin_put_reference(struct mg_buf *out);
+
+/* No key is longer than that as JSON. */
+enum { MG_ADMIN_KEY_BYTES = 2 * (MG_MAX_METADATA_BYTES + MG_MAX_KEY_WORKFLOWS_BYTES + MG_MAX_KEY_LIMITS_BYTES) };
 
 /* Secrets and the audit log as the API answers them; also for a command that has the store to itself. */
 MG_MUST_USE mg_err mg_admin_put_secrets(struct mg_desk *desk, struct mg_buf *out);

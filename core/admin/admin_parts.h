@@ -20,6 +20,8 @@ struct mg_admin_route {
     bool open;               /* answers without a token */
     const char *type;        /* content type of the answer */
     const char *text;        /* what it answers, for the reference page */
+    enum mg_right right;     /* that its caller needs; missing: an owner's */
+    bool scoped;             /* it keeps within job->who.project by itself; else only members of all projects may call it */
 };
 
 /* One request. It owns copies, because the client may leave while it runs. */
@@ -30,6 +32,7 @@ struct mg_admin_job {
     const struct mg_admin_route *route;
     const char *actor;       /* who asks, for the audit log; static */
     char id[MG_ADMIN_ID_BYTES];
+    struct mg_member who;    /* asks: name for the log, role, and the project it is confined to ("": none) */
     struct mg_buf query, body;
     int status;
     struct mg_buf out;
@@ -53,6 +56,9 @@ struct mg_admin {
     bool stopped;
 };
 
+/* May this job touch that project? */
+bool mg_admin_covers(const struct mg_admin_job *job, const char *project);
+
 /* vault_routes.c */
 void mg_admin_list_secrets(struct mg_admin_job *job);
 void mg_admin_set_secret(struct mg_admin_job *job);
@@ -70,6 +76,35 @@ void mg_admin_fail_with(struct mg_admin_job *job, int status, const char *code, 
 MG_MUST_USE mg_err mg_admin_open_store(struct mg_admin *admin, struct mg_diag *diag);
 /* The job's body, which must be a JSON object; NULL after the job has failed. */
 struct mg_json *mg_admin_read_body(struct mg_admin_job *job);
+
+/* An answer that could not be written. MG_OK is a no-op. */
+void mg_admin_put_failed(struct mg_admin_job *job, mg_err err);
+
+/* Writes the items of a list, with commas between them. */
+struct mg_admin_listing {
+    struct mg_admin_job *job;
+    struct mg_buf *out;
+    size_t count;
+    mg_err err;              /* the first that happened */
+};
+bool mg_admin_next_listed(struct mg_admin_listing *listing);     /* true: the next one may be written */
+
+/* keys.c */
+void mg_admin_list_keys(struct mg_admin_job *job);
+void mg_admin_create_key(struct mg_admin_job *job);
+void mg_admin_change_key(struct mg_admin_job *job);
+void mg_admin_revoke_key(struct mg_admin_job *job);
+void mg_admin_rotate_key(struct mg_admin_job *job);
+
+/* switches.c */
+void mg_admin_list_switches(struct mg_admin_job *job);
+void mg_admin_disable(struct mg_admin_job *job);
+void mg_admin_enable(struct mg_admin_job *job);
+
+/* members.c */
+void mg_admin_list_members(struct mg_admin_job *job);
+void mg_admin_create_member(struct mg_admin_job *job);
+void mg_admin_remove_member(struct mg_admin_job *job);
 
 /* usage.c */
 void mg_admin_usage(struct mg_admin_job *job);

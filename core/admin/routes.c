@@ -17,65 +17,75 @@ static void readyz(struct mg_admin_job *job);
 static void metrics(struct mg_admin_job *job);
 static void status(struct mg_admin_job *job);
 static void reload(struct mg_admin_job *job);
-static void list_keys(struct mg_admin_job *job);
-static void create_key(struct mg_admin_job *job);
-static void revoke_key(struct mg_admin_job *job);
-static void rotate_key(struct mg_admin_job *job);
 static void list_targets(struct mg_admin_job *job);
 static void reset_targets(struct mg_admin_job *job);
 static void list_requests(struct mg_admin_job *job);
 static void show_request(struct mg_admin_job *job);
-static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key,
-                           char text[MG_KEY_TEXT_BYTES]);
-static void put_failed(struct mg_admin_job *job, mg_err err);
-static mg_err put_member(struct mg_buf *out, const char *name, const char *text);
-static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, struct mg_buf *texts,
-                      const char **out_bad);
 
 #define JSON "application/json"
 #define TEXT "text/plain; charset=utf-8"
 
 /* clang-format off */
 static const struct mg_admin_route routes[] = {
-    /* method, path, run, waits, open, type, what it answers */
-    {MG_HTTP_GET, "/healthz", healthz, false, true, TEXT, "200 while the process lives"},
+    /* method, path, run, waits, open, type, what it answers, right, scoped */
+    {MG_HTTP_GET, "/healthz", healthz, false, true, TEXT, "200 while the process lives", MG_RIGHT_VIEW, true},
     {MG_HTTP_GET, "/readyz", readyz, false, true, TEXT,
-     "200 while it serves, 503 before and while it drains; a second line says what is degraded"},
-    {MG_HTTP_GET, "/metrics", metrics, false, true, "text/plain; version=0.0.4; charset=utf-8", "Prometheus text"},
+     "200 while it serves, 503 before and while it drains; a second line says what is degraded", MG_RIGHT_VIEW, true},
+    {MG_HTTP_GET, "/metrics", metrics, false, true, "text/plain; version=0.0.4; charset=utf-8", "Prometheus text", MG_RIGHT_VIEW, true},
     {MG_HTTP_GET, "/admin/v1/status", status, true, false, JSON,
-     "projects with their generation and the error of the last reload, listeners, workers, exchanges in flight, the store"},
+     "projects with their generation and the error of the last reload, listeners, workers, exchanges in flight, the store", MG_RIGHT_VIEW, false},
     {MG_HTTP_POST, "/admin/v1/reload", reload, true, false, JSON, "202: all files are looked at again"},
-    {MG_HTTP_GET, "/admin/v1/keys", list_keys, true, false, JSON, "`{\"keys\": [...]}`, never with their text"},
-    {MG_HTTP_POST, "/admin/v1/keys", create_key, true, false, JSON,
-     "takes `{\"project\", \"name\"?, \"expires_us\"?, \"metadata\"?}`; 201, and the key's text as `\"key\"`, once"},
-    {MG_HTTP_DELETE, "/admin/v1/keys/{id}", revoke_key, true, false, JSON, "200 when every worker obeys"},
-    {MG_HTTP_POST, "/admin/v1/keys/{id}/rotate", rotate_key, true, false, JSON,
-     "takes `{\"overlap_s\"?}`: how long the old key stays valid; 201, and the new key's text, once"},
+    {MG_HTTP_GET, "/admin/v1/keys", mg_admin_list_keys, true, false, JSON, "`{\"keys\": [...]}`, never with their text",
+     MG_RIGHT_VIEW, true},
+    {MG_HTTP_POST, "/admin/v1/keys", mg_admin_create_key, true, false, JSON,
+     "takes `{\"project\", \"name\"?, \"expires_us\"?, \"metadata\"?, \"workflows\"?, \"limits\"?}`; 201, and the key's text as "
+     "`\"key\"`, once", MG_RIGHT_OPERATE, true},
+    {MG_HTTP_PATCH, "/admin/v1/keys/{id}", mg_admin_change_key, true, false, JSON,
+     "takes any of `{\"name\", \"expires_us\", \"metadata\", \"workflows\", \"limits\"}`, null for none; 200 when every worker obeys",
+     MG_RIGHT_OPERATE, true},
+    {MG_HTTP_DELETE, "/admin/v1/keys/{id}", mg_admin_revoke_key, true, false, JSON, "200 when every worker obeys",
+     MG_RIGHT_OPERATE, true},
+    {MG_HTTP_POST, "/admin/v1/keys/{id}/rotate", mg_admin_rotate_key, true, false, JSON,
+     "takes `{\"overlap_s\"?}`: how long the old key stays valid; 201, and the new key's text, once", MG_RIGHT_OPERATE, true},
+    {MG_HTTP_GET, "/admin/v1/disabled", mg_admin_list_switches, true, false, JSON,
+     "`{\"disabled\": [...]}`: what is disabled by hand, since when, by whom, and what callers are told", MG_RIGHT_VIEW, true},
+    {MG_HTTP_POST, "/admin/v1/disable", mg_admin_disable, true, false, JSON,
+     "takes `{\"kind\", \"name\", \"project\"?, \"message\"?}`, kind `project`, `key`, `workflow`, `provider` or `plugin`; 200 when "
+     "every worker obeys", MG_RIGHT_OPERATE, true},
+    {MG_HTTP_POST, "/admin/v1/enable", mg_admin_enable, true, false, JSON,
+     "takes `{\"kind\", \"name\", \"project\"?}`; 200 when every worker obeys", MG_RIGHT_OPERATE, true},
+    {MG_HTTP_GET, "/admin/v1/members", mg_admin_list_members, true, false, JSON, "`{\"members\": [...]}`, never with their tokens",
+     MG_RIGHT_OWN, false},
+    {MG_HTTP_POST, "/admin/v1/members", mg_admin_create_member, true, false, JSON,
+     "takes `{\"name\", \"role\", \"project\"?, \"expires_us\"?}`, role `owner`, `operator`, `viewer` or `secret-writer`; 201, and "
+     "`\"token\"`, once", MG_RIGHT_OWN, false},
+    {MG_HTTP_DELETE, "/admin/v1/members/{id}", mg_admin_remove_member, true, false, JSON, "200 when its token is refused",
+     MG_RIGHT_OWN, false},
     {MG_HTTP_GET, "/admin/v1/secrets", mg_admin_list_secrets, true, false, JSON,
-     "`{\"secrets\": [...]}`: project, name, version, when made, changed and last used; never a value"},
+     "`{\"secrets\": [...]}`: project, name, version, when made, changed and last used; never a value", MG_RIGHT_VIEW, false},
     {MG_HTTP_POST, "/admin/v1/secrets", mg_admin_set_secret, true, false, JSON,
-     "takes the value as the body; `?project=NAME&name=NAME`, and `&rotate=1` when there must be one already; the next request uses it"},
-    {MG_HTTP_DELETE, "/admin/v1/secrets", mg_admin_remove_secret, true, false, JSON, "`?project=NAME&name=NAME`"},
+     "takes the value as the body; `?project=NAME&name=NAME`, and `&rotate=1` when there must be one already; the next request uses it", MG_RIGHT_SET_SECRETS, false},
+    {MG_HTTP_DELETE, "/admin/v1/secrets", mg_admin_remove_secret, true, false, JSON, "`?project=NAME&name=NAME`", MG_RIGHT_OPERATE, false},
     {MG_HTTP_POST, "/admin/v1/vault/rewrap", mg_admin_rewrap, true, false, JSON,
-     "wraps every data key again by the master key that `gateway.lua` names now; `{\"rewrapped\": how many, \"master\"}`"},
+     "wraps every data key again by the master key that `gateway.lua` names now; `{\"rewrapped\": how many, \"master\"}`", MG_RIGHT_OWN, false},
     {MG_HTTP_GET, "/admin/v1/audit", mg_admin_list_audit, true, false, JSON,
-     "`{\"entries\": [...], \"next\"}`, oldest first; `?after=SEQ&limit=N`"},
+     "`{\"entries\": [...], \"next\"}`, oldest first; `?after=SEQ&limit=N`", MG_RIGHT_OWN, false},
     {MG_HTTP_GET, "/admin/v1/audit/verify", mg_admin_verify_audit, true, false, JSON,
-     "`{\"good\", \"entries\", \"head\"}`, and what is wrong with which entry; `?kept=SEQ:HEAD` compares with an earlier head"},
+     "`{\"good\", \"entries\", \"head\"}`, and what is wrong with which entry; `?kept=SEQ:HEAD` compares with an earlier head", MG_RIGHT_OWN, false},
     {MG_HTTP_GET, "/admin/v1/targets", list_targets, true, false, JSON,
-     "`{\"targets\": [...]}`, each with its credentials: breaker, benches, limits, figures; `?project=NAME` for one project's"},
+     "`{\"targets\": [...]}`, each with its credentials: breaker, benches, limits, figures; `?project=NAME` for one project's", MG_RIGHT_VIEW, true},
     {MG_HTTP_POST, "/admin/v1/targets/reset", reset_targets, true, false, JSON,
-     "takes `{\"target\", \"project\"?, \"credential\"?}`: closes breakers, ends benches; `{\"reset\": how many credentials}`"},
+     "takes `{\"target\", \"project\"?, \"credential\"?}`: closes breakers, ends benches; `{\"reset\": how many credentials}`", MG_RIGHT_OPERATE, true},
     {MG_HTTP_GET, "/admin/v1/requests", list_requests, true, false, JSON,
-     "`{\"requests\": [...], \"next\"}`; the filters of `moongate logs` as a query: `?status=error&since=10m`"},
+     "`{\"requests\": [...], \"next\"}`; the filters of `moongate logs` as a query: `?status=error&since=10m`", MG_RIGHT_VIEW, true},
     {MG_HTTP_GET, "/admin/v1/usage", mg_admin_usage, true, false, JSON,
-     "what usage adds up to: `?by=project,metadata.tier&where=model=gpt-6-sol&from=2026-11-01&to=2026-12-01`"},
+     "what usage adds up to: `?by=project,metadata.tier&where=model=gpt-6-sol&from=2026-11-01&to=2026-12-01`", MG_RIGHT_VIEW, false},
     {MG_HTTP_GET, "/admin/v1/usage/events", mg_admin_usage_events, true, false, JSON,
-     "`{\"events\": [...], \"next\"}`, one for each attempt, oldest first; `?from=`, `?to=`, `?limit=`, `?after=` the last `next`"},
+     "`{\"events\": [...], \"next\"}`, one for each attempt, oldest first; `?from=`, `?to=`, `?limit=`, `?after=` the last `next`", MG_RIGHT_VIEW, false},
     {MG_HTTP_POST, "/admin/v1/usage/reprice", mg_admin_usage_reprice, true, false, JSON,
      "takes `{\"from_us\"?, \"to_us\"?, \"prices\"?, \"dry_run\"?}`, prices up to 2000 requests again and says the difference; go on "
      "with `next_us` until `done`"},
-    {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON, "one timeline, attempts and notes included"},
+    {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON, "one timeline, attempts and notes included", MG_RIGHT_VIEW, true},
 };
 /* clang-format on */
 
@@ -85,13 +95,32 @@ const struct mg_admin_route *mg_admin_routes(size_t *out_count)
     return routes;
 }
 
+/* Of all projects, unless the route keeps its caller within one. */
+static const char *who_may(const struct mg_admin_route *route)
+{
+    if (route->open)
+        return "everybody";
+    switch (route->right) {
+    case MG_RIGHT_VIEW:
+        return route->scoped ? "viewer" : "viewer of all projects";
+    case MG_RIGHT_OPERATE:
+        return route->scoped ? "operator" : "operator of all projects";
+    case MG_RIGHT_SET_SECRETS:
+        return route->scoped ? "secret-writer" : "secret-writer of all projects";
+    default:
+        return route->scoped ? "owner" : "owner of all projects";
+    }
+}
+
 mg_err mg_admin_put_reference(struct mg_buf *out)
 {
-    static const char *const methods[] = {
-        [MG_HTTP_GET] = "GET", [MG_HTTP_POST] = "POST", [MG_HTTP_DELETE] = "DELETE"};
+    static const char *const methods[] = {[MG_HTTP_GET] = "GET",
+                                          [MG_HTTP_POST] = "POST",
+                                          [MG_HTTP_PATCH] = "PATCH",
+                                          [MG_HTTP_DELETE] = "DELETE"};
     for (size_t i = 0; i < MG_COUNT(routes); i++)
         MG_TRY(mg_buf_putf(out, "| %s | `%s` | %s | %s |\n", methods[routes[i].method],
-                           routes[i].path, routes[i].open ? "no" : "yes", routes[i].text));
+                           routes[i].path, who_may(&routes[i]), routes[i].text));
     return MG_OK;
 }
 
@@ -120,34 +149,9 @@ void mg_admin_fail_with(struct mg_admin_job *job, int http_status, const char *c
         mg_buf_clear(&job->out);
 }
 
-mg_err mg_admin_put_key(const struct mg_key *key, const char *text, struct mg_buf *out)
-{
-    MG_TRY(mg_buf_putc(out, '{'));
-    MG_TRY(put_member(out, "id", key->id));
-    MG_TRY(put_member(out, ",project", key->project));
-    MG_TRY(put_member(out, ",name", key->name));
-    MG_TRY(mg_buf_putf(
-        out, ",\"created_us\":%llu,\"expires_us\":%llu,\"revoked_us\":%llu,\"last_used_us\":%llu",
-        (unsigned long long)key->created_us, (unsigned long long)key->expires_us,
-        (unsigned long long)key->revoked_us, (unsigned long long)key->last_used_us));
-    MG_TRY(mg_buf_putf(out, ",\"metadata\":%s", key->metadata ? key->metadata : "null"));
-    if (text)
-        MG_TRY(put_member(out, ",key", text));
-    return mg_buf_putc(out, '}');
-}
-
-/* A name that begins with a comma gets it in front of its quote. */
-static mg_err put_member(struct mg_buf *out, const char *name, const char *text)
-{
-    bool comma = name[0] == ',';
-    MG_TRY(mg_buf_putf(out, "%s\"%s\":\"", comma ? "," : "", name + comma));
-    MG_TRY(mg_buf_put_json(out, mg_view_cstr(text)));
-    return mg_buf_putc(out, '"');
-}
-
 static void healthz(struct mg_admin_job *job)
 {
-    put_failed(job, mg_buf_put(&job->out, MG_VIEW("ok\n")));
+    mg_admin_put_failed(job, mg_buf_put(&job->out, MG_VIEW("ok\n")));
 }
 
 /* Requests go on while the store is in trouble, so it is no reason to send them elsewhere. */
@@ -170,164 +174,40 @@ static void readyz(struct mg_admin_job *job)
 {
     bool ready = job->admin->ops->ready(job->admin->arg);
     if (ready)
-        put_failed(job, put_ready(job));
+        mg_admin_put_failed(job, put_ready(job));
     else
         mg_admin_fail_with(job, 503, "not_ready", "the gateway does not serve yet, or drains");
 }
 
 static void metrics(struct mg_admin_job *job)
 {
-    put_failed(job, job->admin->ops->metrics(job->admin->arg, &job->out));
+    mg_admin_put_failed(job, job->admin->ops->metrics(job->admin->arg, &job->out));
 }
 
 static void status(struct mg_admin_job *job)
 {
-    put_failed(job, job->admin->ops->status(job->admin->arg, &job->out));
+    mg_admin_put_failed(job, job->admin->ops->status(job->admin->arg, &job->out));
 }
 
 static void reload(struct mg_admin_job *job)
 {
     job->admin->ops->reload(job->admin->arg);
+    mg_log_info("reload.asked", "by=%s", job->who.name);
     job->status = 202;
-    put_failed(job, mg_buf_put(&job->out, MG_VIEW("{\"reloading\":true}")));
+    mg_admin_put_failed(job, mg_buf_put(&job->out, MG_VIEW("{\"reloading\":true}")));
 }
 
-struct listing {
-    struct mg_buf *out;
-    size_t count;
-    mg_err err; /* the first that happened */
-};
-
-/* True: the next one may be written. */
-static bool begin_listed(struct listing *listing)
+bool mg_admin_next_listed(struct mg_admin_listing *listing)
 {
     if (listing->err == MG_OK && listing->count++)
         listing->err = mg_buf_putc(listing->out, ',');
     return listing->err == MG_OK;
 }
 
-static void put_listed(void *arg, const struct mg_key *key)
-{
-    struct listing *listing = arg;
-    if (begin_listed(listing))
-        listing->err = mg_admin_put_key(key, NULL, listing->out);
-}
-
-static void list_keys(struct mg_admin_job *job)
-{
-    struct mg_diag diag = {.line = 0};
-    struct listing listing = {.out = &job->out,
-                              .err = mg_buf_put(&job->out, MG_VIEW("{\"keys\":["))};
-    mg_err err = job->admin->ops->key_list(job->admin->arg, put_listed, &listing, &diag);
-    if (err != MG_OK) {
-        mg_admin_fail(job, err, &diag);
-        return;
-    }
-    put_failed(job, listing.err == MG_OK ? mg_buf_put(&job->out, MG_VIEW("]}")) : listing.err);
-}
-
-static void create_key(struct mg_admin_job *job)
-{
-    struct mg_json *body = mg_admin_read_body(job);
-    if (!body)
-        return;
-    struct mg_diag diag = {.line = 0};
-    struct mg_keys_spec spec = {.name = ""};
-    struct mg_buf texts;
-    struct mg_key key;
-    char text[MG_KEY_TEXT_BYTES];
-    const char *bad = NULL;
-    mg_buf_init(&texts, MG_MAX_ADMIN_BODY_BYTES);
-    if (!spec_from(body, &spec, &texts, &bad)) {
-        mg_admin_fail_with(job, 400, "bad_request", bad);
-    } else {
-        mg_err err = job->admin->ops->key_create(job->admin->arg, &spec, text, &key, &diag);
-        if (err == MG_OK)
-            answer_new_key(job, &key, text);
-        else
-            mg_admin_fail(job, err, &diag);
-    }
-    mg_buf_fini(&texts);
-    mg_json_free(body);
-}
-
-/* Texts of the body become C strings in `texts`, which is sized before anything points into it. */
-static bool spec_from(const struct mg_json *body, struct mg_keys_spec *spec, struct mg_buf *texts,
-                      const char **out_bad)
-{
-    mg_view project = mg_json_string(mg_json_get(body, "project"));
-    const struct mg_json *name = mg_json_get(body, "name"),
-                         *metadata = mg_json_get(body, "metadata");
-    const struct mg_json *expires = mg_json_get(body, "expires_us");
-    int64_t expires_us = 0;
-    *out_bad = "\"project\" is missing: the name of a project";
-    if (!project.len)
-        return false;
-    *out_bad = "\"name\" must be a string";
-    if (name && !mg_json_is(name, MG_JSON_STRING) && !mg_json_is(name, MG_JSON_NULL))
-        return false;
-    *out_bad = "\"metadata\" must be an object";
-    if (metadata && !mg_json_is(metadata, MG_JSON_OBJECT) && !mg_json_is(metadata, MG_JSON_NULL))
-        return false;
-    *out_bad = "\"expires_us\" must be microseconds since 1970";
-    if (expires && (!mg_json_i64(expires, &expires_us) || expires_us < 0))
-        return false;
-    *out_bad = "out of memory";
-    size_t at_name, at_metadata;
-    if (mg_buf_put(texts, project) != MG_OK || mg_buf_putc(texts, '\0') != MG_OK)
-        return false;
-    at_name = texts->len;
-    if (mg_buf_put(texts, mg_json_string(name)) != MG_OK || mg_buf_putc(texts, '\0') != MG_OK)
-        return false;
-    at_metadata = texts->len;
-    bool has_metadata = mg_json_is(metadata, MG_JSON_OBJECT);
-    if (has_metadata &&
-        (mg_json_print(metadata, texts) != MG_OK || mg_buf_putc(texts, '\0') != MG_OK))
-        return false;
-    const char *base = mg_buf_view(texts).ptr;
-    *spec = (struct mg_keys_spec){base, base + at_name, (uint64_t)expires_us,
-                                  has_metadata ? base + at_metadata : NULL};
-    return true;
-}
-
-static void revoke_key(struct mg_admin_job *job)
-{
-    struct mg_diag diag = {.line = 0};
-    mg_err err = job->admin->ops->key_revoke(job->admin->arg, job->id, &diag);
-    if (err == MG_OK)
-        put_failed(job, mg_buf_putf(&job->out, "{\"id\":\"%s\",\"revoked\":true}", job->id));
-    else
-        mg_admin_fail(job, err, &diag);
-}
-
-static void rotate_key(struct mg_admin_job *job)
-{
-    int64_t overlap_s = 0;
-    struct mg_json *body = job->body.len ? mg_admin_read_body(job) : NULL;
-    if (job->body.len && !body)
-        return;
-    const struct mg_json *overlap = mg_json_get(body, "overlap_s");
-    bool good = !overlap || (mg_json_i64(overlap, &overlap_s) && overlap_s >= 0);
-    mg_json_free(body);
-    if (!good) {
-        mg_admin_fail_with(job, 400, "bad_request", "\"overlap_s\" must be a number of seconds");
-        return;
-    }
-    struct mg_diag diag = {.line = 0};
-    struct mg_key key;
-    char text[MG_KEY_TEXT_BYTES];
-    mg_err err = job->admin->ops->key_rotate(job->admin->arg, job->id, (uint64_t)overlap_s, text,
-                                             &key, &diag);
-    if (err == MG_OK)
-        answer_new_key(job, &key, text);
-    else
-        mg_admin_fail(job, err, &diag);
-}
-
 static void put_target(void *arg, const struct mg_target_row *row)
 {
-    struct listing *listing = arg;
-    if (begin_listed(listing))
+    struct mg_admin_listing *listing = arg;
+    if (mg_admin_next_listed(listing))
         listing->err = mg_target_row_json(row, listing->out);
 }
 
@@ -344,7 +224,7 @@ static bool asked_project(struct mg_admin_job *job, char *room, size_t size, mg_
 static void list_targets(struct mg_admin_job *job)
 {
     struct mg_admin *admin = job->admin;
-    struct listing listing = {.out = &job->out,
+    struct mg_admin_listing listing = {.out = &job->out,
                               .err = mg_buf_put(&job->out, MG_VIEW("{\"targets\":["))};
     char room[80];
     mg_view project;
@@ -352,10 +232,14 @@ static void list_targets(struct mg_admin_job *job)
         mg_admin_fail_with(job, 400, "bad_request", "only ?project=NAME can be asked for");
         return;
     }
+    if (*job->who.project && project.len && !mg_view_eq(project, mg_view_cstr(job->who.project)))
+        project = MG_VIEW("?");        /* no project is called that, and this is all it learns */
+    else if (*job->who.project)
+        project = mg_view_cstr(job->who.project);
     if (admin->ops->target_list(admin->arg, project, put_target, &listing) != MG_OK)
         mg_admin_fail_with(job, 404, "not_found", "there is no such project");
     else
-        put_failed(job, listing.err == MG_OK ? mg_buf_put(&job->out, MG_VIEW("]}")) : listing.err);
+        mg_admin_put_failed(job, listing.err == MG_OK ? mg_buf_put(&job->out, MG_VIEW("]}")) : listing.err);
 }
 
 /* A member that may be missing; false: it is no string, or too long for a name. */
@@ -386,15 +270,21 @@ static void reset_targets(struct mg_admin_job *job)
                            "\"credential\" are names too");
         return;
     }
+    if (*project && !mg_admin_covers(job, project)) {
+        mg_admin_fail_with(job, 403, "denied", "your role does not reach into this project");
+        return;
+    }
+    if (*job->who.project)
+        snprintf(project, sizeof project, "%s", job->who.project);
     const struct mg_targets_reset what = {project, target, credential};
     mg_err err = admin->ops->target_reset(admin->arg, &what, &count, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_log_info("target.reset", "project=%s target=%s credential=%s count=%u", project, target,
-                credential, count);
-    put_failed(job, mg_buf_putf(&job->out, "{\"reset\":%u}", count));
+    mg_log_info("target.reset", "project=%s target=%s credential=%s count=%u by=%s", project,
+                target, credential, count, job->who.name);
+    mg_admin_put_failed(job, mg_buf_putf(&job->out, "{\"reset\":%u}", count));
 }
 
 static void list_requests(struct mg_admin_job *job)
@@ -407,12 +297,26 @@ static void list_requests(struct mg_admin_job *job)
         mg_admin_fail_with(job, 400, "bad_request", diag.text);
         return;
     }
+    if (*job->who.project)
+        snprintf(filter.project, sizeof filter.project, "%s", job->who.project);
     admin->ops->flush(admin->arg);
     err = mg_admin_open_store(admin, &diag);
     if (err == MG_OK)
         err = mg_logs_query_json(admin->db, &filter, &job->out);
     if (err != MG_OK)
         mg_admin_fail(job, err, &diag);
+}
+
+/* Of the timeline that was written to the answer. */
+static bool is_of_its_project(struct mg_admin_job *job)
+{
+    struct mg_json *timeline = NULL;
+    if (!*job->who.project)
+        return true;
+    bool ours = mg_json_parse(mg_buf_view(&job->out), MG_MAX_RESPONSE_BODY_BYTES, &timeline, NULL) == MG_OK &&
+                mg_view_eq(mg_json_string(mg_json_get(timeline, "project")), mg_view_cstr(job->who.project));
+    mg_json_free(timeline);
+    return ours;
 }
 
 static void show_request(struct mg_admin_job *job)
@@ -423,6 +327,8 @@ static void show_request(struct mg_admin_job *job)
     mg_err err = mg_admin_open_store(admin, &diag);
     if (err == MG_OK)
         err = mg_watch_trace_json(admin->db, mg_view_cstr(job->id), &job->out);
+    if (err == MG_OK && !is_of_its_project(job))
+        err = MG_E_NOT_FOUND;
     if (err == MG_E_NOT_FOUND)
         mg_admin_fail_with(job, 404, "not_found",
                            "there is no such request, or it has not settled yet");
@@ -446,19 +352,6 @@ struct mg_json *mg_admin_read_body(struct mg_admin_job *job)
     return NULL;
 }
 
-/* The text leaves memory with the answer's buffer. */
-static void answer_new_key(struct mg_admin_job *job, const struct mg_key *key,
-                           char text[MG_KEY_TEXT_BYTES])
-{
-    job->status = 201;
-    mg_err err = mg_buf_reserve(
-        &job->out, 4 * MG_MAX_METADATA_BYTES); /* growing later would leave a copy behind */
-    if (err == MG_OK)
-        err = mg_admin_put_key(key, text, &job->out);
-    mg_wipe(text, MG_KEY_TEXT_BYTES);
-    put_failed(job, err);
-}
-
 mg_err mg_admin_open_store(struct mg_admin *admin, struct mg_diag *diag)
 {
     char path[MG_FOLDER_PATH_BYTES];
@@ -471,7 +364,7 @@ mg_err mg_admin_open_store(struct mg_admin *admin, struct mg_diag *diag)
 }
 
 /* An answer that could not be written. */
-static void put_failed(struct mg_admin_job *job, mg_err err)
+void mg_admin_put_failed(struct mg_admin_job *job, mg_err err)
 {
     if (err != MG_OK)
         mg_admin_fail(job, err, NULL);

@@ -53,6 +53,11 @@
     X(LIMIT_FIELDS, 8, "metadata fields of a project or workflow that have limits")                \
     X(LIMIT_VALUE_BYTES, 128, "value of a metadata field that has limits")                         \
     X(KEYS, 65536, "keys of a gateway")                                                            \
+    X(KEY_WORKFLOWS_BYTES, 16384, "names of the models that one key may use")                      \
+    X(KEY_LIMITS_BYTES, 2048, "limits of one key, as they are kept")                               \
+    X(SWITCHES, 8192, "projects, keys, workflows, providers and plugins disabled by hand")         \
+    X(SWITCH_MESSAGE_BYTES, 512, "what callers are told of what was disabled by hand")             \
+    X(MEMBERS, 1024, "people and machines with a token for the admin plane")                       \
     X(METADATA_BYTES, 2048, "metadata recorded of one exchange")                                   \
     X(NOTE_BYTES, 2048, "timeline notes of one exchange")                                          \
     X(JOURNAL_RECORD_BYTES, 8192, "one journal record")                                            \

@@ -34,6 +34,7 @@ static const struct mg_option *find_option(const struct mg_option *options, size
 static int take(const char *command, const struct mg_option *option, mg_view inline_value, int *at,
                 int argc, char **argv);
 static int take_int(const char *command, const struct mg_option *option, const char *text);
+static int take_item(const char *command, const struct mg_option *option, const char *text);
 
 int mg_cli_main(int argc, char **argv)
 {
@@ -264,7 +265,18 @@ static int take(const char *command, const struct mg_option *option, mg_view inl
                                option->value);
     if (option->kind == MG_OPTION_INT || option->kind == MG_OPTION_PORT)
         return take_int(command, option, text);
+    if (option->kind == MG_OPTION_LIST)
+        return take_item(command, option, text);
     *(const char **)option->out = text;
+    return MG_CLI_GO;
+}
+
+static int take_item(const char *command, const struct mg_option *option, const char *text)
+{
+    struct mg_option_list *list = option->out;
+    if (list->count == (int)MG_COUNT(list->items))
+        return mg_cli_complain(MG_EXIT_USAGE, command, "%s may be given %d times", option->name, list->count);
+    list->items[list->count++] = text;
     return MG_CLI_GO;
 }
 

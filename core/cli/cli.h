@@ -22,6 +22,12 @@ enum mg_option_kind {
     MG_OPTION_TEXT,          /* out is const char **: borrowed from argv */
     MG_OPTION_INT,           /* out is int *: 0 … 2147483647 */
     MG_OPTION_PORT,          /* out is int *: 0 … 65535 */
+    MG_OPTION_LIST,          /* out is struct mg_option_list *: may be given several times; borrowed from argv */
+};
+
+struct mg_option_list {
+    const char *items[16];
+    int count;
 };
 
 struct mg_option {

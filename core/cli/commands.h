@@ -11,7 +11,13 @@
     X("demo",    demo,      "[OPTIONS]",                         "start a gateway with simulated providers, and look round") \
     X("serve",   serve,     "[-c gateway.lua] [OPTIONS]",        "run the gateway")                                    \
     X("check",   check,     "[DIR]",                             "say what is wrong with the configuration")           \
-    X("key",     key,       "create|list|revoke ID|rotate ID",   "make, list, revoke and rotate the keys of clients")  \
+    X("key",     key,       "create|list|update ID|rotate ID|revoke ID|disable ID|enable ID", "the keys of clients")    \
+    X("project", switch,    "disable NAME|enable NAME",          "stop everything of a project, in all workers at once") \
+    X("workflow", switch,   "disable NAME|enable NAME",          "stop one workflow")                                  \
+    X("provider", switch,   "disable NAME|enable NAME",          "leave a provider alone: workflows fall over to the others") \
+    X("plugin",  switch,    "disable NAME|enable NAME",          "go on without a plugin, or not at all if it fails closed") \
+    X("disabled", disabled, "",                                  "list what is disabled by hand")                      \
+    X("admin",   admin,     "create NAME|list|remove NAME",      "who may administer over TCP: tokens with a role")    \
     X("secret",  secret,    "set|rotate|list|remove [NAME]",     "keep the keys of providers, encrypted")              \
     X("vault",   vault,     "rewrap",                            "wrap the keys of the vault by a new master key")     \
     X("audit",   audit,     "[verify]",                          "say who did what, and whether the log is whole")     \

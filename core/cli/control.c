@@ -1,6 +1,9 @@
 #include "cli/control.h"
 
+#include <pwd.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/call.h"
 #include "store/folder.h"
@@ -20,17 +23,29 @@ mg_err mg_control_put_escaped(struct mg_buf *out, const char *text)
     return MG_OK;
 }
 
+void mg_control_actor(char *out, size_t size)
+{
+    const struct passwd *user = getpwuid(geteuid());
+    if (user)
+        snprintf(out, size, "local:%s", user->pw_name);
+    else
+        snprintf(out, size, "local:%ld", (long)geteuid());
+}
+
 mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body,
                           int *out_status, struct mg_buf *out_body, struct mg_diag *diag)
 {
-    char socket_path[MG_FOLDER_PATH_BYTES];
+    char socket_path[MG_FOLDER_PATH_BYTES], actor[64], headers[160];
     if (mg_folder_path(data_dir, "control.sock", socket_path) != MG_OK)
         return mg_diag_set(diag, MG_E_NOT_FOUND, data_dir, 0, "this path is too long");
+    mg_control_actor(actor, sizeof(actor));
+    snprintf(headers, sizeof(headers), "%sx-moongate-actor: %s\r\n",
+             body.len ? "content-type: application/json\r\n" : "", actor);
     const struct mg_call_spec spec = {
         .unix_path = socket_path,
         .method = method,
         .path = path,
-        .headers = body.len ? "content-type: application/json\r\n" : "",
+        .headers = headers,
         .body = body,
         .timeout_s = MG_CONTROL_TIMEOUT_S,
         .on_body = on_body,

@@ -13,6 +13,9 @@ enum { MG_CONTROL_TIMEOUT_S = 30 };
 MG_MUST_USE mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body,
                                       int *out_status, struct mg_buf *out_body, struct mg_diag *diag);
 
+/* "local:alice": who acts here, the user of the system. Cut to size. */
+void mg_control_actor(char *out, size_t size);
+
 /* What may stand for the text in a query: everything but plain characters percent-encoded. */
 MG_MUST_USE mg_err mg_control_put_escaped(struct mg_buf *out, const char *text);
 

@@ -79,15 +79,18 @@ static void admin_api(FILE *out)
             "# Admin API\n\n"
             "It answers on `admin.address` (127.0.0.1:8081) and on the unix socket `control.sock` "
             "in the data folder. "
-            "Over TCP the rows that need the token want `Authorization: Bearer` and `admin.token`, "
-            "and are off while "
-            "none is configured; the socket belongs to the user who runs the gateway and needs "
-            "none:\n\n"
+            "Over TCP every row but those for everybody wants `Authorization: Bearer` and a token: "
+            "`admin.token` of the "
+            "configuration, whose holder is an owner, or that of a member (`moongate admin "
+            "create`), whose role is at "
+            "least the one that stands here; a member of one project sees and changes nothing of "
+            "the others. The socket "
+            "belongs to the user who runs the gateway and needs none:\n\n"
             "```sh\ncurl --unix-socket data/control.sock http://gateway/admin/v1/status\n```\n\n"
             "Errors are `{\"error\": {\"code\", \"message\"}}`. Names that end in `_us` are "
             "microseconds, since 1970 "
             "where they are moments; 0 is never.\n\n"
-            "| method | path | token | answers |\n|---|---|---|---|\n");
+            "| method | path | for | answers |\n|---|---|---|---|\n");
     if (mg_admin_put_reference(&rows) == MG_OK)
         fwrite(mg_buf_view(&rows).ptr, 1, rows.len, out);
     mg_buf_fini(&rows);

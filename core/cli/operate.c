@@ -124,12 +124,19 @@ static mg_err key_revoke(void *arg, const char *id, struct mg_diag *diag)
     return mg_gateway_key_revoke(operate->gateway, id, diag);
 }
 
-static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s,
+static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, struct mg_arena *arena,
                          char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key,
                          struct mg_diag *diag)
 {
     struct mg_operate *operate = arg;
-    return mg_gateway_key_rotate(operate->gateway, id, overlap_s, out_text, out_key, diag);
+    return mg_gateway_key_rotate(operate->gateway, id, overlap_s, arena, out_text, out_key, diag);
+}
+
+static mg_err key_change(void *arg, const char *id, const struct mg_keys_spec *spec,
+                         struct mg_arena *arena, struct mg_key *out_key, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_key_change(operate->gateway, id, spec, arena, out_key, diag);
 }
 
 static mg_err key_list(void *arg, void (*each)(void *arg, const struct mg_key *key), void *each_arg,
@@ -137,6 +144,47 @@ static mg_err key_list(void *arg, void (*each)(void *arg, const struct mg_key *k
 {
     struct mg_operate *operate = arg;
     return mg_gateway_key_list(operate->gateway, each, each_arg, diag);
+}
+
+static mg_err switch_set(void *arg, bool on, const struct mg_switch *row, const char *only,
+                         struct mg_switch *out_row, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return on ? mg_gateway_enable(operate->gateway, row, only, out_row, diag)
+              : mg_gateway_disable(operate->gateway, row, only, out_row, diag);
+}
+
+static mg_err switch_list(void *arg, void (*each)(void *arg, const struct mg_switch *row),
+                          void *each_arg, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_disabled(operate->gateway, each, each_arg, diag);
+}
+
+static bool identify(void *arg, mg_view token, struct mg_member *out_member)
+{
+    struct mg_operate *operate = arg;
+    return mg_members_identify(mg_gateway_members(operate->gateway), token, out_member);
+}
+
+static mg_err member_add(void *arg, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES],
+                         struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_members_add(mg_gateway_members(operate->gateway), member, out_text, diag);
+}
+
+static mg_err member_drop(void *arg, const char *name, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    return mg_members_drop(mg_gateway_members(operate->gateway), name, diag);
+}
+
+static void member_list(void *arg, void (*each)(void *arg, const struct mg_member *member),
+                        void *each_arg)
+{
+    struct mg_operate *operate = arg;
+    mg_members_each(mg_gateway_members(operate->gateway), each, each_arg);
 }
 
 static mg_err target_list(void *arg, mg_view project, mg_targets_cb each, void *each_arg)
@@ -153,6 +201,23 @@ static mg_err target_reset(void *arg, const struct mg_targets_reset *what, unsig
     struct mg_operate *operate = arg;
     return mg_targets_reset(mg_gateway_builder(operate->gateway), operate->config, what, out_count,
                             diag);
+}
+
+static mg_err reprice(void *arg, struct mg_db *db, const char *path,
+                      const struct mg_usage_range *range, bool dry_run,
+                      struct mg_reprice *out_piece, struct mg_diag *diag)
+{
+    struct mg_operate *operate = arg;
+    struct mg_prices *loaded = NULL;
+    if (path)
+        MG_TRY(mg_prices_load(path, &loaded, diag));
+    const struct mg_prices *prices = loaded ? loaded : mg_gateway_prices(operate->gateway);
+    mg_err err = mg_reprice_read(db, prices, range, out_piece);
+    if (err == MG_OK && !dry_run && out_piece->change_count > 0)
+        err = mg_recorder_write_wait(mg_gateway_recorder(operate->gateway), mg_reprice_write,
+                                     out_piece);
+    mg_prices_free(loaded);
+    return err;
 }
 
 static struct mg_desk *desk(void *arg)
@@ -173,23 +238,6 @@ static mg_err rewrap(void *arg, mg_view actor, unsigned *out_count, struct mg_di
     return mg_gateway_rewrap(operate->gateway, actor, out_count, diag);
 }
 
-static mg_err reprice(void *arg, struct mg_db *db, const char *path,
-                      const struct mg_usage_range *range, bool dry_run,
-                      struct mg_reprice *out_piece, struct mg_diag *diag)
-{
-    struct mg_operate *operate = arg;
-    struct mg_prices *loaded = NULL;
-    if (path)
-        MG_TRY(mg_prices_load(path, &loaded, diag));
-    const struct mg_prices *prices = loaded ? loaded : mg_gateway_prices(operate->gateway);
-    mg_err err = mg_reprice_read(db, prices, range, out_piece);
-    if (err == MG_OK && !dry_run && out_piece->change_count > 0)
-        err = mg_recorder_write_wait(mg_gateway_recorder(operate->gateway), mg_reprice_write,
-                                     out_piece);
-    mg_prices_free(loaded);
-    return err;
-}
-
 const struct mg_admin_ops mg_operate_ops = {
     .desk = desk,
     .secret_changed = secret_changed,
@@ -203,6 +251,13 @@ const struct mg_admin_ops mg_operate_ops = {
     .key_create = key_create,
     .key_revoke = key_revoke,
     .key_rotate = key_rotate,
+    .key_change = key_change,
+    .switch_set = switch_set,
+    .switch_list = switch_list,
+    .identify = identify,
+    .member_add = member_add,
+    .member_drop = member_drop,
+    .member_list = member_list,
     .key_list = key_list,
     .target_list = target_list,
     .target_reset = target_reset,

@@ -348,6 +348,16 @@ static void on_seam(void *arg, uint64_t bytes)
     watch(x, mg_answer_add(&x->answer, comment));
 }
 
+static bool is_off(void *arg, int candidate, mg_view *out_why)
+{
+    struct mg_exchange *x = arg;
+    const struct mg_switch *off =
+        mg_switched_find(x->live->off, MG_SWITCH_PROVIDER, mg_view_cstr(x->candidates[candidate].provider));
+    if (off)
+        *out_why = mg_arena_printf(&x->arena, "disabled by hand%s%s", *off->message ? ": " : "", off->message);
+    return off;
+}
+
 static bool may_call(void *arg, int candidate, struct mg_refusal *out_refusal)
 {
     return mg_limiting_may_call(arg, candidate, out_refusal);
@@ -360,4 +370,4 @@ static void on_settled(void *arg, int candidate, const struct mg_attempt_record 
 
 const struct mg_relay_ops mg_deliver_ops = {
     .on_attempt = on_attempt, .on_head = on_head, .on_event = on_event, .on_flush = on_flush, .on_body = on_body,
-    .on_good = on_good, .may_call = may_call, .on_settled = on_settled, .on_seam = on_seam, .on_done = on_done};
+    .on_good = on_good, .is_off = is_off, .may_call = may_call, .on_settled = on_settled, .on_seam = on_seam, .on_done = on_done};

@@ -31,6 +31,7 @@ static void step_relay(struct mg_exchange *x);
 static void step_settle(struct mg_exchange *x);
 
 static void my_turn(struct mg_exchange *x);
+static bool is_switched_on(struct mg_exchange *x);
 
 uint64_t mg_exchange_now(const struct mg_exchange *x)
 {
@@ -145,6 +146,7 @@ static void on_recycle(struct mg_defer *defer)
     x->plan = NULL;
     x->filtering = NULL;
     x->key_limits = NULL;
+    x->key_allows = NULL;
     x->upstream_headers = (struct mg_headers){0};
     x->whole = MG_VIEW_NONE;
     x->skipped_events = 0;
@@ -208,7 +210,7 @@ void mg_exchange_complete(struct mg_exchange *x)
 
 static void my_turn(struct mg_exchange *x)
 {
-    if (step_admit(x) && step_resolve(x) && step_limit(x))
+    if (is_switched_on(x) && step_admit(x) && step_resolve(x) && step_limit(x))
         step_transform(x);             /* goes on in transformed(), perhaps later */
 }
 
@@ -264,6 +266,34 @@ static bool refuse_key(struct mg_exchange *x, mg_view presented, const char *why
     return false;
 }
 
+/* The keyring may be replaced while the exchange runs. */
+static void take_key(struct mg_exchange *x, const struct mg_key *key)
+{
+    x->call.key_id = mg_arena_dup(&x->arena, mg_view_cstr(key->id));
+    x->call.key_metadata = key->metadata ? mg_arena_dup(&x->arena, mg_view_cstr(key->metadata)) : MG_VIEW_NONE;
+    x->key_allows = key->allowed ? mg_arena_strdup(&x->arena, key->allowed) : NULL;
+    if (!key->limit_set)
+        return;
+    struct mg_limit_set *set = mg_arena_new(&x->arena, struct mg_limit_set);
+    *set = *key->limit_set;
+    x->key_limits = set;
+}
+
+/* The whole project, or this key of it. */
+static bool is_switched_on(struct mg_exchange *x)
+{
+    const struct mg_switched *off = x->live->off;
+    if (!off)
+        return true;
+    const struct mg_switch *project = mg_switched_find(off, MG_SWITCH_PROJECT, MG_VIEW_NONE);
+    const struct mg_switch *key = mg_switched_find(off, MG_SWITCH_KEY, x->call.key_id);
+    if (project)
+        mg_exchange_refuse_disabled(x, project, "This project");
+    else if (key)
+        mg_exchange_refuse_disabled(x, key, "This API key");
+    return !project && !key;
+}
+
 static bool step_authenticate(struct mg_exchange *x)
 {
     const char *why = "no key was sent";
@@ -278,14 +308,13 @@ static bool step_authenticate(struct mg_exchange *x)
         return false;
     }
     mg_live_enter(x->live);
-    x->call.key_id = mg_arena_dup(&x->arena, mg_view_cstr(key->id));
-    x->call.key_metadata = key->metadata ? mg_arena_dup(&x->arena, mg_view_cstr(key->metadata)) : MG_VIEW_NONE;
+    take_key(x, key);
     x->call.project = mg_view_cstr(x->live->generation->config->name);
     x->timeline->key_id = x->call.key_id;
     x->timeline->project = x->call.project;
     x->timeline->generation = x->live->generation->number;
     mark(x, MG_PHASE_authenticate);
-    return true;
+    return is_switched_on(x);
 }
 
 /* ---- admit, resolve -------------------------------------------------------------------------- */
@@ -391,6 +420,27 @@ static void fit_attempts(struct mg_exchange *x)
     x->timeline = x->call.timeline = whole;
 }
 
+/* The same words whether there is such a model or not: a key that may not use it learns nothing about it. */
+static bool refuse_model(struct mg_exchange *x)
+{
+    mg_view text = mg_arena_printf(&x->arena, "This API key may not use the model '%.*s'. GET /v1/models lists what it may use.",
+                                   MG_FMT(mg_view_head(x->call.request.model, 128)));
+    x->route = NULL;
+    mg_exchange_refuse_as(x, 403, MG_VIEW("model_not_allowed"), text, MG_VIEW("model"), 0);
+    return false;
+}
+
+static bool workflow_is_on(struct mg_exchange *x)
+{
+    const struct mg_switch *off =
+        mg_switched_find(x->live->off, MG_SWITCH_WORKFLOW, mg_view_cstr(x->route->workflow->name));
+    if (!off)
+        return true;
+    x->timeline->workflow = mg_view_cstr(x->route->workflow->name);
+    mg_exchange_refuse_disabled(x, off, mg_arena_printf(&x->arena, "The workflow '%s'", off->name).ptr);
+    return false;
+}
+
 static bool resolve_model(struct mg_exchange *x)
 {
     mg_view model = x->call.request.model;
@@ -401,8 +451,10 @@ static bool resolve_model(struct mg_exchange *x)
     }
     if (model.len <= MAX_MODEL_BYTES)
         x->route = mg_routing_find(x->live->generation->routing, model, &x->arena);
+    if (x->key_allows && !(x->route && mg_key_allows(x->key_allows, mg_view_cstr(x->route->workflow->name))))
+        return refuse_model(x);
     if (x->route)
-        return true;
+        return workflow_is_on(x);
     mg_view text = mg_arena_printf(&x->arena, "The model '%.*s' is no workflow of project '%.*s'%s. GET /v1/models lists them.",
                                    MG_FMT(mg_view_head(model, 128)), MG_FMT(x->call.project),
                                    x->live->generation->config->allow_direct ? " and no provider/model of it" : "");
@@ -514,7 +566,8 @@ static void fill_figures(struct mg_exchange *x)
     for (int i = 0; i < x->route->count; i++) {
         struct mg_stats_figures figures;
         mg_stats_read(x->route->reaches[i].stats, &figures);
-        x->candidates[i].state = mg_reach_state(&x->route->reaches[i], mg_exchange_now(x), NULL);
+        bool off = mg_switched_find(x->live->off, MG_SWITCH_PROVIDER, mg_view_cstr(x->candidates[i].provider));
+        x->candidates[i].state = off ? "open" : mg_reach_state(&x->route->reaches[i], mg_exchange_now(x), NULL);
         x->candidates[i].inflight = figures.inflight;
         x->candidates[i].ewma_us = figures.ewma_us;
         x->candidates[i].error_rate = figures.error_rate;

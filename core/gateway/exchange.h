@@ -57,6 +57,7 @@ struct mg_exchange {
     struct mg_fair_wait turn;          /* runs, or waits for its turn on a worker that is full */
     struct mg_limiting *limiting;      /* in the arena; NULL: nothing limits it */
     const struct mg_limit_set *key_limits;       /* of its key's row, in the arena; NULL: it has none of its own */
+    const char *key_allows;            /* as mg_key.allowed, in the arena; NULL: every model of the project */
     size_t reserved_bytes;             /* of the journal */
     uint64_t admitted_us;              /* monotonic, not the loop's cached time: overhead is less than a turn */
     uint64_t overhead_us;              /* from there until the first attempt was under way */
@@ -102,6 +103,9 @@ mg_view mg_error_body(struct mg_arena *arena, int status, mg_view code, mg_view 
 /* refuse.c: a whole answer of ours, and the end of the exchange. */
 void mg_answer_typed(struct mg_exchange *x, int status, const char *content_type, mg_view body);
 void mg_answer_json(struct mg_exchange *x, int status, mg_view body);
+
+/* refuse.c: what was asked for is disabled by hand. `what` begins the sentence: "The workflow 'chat'". */
+void mg_exchange_refuse_disabled(struct mg_exchange *x, const struct mg_switch *off, const char *what);
 
 /* respond.c: a hook's own answer, a stream when one was asked for, and the end of the exchange. */
 void mg_exchange_respond(struct mg_exchange *x, const struct mg_hook_outcome *outcome);

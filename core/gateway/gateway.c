@@ -12,8 +12,9 @@
 #include "gateway/budgets.h"
 #include "gateway/client.h"
 #include "gateway/keys.h"
-#include "gateway/pricing.h"
 #include "gateway/limiting.h"
+#include "gateway/pricing.h"
+#include "gateway/switches.h"
 #include "gateway/targets.h"
 #include "io/listen.h"
 #include "io/systemd.h"
@@ -46,6 +47,7 @@ struct mg_gateway {
     struct mg_desk *desk;
     unsigned seconds;                  /* that have passed */
     struct mg_keys *keys;
+    struct mg_members *members;
     struct mg_builder *builder;
     struct mg_loop loop;               /* of the thread that runs */
     bool loop_open;
@@ -370,7 +372,8 @@ static mg_err start_workers(struct mg_gateway *gateway, struct mg_diag *diag)
         gateway->workers[i].on_tainted = on_tainted;
         gateway->worker_count++;
     }
-    return mg_keys_start(gateway->config->data_dir, gateway->recorder, gateway->workers, count, &gateway->keys, diag);
+    MG_TRY(mg_keys_start(gateway->config->data_dir, gateway->recorder, gateway->workers, count, &gateway->keys, diag));
+    return mg_members_start(gateway->config->data_dir, gateway->recorder, &gateway->members, diag);
 }
 
 static mg_err start_builder(struct mg_gateway *gateway, struct mg_diag *diag)
@@ -498,6 +501,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
 {
     close_loop(gateway);
     mg_builder_stop(gateway->builder);
+    mg_members_stop(gateway->members);
     mg_keys_stop(gateway->keys);
     for (unsigned i = 0; i < gateway->worker_count; i++)
         mg_worker_stop(&gateway->workers[i]);
@@ -552,6 +556,11 @@ struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway)
     return gateway->recorder;
 }
 
+struct mg_members *mg_gateway_members(struct mg_gateway *gateway)
+{
+    return gateway->members;
+}
+
 struct mg_desk *mg_gateway_desk(struct mg_gateway *gateway)
 {
     return gateway->desk;
@@ -603,14 +612,48 @@ mg_err mg_gateway_key_revoke(struct mg_gateway *gateway, const char *id, struct 
     return mg_keys_revoke(gateway->keys, id, diag);
 }
 
-mg_err mg_gateway_key_rotate(struct mg_gateway *gateway, const char *id, uint64_t overlap_s,
+mg_err mg_gateway_key_rotate(struct mg_gateway *gateway, const char *id, uint64_t overlap_s, struct mg_arena *arena,
                              char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag)
 {
-    return mg_keys_rotate(gateway->keys, id, overlap_s, out_text, out_key, diag);
+    return mg_keys_rotate(gateway->keys, id, overlap_s, arena, out_text, out_key, diag);
+}
+
+mg_err mg_gateway_key_change(struct mg_gateway *gateway, const char *id, const struct mg_keys_spec *spec,
+                             struct mg_arena *arena, struct mg_key *out_key, struct mg_diag *diag)
+{
+    return mg_keys_change(gateway->keys, id, spec, arena, out_key, diag);
 }
 
 mg_err mg_gateway_key_list(struct mg_gateway *gateway, void (*each)(void *arg, const struct mg_key *key), void *arg,
                            struct mg_diag *diag)
 {
     return mg_keys_list(gateway->keys, each, arg, diag);
+}
+
+/* ---- what is disabled by hand: gateway/switches.c finds out what is meant ------------------------------------ */
+
+mg_err mg_gateway_disable(struct mg_gateway *gateway, const struct mg_switch *row, const char *only, struct mg_switch *out_row,
+                          struct mg_diag *diag)
+{
+    struct mg_switch meant;
+    MG_TRY(mg_switch_resolve(gateway->builder, gateway->keys, row, only, &meant, diag));
+    MG_TRY(mg_keys_disable(gateway->keys, &meant, diag));
+    *out_row = meant;
+    return MG_OK;
+}
+
+mg_err mg_gateway_enable(struct mg_gateway *gateway, const struct mg_switch *row, const char *only, struct mg_switch *out_row,
+                         struct mg_diag *diag)
+{
+    struct mg_switch meant;
+    MG_TRY(mg_switch_resolve_disabled(gateway->keys, row, only, &meant, diag));
+    MG_TRY(mg_keys_enable(gateway->keys, &meant, diag));
+    *out_row = meant;
+    return MG_OK;
+}
+
+mg_err mg_gateway_disabled(struct mg_gateway *gateway, void (*each)(void *arg, const struct mg_switch *row), void *arg,
+                           struct mg_diag *diag)
+{
+    return mg_keys_disabled(gateway->keys, each, arg, diag);
 }

@@ -6,10 +6,13 @@
 #define MG_GATEWAY_GATEWAY_H
 
 #include "gateway/builder.h"
+#include "gateway/members.h"
 #include "gateway/routing.h"
 #include "gateway/worker.h"
 #include "meter/ledger.h"
 #include "store/recorder.h"
+#include "tenant/key_spec.h"
+#include "tenant/switches.h"
 
 struct mg_gateway;
 struct mg_prices;
@@ -40,23 +43,33 @@ struct mg_builder *mg_gateway_builder(struct mg_gateway *gateway);
 struct mg_metrics_hub *mg_gateway_metrics(struct mg_gateway *gateway);
 struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway);
 const struct mg_prices *mg_gateway_prices(const struct mg_gateway *gateway);   /* in force; lives as long as the gateway */
+struct mg_members *mg_gateway_members(struct mg_gateway *gateway);
 
 /* Keys. Changes are on disk and obeyed by every worker when these return. MG_E_NOT_FOUND: no such key (or project).
  * text is shown once: wipe it. */
-struct mg_keys_spec {
-    const char *project;
-    const char *name;                  /* may be empty */
-    uint64_t expires_us;               /* wall clock; 0: never */
-    const char *metadata;              /* JSON object; NULL: none */
-};
 MG_MUST_USE mg_err mg_gateway_key_create(struct mg_gateway *gateway, const struct mg_keys_spec *spec,
                                          char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_gateway_key_revoke(struct mg_gateway *gateway, const char *id, struct mg_diag *diag);
-/* A second key with the same project, name and metadata; the old one stays valid for overlap_s seconds. */
+/* A second key with all that the old one has; the old one stays valid for overlap_s seconds. Texts lie in the arena. */
 MG_MUST_USE mg_err mg_gateway_key_rotate(struct mg_gateway *gateway, const char *id, uint64_t overlap_s,
-                                         char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
+                                         struct mg_arena *arena, char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key,
+                                         struct mg_diag *diag);
+/* Sets what spec->given names. */
+MG_MUST_USE mg_err mg_gateway_key_change(struct mg_gateway *gateway, const char *id, const struct mg_keys_spec *spec,
+                                         struct mg_arena *arena, struct mg_key *out_key, struct mg_diag *diag);
 /* Calls back for every key, revoked ones included. */
 MG_MUST_USE mg_err mg_gateway_key_list(struct mg_gateway *gateway, void (*each)(void *arg, const struct mg_key *key),
+                                       void *arg, struct mg_diag *diag);
+
+/* What is disabled by hand. A change is on disk and obeyed by every worker when it returns. row->project may be empty when
+ * only one project has such a thing; *out_row is what was stored or removed. MG_E_NOT_FOUND: there is no such thing, or (to
+ * enable) it is not disabled; MG_E_BAD_REQUEST: several projects have one. `only` not empty: nothing outside this project
+ * may be meant. */
+MG_MUST_USE mg_err mg_gateway_disable(struct mg_gateway *gateway, const struct mg_switch *row, const char *only,
+                                      struct mg_switch *out_row, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_gateway_enable(struct mg_gateway *gateway, const struct mg_switch *row, const char *only,
+                                     struct mg_switch *out_row, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_gateway_disabled(struct mg_gateway *gateway, void (*each)(void *arg, const struct mg_switch *row),
                                        void *arg, struct mg_diag *diag);
 
 /* Secrets and the audit log. Lives until mg_gateway_stop(). */

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "tenant/keystore.h"
+#include "tenant/switchstore.h"
 
 struct mg_keys {
     struct mg_recorder *recorder;      /* borrowed */
@@ -40,26 +41,36 @@ void mg_wait_all(struct mg_wait_all *wait)
 struct load {
     struct mg_arena arena;
     struct mg_key *keys;
-    size_t count;
+    struct mg_switch *switches;
+    size_t count;                      /* of whichever was read */
 };
 
-static mg_err load_rows(void *arg, struct mg_db *db)
+static mg_err load_keys(void *arg, struct mg_db *db)
 {
     struct load *load = arg;
     return mg_keystore_load(db, &load->arena, &load->keys, &load->count);
 }
 
-static mg_err load(struct mg_keys *keys, struct load *out_load)
+static mg_err load_switches(void *arg, struct mg_db *db)
 {
-    mg_arena_init(&out_load->arena, 65536);
-    return mg_recorder_write_wait(keys->recorder, load_rows, out_load);
+    struct load *load = arg;
+    return mg_switchstore_load(db, &load->arena, &load->switches, &load->count);
 }
 
-static mg_err publish(struct mg_keys *keys)
+static mg_err load(struct mg_keys *keys, mg_write_fn read, struct load *out_load)
+{
+    *out_load = (struct load){.count = 0};
+    mg_arena_init(&out_load->arena, 65536);
+    return mg_recorder_write_wait(keys->recorder, read, out_load);
+}
+
+/* ---- telling the workers --------------------------------------------------------------------- */
+
+static mg_err publish_keys(struct mg_keys *keys)
 {
     struct load rows;
     struct mg_keyring *keyring = NULL;
-    mg_err err = load(keys, &rows);
+    mg_err err = load(keys, load_keys, &rows);
     if (err == MG_OK)
         err = mg_keyring_new(&keys->secret, rows.keys, rows.count, &keyring);
     mg_arena_fini(&rows.arena);
@@ -73,6 +84,22 @@ static mg_err publish(struct mg_keys *keys)
     return MG_OK;
 }
 
+static mg_err publish_switches(struct mg_keys *keys)
+{
+    struct load rows;
+    mg_err err = load(keys, load_switches, &rows);
+    struct mg_switches *switches = err == MG_OK ? mg_switches_new(rows.switches, rows.count) : NULL;
+    mg_arena_fini(&rows.arena);
+    MG_TRY(err);
+    struct mg_wait_all wait;
+    mg_wait_all_init(&wait, keys->worker_count);
+    for (unsigned i = 0; i < keys->worker_count; i++)
+        mg_worker_set_switches(&keys->workers[i], mg_switches_ref(switches), &wait.ack);
+    mg_wait_all(&wait);
+    mg_switches_unref(switches);
+    return MG_OK;
+}
+
 mg_err mg_keys_start(const char *data_dir, struct mg_recorder *recorder, struct mg_worker *workers,
                      unsigned worker_count, struct mg_keys **out_keys, struct mg_diag *diag)
 {
@@ -80,8 +107,12 @@ mg_err mg_keys_start(const char *data_dir, struct mg_recorder *recorder, struct 
     *keys = (struct mg_keys){.recorder = recorder, .workers = workers, .worker_count = worker_count};
     pthread_mutex_init(&keys->lock, NULL);
     mg_err err = mg_key_secret_load(data_dir, &keys->secret, diag);
-    if (err == MG_OK && (err = publish(keys)) != MG_OK)
-        mg_diag_set(diag, err, data_dir, 0, "the keys could not be read from the store: %s", mg_err_text(err));
+    if (err == MG_OK)
+        err = publish_keys(keys);
+    if (err == MG_OK)
+        err = publish_switches(keys);
+    if (err != MG_OK && diag && !*diag->text)
+        mg_diag_set(diag, err, data_dir, 0, "keys and switches could not be read from the store: %s", mg_err_text(err));
     if (err != MG_OK) {
         mg_keys_stop(keys);
         return err;
@@ -101,95 +132,142 @@ void mg_keys_stop(struct mg_keys *keys)
 
 /* ---- changes --------------------------------------------------------------------------------- */
 
+/* One change of the store. It runs on the recorder thread while its caller waits. */
 struct change {
-    const struct mg_key *insert;       /* NULL: none */
-    const char *revoke, *expire;       /* ids; NULL: none */
+    const struct mg_key_secret *secret;
+    const struct mg_keys_spec *spec;
+    const struct mg_switch *row;
+    const char *id;
     uint64_t when_us;
+    struct mg_arena *arena;
+    char *out_text;
+    struct mg_key *out_key;
 };
 
-static mg_err apply(void *arg, struct mg_db *db)
+static mg_err create(void *arg, struct mg_db *db)
 {
-    const struct change *change = arg;
-    if (change->revoke)
-        MG_TRY(mg_keystore_revoke(db, change->revoke, change->when_us));
-    if (change->expire)
-        MG_TRY(mg_keystore_expire(db, change->expire, change->when_us));
-    return change->insert ? mg_keystore_insert(db, change->insert) : MG_OK;
+    struct change *change = arg;
+    return mg_keystore_create(db, change->secret, change->spec, change->out_text, change->out_key);
+}
+
+static mg_err end_key(void *arg, struct mg_db *db)
+{
+    struct change *change = arg;
+    return mg_keystore_revoke(db, change->id, change->when_us);
+}
+
+static mg_err rotate(void *arg, struct mg_db *db)
+{
+    struct change *change = arg;
+    return mg_keystore_rotate(db, change->secret, change->id, change->when_us, change->arena, change->out_text,
+                              change->out_key);
+}
+
+static mg_err update(void *arg, struct mg_db *db)
+{
+    struct change *change = arg;
+    return mg_keystore_change(db, change->id, change->spec, change->arena, change->out_key);
+}
+
+static mg_err disable(void *arg, struct mg_db *db)
+{
+    struct change *change = arg;
+    return mg_switchstore_put(db, change->row);
+}
+
+static mg_err enable(void *arg, struct mg_db *db)
+{
+    struct change *change = arg;
+    return mg_switchstore_remove(db, change->row->kind, change->row->project, change->row->name);
 }
 
 /* On disk first, then obeyed everywhere. */
-static mg_err commit(struct mg_keys *keys, struct change *change, struct mg_diag *diag)
+static mg_err commit(struct mg_keys *keys, mg_write_fn write, struct change *change, mg_err (*publish)(struct mg_keys *keys))
 {
-    mg_err err = mg_recorder_write_wait(keys->recorder, apply, change);
-    if (err == MG_E_NOT_FOUND)
-        return mg_diag_set(diag, err, NULL, 0, "there is no key '%s'; `moongate key list` shows all",
-                           change->revoke ? change->revoke : change->expire);
+    change->secret = &keys->secret;
+    pthread_mutex_lock(&keys->lock);
+    mg_err err = mg_recorder_write_wait(keys->recorder, write, change);
     if (err == MG_OK)
         err = publish(keys);
+    pthread_mutex_unlock(&keys->lock);
+    return err;
+}
+
+static mg_err explain(mg_err err, const char *id, struct mg_diag *diag)
+{
+    if (err == MG_E_NOT_FOUND)
+        return mg_diag_set(diag, err, NULL, 0, "there is no valid key '%s'; `moongate key list` shows all", id);
     return err == MG_OK ? MG_OK : mg_diag_set(diag, err, NULL, 0, "the key could not be stored: %s", mg_err_text(err));
 }
 
 mg_err mg_keys_create(struct mg_keys *keys, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
                       struct mg_key *out_key, struct mg_diag *diag)
 {
-    MG_TRY(mg_key_issue(&keys->secret, spec->project, spec->name, spec->expires_us, spec->metadata, out_text, out_key));
-    pthread_mutex_lock(&keys->lock);
-    mg_err err = commit(keys, &(struct change){.insert = out_key}, diag);
-    pthread_mutex_unlock(&keys->lock);
-    return err;
+    struct change change = {.spec = spec, .out_text = out_text, .out_key = out_key};
+    return explain(commit(keys, create, &change, publish_keys), "", diag);
 }
 
 mg_err mg_keys_revoke(struct mg_keys *keys, const char *id, struct mg_diag *diag)
 {
-    pthread_mutex_lock(&keys->lock);
-    mg_err err = commit(keys, &(struct change){.revoke = id, .when_us = mg_wall_us()}, diag);
-    pthread_mutex_unlock(&keys->lock);
-    return err;
+    struct change change = {.id = id, .when_us = mg_wall_us()};
+    return explain(commit(keys, end_key, &change, publish_keys), id, diag);
 }
 
-static const struct mg_key *find(const struct load *rows, const char *id)
+mg_err mg_keys_rotate(struct mg_keys *keys, const char *id, uint64_t overlap_s, struct mg_arena *arena,
+                      char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag)
 {
-    for (size_t i = 0; i < rows->count; i++)
-        if (strcmp(rows->keys[i].id, id) == 0)
-            return &rows->keys[i];
-    return NULL;
+    struct change change = {.id = id, .when_us = overlap_s ? mg_wall_us() + overlap_s * 1000000 : 0, .arena = arena,
+                            .out_text = out_text, .out_key = out_key};
+    return explain(commit(keys, rotate, &change, publish_keys), id, diag);
 }
 
-static mg_err rotate(struct mg_keys *keys, const struct load *rows, const char *id, uint64_t overlap_s,
-                     char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag)
-{
-    const struct mg_key *old = find(rows, id);
-    if (!old || old->revoked_us)
-        return mg_diag_set(diag, MG_E_NOT_FOUND, NULL, 0, "there is no valid key '%s'; `moongate key list` shows all", id);
-    MG_TRY(mg_key_issue(&keys->secret, old->project, old->name, old->expires_us, old->metadata, out_text, out_key));
-    uint64_t until = mg_wall_us() + overlap_s * 1000000;
-    if (old->expires_us && old->expires_us < until)
-        until = old->expires_us;
-    return commit(keys, &(struct change){.insert = out_key, .expire = id, .when_us = until}, diag);
-}
-
-mg_err mg_keys_rotate(struct mg_keys *keys, const char *id, uint64_t overlap_s, char out_text[MG_KEY_TEXT_BYTES],
+mg_err mg_keys_change(struct mg_keys *keys, const char *id, const struct mg_keys_spec *spec, struct mg_arena *arena,
                       struct mg_key *out_key, struct mg_diag *diag)
 {
-    struct load rows;
-    pthread_mutex_lock(&keys->lock);
-    mg_err err = load(keys, &rows);
-    if (err == MG_OK)
-        err = rotate(keys, &rows, id, overlap_s, out_text, out_key, diag);
-    pthread_mutex_unlock(&keys->lock);
-    if (err == MG_OK)
-        out_key->metadata = NULL;      /* it stood in the rows */
-    mg_arena_fini(&rows.arena);
-    return err;
+    struct change change = {.id = id, .spec = spec, .arena = arena, .out_key = out_key};
+    return explain(commit(keys, update, &change, publish_keys), id, diag);
 }
+
+static mg_err explain_switch(mg_err err, const struct mg_switch *row, struct mg_diag *diag)
+{
+    if (err == MG_E_NOT_FOUND)
+        return mg_diag_set(diag, err, NULL, 0, "the %s %s of project %s is not disabled; `moongate disabled` shows what is",
+                           mg_switch_kind_name(row->kind), row->name, row->project);
+    return err == MG_OK ? MG_OK : mg_diag_set(diag, err, NULL, 0, "the switch could not be stored: %s", mg_err_text(err));
+}
+
+mg_err mg_keys_disable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag)
+{
+    struct change change = {.row = row};
+    return explain_switch(commit(keys, disable, &change, publish_switches), row, diag);
+}
+
+mg_err mg_keys_enable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag)
+{
+    struct change change = {.row = row};
+    return explain_switch(commit(keys, enable, &change, publish_switches), row, diag);
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 mg_err mg_keys_list(struct mg_keys *keys, void (*each)(void *arg, const struct mg_key *key), void *arg,
                     struct mg_diag *diag)
 {
     struct load rows;
-    mg_err err = load(keys, &rows);
+    mg_err err = load(keys, load_keys, &rows);
     for (size_t i = 0; err == MG_OK && i < rows.count; i++)
         each(arg, &rows.keys[i]);
     mg_arena_fini(&rows.arena);
     return err == MG_OK ? MG_OK : mg_diag_set(diag, err, NULL, 0, "the keys could not be read: %s", mg_err_text(err));
+}
+
+mg_err mg_keys_disabled(struct mg_keys *keys, void (*each)(void *arg, const struct mg_switch *row), void *arg,
+                        struct mg_diag *diag)
+{
+    struct load rows;
+    mg_err err = load(keys, load_switches, &rows);
+    for (size_t i = 0; err == MG_OK && i < rows.count; i++)
+        each(arg, &rows.switches[i]);
+    mg_arena_fini(&rows.arena);
+    return err == MG_OK ? MG_OK : mg_diag_set(diag, err, NULL, 0, "the switches could not be read: %s", mg_err_text(err));
 }

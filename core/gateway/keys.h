@@ -1,4 +1,5 @@
-/* keys.h - live changes of keys: write the row, build a new keyring, swap it in on every worker, then return.
+/* keys.h - live changes of keys and of what is disabled by hand: write the row, build a new snapshot, swap it in on every
+ * worker, then return.
  *
  * Changes are serialised; any thread but a worker's and the recorder's. */
 #ifndef MG_GATEWAY_KEYS_H
@@ -16,10 +17,18 @@ void mg_keys_stop(struct mg_keys *keys);                      /* NULL is a no-op
 MG_MUST_USE mg_err mg_keys_create(struct mg_keys *keys, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
                                   struct mg_key *out_key, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_keys_revoke(struct mg_keys *keys, const char *id, struct mg_diag *diag);
-MG_MUST_USE mg_err mg_keys_rotate(struct mg_keys *keys, const char *id, uint64_t overlap_s,
+MG_MUST_USE mg_err mg_keys_rotate(struct mg_keys *keys, const char *id, uint64_t overlap_s, struct mg_arena *arena,
                                   char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_keys_change(struct mg_keys *keys, const char *id, const struct mg_keys_spec *spec,
+                                  struct mg_arena *arena, struct mg_key *out_key, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_keys_list(struct mg_keys *keys, void (*each)(void *arg, const struct mg_key *key), void *arg,
                                 struct mg_diag *diag);
+
+/* What is disabled by hand, in the same manner; here `row` is complete. mg_keys_enable() fills what was removed. */
+MG_MUST_USE mg_err mg_keys_disable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_keys_enable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_keys_disabled(struct mg_keys *keys, void (*each)(void *arg, const struct mg_switch *row), void *arg,
+                                    struct mg_diag *diag);
 
 /* Waits until all workers have run what `start` posts to each of them. */
 struct mg_wait_all {

@@ -25,7 +25,7 @@ static mg_err put_models(struct mg_exchange *x, struct mg_buf *out, mg_view only
         bool workflow = i < config->workflow_count;
         const char *id = workflow ? config->workflows[i].name : config->targets[i - config->workflow_count].id;
         const char *owner = workflow ? "moongate" : config->providers[config->targets[i - config->workflow_count].provider].name;
-        if (!is_named(id) || (only.len && !mg_view_eq(only, mg_view_cstr(id))))
+        if (!is_named(id) || (only.len && !mg_view_eq(only, mg_view_cstr(id))) || !mg_key_allows(x->key_allows, mg_view_cstr(id)))
             continue;
         if (count++)
             MG_TRY(mg_buf_putc(out, ','));

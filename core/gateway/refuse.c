@@ -79,6 +79,22 @@ void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_v
     answer_with_lines(x, status, "application/json", mg_error_body(&x->arena, status, code, message, param));
 }
 
+/* Nobody should try again by itself: a human decides when it is back. */
+void mg_exchange_refuse_disabled(struct mg_exchange *x, const struct mg_switch *off, const char *what)
+{
+    int status = off->kind == MG_SWITCH_WORKFLOW ? 503 : 403;
+    mg_view code = mg_arena_printf(&x->arena, "%s_disabled", mg_switch_kind_name(off->kind));
+    mg_view text = mg_arena_printf(&x->arena, "%s is disabled%s%s", what, *off->message ? ": " : " by the operator of this gateway.",
+                                   off->message);
+    mg_timeline_note(x->timeline, mg_exchange_now(x), "switch", "%s %s is disabled by hand", mg_switch_kind_name(off->kind),
+                     off->name);
+    x->timeline->error_code = code;
+    mg_exchange_lines(x, false);
+    if (mg_http_put_own(&x->lines, MG_VIEW("x-should-retry"), MG_VIEW("false")) != MG_OK)
+        mg_timeline_note(x->timeline, mg_exchange_now(x), "answer", "x-should-retry did not fit");
+    answer_with_lines(x, status, "application/json", mg_error_body(&x->arena, status, code, text, MG_VIEW_NONE));
+}
+
 void mg_exchange_refuse(struct mg_exchange *x, int status, const char *code, const char *fmt, ...)
 {
     char text[1024];

@@ -21,6 +21,7 @@ struct post {
     struct mg_generation *generation;
     struct mg_script *script;
     struct mg_keyring *keyring;
+    struct mg_switches *switches;
     uint32_t project;
 };
 
@@ -82,10 +83,17 @@ static void retire(struct mg_live *live)
         live_free(live);
 }
 
+/* Plugins are told, the rest looks at `off`. */
+static void obey_switches(struct mg_worker *worker, struct mg_live *live)
+{
+    live->off = mg_switches_of(worker->switches, mg_view_cstr(live->generation->config->name));
+    if (live->script)
+        mg_script_set_switches(live->script, live->off);
+}
+
 static struct mg_live *live_new(struct mg_worker *worker, struct mg_generation *generation, struct mg_script *script)
 {
     struct mg_live *live = mg_new(struct mg_live);
-    mg_list_init(&live->link);
     live->generation = generation;
     live->script = script;
     live->share = mg_fair_share(&worker->fair, mg_view_cstr(generation->config->name));
@@ -93,6 +101,8 @@ static struct mg_live *live_new(struct mg_worker *worker, struct mg_generation *
     live->policy_arg = script ? (void *)script : (void *)worker->trusted;
     if (script)
         mg_script_attach(script, &worker->loop, worker->trusted);
+    mg_list_push_back(&worker->lives, &live->link);
+    obey_switches(worker, live);
     return live;
 }
 
@@ -166,6 +176,25 @@ void mg_worker_set_keyring(struct mg_worker *worker, struct mg_keyring *keyring,
 {
     struct post *post = new_post(worker, ack, on_keyring);
     post->keyring = keyring;
+    mg_loop_post(&worker->loop, &post->post);
+}
+
+static void on_switches(struct mg_post *mail)
+{
+    struct post *post = mg_container_of(mail, struct post, post);
+    struct mg_worker *worker = post->worker;
+    struct mg_switches *before = worker->switches;
+    worker->switches = post->switches;
+    MG_LIST_EACH(link, next, &worker->lives)
+        obey_switches(worker, mg_container_of(link, struct mg_live, link));
+    mg_switches_unref(before);
+    acknowledge(post);
+}
+
+void mg_worker_set_switches(struct mg_worker *worker, struct mg_switches *switches, struct mg_ack *ack)
+{
+    struct post *post = new_post(worker, ack, on_switches);
+    post->switches = switches;
     mg_loop_post(&worker->loop, &post->post);
 }
 
@@ -257,6 +286,7 @@ static void close_down(struct mg_worker *worker)
     free_exchanges(worker);
     mg_fair_fini(&worker->fair);
     mg_keyring_unref(worker->keyring);
+    mg_switches_unref(worker->switches);
     mg_trusted_free(worker->trusted);
     mg_pool_fini(&worker->pool);
     mg_buf_fini(&worker->scratch);
@@ -287,6 +317,7 @@ mg_err mg_worker_start(struct mg_worker *worker, unsigned index, const struct mg
     mg_pool_init(&worker->pool, &worker->loop);
     mg_map_init(&worker->project_names);
     mg_fair_init(&worker->fair, &config->overload, &worker->loop);
+    mg_list_init(&worker->lives);
     mg_list_init(&worker->clients);
     mg_list_init(&worker->idle_exchanges);
     mg_buf_init(&worker->scratch, SCRATCH_BYTES);

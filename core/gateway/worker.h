@@ -18,18 +18,21 @@
 #include "store/journal.h"
 #include "tenant/generation.h"
 #include "tenant/keyring.h"
+#include "tenant/switches.h"
 #include "watch/metrics.h"
 
 struct mg_cached_plan;
 
 /* A generation as one worker sees it. Retired ones stay until their last exchange is done. */
 struct mg_live {
-    struct mg_list link;               /* in the project's list while retired */
+    struct mg_list link;               /* in the worker's list of all of them */
     struct mg_generation *generation;  /* one reference */
     struct mg_script *script;          /* owned; NULL when the project has no Lua */
     const struct mg_policy_ops *policy;
     void *policy_arg;
     struct mg_fair_share *share;       /* the project's on this worker; borrowed from it */
+    const struct mg_switched *off;     /* what is disabled of the project by hand, now; NULL: nothing. Borrowed from the
+                                          worker's switches: look here again after every wait */
     uint32_t in_flight;                /* exchanges; plain, this thread only */
     bool retired;
     bool tainted;                      /* its Lua state is to be replaced, and the builder knows */
@@ -53,6 +56,8 @@ struct mg_worker {
     const struct mg_price_book *prices;          /* borrowed; process life */
     struct mg_metrics *metrics;        /* borrowed from the hub */
     struct mg_keyring *keyring;        /* one reference */
+    struct mg_switches *switches;      /* one reference; NULL: nothing is disabled by hand */
+    struct mg_list lives;              /* struct mg_live, retired ones too */
     struct mg_live **projects;         /* by project index; owned; NULL entries are gone projects */
     uint32_t project_cap;
     struct mg_map project_names;       /* name → struct mg_live (current) */
@@ -85,6 +90,8 @@ void mg_worker_install(struct mg_worker *worker, struct mg_generation *generatio
 void mg_worker_remove(struct mg_worker *worker, uint32_t project, struct mg_ack *ack);
 /* Takes one reference. */
 void mg_worker_set_keyring(struct mg_worker *worker, struct mg_keyring *keyring, struct mg_ack *ack);
+/* The same; NULL: nothing is disabled. Exchanges under way obey at their next step. */
+void mg_worker_set_switches(struct mg_worker *worker, struct mg_switches *switches, struct mg_ack *ack);
 /* No new connection is taken; those that are open end with the answer to what is on its way, idle ones within
  * MG_DRAIN_GRACE_MS. */
 void mg_worker_drain(struct mg_worker *worker);

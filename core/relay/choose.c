@@ -98,12 +98,12 @@ void mg_relay_give_back_place(struct mg_relay *relay)
 }
 
 /* What the client reads should nobody be called at all. */
-static void note_refusal(struct mg_relay *relay, int candidate, const struct mg_refusal *refusal)
+static void note_refusal(struct mg_relay *relay, int candidate, enum mg_class class_, const char *text)
 {
     if (relay->made > 0)
         return;
-    relay->refused_class = refusal->class_;
-    relay->refused_text = mg_arena_printf(arena(relay), "%s: %s", target_of(relay, candidate)->id, refusal->text);
+    relay->refused_class = class_;
+    relay->refused_text = mg_arena_printf(arena(relay), "%s: %s", target_of(relay, candidate)->id, text);
 }
 
 static bool give_up_pass(struct mg_relay *relay, int candidate, struct mg_find *find, const char *why)
@@ -122,12 +122,27 @@ static bool afford(struct mg_relay *relay, int candidate, struct mg_find *find)
         return give_up_pass(relay, candidate, find, "its retry budget is used up");
     if (!relay->call.ops->may_call || relay->call.ops->may_call(relay->call.arg, candidate, &refusal))
         return true;
-    note_refusal(relay, candidate, &refusal);
+    note_refusal(relay, candidate, refusal.class_, refusal.text);
     return give_up_pass(relay, candidate, find, refusal.text);
+}
+
+/* Not among the refused ones, who are asked again: a human decides when it is back. */
+static bool is_off(struct mg_relay *relay, int candidate)
+{
+    mg_view why;
+    if (!relay->call.ops->is_off || !relay->call.ops->is_off(relay->call.arg, candidate, &why))
+        return false;
+    if (relay->placed && candidate == relay->waiting_for)
+        mg_relay_give_back_place(relay);
+    mg_relay_skip(relay, candidate, why.ptr);
+    note_refusal(relay, candidate, MG_CLASS_overloaded, why.ptr);
+    return true;
 }
 
 static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find)
 {
+    if (is_off(relay, candidate))
+        return false;
     const struct mg_reach *reach = &relay->call.route->reaches[candidate];
     struct mg_reach_ask ask = {
         .now_us = now_us(relay),
@@ -155,7 +170,7 @@ static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find
     } else {
         mg_relay_skip(relay, candidate, refusal.text);
     }
-    note_refusal(relay, candidate, &refusal);
+    note_refusal(relay, candidate, refusal.class_, refusal.text);
     return false;
 }
 

@@ -41,6 +41,9 @@ struct mg_relay_ops {
     void (*on_body)(void *arg, mg_view bytes);
     /* Of a complete answer that was not committed: MG_E_DENIED and *out_reason when it is not what was asked for. */
     mg_err (*on_good)(void *arg, mg_view *out_reason);
+    /* Is this candidate's provider disabled by hand? True: *out_why says so, in the exchange's arena, and it is not called.
+     * NULL: nobody disables. */
+    bool (*is_off)(void *arg, int candidate, mg_view *out_why);
     /* Before each attempt: false when a limit does not let this candidate be called (text says which: noted, and told when
      * nobody else is left). True reserves until on_settled. NULL: no limits. */
     bool (*may_call)(void *arg, int candidate, struct mg_refusal *out_refusal);

@@ -273,13 +273,13 @@ static mg_err call_on_chunk(struct mg_filter *filter, struct output *output, str
     struct mg_hook_call call = {.script = filter->script, .plugged = plugged, .hook = MG_HOOK_ON_CHUNK, .call = filter->call,
                                 .push = push_chunk, .read = read_chunk, .arg = &chunk};
     filter->script->chunk_keep = 0;
-    bool ready = mg_plugged_ready(filter->script, plugged, MG_HOOK_ON_CHUNK, filter->call) == MG_READY;
-    bool ran = ready && mg_hook_sync(&call);
+    enum mg_ready ready = mg_plugged_ready(filter->script, plugged, MG_HOOK_ON_CHUNK, filter->call);
+    bool ran = ready == MG_READY && mg_hook_sync(&call);
     pane->seen = pane->held.len;
     if (chunk.stopped)
         return MG_E_DENIED;
     if (!ran && plugged->closed[MG_HOOK_ON_CHUNK])
-        return deny(filter, plugged, ready ? "failed" : "is quarantined after repeated faults");
+        return deny(filter, plugged, ready == MG_READY ? "failed" : mg_plugged_why_not(plugged, ready, filter->call->arena));
     return MG_OK;
 }
 

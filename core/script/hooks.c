@@ -64,9 +64,30 @@ enum mg_ready mg_plugged_ready(const struct mg_script *script, const struct mg_p
 {
     if (plugged->function[hook] == LUA_NOREF || !concerns(plugged, call))
         return MG_NOT_CONCERNED;
+    if (plugged->off)
+        return MG_DISABLED;
     if (plugged->quarantined_until_us > mg_script_now_us(script))
         return MG_QUARANTINED;
     return MG_READY;
+}
+
+const char *mg_plugged_why_not(const struct mg_plugged *plugged, enum mg_ready ready, struct mg_arena *arena)
+{
+    if (ready != MG_DISABLED)
+        return "is quarantined after repeated faults";
+    return *plugged->off->message ? mg_arena_printf(arena, "is disabled by hand (%s)", plugged->off->message).ptr
+                                  : "is disabled by hand";
+}
+
+/* By the name of this instance, or of the plugin with all its instances. */
+void mg_script_set_switches(struct mg_script *script, const struct mg_switched *switched)
+{
+    for (int i = 0; i < script->count; i++) {
+        struct mg_plugged *plugged = &script->instances[i];
+        plugged->off = mg_switched_find(switched, MG_SWITCH_PLUGIN, mg_view_cstr(plugged->base.name));
+        if (!plugged->off && plugged->base.plugin)
+            plugged->off = mg_switched_find(switched, MG_SWITCH_PLUGIN, mg_view_cstr(plugged->base.plugin));
+    }
 }
 
 bool mg_script_has(const struct mg_script *script, enum mg_hook hook, const struct mg_call *call)

@@ -74,8 +74,8 @@ static void advance(struct mg_hook_run *run)
         struct mg_plugged *plugged = &run->script->instances[run->next];
         run->next += step;
         enum mg_ready ready = mg_plugged_ready(run->script, plugged, run->hook, run->call);
-        if (ready == MG_QUARANTINED)
-            fail(run, plugged, "is quarantined after repeated faults");
+        if (ready == MG_QUARANTINED || ready == MG_DISABLED)
+            fail(run, plugged, mg_plugged_why_not(plugged, ready, run->call->arena));
         else if (ready == MG_READY && !run_one(run, plugged)) {
             run->looping = false;
             return;                    /* it waits; on_end() comes back here */
@@ -195,6 +195,8 @@ static void decide(struct mg_hook_run *run, const struct mg_hook_outcome *outcom
 /* The fail mode: closed ends the request, open goes on without the instance. */
 static void fail(struct mg_hook_run *run, struct mg_plugged *plugged, const char *why)
 {
+    if (run->call->timeline && plugged->off)
+        mg_timeline_note(run->call->timeline, mg_script_now_us(run->script), "plugin", "%s %s", plugged->base.name, why);
     if (!plugged->closed[run->hook])
         return;
     struct mg_hook_outcome denied = {

@@ -29,6 +29,7 @@ struct mg_plugged {
     uint32_t fault_next;
     uint64_t quarantined_until_us;     /* 0: not quarantined; past: the next call is a trial */
     uint32_t quarantine_ms;            /* of the last one; doubles while trials fail */
+    const struct mg_switch *off;       /* disabled by hand; NULL: it is not. Borrowed from the worker's switches */
 };
 
 struct mg_script {
@@ -54,9 +55,12 @@ extern const enum mg_lua_phase mg_hook_phases[MG_HOOK_COUNT];
 
 enum { MG_HOOK_WALL_MS = 2000 };       /* on_request and on_response, waits included */
 
-enum mg_ready { MG_READY, MG_NOT_CONCERNED, MG_QUARANTINED };
+enum mg_ready { MG_READY, MG_NOT_CONCERNED, MG_QUARANTINED, MG_DISABLED };
 enum mg_ready mg_plugged_ready(const struct mg_script *script, const struct mg_plugged *plugged, enum mg_hook hook,
                                const struct mg_call *call);
+
+/* Why it does not run, as the end of "the plugin x …"; in the arena or static. */
+const char *mg_plugged_why_not(const struct mg_plugged *plugged, enum mg_ready ready, struct mg_arena *arena);
 
 /* One synchronous hook. push puts the arguments on the stack (self is there) and returns how many;
  * read finds the two results at index and index + 1 and may raise. False: it failed, which is noted

@@ -11,6 +11,7 @@
 #include "chat/call.h"
 #include "config/config.h"
 #include "relay/policy.h"
+#include "tenant/switches.h"
 
 struct mg_trusted;
 struct mg_script;
@@ -40,6 +41,10 @@ void mg_script_free(struct mg_script *script);       /* on any thread once its w
 
 /* The worker takes the state: waiting hooks run on this loop; `trusted` answers when the project has no function. */
 void mg_script_attach(struct mg_script *script, struct mg_loop *loop, struct mg_trusted *trusted);
+
+/* Which plugins are disabled by hand (NULL: none): each takes its fail mode, as in quarantine, until it is told otherwise.
+ * What is given must live until the next call. The owner's thread. */
+void mg_script_set_switches(struct mg_script *script, const struct mg_switched *switched);
 
 /* A fault (deadline, memory) taints the state: the owner should have it rebuilt off the loop. */
 bool mg_script_tainted(const struct mg_script *script);

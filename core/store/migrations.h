@@ -57,6 +57,22 @@
     "ALTER TABLE exchanges ADD COLUMN waited_us INTEGER NOT NULL DEFAULT 0;"      /* of all attempts */ \
     "ALTER TABLE exchanges ADD COLUMN cost_microusd INTEGER NOT NULL DEFAULT 0;"  /* likewise */
 
+/* What a key may do, and which key took its place. Rows from before may use all of their project. Then what is disabled by
+ * hand (tenant/switches.h), and who may administer (tenant/members.h). */
+#define MG_SQL_TEAMS                                                                               \
+    "ALTER TABLE keys ADD COLUMN workflows TEXT;"      /* JSON array; NULL: all */                  \
+    "ALTER TABLE keys ADD COLUMN limits TEXT;"         /* JSON object; NULL: none of its own */     \
+    "ALTER TABLE keys ADD COLUMN replaces TEXT;"       /* ids, of a rotation */                     \
+    "ALTER TABLE keys ADD COLUMN replaced_by TEXT;"                                                \
+    "CREATE TABLE switches ("                                                                      \
+    " kind TEXT NOT NULL, project TEXT NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL,"       \
+    " actor TEXT NOT NULL, since_us INTEGER NOT NULL,"                                             \
+    " PRIMARY KEY (kind, project, name)) WITHOUT ROWID;"                                           \
+    "CREATE TABLE members ("                                                                        \
+    " name TEXT PRIMARY KEY, role TEXT NOT NULL, project TEXT,"    /* NULL: all projects */        \
+    " hash BLOB NOT NULL, created_us INTEGER NOT NULL, expires_us INTEGER) WITHOUT ROWID;"         \
+    "CREATE UNIQUE INDEX members_hash ON members (hash);"
+
 /* Costs that `moongate usage reprice` found later than their attempts (meter/reprice.h), and how far each sink of usage
  * events has got (meter/export.h). */
 #define MG_SQL_REPRICED_AND_EXPORTS                                                                \
@@ -86,6 +102,7 @@
 #define MG_MIGRATION_LIST(X)                                                                       \
     X(1, MG_SQL_EXCHANGES MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS)                         \
     X(2, MG_SQL_WAITED_AND_COST)                                                                   \
+    X(4, MG_SQL_TEAMS)                                                                             \
     X(5, MG_SQL_REPRICED_AND_EXPORTS)                                                              \
     X(6, MG_SQL_VAULT)
 

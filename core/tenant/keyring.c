@@ -15,7 +15,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "http/json.h"
 #include "store/folder.h"
+#include "tenant/key_spec.h"
 
 enum { SECRET_BYTES = 32, KEY_DIGITS = 43, ID_DIGITS = 16 };
 
@@ -36,9 +38,9 @@ static void put_base62(const unsigned char *bytes, size_t size, char *out, size_
 /* ---- hashing */
 
 /* BLAKE2b with a key (RFC 7693): a sixth of the time of HMAC-SHA256 without hardware, and one pass. */
-static void hash_of(const struct mg_key_secret *secret, mg_view text, unsigned char out[MG_KEY_HASH_BYTES])
+void mg_key_hash(const struct mg_key_secret *secret, mg_view text, unsigned char out_hash[MG_KEY_HASH_BYTES])
 {
-    int failed = crypto_generichash(out, MG_KEY_HASH_BYTES, (const unsigned char *)text.ptr, text.len, secret->bytes,
+    int failed = crypto_generichash(out_hash, MG_KEY_HASH_BYTES, (const unsigned char *)text.ptr, text.len, secret->bytes,
                                     sizeof secret->bytes);
     assert(!failed);                   /* the sizes are ours */
     (void)failed;
@@ -67,7 +69,21 @@ mg_err mg_key_issue(const struct mg_key_secret *secret, const char *project, con
     (void)snprintf(out_key->project, sizeof out_key->project, "%s", project);
     (void)snprintf(out_key->name, sizeof out_key->name, "%s", name);
 
-    hash_of(secret, mg_view_cstr(out_text), out_key->hash);
+    mg_key_hash(secret, mg_view_cstr(out_text), out_key->hash);
+    mg_wipe(random, sizeof random);
+    mg_wipe(digits, sizeof digits);
+    return MG_OK;
+}
+
+mg_err mg_key_issue_token(const struct mg_key_secret *secret, char out_text[MG_KEY_TEXT_BYTES],
+                          unsigned char out_hash[MG_KEY_HASH_BYTES])
+{
+    unsigned char random[SECRET_BYTES];
+    char digits[KEY_DIGITS + 1];
+    MG_TRY(fill_random(random, sizeof random));
+    put_base62(random, sizeof random, digits, KEY_DIGITS);
+    (void)snprintf(out_text, MG_KEY_TEXT_BYTES, "mga-%s", digits);
+    mg_key_hash(secret, mg_view_cstr(out_text), out_hash);
     mg_wipe(random, sizeof random);
     mg_wipe(digits, sizeof digits);
     return MG_OK;
@@ -121,6 +137,69 @@ static void put_slot(struct mg_keyring *keyring, size_t index)
     keyring->slots[at] = (uint32_t)index + 1;
 }
 
+/* A row that cannot be read allows nothing: it was written by somebody else. */
+static const char *compile_allowed(const char *workflows)
+{
+    struct mg_json *list = NULL;
+    struct mg_buf names;
+    if (!workflows)
+        return NULL;
+    mg_buf_init(&names, MG_MAX_KEY_WORKFLOWS_BYTES);
+    mg_err err = mg_json_parse(mg_view_cstr(workflows), MG_MAX_KEY_WORKFLOWS_BYTES, &list, NULL);
+    for (const struct mg_json *item = mg_json_first(list); item && !err; item = mg_json_next(item))
+        err = mg_buf_putf(&names, "\n%.*s\n", MG_FMT(mg_json_string(item)));
+    const char *allowed = mg_strdup(err || !names.len ? "" : mg_buf_cstr(&names));
+    mg_json_free(list);
+    mg_buf_fini(&names);
+    return allowed;
+}
+
+static const struct mg_limit_set *compile_limits(const char *limits)
+{
+    struct mg_json *json = NULL;
+    const char *bad;
+    if (!limits)
+        return NULL;
+    struct mg_limit_set *set = mg_new(struct mg_limit_set);
+    if (mg_json_parse(mg_view_cstr(limits), MG_MAX_KEY_LIMITS_BYTES, &json, NULL) != MG_OK ||
+        !mg_key_limits_read(json, set, &bad))
+        *set = (struct mg_limit_set){.any = true, .requests_per_minute = 1, .burst = 1, .concurrency = 1};
+    mg_json_free(json);
+    return set;
+}
+
+static void take_row(struct mg_key *to, const struct mg_key *from)
+{
+    *to = *from;
+    to->metadata = mg_strdup(from->metadata);
+    to->workflows = mg_strdup(from->workflows);
+    to->limits = mg_strdup(from->limits);
+    to->allowed = compile_allowed(from->workflows);
+    to->limit_set = compile_limits(from->limits);
+}
+
+static void drop_row(struct mg_key *key)
+{
+    mg_free((char *)key->metadata);    /* our own copies */
+    mg_free((char *)key->workflows);
+    mg_free((char *)key->limits);
+    mg_free((char *)key->allowed);
+    mg_free((struct mg_limit_set *)key->limit_set);
+}
+
+bool mg_key_allows(const char *allowed, mg_view name)
+{
+    if (!allowed)
+        return true;
+    for (const char *at = allowed; *at == '\n';) {
+        size_t len = strcspn(at + 1, "\n");
+        if (mg_view_eq(mg_view_of(at + 1, len), name))
+            return true;
+        at += len + 2;
+    }
+    return false;
+}
+
 mg_err mg_keyring_new(const struct mg_key_secret *secret, const struct mg_key *keys, size_t count,
                       struct mg_keyring **out_keyring)
 {
@@ -137,8 +216,7 @@ mg_err mg_keyring_new(const struct mg_key_secret *secret, const struct mg_key *k
     keyring->keys = mg_new_array(struct mg_key, count + 1);
     keyring->count = count;
     for (size_t i = 0; i < count; i++) {
-        keyring->keys[i] = keys[i];
-        keyring->keys[i].metadata = mg_strdup(keys[i].metadata);
+        take_row(&keyring->keys[i], &keys[i]);
         put_slot(keyring, i);
     }
     *out_keyring = keyring;
@@ -156,7 +234,7 @@ void mg_keyring_unref(struct mg_keyring *keyring)
     if (!keyring || atomic_fetch_sub_explicit(&keyring->refs, 1, memory_order_acq_rel) > 1)
         return;
     for (size_t i = 0; i < keyring->count; i++)
-        mg_free((char *)keyring->keys[i].metadata); /* our own copy */
+        drop_row(&keyring->keys[i]);
     mg_wipe(&keyring->secret, sizeof keyring->secret);
     mg_free(keyring->keys);
     mg_free(keyring->slots);
@@ -186,7 +264,7 @@ const struct mg_key *mg_keyring_find(const struct mg_keyring *keyring, mg_view p
     const struct mg_key *key = NULL;
     const char *why = NULL;
     if (presented.len > 0 && presented.len < MG_KEY_TEXT_BYTES) {
-        hash_of(&keyring->secret, presented, hash);
+        mg_key_hash(&keyring->secret, presented, hash);
         key = lookup(keyring, hash);
     }
     if (!key)

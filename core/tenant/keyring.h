@@ -12,16 +12,24 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/view.h"
+#include "config/config.h"
 
-enum { MG_KEY_HASH_BYTES = 32, MG_KEY_TEXT_BYTES = 160 };
+enum { MG_KEY_HASH_BYTES = 32, MG_KEY_TEXT_BYTES = 160, MG_KEY_ID_BYTES = 40 };
 
 struct mg_key {
-    char id[40];                       /* "key_…"; not a secret */
+    char id[MG_KEY_ID_BYTES];          /* "key_…"; not a secret */
     char project[72];
     char name[72];
     unsigned char hash[MG_KEY_HASH_BYTES];
     uint64_t created_us, expires_us, revoked_us, last_used_us;   /* wall clock; 0: never */
-    const char *metadata;              /* JSON object text; owned by the keyring; NULL: none */
+    char replaces[MG_KEY_ID_BYTES], replaced_by[MG_KEY_ID_BYTES];    /* ids, of a rotation; "": none */
+    /* JSON texts; owned by the keyring, else borrowed. NULL: none */
+    const char *metadata;              /* object */
+    const char *workflows;             /* array: the only models this key may name; NULL: all of its project */
+    const char *limits;                /* object; see mg_key_limits_read() */
+    /* Compiled from them by mg_keyring_new(); owned by it. */
+    const char *allowed;               /* each name between two '\n'; NULL: all */
+    const struct mg_limit_set *limit_set;        /* NULL: none of its own */
 };
 
 /* The server's secret, from <data>/key.secret, which is made when it is missing. */
@@ -34,6 +42,14 @@ MG_MUST_USE mg_err mg_key_secret_load(const char *data_dir, struct mg_key_secret
 MG_MUST_USE mg_err mg_key_issue(const struct mg_key_secret *secret, const char *project, const char *name,
                                 uint64_t expires_us, const char *metadata, char out_text[MG_KEY_TEXT_BYTES],
                                 struct mg_key *out_key);
+
+/* A token for a person or machine that administers, `mga-<43 characters>`, and what is kept of it. */
+MG_MUST_USE mg_err mg_key_issue_token(const struct mg_key_secret *secret, char out_text[MG_KEY_TEXT_BYTES],
+                                      unsigned char out_hash[MG_KEY_HASH_BYTES]);
+void mg_key_hash(const struct mg_key_secret *secret, mg_view text, unsigned char out_hash[MG_KEY_HASH_BYTES]);
+
+/* May it name this model: a workflow as it is configured, or "provider/model"? `allowed` as in struct mg_key. */
+bool mg_key_allows(const char *allowed, mg_view name);
 
 struct mg_keyring;
 

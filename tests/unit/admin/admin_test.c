@@ -19,6 +19,10 @@ static struct world {
     char project[64], name[64], metadata[128], id[64];
     uint64_t expires_us, overlap_s;
     mg_err key_error;
+    unsigned given;
+    bool on;
+    struct mg_switch row;
+    char only[72];
     struct mg_buf body;
     int status;
 } w;
@@ -78,7 +82,7 @@ static mg_err key_revoke(void *arg, const char *id, struct mg_diag *diag)
     return w.key_error;
 }
 
-static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, char *out_text,
+static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, struct mg_arena *arena, char *out_text,
                          struct mg_key *out_key, struct mg_diag *diag)
 {
     snprintf(w.id, sizeof(w.id), "%s", id);
@@ -123,7 +127,54 @@ static mg_err target_reset(void *arg, const struct mg_targets_reset *what, unsig
     return MG_OK;
 }
 
+/* One member of each role; "mga-ROLE" is its token, and "mga-ROLE@p" that of one in project p alone. */
+static bool identify(void *arg, mg_view token, struct mg_member *out_member)
+{
+    struct mg_member member = {.name = "alice"};
+    mg_view role = mg_view_skip(token, MG_MIN(token.len, (size_t)4));
+    mg_view project = role;
+    role = mg_view_cut(&project, '@');
+    snprintf(member.project, sizeof(member.project), "%.*s", MG_FMT(project));
+    if (!mg_view_starts(token, MG_VIEW("mga-")) || !mg_role_find(role, &member.role))
+        return false;
+    *out_member = member;
+    return true;
+}
+
+static mg_err key_change(void *arg, const char *id, const struct mg_keys_spec *spec, struct mg_arena *arena,
+                         struct mg_key *out_key, struct mg_diag *diag)
+{
+    snprintf(w.id, sizeof(w.id), "%s", id);
+    w.given = spec->given;
+    fill(out_key, NULL);
+    return MG_OK;
+}
+
+static mg_err switch_set(void *arg, bool on, const struct mg_switch *row, const char *only, struct mg_switch *out_row,
+                         struct mg_diag *diag)
+{
+    w.on = on;
+    w.row = *row;
+    snprintf(w.only, sizeof(w.only), "%s", only);
+    *out_row = *row;
+    return MG_OK;
+}
+
+static mg_err switch_list(void *arg, void (*each)(void *arg, const struct mg_switch *row), void *each_arg,
+                          struct mg_diag *diag)
+{
+    const struct mg_switch ours = {.kind = MG_SWITCH_WORKFLOW, .project = "p", .name = "chat"};
+    const struct mg_switch theirs = {.kind = MG_SWITCH_WORKFLOW, .project = "q", .name = "hidden"};
+    each(each_arg, &ours);
+    each(each_arg, &theirs);
+    return MG_OK;
+}
+
 static const struct mg_admin_ops ops = {
+    .identify = identify,
+    .key_change = key_change,
+    .switch_set = switch_set,
+    .switch_list = switch_list,
     .ready = ready,
     .metrics = metrics,
     .status = status,
@@ -214,6 +265,47 @@ TEST(the_api_is_off_over_tcp_without_a_token_and_open_on_the_socket)
     stop();
 }
 
+TEST(a_role_may_do_what_the_table_says)
+{
+    static const struct {
+        const char *method, *path;
+        int viewer, operator_, writer, bound_viewer;
+    } rows[] = {
+        {"GET", "/admin/v1/status", 200, 200, 403, 403},
+        {"GET", "/admin/v1/keys", 200, 200, 403, 200},
+        {"POST", "/admin/v1/reload", 403, 403, 403, 403},
+        {"DELETE", "/admin/v1/keys/key_1", 403, 200, 403, 403},
+        {"GET", "/admin/v1/disabled", 200, 200, 403, 200},
+        {"POST", "/admin/v1/disable", 403, 400, 403, 403},       /* allowed, but there is no body */
+        {"GET", "/admin/v1/members", 403, 403, 403, 403},
+    };
+    start(NULL);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        CHECK_INT(remote(rows[i].method, rows[i].path, "authorization: Bearer mga-viewer\r\n"), rows[i].viewer);
+        CHECK_INT(remote(rows[i].method, rows[i].path, "authorization: Bearer mga-operator\r\n"), rows[i].operator_);
+        CHECK_INT(remote(rows[i].method, rows[i].path, "authorization: Bearer mga-secret-writer\r\n"), rows[i].writer);
+        CHECK_INT(remote(rows[i].method, rows[i].path, "authorization: Bearer mga-viewer@p\r\n"), rows[i].bound_viewer);
+        CHECK_INT(remote(rows[i].method, rows[i].path, "authorization: Bearer mga-nobody\r\n"), 401);
+    }
+    stop();
+}
+
+TEST(a_member_of_one_project_sees_and_touches_nothing_else)
+{
+    start(NULL);
+    CHECK_INT(remote("GET", "/admin/v1/disabled", "authorization: Bearer mga-operator@p\r\n"), 200);
+    CHECK(strstr(mg_buf_cstr(&w.body), "chat") != NULL);
+    CHECK(strstr(mg_buf_cstr(&w.body), "hidden") == NULL);
+    CHECK_INT(remote("GET", "/admin/v1/keys", "authorization: Bearer mga-operator@q\r\n"), 200);
+    CHECK(strstr(mg_buf_cstr(&w.body), "key_1") == NULL);
+
+    CHECK_INT(remote("DELETE", "/admin/v1/keys/key_1", "authorization: Bearer mga-operator@q\r\n"), 404);
+    CHECK_STR(w.id, "");
+    CHECK_INT(remote("DELETE", "/admin/v1/keys/key_1", "authorization: Bearer mga-operator@p\r\n"), 200);
+    CHECK_STR(w.id, "key_1");
+    stop();
+}
+
 TEST(over_tcp_only_the_right_token_is_let_in)
 {
     static const struct {
@@ -255,7 +347,7 @@ TEST(a_key_is_made_with_what_was_asked_and_its_text_is_answered)
               "}}"),
         "{\"id\":\"key_1\",\"project\":\"p\",\"name\":\"a "
         "\\\"name\\\"\",\"created_us\":5,\"expires_us\":0,"
-        "\"revoked_us\":0,\"last_used_us\":0,\"metadata\":{\"a\":1},\"key\":\"mg-p-secret\"}");
+        "\"revoked_us\":0,\"last_used_us\":0,\"metadata\":{\"a\":1},\"workflows\":null,\"limits\":null,\"key\":\"mg-p-secret\"}");
     CHECK_INT(w.status, 201);
     CHECK_STR(w.project, "p");
     CHECK_STR(w.name, "caf\xc3\xa9");

@@ -1,0 +1,67 @@
+/* Who may administer, over the admin API. */
+#include "admin/admin_parts.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "http/json.h"
+
+enum { MEMBER_BYTES = 1024 };
+
+static void put_listed(void *arg, const struct mg_member *member)
+{
+    struct mg_admin_listing *listing = arg;
+    if (mg_admin_next_listed(listing))
+        listing->err = mg_member_put_json(member, NULL, listing->out);
+}
+
+void mg_admin_list_members(struct mg_admin_job *job)
+{
+    struct mg_admin_listing listing = {.job = job, .out = &job->out, .err = mg_buf_put(&job->out, MG_VIEW("{\"members\":["))};
+    job->admin->ops->member_list(job->admin->arg, put_listed, &listing);
+    mg_admin_put_failed(job, listing.err == MG_OK ? mg_buf_put(&job->out, MG_VIEW("]}")) : listing.err);
+}
+
+static void create(struct mg_admin_job *job, struct mg_member *member)
+{
+    struct mg_diag diag = {.line = 0};
+    char text[MG_KEY_TEXT_BYTES];
+    mg_err err = job->admin->ops->member_add(job->admin->arg, member, text, &diag);
+    if (err != MG_OK) {
+        mg_admin_fail(job, err, &diag);
+        return;
+    }
+    mg_log_info("member.created", "member=%s role=%s project=%s by=%s", member->name, mg_role_name(member->role),
+                member->project, job->who.name);
+    job->status = 201;
+    err = mg_buf_reserve(&job->out, MEMBER_BYTES);
+    if (err == MG_OK)
+        err = mg_member_put_json(member, text, &job->out);
+    mg_wipe(text, sizeof text);
+    mg_admin_put_failed(job, err);
+}
+
+void mg_admin_create_member(struct mg_admin_job *job)
+{
+    struct mg_member member;
+    const char *bad;
+    struct mg_json *body = mg_admin_read_body(job);
+    if (!body)
+        return;
+    bool good = mg_member_read(body, &member, &bad);
+    mg_json_free(body);
+    if (good)
+        create(job, &member);
+    else
+        mg_admin_fail_with(job, 400, "bad_request", bad);
+}
+
+void mg_admin_remove_member(struct mg_admin_job *job)
+{
+    struct mg_diag diag = {.line = 0};
+    mg_err err = job->admin->ops->member_drop(job->admin->arg, job->id, &diag);
+    if (err != MG_OK) {
+        mg_admin_fail(job, err, &diag);
+        return;
+    }
+    mg_log_info("member.removed", "member=%s by=%s", job->id, job->who.name);
+    mg_admin_put_failed(job, mg_buf_putf(&job->out, "{\"name\":\"%s\",\"removed\":true}", job->id));
+}

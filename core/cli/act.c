@@ -1,0 +1,147 @@
+#include "cli/act.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/control.h"
+#include "cli/place.h"
+
+static mg_err ask(const struct mg_act *act, const char *data_dir, struct mg_buf *out, int *out_status, struct mg_diag *diag);
+static mg_err ask_store(const struct mg_act *act, const char *data_dir, struct mg_buf *out, struct mg_diag *diag);
+static mg_err with_store(const struct mg_act *act, const char *data_dir, struct mg_buf *out, struct mg_diag *diag);
+static mg_err in_transaction(const struct mg_act *act, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag);
+static int show(const struct mg_act *act, int status, const struct mg_buf *answer);
+
+int mg_act_run(const struct mg_act *act)
+{
+    struct mg_diag diag = {.line = 0};
+    struct mg_buf answer;
+    char data_dir[MG_FOLDER_PATH_BYTES];
+    int status = 0;
+    if (mg_place_data(act->data, act->config, data_dir, &diag) != MG_OK)
+        return mg_cli_failed(act->command, &diag);
+    mg_buf_init(&answer, MG_MAX_RESPONSE_BODY_BYTES);
+    mg_err err = ask(act, data_dir, &answer, &status, &diag);
+    int end = err == MG_OK ? show(act, status, &answer) : mg_cli_failed(act->command, &diag);
+    if (answer.ptr)
+        mg_wipe(answer.ptr, answer.cap);
+    mg_buf_fini(&answer);
+    return end;
+}
+
+static mg_err ask(const struct mg_act *act, const char *data_dir, struct mg_buf *out, int *out_status, struct mg_diag *diag)
+{
+    mg_err err = mg_control_request(data_dir, act->method, act->path, act->body, out_status, out, diag);
+    if (err != MG_E_NOT_FOUND)
+        return err;
+    *out_status = 200;
+    *diag = (struct mg_diag){.line = 0};
+    err = ask_store(act, data_dir, out, diag);
+    if (err != MG_OK && !*diag->text)
+        mg_diag_set(diag, err, NULL, 0, "%s", mg_err_text(err));
+    return err;
+}
+
+static mg_err ask_store(const struct mg_act *act, const char *data_dir, struct mg_buf *out, struct mg_diag *diag)
+{
+    int lock = -1;
+    MG_TRY(mg_folder_create(data_dir, diag));
+    mg_err err = mg_folder_lock(data_dir, &lock, diag);
+    if (err == MG_E_BUSY)
+        return mg_diag_set(diag, err, NULL, 0, "a gateway runs in %s and does not answer", data_dir);
+    MG_TRY(err);
+    err = with_store(act, data_dir, out, diag);
+    mg_folder_unlock(lock);
+    return err;
+}
+
+static mg_err with_store(const struct mg_act *act, const char *data_dir, struct mg_buf *out, struct mg_diag *diag)
+{
+    char path[MG_FOLDER_PATH_BYTES], actor[80];
+    struct mg_key_secret secret;
+    struct mg_json *body = NULL;
+    struct mg_arena arena;
+    struct mg_db *db;
+    MG_TRY(mg_folder_path(data_dir, "moongate.db", path));
+    MG_TRY(mg_key_secret_load(data_dir, &secret, diag));
+    MG_TRY(mg_db_open(path, MG_DB_WRITE, &db, diag));
+    mg_arena_init(&arena, 4096);
+    mg_control_actor(actor, sizeof(actor));
+    mg_err err = act->body.len ? mg_json_parse(act->body, act->body.len, &body, NULL) : MG_OK;
+    const struct mg_act_store store = {db, &secret, &arena, body, actor};
+    if (err == MG_OK)
+        err = in_transaction(act, &store, out, diag);
+    if (err == MG_E_STORE)
+        mg_diag_set(diag, err, path, 0, "%s", mg_db_message(db));
+    mg_db_rollback(db);
+    mg_db_close(db);
+    mg_json_free(body);
+    mg_arena_fini(&arena);
+    mg_wipe(&secret, sizeof(secret));
+    return err;
+}
+
+static mg_err in_transaction(const struct mg_act *act, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag)
+{
+    MG_TRY(mg_db_begin(store->db, MG_DB_FULL));
+    MG_TRY(act->offline(act->arg, store, out, diag));
+    return mg_db_commit(store->db);
+}
+
+static int show(const struct mg_act *act, int status, const struct mg_buf *answer)
+{
+    struct mg_json *json = NULL;
+    if (mg_json_parse(mg_buf_view(answer), MG_MAX_RESPONSE_BODY_BYTES, &json, NULL) != MG_OK)
+        return mg_cli_complain(MG_EXIT_FAILED, act->command, "the gateway's answer is not JSON");
+    if (status >= 400) {
+        mg_view message = mg_json_string(mg_json_path(json, "error.message"));
+        mg_cli_complain(MG_EXIT_FAILED, act->command, "%.*s", MG_FMT(message));
+    } else if (act->json) {
+        printf("%.*s\n", MG_FMT(mg_buf_view(answer)));
+    } else {
+        act->print(act->arg, json);
+    }
+    mg_json_free(json);
+    return status >= 400 ? MG_EXIT_FAILED : MG_EXIT_OK;
+}
+
+mg_err mg_act_put_quoted(struct mg_buf *out, const char *text)
+{
+    MG_TRY(mg_buf_putc(out, '"'));
+    MG_TRY(mg_buf_put_json(out, mg_view_cstr(text)));
+    return mg_buf_putc(out, '"');
+}
+
+bool mg_act_duration(const char *text, uint64_t *out_us)
+{
+    static const struct {
+        char unit;
+        uint64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+    mg_view number = mg_view_cstr(text);
+    uint64_t value;
+    if (number.len < 2 || !mg_view_u64(mg_view_head(number, number.len - 1), &value) || value > 1000000)
+        return false;
+    for (size_t i = 0; i < MG_COUNT(units); i++) {
+        if (units[i].unit != number.ptr[number.len - 1])
+            continue;
+        *out_us = value * units[i].seconds * 1000000;
+        return true;
+    }
+    return false;
+}
+
+const char *mg_act_when(char out[32], const struct mg_json *us, const char *never)
+{
+    int64_t value = 0;
+    struct tm parts;
+    if (!mg_json_i64(us, &value) || value <= 0)
+        return never;
+    time_t seconds = (time_t)(value / 1000000);
+    strftime(out, 32, "%Y-%m-%d %H:%M", localtime_r(&seconds, &parts));
+    return out;
+}
