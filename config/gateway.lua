@@ -36,7 +36,11 @@ return {
 
   -- Where the secrets of `moongate secret` lie encrypted: in the store, under data keys that the master key wraps.
   --   master = { kind = "file", path = "/safe/master.key" } -- or
-  --   master = { kind = "env", variable = "MOONGATE_MASTER_KEY" } -- 64 hexadecimal digits
+  --   master = { kind = "env", variable = "MOONGATE_MASTER_KEY" } -- 64 hexadecimal digits; or a service:
+  --   master = { kind = "transit", url = "https://vault.internal:8200", mount = "transit", key_id = "moongate",
+  --     token = env "VAULT_TOKEN", ca = "/etc/ssl/vault.pem" },
+  --   master = { kind = "aws_kms", key_id = "alias/moongate", region = "eu-central-1", access_key = env "AWS_ACCESS_KEY_ID",
+  --     secret_key = env "AWS_SECRET_ACCESS_KEY", session_token = env("AWS_SESSION_TOKEN", false) },
   --   previous = { kind = "file" }, -- the master before, until `moongate vault rewrap` is done
   vault = {
     master = { kind = "file" }, -- <data_dir>/master.key, made at the first start: move it to another disk

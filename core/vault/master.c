@@ -14,6 +14,8 @@ mg_err mg_master_open(const struct mg_master_spec *spec, const char *data_dir, b
         return mg_master_file(spec, data_dir, may_create, out_master, diag);
     if (strcmp(spec->kind, "env") == 0)
         return mg_master_env(spec, out_master, diag);
+    if (strcmp(spec->kind, "aws_kms") == 0 || strcmp(spec->kind, "gcp_kms") == 0 || strcmp(spec->kind, "transit") == 0)
+        return mg_master_service(spec, out_master, diag);
     return mg_diag_set(diag, MG_E_CONFIG, NULL, 0, "vault.master: there is no kind \"%s\"", spec->kind);
 }
 

@@ -50,5 +50,6 @@ void mg_master_close(struct mg_master *master);               /* NULL is a no-op
 MG_MUST_USE mg_err mg_master_file(const struct mg_master_spec *spec, const char *data_dir, bool may_create,
                                   struct mg_master **out_master, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_master_env(const struct mg_master_spec *spec, struct mg_master **out_master, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_master_service(const struct mg_master_spec *spec, struct mg_master **out_master, struct mg_diag *diag);
 
 #endif

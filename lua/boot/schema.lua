@@ -72,11 +72,24 @@ local account = record { fields = {
 } }
 
 local master = record { short = "kind", fields = {
-  { "kind", text { enum = { "file", "env" } }, default = "file",
-    doc = "`file`: a file of its own, made at the first start. `env`: the variable that `variable` names." },
+  { "kind", text { enum = { "file", "env", "aws_kms", "gcp_kms", "transit" } }, default = "file",
+    doc = "`file`: a file of its own, made at the first start. `env`: the variable that `variable` names. `aws_kms`, `gcp_kms` and " ..
+      "`transit` (HashiCorp Vault, OpenBao): a key service, which never gives the key away." },
   { "path", path, doc = "Of `file`: where it is, by default `master.key` in `data_dir`. 64 hexadecimal digits, mode 0600." },
   { "variable", text { max = 128 }, default = "MOONGATE_MASTER_KEY",
     doc = "Of `env`: the variable with 64 hexadecimal digits. It is overwritten in the environment once it was read." },
+  { "key_id", text { max = 2048 }, example = '"alias/moongate"',
+    doc = "Of a service: its name for the key. AWS: id, ARN or alias; GCP: `projects/P/locations/L/keyRings/R/cryptoKeys/K`; " ..
+      "transit: the key's name." },
+  { "region", text { format = "name" }, example = '"eu-central-1"', doc = "Of `aws_kms`." },
+  { "url", text { format = "url" }, example = '"https://vault.internal:8200"',
+    doc = "Of a service: where it answers; by default the public one of `aws_kms` and `gcp_kms`." },
+  { "mount", text { max = 128 }, default = "transit", doc = "Of `transit`: where the engine is mounted." },
+  { "ca", path, doc = "Of a service: PEM bundle to trust in place of the system's." },
+  { "token", secret, example = 'env "VAULT_TOKEN"', doc = "Of `transit` and `gcp_kms`: the bearer token." },
+  { "access_key", secret, example = 'env "AWS_ACCESS_KEY_ID"', doc = "Of `aws_kms`." },
+  { "secret_key", secret, example = 'env "AWS_SECRET_ACCESS_KEY"', doc = "Of `aws_kms`." },
+  { "session_token", secret, example = 'env("AWS_SESSION_TOKEN", false)', doc = "Of `aws_kms`, with temporary keys." },
 } }
 
 schema.gateway = record {

@@ -1,0 +1,25 @@
+/* ask.h - one HTTP request to a key service, on a loop of its own: the caller waits.
+ *
+ * For the few calls of a start or a rewrap; never on a worker. A fresh connection each time, TLS verified, 15 s in all, no
+ * redirects, at most 64 KiB of answer. */
+#ifndef MG_VAULT_ASK_H
+#define MG_VAULT_ASK_H
+
+#include "base/buf.h"
+
+struct mg_ask {
+    const char *method;
+    const char *url;                   /* http(s)://host[:port][/prefix] */
+    mg_view path;                      /* appended to the prefix */
+    const char *ca;                    /* PEM file; NULL: the system's */
+    mg_view headers;                   /* whole lines with their CRLF, without host and content-length */
+    mg_view body;
+};
+
+/* MG_OK when there is an answer, whatever its status. The diag names the host and what went wrong. */
+MG_MUST_USE mg_err mg_ask(const struct mg_ask *ask, int *out_status, struct mg_buf *out_body, struct mg_diag *diag);
+
+/* "host" or "host:port", as the host header has it; false when it is no such URL. */
+bool mg_ask_host(const char *url, char *out, size_t size);
+
+#endif
