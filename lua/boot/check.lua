@@ -109,7 +109,7 @@ local function expected(node)
   elseif node.format then
     return formats[node.format].expected
   elseif node.type == "integer" then
-    return "a whole number" .. range(node, "") .. (node.word and format(" or %q", node.word) or "")
+    return "a whole number" .. range(node, node.unit and " " .. node.unit or "") .. (node.word and format(" or %q", node.word) or "")
   elseif node.type == "number" then
     return "a number" .. range(node, "")
   elseif node.short and node.type == "record" then

@@ -5,7 +5,8 @@
 ---
 ---   type      "string" "integer" "number" "boolean" "function" "json" "list" "map" "record"
 ---   format    of a string: a row of boot/formats.lua; `enum` lists the only values; `secret` is never shown
----   min max   of a number; of the length of a list or map; `word` is a text that may stand in an integer's place
+---   min max   of a number; of the length of a list or map; `word` is a text that may stand in an integer's place;
+---             `unit` is named by the message where the key does not name it
 ---   of        what a list or map holds; `key` is the format of a map's keys
 ---   fields    of a record, in the order of the reference: { name, node, default, doc }
 ---   short     of a record: the field that a bare value, or the value at [1], stands for
@@ -453,7 +454,7 @@ local workflow = record {
         "cleanly: the default, since it costs nothing and surprises nobody. `hold` sends nothing before the end, so failures " ..
         "stay invisible and so does the stream. `resume` lets another target go on, which is paid twice." },
     { "hedge", record { short = "after_ms", fields = {
-        { "after_ms", integer { min = 1, max = 86400000, word = "p95" }, required = true,
+        { "after_ms", integer { min = 1, max = 86400000, unit = "ms", word = "p95" }, required = true,
           doc = 'No content by then: the next target is asked beside it, and the first to answer wins. `"p95"`: what 95 % of ' ..
             "the target's calls take, so that one call in twenty is hedged." },
         { "max", integer { min = 1, max = 3 }, default = 1,

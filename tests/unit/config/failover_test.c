@@ -214,7 +214,7 @@ TEST(what_makes_no_sense_is_refused_with_its_place)
         {"x = { { 'a/m', price_usd = { input = 1 } },\n 'b/m', max_cost_usd = 1 }", "2: workflows.x[2]: max_cost_usd counts by the targets' prices"},
         {"x = { 'a/m',\n max_cost_usd = 0 }", "workflows.x.max_cost_usd: expected a number from 0.0001 to 1000000, found 0"},
         {"x = { { 'a/m',\n price_usd = { output = 1 } } }", "2: workflows.x[1].price_usd: \"input\" is missing"},
-        {"x = { 'a/m',\n hedge = 'p99' }", "2: workflows.x.hedge: expected a whole number from 1 to 86400000 or \"p95\", found \"p99\""},
+        {"x = { 'a/m',\n hedge = 'p99' }", "2: workflows.x.hedge: expected a whole number from 1 to 86400000 ms or \"p95\", found \"p99\""},
         {"x = { 'a/m',\n hedge = { max = 2 } }", "2: workflows.x.hedge: \"after_ms\" is missing"},
         {"x = { 'a/m',\n rescue = 'restart' }", "2: workflows.x.rescue: expected one of \"error\", \"hold\", \"resume\""},
         {"x = { 'a/m',\n expect = { json_schema = 'object' } }", "2: workflows.x.expect.json_schema: expected a JSON Schema, which is a table, or \"request\""},
@@ -349,7 +349,7 @@ TEST(a_project_names_only_accounts_it_was_granted)
     CHECK_INT(report.diags[0].line, 4);
     CHECK_STR(report.diags[0].text, "providers.bad.account: gateway.lua does not grant the account \"theirs\" to this project; add \"demo\" to its `projects`");
     CHECK_INT(report.diags[1].line, 5);
-    CHECK_STR(report.diags[1].text, "providers.none.account: gateway.lua has no account \"nowhere\"");
+    CHECK_STR(report.diags[1].text, "providers.none.account: gateway.lua has no account \"nowhere\"; add it to its `accounts`, with \"demo\" in its `projects`");
 
     mg_config_report_fini(&report);
     mg_config_project_free(config);
