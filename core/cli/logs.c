@@ -222,8 +222,12 @@ static void print_route(const struct mg_logs_row *row, unsigned columns)
     if (failed && is_narrow())
         how = "";
     unsigned reserve = (failed ? (unsigned)row->class_.len + 1 : 0) + (unsigned)strlen(how);
-    mg_history_put(stdout, mg_view_of(route, MG_MIN((size_t)len, sizeof route - 1)),
-                   columns > reserve ? columns - reserve : 1);
+    mg_view shown = mg_view_of(route, MG_MIN((size_t)len, sizeof route - 1));
+    unsigned room = columns > reserve ? columns - reserve : 1;
+    size_t hidden = row->provider.len > 0 && mg_history_utf8() ? strlen(arrow) - 1 : 0; /* bytes that take no column */
+    if (is_narrow() && row->workflow.len > 0 && shown.len > room + hidden)
+        shown = mg_view_skip(shown, row->project.len + 1); /* the workflow says more than its project */
+    mg_history_put(stdout, shown, room);
     printf("%s%s%s", *how ? paint->cyan : "", how, *how ? paint->off : "");
     if (failed) {
         printf(" %s", status_colour(paint, row));
