@@ -34,6 +34,13 @@ return {
   --   },
   accounts = {},
 
+  -- Usage events, handed on to files and webhooks: in order, each at least once. A bare text is a file.
+  --   exports = {
+  --     archive = "usage.ndjson",
+  --     billing = { webhook = "https://billing.example.com/usage", token = secret "billing", batch = 500 },
+  --   },
+  exports = {},
+
   -- Where the secrets of `moongate secret` lie encrypted: in the store, under data keys that the master key wraps.
   --   master = { kind = "file", path = "/safe/master.key" } -- or
   --   master = { kind = "env", variable = "MOONGATE_MASTER_KEY" } -- 64 hexadecimal digits; or a service:

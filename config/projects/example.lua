@@ -143,6 +143,7 @@ return {
   },
 
   allow_direct = false,                           -- may clients ask for "provider/model"?
+  charge = "all",                                 -- or "serving": failed and lost attempts are the operator's
   max_deadline_ms = 600000,                       -- the most that x-moongate-deadline-ms can ask for
 
   -- What this project may use; by default there are no limits. More gets 429, and when to come back.

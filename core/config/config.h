@@ -4,7 +4,7 @@
  * io, no clock), checks them against the one declared schema (lua/boot/schema.lua) and fills these structs. Everything
  * in a struct lives in its arena, is immutable after loading and may be read by any thread. Defaults are filled in: 0
  * and NULL mean what the field comment says, never "unset". Secrets (env "X", secret "x") become handles that hold
- * ciphertext (vault/secret.h); only the token of the admin plane is kept in clear, and wiped when the arena goes. */
+ * ciphertext (vault/secret.h); only the tokens of the admin plane and of exports are kept in clear, and wiped when the arena goes. */
 #ifndef MG_CONFIG_CONFIG_H
 #define MG_CONFIG_CONFIG_H
 
@@ -70,6 +70,15 @@ struct mg_config_overload {            /* of one worker */
     int share_count;
 };
 
+enum { MG_CONFIG_EXPORTS = 8 };
+struct mg_config_export {              /* a sink of usage events: a file or a webhook */
+    const char *name;                  /* of its cursor */
+    const char *file;                  /* absolute; NULL: a webhook */
+    const char *webhook;               /* URL */
+    const char *token;                 /* secret; NULL: none */
+    int batch;                         /* exchanges at once */
+};
+
 struct mg_config_gateway {
     struct mg_arena arena;             /* owns everything below */
     const char *dir;                   /* folder of gateway.lua; projects/ is beside it; NULL: there is no file */
@@ -85,6 +94,8 @@ struct mg_config_gateway {
     const char *log_level;
     const char *const *cors_origins;   /* exact origins or "*" */
     int cors_count;                    /* 0: CORS is off */
+    const struct mg_config_export *exports;      /* sinks of usage events */
+    int export_count;                  /* ≤ MG_CONFIG_EXPORTS */
     const struct mg_config_account *accounts;    /* provider accounts of several projects */
     int account_count;
     struct mg_config_overload overload;
@@ -284,6 +295,9 @@ struct mg_config_plugin {              /* an entry of `plugins`; functions stay 
     int line;
 };
 
+/* Which attempts a project pays for; meter/charge.h says what serving is. */
+enum mg_config_charge { MG_CHARGE_ALL, MG_CHARGE_SERVING };
+
 struct mg_config_project {
     struct mg_arena arena;             /* owns everything below */
     const char *name;
@@ -297,6 +311,7 @@ struct mg_config_project {
     int workflow_count;
     const struct mg_config_plugin *plugins;
     int plugin_count;
+    enum mg_config_charge charge;
     bool allow_direct;                 /* `model = "provider/model"` is accepted */
     struct mg_timeouts direct_timeouts;          /* of direct targets that no workflow declares: the project's */
     uint32_t direct_deadline_ms, direct_max_attempts;   /* of calls that name a target and no workflow */

@@ -287,6 +287,23 @@ static void copy_vault(const struct row *row, struct mg_config_gateway *config)
     leave(row);
 }
 
+static void copy_export(const struct row *row, int index, void *items)
+{
+    ((struct mg_config_export *)items)[index] = (struct mg_config_export){.name = text(row, "name"),
+                                                                          .file = text(row, "file"),
+                                                                          .webhook = text(row, "webhook"),
+                                                                          .token = clear_secret(row, "token"),
+                                                                          .batch = integer(row, "batch")};
+}
+
+static void copy_exports(const struct row *row, struct mg_config_gateway *config)
+{
+    config->export_count = length(row, "exports");
+    struct mg_config_export *exports = mg_arena_array(row->arena, struct mg_config_export, (size_t)config->export_count + 1);
+    each(row, "exports", copy_export, exports);
+    config->exports = exports;
+}
+
 void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
 {
     struct mg_config_gateway *config = eval->out;
@@ -314,6 +331,7 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
     config->cors_origins = texts(&row, "origins", &config->cors_count);
     leave(&row);
     copy_accounts(&row, config);
+    copy_exports(&row, config);
     copy_overload(&row, &config->overload);
     copy_vault(&row, config);
     copy_limits(&row, &config->limits);
@@ -501,6 +519,7 @@ static void copy_arm(const struct row *row, int index, void *items)
 }
 
 /* In the order of the enums in config.h. */
+static const char *const charges[] = {"all", "serving", NULL};
 static const char *const balances[] = {"auto", "order", "weighted", "least_inflight", "p2c", "sticky", "cheapest", NULL};
 static const char *const rescues[] = {"error", "hold", "resume", NULL};
 
@@ -659,6 +678,7 @@ void mg_config_fill_project(struct mg_eval *eval, lua_State *L, int index)
     LIST(&row, config, workflow, mg_config_workflow, copy_workflow);
     LIST(&row, config, plugin, mg_config_plugin, copy_plugin);
     config->allow_direct = flag(&row, "allow_direct");
+    config->charge = (enum mg_config_charge)word(&row, "charge", charges);
     config->direct_timeouts = copy_timeouts(&row, "direct_timeouts");
     config->direct_deadline_ms = u32(&row, "direct_deadline_ms");
     config->direct_max_attempts = u32(&row, "direct_max_attempts");

@@ -13,6 +13,7 @@
 #include "gateway/limiting.h"
 #include "gateway/offline.h"
 #include "gateway/surface.h"
+#include "meter/charge.h"
 #include "meter/prices.h"
 #include "meter/record.h"
 
@@ -312,6 +313,7 @@ static bool step_authenticate(struct mg_exchange *x)
     x->call.project = mg_view_cstr(x->live->generation->config->name);
     x->timeline->key_id = x->call.key_id;
     x->timeline->project = x->call.project;
+    x->timeline->charges_all = x->live->generation->config->charge == MG_CHARGE_ALL;
     x->timeline->generation = x->live->generation->number;
     mark(x, MG_PHASE_authenticate);
     return is_switched_on(x);
@@ -698,6 +700,8 @@ static void step_settle(struct mg_exchange *x)
         if (x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_LOG, &x->call) &&
             !mg_script_on_log(x->live->script, &x->call))
             drop_content(x);
+        if (!x->timeline->charges_all)
+            x->timeline->uncharged = mg_charge_serving(x->timeline);
         if (mg_record_exchange(x->worker->journal, x->timeline) != MG_OK)
             mg_log_error("journal.refused", "exchange=%s", x->timeline->id);
         mg_journal_unreserve(x->worker->journal, x->reserved_bytes);

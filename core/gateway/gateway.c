@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "gateway/budgets.h"
 #include "gateway/client.h"
+#include "gateway/exporting.h"
 #include "gateway/keys.h"
 #include "gateway/limiting.h"
 #include "gateway/pricing.h"
@@ -43,6 +44,7 @@ struct mg_gateway {
     struct mg_worker *workers;
     unsigned worker_count;             /* started */
     struct mg_pricing pricing;
+    struct mg_exporting exporting;
     struct mg_budgets budgets;         /* the builder's */
     struct mg_desk *desk;
     unsigned seconds;                  /* that have passed */
@@ -460,6 +462,8 @@ mg_err mg_gateway_start(const struct mg_gateway_options *options, struct mg_gate
     if (err == MG_OK)
         err = start_workers(gateway, diag);
     if (err == MG_OK)
+        err = mg_exporting_start(&gateway->exporting, gateway->config, gateway->recorder, diag);
+    if (err == MG_OK)
         err = start_builder(gateway, diag);
     if (err == MG_OK)
         err = start_loop(gateway, diag);
@@ -505,6 +509,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
     mg_keys_stop(gateway->keys);
     for (unsigned i = 0; i < gateway->worker_count; i++)
         mg_worker_stop(&gateway->workers[i]);
+    mg_exporting_stop(&gateway->exporting);
     if (gateway->script_ready)
         mg_script_fini();
     mg_desk_close(gateway->desk);

@@ -6,8 +6,9 @@
  *     "all"       every attempt: the default
  *     "serving"   only attempts whose answer reached the client. Retries, lost hedges, attempts that
  *                 failed and those a crash cut off are the operator's
- *     a function  of the project file, asked once per attempt when the exchange ends; an attempt that
- *                 a crash cut off is nobody's, as nobody could be asked */
+ *
+ * Which it was is recorded with each exchange: a change holds from then on. Limits and budgets count
+ * every attempt whatever the policy. */
 #ifndef MG_METER_CHARGE_H
 #define MG_METER_CHARGE_H
 

@@ -202,6 +202,21 @@ static mg_err put_cost(struct mg_buf *out, const struct mg_usage_event *event)
     return put_text(out, "price", event->attempt->own_price && !event->repriced ? MG_VIEW("target") : MG_VIEW("catalogue"));
 }
 
+/* As the client sent it; line breaks, which can only stand between its tokens, would break a line of events. */
+static mg_err put_metadata(struct mg_buf *out, mg_view metadata)
+{
+    if (metadata.len == 0)
+        return mg_buf_put(out, MG_VIEW("null"));
+    while (metadata.len > 0) {
+        size_t n = mg_view_find(metadata, "\r\n");
+        MG_TRY(mg_buf_put(out, mg_view_head(metadata, n)));
+        if (n < metadata.len)
+            MG_TRY(mg_buf_putc(out, ' '));
+        metadata = mg_view_skip(metadata, n + 1);
+    }
+    return MG_OK;
+}
+
 mg_err mg_usage_event_json(const struct mg_usage_event *event, struct mg_buf *out)
 {
     const struct mg_timeline *exchange = event->exchange;
@@ -225,6 +240,7 @@ mg_err mg_usage_event_json(const struct mg_usage_event *event, struct mg_buf *ou
     MG_TRY(put_number(out, "bytes_sent", attempt->bytes_sent));
     MG_TRY(put_number(out, "bytes_received", attempt->bytes_received));
     MG_TRY(put_latency(out, attempt));
-    mg_view metadata = exchange->metadata.len > 0 ? exchange->metadata : MG_VIEW("null");
-    return mg_buf_putf(out, ",\"metadata\":%.*s}", MG_FMT(metadata));
+    MG_TRY(mg_buf_put(out, MG_VIEW(",\"metadata\":")));
+    MG_TRY(put_metadata(out, exchange->metadata));
+    return mg_buf_putc(out, '}');
 }

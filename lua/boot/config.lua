@@ -157,6 +157,19 @@ local function accounts(ctx, entries)
   return out
 end
 
+--- Each is a file or a webhook.
+local function exports(ctx, entries)
+  local out = {}
+  for i, entry in ipairs(entries) do
+    local value = entry.value
+    out[i] = { name = entry.key, file = value.file, webhook = value.webhook, token = value.token, batch = value.batch }
+    if (value.file == nil) == (value.webhook == nil) then
+      check.fail(ctx, entry.at, 'expected either "file" or "webhook"')
+    end
+  end
+  return out
+end
+
 --- The text of gateway.lua, or nil for the defaults alone.
 function config.gateway(file, dir, text)
   local ctx = context(file, dir, "gateway")
@@ -170,6 +183,7 @@ function config.gateway(file, dir, text)
     check_listeners(ctx, value)
     value.admin = value.admin or {}
     value.accounts = accounts(ctx, value.accounts)
+    value.exports = exports(ctx, value.exports)
   end
   return finish(ctx, value)
 end

@@ -72,6 +72,14 @@ local account = record { fields = {
       "may have." },
 } }
 
+local export = record { short = "file", fields = {
+  { "file", path, doc = "Events are appended to this file, a JSON object a line. It may be moved away at any time." },
+  { "webhook", text { format = "url" }, example = '"https://billing.example.com/usage"',
+    doc = "Events are sent here, as `application/x-ndjson`; a 2xx answer means that they arrived." },
+  { "token", secret, doc = "Of a webhook: sent as a bearer token." },
+  { "batch", integer { min = 1, max = 10000 }, default = 500, doc = "The most requests whose events are handed on at once." },
+} }
+
 local master = record { short = "kind", fields = {
   { "kind", text { enum = { "file", "env", "aws_kms", "gcp_kms", "transit" } }, default = "file",
     doc = "`file`: a file of its own, made at the first start. `env`: the variable that `variable` names. `aws_kms`, `gcp_kms` and " ..
@@ -133,6 +141,9 @@ schema.gateway = record {
     { "accounts", map { of = account, key = "name", max = 256 }, default = {},
       doc = "Provider accounts of several projects, by a name that their providers give as `account`. An account that is not " ..
         "here belongs to one project." },
+    { "exports", map { of = export, key = "name", max = 8 }, default = {},
+      doc = "Where usage events are handed on to, by a name that keeps its place: in order, each at least once, also after a " ..
+        "restart. A new name begins with what comes from then on." },
     { "overload", record { fields = {
         { "in_flight", integer { min = 1, max = 1000000 }, default = 12288,
           doc = "Requests that one worker has in flight; more of them wait. A little less than what the default journal has " ..
@@ -521,6 +532,10 @@ schema.project = record {
       doc = 'What clients put into `model`. `["*"]` takes any name that nothing else has, `["gpt-*"]` those ' ..
         'that match.' },
     { "allow_direct", boolean, default = false, doc = 'Whether clients may also ask for `"provider/model"`.' },
+    { "charge", text { enum = { "all", "serving" } }, default = "all",
+      doc = "Which attempts this project pays for, in `moongate usage` and in the events: `all` of them, so that what is charged is " ..
+        "the provider's invoice, or only those `serving` the client; retries, lost hedges and failed attempts are the operator's " ..
+        "then. What they cost is counted either way." },
     { "max_deadline_ms", ms, default = 600000, doc = "The most that a client's `x-moongate-deadline-ms` can ask for." },
     { "timeouts_ms", timeouts, inherit = true, doc = "Timers of each attempt in this project." },
     retry_budget("What repeats on a target and hedges are paid from."),

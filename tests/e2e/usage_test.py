@@ -163,6 +163,23 @@ class AddsUp(unittest.TestCase):
             self.assertTrue(all(e["input_tokens"] > 0 and e["cost_picousd"] > 0 for e in left))
 
 
+class Charge(unittest.TestCase):
+    def test_who_pays_for_attempts_that_served_nobody_is_the_projects_policy(self):
+        for policy, expected in (("all", [True, True]), ("serving", [False, True])):
+            meter = Meter()
+            with Upstream(stream(*good_events()[:1], {**chunk(), "choices": [], "usage": meter.usage(100, 1)}, then="cut")) as first, \
+                    Upstream(meter.whole(10, 2)) as second, priced(first, second, extra=f'charge = "{policy}"') as gw:
+                first.answer(respond(200, {**completion(None), "usage": meter.usage(100, 1)}))   # billed, and no answer
+                self.assertEqual(gw.chat().status, 200)
+                found = events(gw)
+                self.assertEqual([e["charged"] for e in found if e["input_tokens"]][-2:], expected, policy)
+                self.assertEqual([e["served"] for e in found][-1], True)
+                rows = {row["charged"]: row for row in report(gw, "--by", "charged")["rows"]}
+                total = report(gw)["total"]
+                self.assertEqual(total["charged_picousd"], rows["true"]["cost_picousd"])
+                self.assertEqual(total["charged_picousd"] == total["cost_picousd"], policy == "all")
+
+
 class Prices(unittest.TestCase):
     def test_a_target_with_its_own_price_keeps_it_and_what_nobody_knows_is_not_free(self):
         meter = Meter()

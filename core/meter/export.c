@@ -1,0 +1,265 @@
+#include "meter/export.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/folder.h"
+
+struct mg_export {
+    struct mg_export_sink sink;
+    char path[MG_FOLDER_PATH_BYTES];   /* of the store */
+    struct mg_recorder *recorder;      /* borrowed */
+    struct mg_db *db;                  /* reads; NULL: not open */
+    struct mg_buf events;
+    uint64_t cursor_us;                /* of the thread */
+    unsigned failed_in_row;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stopping;                     /* under lock */
+    _Atomic uint64_t sent, batches, failures, next_us;
+};
+
+/* ---- the cursor */
+
+static mg_err begin_cursor(void *arg, struct mg_db *db)
+{
+    struct mg_export *exporter = arg;
+    struct mg_stmt *stmt;
+    bool row = false;
+    MG_TRY(mg_db_prepare(db, "INSERT INTO exports (name, next_us) VALUES (?, (SELECT coalesce(max(at_us), 0) + 1 FROM exchanges)) "
+                             "ON CONFLICT DO NOTHING", &stmt));
+    mg_stmt_bind_text(stmt, 1, mg_view_cstr(exporter->sink.name));
+    mg_err err = mg_stmt_run(stmt);
+    mg_stmt_free(stmt);
+    MG_TRY(err);
+    MG_TRY(mg_db_prepare(db, "SELECT next_us FROM exports WHERE name = ?", &stmt));
+    mg_stmt_bind_text(stmt, 1, mg_view_cstr(exporter->sink.name));
+    err = mg_stmt_step(stmt, &row);
+    exporter->cursor_us = row ? (uint64_t)mg_stmt_int(stmt, 0) : 1;
+    mg_stmt_free(stmt);
+    return err;
+}
+
+struct moving {
+    const char *name;
+    uint64_t next_us;
+};
+
+static mg_err move_cursor(void *arg, struct mg_db *db)
+{
+    const struct moving *moving = arg;
+    struct mg_stmt *stmt;
+    MG_TRY(mg_db_prepare(db, "UPDATE exports SET next_us = ?2 WHERE name = ?1", &stmt));
+    mg_stmt_bind_text(stmt, 1, mg_view_cstr(moving->name));
+    mg_stmt_bind_int(stmt, 2, (int64_t)moving->next_us);
+    mg_err err = mg_stmt_run(stmt);
+    mg_stmt_free(stmt);
+    return err;
+}
+
+/* ---- a batch */
+
+struct gathering {
+    struct mg_export *exporter;
+    unsigned count;
+    uint64_t at_us, stopped_us;        /* stopped_us: the exchange that did not fit; 0: all did */
+};
+
+static mg_err gather(void *arg, const struct mg_usage_event *event)
+{
+    struct gathering *gathering = arg;
+    struct mg_buf *out = &gathering->exporter->events;
+    if (event->at_us != gathering->at_us && out->len > MG_EXPORT_BATCH_BYTES) {
+        gathering->stopped_us = event->at_us;
+        return MG_E_CANCELLED;
+    }
+    gathering->at_us = event->at_us;
+    gathering->count++;
+    MG_TRY(mg_usage_event_json(event, out));
+    return mg_buf_putc(out, '\n');
+}
+
+static mg_err read_batch(struct mg_export *exporter, struct mg_export_batch *out_batch, uint64_t *out_next)
+{
+    struct gathering gathering = {.exporter = exporter};
+    struct mg_usage_range range = {
+        .from_us = exporter->cursor_us,
+        .max_exchanges = exporter->sink.max_exchanges ? exporter->sink.max_exchanges : MG_EXPORT_BATCH,
+    };
+    mg_buf_clear(&exporter->events);
+    *out_next = exporter->cursor_us;
+    if (!exporter->db)
+        MG_TRY(mg_db_open(exporter->path, MG_DB_READ, &exporter->db, NULL));
+    mg_err err = mg_usage_each(exporter->db, &range, gather, &gathering, out_next);
+    if (gathering.stopped_us)
+        *out_next = gathering.stopped_us;
+    else
+        MG_TRY(err);
+    out_batch->events = mg_buf_view(&exporter->events);
+    out_batch->count = gathering.count;
+    snprintf(out_batch->id, sizeof out_batch->id, "%" PRIu64 "-%" PRIu64, range.from_us, *out_next);
+    return MG_OK;
+}
+
+static void note_failure(struct mg_export *exporter, const struct mg_diag *diag)
+{
+    atomic_fetch_add_explicit(&exporter->failures, 1, memory_order_relaxed);
+    if ((exporter->failed_in_row & (exporter->failed_in_row + 1)) == 0)    /* the 1st, 2nd, 4th, 8th … of a row */
+        mg_log_warn("export.failed", "sink=%s failures=%u reason=\"%s\" events wait in the store", exporter->sink.name,
+                    exporter->failed_in_row + 1, diag->text);
+    exporter->failed_in_row++;
+}
+
+/* One batch. *out_more: it was full, there may be more. */
+static mg_err hand_on(struct mg_export *exporter, bool *out_more)
+{
+    struct mg_export_batch batch = {.count = 0};
+    struct mg_diag diag = {.text = "the store cannot be read"};
+    uint64_t next_us;
+    *out_more = false;
+    mg_err err = read_batch(exporter, &batch, &next_us);
+    if (err == MG_OK && next_us == exporter->cursor_us)
+        return MG_OK;
+    if (err == MG_OK && batch.count > 0)
+        err = exporter->sink.send(exporter->sink.arg, &batch, &diag);
+    if (err == MG_OK) {
+        struct moving moving = {exporter->sink.name, next_us};
+        snprintf(diag.text, sizeof diag.text, "the cursor cannot be stored");
+        err = mg_recorder_write_wait(exporter->recorder, move_cursor, &moving);
+    }
+    if (err != MG_OK) {
+        note_failure(exporter, &diag);
+        return err;
+    }
+    exporter->failed_in_row = 0;
+    exporter->cursor_us = next_us;
+    atomic_store_explicit(&exporter->next_us, next_us, memory_order_relaxed);
+    atomic_fetch_add_explicit(&exporter->sent, batch.count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&exporter->batches, 1, memory_order_relaxed);
+    *out_more = true;
+    return MG_OK;
+}
+
+/* ---- the thread */
+
+static bool wait_for(struct mg_export *exporter, unsigned pause_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += pause_ms / 1000;
+    until.tv_nsec += (long)(pause_ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&exporter->lock);
+    while (!exporter->stopping && pthread_cond_timedwait(&exporter->wake, &exporter->lock, &until) != ETIMEDOUT)
+        ;
+    bool stopping = exporter->stopping;
+    pthread_mutex_unlock(&exporter->lock);
+    return stopping;
+}
+
+static unsigned pause_after(const struct mg_export *exporter, mg_err err, bool more)
+{
+    if (err == MG_OK)
+        return more ? 0 : MG_EXPORT_BEAT_MS;
+    unsigned doublings = MG_MIN(exporter->failed_in_row - 1, 6u);
+    return MG_MIN((unsigned)MG_EXPORT_RETRY_MS << doublings, (unsigned)MG_EXPORT_MAX_RETRY_MS);
+}
+
+static void *run(void *arg)
+{
+    struct mg_export *exporter = arg;
+    pthread_setname_np(pthread_self(), "mg-export");
+    bool stopping = false, more = false;
+    mg_err err = MG_OK;
+    while (!stopping) {
+        stopping = wait_for(exporter, pause_after(exporter, err, more));
+        do
+            err = hand_on(exporter, &more);
+        while (stopping && err == MG_OK && more);
+    }
+    return NULL;
+}
+
+static mg_err start_thread(struct mg_export *exporter, struct mg_diag *diag)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&exporter->thread, NULL, run, exporter);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code == 0 ? MG_OK : mg_diag_set(diag, MG_E_SYSTEM, "", 0, "cannot start an export: %s", strerror(code));
+}
+
+static void free_export(struct mg_export *exporter)
+{
+    exporter->sink.close(exporter->sink.arg);
+    mg_db_close(exporter->db);
+    mg_buf_fini(&exporter->events);
+    pthread_cond_destroy(&exporter->wake);
+    pthread_mutex_destroy(&exporter->lock);
+    mg_free(exporter);
+}
+
+mg_err mg_export_start(const char *data_dir, struct mg_recorder *recorder, const struct mg_export_sink *sink,
+                       struct mg_export **out_export, struct mg_diag *diag)
+{
+    struct mg_export *exporter = mg_new(struct mg_export);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&exporter->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&exporter->lock, NULL);
+    mg_buf_init(&exporter->events, MG_EXPORT_BATCH_BYTES * 2);
+    exporter->sink = *sink;
+    exporter->recorder = recorder;
+    mg_err err = mg_folder_path(data_dir, "moongate.db", exporter->path);
+    if (err == MG_OK)
+        err = mg_recorder_write_wait(recorder, begin_cursor, exporter);
+    if (err != MG_OK)
+        mg_diag_set(diag, err, data_dir, 0, "the cursor of the export %s cannot be read", sink->name);
+    else
+        err = start_thread(exporter, diag);
+    if (err != MG_OK) {
+        free_export(exporter);
+        return err;
+    }
+    atomic_store_explicit(&exporter->next_us, exporter->cursor_us, memory_order_relaxed);
+    *out_export = exporter;
+    return MG_OK;
+}
+
+void mg_export_stop(struct mg_export *exporter)
+{
+    if (!exporter)
+        return;
+    mg_recorder_flush(exporter->recorder);
+    pthread_mutex_lock(&exporter->lock);
+    exporter->stopping = true;
+    pthread_cond_signal(&exporter->wake);
+    pthread_mutex_unlock(&exporter->lock);
+    if (exporter->sink.interrupt)
+        exporter->sink.interrupt(exporter->sink.arg);
+    pthread_join(exporter->thread, NULL);
+    free_export(exporter);
+}
+
+struct mg_export_stats mg_export_stats(const struct mg_export *exporter)
+{
+    return (struct mg_export_stats){
+        .events = atomic_load_explicit(&exporter->sent, memory_order_relaxed),
+        .batches = atomic_load_explicit(&exporter->batches, memory_order_relaxed),
+        .failures = atomic_load_explicit(&exporter->failures, memory_order_relaxed),
+        .next_us = atomic_load_explicit(&exporter->next_us, memory_order_relaxed),
+    };
+}
