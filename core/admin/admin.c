@@ -287,7 +287,6 @@ static struct mg_admin_job *job_new(struct mg_admin *admin, struct mg_service_ca
     job->route = route;
     job->status = 200;
     job->who = *who;
-    job->actor = job->who.name;
     memcpy(job->id, id, MG_ADMIN_ID_BYTES);
     mg_buf_init(&job->query, MG_MAX_REQUEST_LINE_BYTES);
     mg_buf_init(&job->body, MG_MAX_ADMIN_BODY_BYTES);

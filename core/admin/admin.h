@@ -107,7 +107,7 @@ MG_MUST_USE mg_err mg_admin_put_reference(struct mg_buf *out);
 enum { MG_ADMIN_KEY_BYTES = 2 * (MG_MAX_METADATA_BYTES + MG_MAX_KEY_WORKFLOWS_BYTES + MG_MAX_KEY_LIMITS_BYTES) };
 
 /* Secrets and the audit log as the API answers them; also for a command that has the store to itself. */
-MG_MUST_USE mg_err mg_admin_put_secrets(struct mg_desk *desk, struct mg_buf *out);
+MG_MUST_USE mg_err mg_admin_put_secrets(struct mg_desk *desk, const char *project, struct mg_buf *out);     /* "": of all */
 MG_MUST_USE mg_err mg_admin_put_audit(struct mg_desk *desk, uint64_t after, size_t limit, struct mg_buf *out);
 MG_MUST_USE mg_err mg_admin_put_report(const struct mg_audit_report *report, struct mg_buf *out);
 

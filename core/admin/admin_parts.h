@@ -30,7 +30,6 @@ struct mg_admin_job {
     struct mg_admin *admin;
     struct mg_service_call *call;      /* NULL once the client is gone */
     const struct mg_admin_route *route;
-    const char *actor;       /* who asks, for the audit log; static */
     char id[MG_ADMIN_ID_BYTES];
     struct mg_member who;    /* asks: name for the log, role, and the project it is confined to ("": none) */
     struct mg_buf query, body;
@@ -60,6 +59,9 @@ struct mg_admin {
 bool mg_admin_covers(const struct mg_admin_job *job, const char *project);
 
 /* vault_routes.c */
+/* Somebody did something: a line in the log and an entry in the audit log, which never holds a secret. */
+void mg_admin_acted(struct mg_admin_job *job, const char *act, const char *project, const char *subject, const char *detail, ...)
+    __attribute__((format(printf, 5, 6)));
 void mg_admin_list_secrets(struct mg_admin_job *job);
 void mg_admin_set_secret(struct mg_admin_job *job);
 void mg_admin_remove_secret(struct mg_admin_job *job);

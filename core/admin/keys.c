@@ -85,7 +85,7 @@ static void create(struct mg_admin_job *job, const struct mg_keys_spec *spec)
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_log_info("key.created", "key=%s project=%s by=%s", key.id, key.project, job->who.name);
+    mg_admin_acted(job, "key.create", key.project, key.id, "%s", key.name);
     answer_new_key(job, &key, text);
 }
 
@@ -98,7 +98,7 @@ static void change(struct mg_admin_job *job, const struct mg_keys_spec *spec, st
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_log_info("key.changed", "key=%s project=%s by=%s", key.id, key.project, job->who.name);
+    mg_admin_acted(job, "key.change", key.project, key.id, "%s", key.name);
     mg_admin_put_failed(job, mg_admin_put_key(&key, NULL, &job->out));
 }
 
@@ -167,7 +167,7 @@ void mg_admin_revoke_key(struct mg_admin_job *job)
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_log_info("key.revoked", "key=%s by=%s", job->id, job->who.name);
+    mg_admin_acted(job, "key.revoke", job->who.project, job->id, "%s", "");
     mg_admin_put_failed(job, mg_buf_putf(&job->out, "{\"id\":\"%s\",\"revoked\":true}", job->id));
 }
 
@@ -180,8 +180,8 @@ static void rotate(struct mg_admin_job *job, uint64_t overlap_s)
     mg_arena_init(&arena, 4096);
     mg_err err = job->admin->ops->key_rotate(job->admin->arg, job->id, overlap_s, &arena, text, &key, &diag);
     if (err == MG_OK) {
-        mg_log_info("key.rotated", "key=%s new=%s overlap_s=%llu by=%s", job->id, key.id, (unsigned long long)overlap_s,
-                    job->who.name);
+        mg_admin_acted(job, "key.rotate", key.project, job->id, "to %s, both for %llu s", key.id,
+                       (unsigned long long)overlap_s);
         answer_new_key(job, &key, text);
     } else {
         mg_admin_fail(job, err, &diag);

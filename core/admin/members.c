@@ -29,8 +29,7 @@ static void create(struct mg_admin_job *job, struct mg_member *member)
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_log_info("member.created", "member=%s role=%s project=%s by=%s", member->name, mg_role_name(member->role),
-                member->project, job->who.name);
+    mg_admin_acted(job, "member.create", member->project, member->name, "%s", mg_role_name(member->role));
     job->status = 201;
     err = mg_buf_reserve(&job->out, MEMBER_BYTES);
     if (err == MG_OK)
@@ -62,6 +61,6 @@ void mg_admin_remove_member(struct mg_admin_job *job)
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_log_info("member.removed", "member=%s by=%s", job->id, job->who.name);
+    mg_admin_acted(job, "member.remove", "", job->id, "%s", "");
     mg_admin_put_failed(job, mg_buf_putf(&job->out, "{\"name\":\"%s\",\"removed\":true}", job->id));
 }

@@ -62,10 +62,10 @@ static const struct mg_admin_route routes[] = {
     {MG_HTTP_DELETE, "/admin/v1/members/{id}", mg_admin_remove_member, true, false, JSON, "200 when its token is refused",
      MG_RIGHT_OWN, false},
     {MG_HTTP_GET, "/admin/v1/secrets", mg_admin_list_secrets, true, false, JSON,
-     "`{\"secrets\": [...]}`: project, name, version, when made, changed and last used; never a value", MG_RIGHT_VIEW, false},
+     "`{\"secrets\": [...]}`: project, name, version, when made, changed and last used; never a value", MG_RIGHT_VIEW, true},
     {MG_HTTP_POST, "/admin/v1/secrets", mg_admin_set_secret, true, false, JSON,
-     "takes the value as the body; `?project=NAME&name=NAME`, and `&rotate=1` when there must be one already; the next request uses it", MG_RIGHT_SET_SECRETS, false},
-    {MG_HTTP_DELETE, "/admin/v1/secrets", mg_admin_remove_secret, true, false, JSON, "`?project=NAME&name=NAME`", MG_RIGHT_OPERATE, false},
+     "takes the value as the body; `?project=NAME&name=NAME`, and `&rotate=1` when there must be one already; the next request uses it", MG_RIGHT_SET_SECRETS, true},
+    {MG_HTTP_DELETE, "/admin/v1/secrets", mg_admin_remove_secret, true, false, JSON, "`?project=NAME&name=NAME`", MG_RIGHT_OPERATE, true},
     {MG_HTTP_POST, "/admin/v1/vault/rewrap", mg_admin_rewrap, true, false, JSON,
      "wraps every data key again by the master key that `gateway.lua` names now; `{\"rewrapped\": how many, \"master\"}`", MG_RIGHT_OWN, false},
     {MG_HTTP_GET, "/admin/v1/audit", mg_admin_list_audit, true, false, JSON,
@@ -192,7 +192,7 @@ static void status(struct mg_admin_job *job)
 static void reload(struct mg_admin_job *job)
 {
     job->admin->ops->reload(job->admin->arg);
-    mg_log_info("reload.asked", "by=%s", job->who.name);
+    mg_admin_acted(job, "reload", "", "", "%s", "");
     job->status = 202;
     mg_admin_put_failed(job, mg_buf_put(&job->out, MG_VIEW("{\"reloading\":true}")));
 }
@@ -282,8 +282,7 @@ static void reset_targets(struct mg_admin_job *job)
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_log_info("target.reset", "project=%s target=%s credential=%s count=%u by=%s", project,
-                target, credential, count, job->who.name);
+    mg_admin_acted(job, "target.reset", project, target, "%s%s%u credentials", credential, *credential ? ", " : "", count);
     mg_admin_put_failed(job, mg_buf_putf(&job->out, "{\"reset\":%u}", count));
 }
 

@@ -1,5 +1,6 @@
 /* Lines of the admin API about secrets, the master key and the audit log. A secret comes as a body of its own, so that no
  * parser copies it; it is wiped with the job. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,11 +51,43 @@ static void answer(struct mg_admin_job *job, mg_err err)
         mg_admin_fail(job, err, NULL);
 }
 
+void mg_admin_acted(struct mg_admin_job *job, const char *act, const char *project, const char *subject, const char *detail, ...)
+{
+    char text[MG_AUDIT_DETAIL_BYTES];
+    va_list args;
+    va_start(args, detail);
+    vsnprintf(text, sizeof text, detail, args);
+    va_end(args);
+    mg_log_info(act, "project=%s subject=%s detail=\"%s\" by=%s", project, subject, text, job->who.name);
+    const struct mg_audit_entry entry = {.actor = mg_view_cstr(job->who.name), .act = mg_view_cstr(act),
+                                         .project = mg_view_cstr(project), .subject = mg_view_cstr(subject),
+                                         .detail = mg_view_cstr(text)};
+    mg_err err = job->admin->ops->desk ? mg_desk_audit(desk_of(job), &entry) : MG_OK;
+    if (err != MG_OK)
+        mg_log_error("audit.lost", "act=%s subject=%s by=%s reason=\"%s\"", act, subject, job->who.name, mg_err_text(err));
+}
+
+static bool reaches(struct mg_admin_job *job, const char *project)
+{
+    if (mg_admin_covers(job, project))
+        return true;
+    mg_admin_fail_with(job, 403, "denied", "your role does not reach into this project");
+    return false;
+}
+
 /* ---- secrets */
+
+struct secret_list {
+    struct mg_json_out json;
+    const char *project;     /* only its; "": all */
+};
 
 static void put_secret(void *arg, const struct mg_vault_entry *entry)
 {
-    struct mg_json_out *json = arg;
+    struct secret_list *list = arg;
+    struct mg_json_out *json = &list->json;
+    if (*list->project && strcmp(list->project, entry->project) != 0)
+        return;
     mg_json_out_open(json, NULL, '{');
     mg_json_out_text(json, "project", mg_view_cstr(entry->project));
     mg_json_out_text(json, "name", mg_view_cstr(entry->name));
@@ -65,20 +98,20 @@ static void put_secret(void *arg, const struct mg_vault_entry *entry)
     mg_json_out_close(json, '}');
 }
 
-mg_err mg_admin_put_secrets(struct mg_desk *desk, struct mg_buf *out)
+mg_err mg_admin_put_secrets(struct mg_desk *desk, const char *project, struct mg_buf *out)
 {
-    struct mg_json_out json = {.buf = out};
-    mg_json_out_open(&json, NULL, '{');
-    mg_json_out_open(&json, "secrets", '[');
-    MG_TRY(mg_desk_list(desk, put_secret, &json));
-    mg_json_out_close(&json, ']');
-    mg_json_out_close(&json, '}');
-    return mg_json_out_end(&json);
+    struct secret_list list = {.json = {.buf = out}, .project = project};
+    mg_json_out_open(&list.json, NULL, '{');
+    mg_json_out_open(&list.json, "secrets", '[');
+    MG_TRY(mg_desk_list(desk, put_secret, &list));
+    mg_json_out_close(&list.json, ']');
+    mg_json_out_close(&list.json, '}');
+    return mg_json_out_end(&list.json);
 }
 
 void mg_admin_list_secrets(struct mg_admin_job *job)
 {
-    answer(job, mg_admin_put_secrets(desk_of(job), &job->out));
+    answer(job, mg_admin_put_secrets(desk_of(job), job->who.project, &job->out));
 }
 
 void mg_admin_set_secret(struct mg_admin_job *job)
@@ -86,10 +119,10 @@ void mg_admin_set_secret(struct mg_admin_job *job)
     struct query query[] = {{"project", ""}, {"name", ""}, {"rotate", ""}};
     struct mg_diag diag = {.line = 0};
     uint64_t version = 0;
-    if (!read_query(job, query, 3))
+    if (!read_query(job, query, 3) || !reaches(job, query[0].value))
         return;
     enum mg_desk_set how = strcmp(query[2].value, "1") == 0 ? MG_DESK_ROTATE : MG_DESK_SET;
-    mg_err err = mg_desk_set(desk_of(job), mg_view_cstr(job->actor), how, mg_view_cstr(query[0].value),
+    mg_err err = mg_desk_set(desk_of(job), mg_view_cstr(job->who.name), how, mg_view_cstr(query[0].value),
                              mg_view_cstr(query[1].value), mg_buf_view(&job->body), &version, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
@@ -105,9 +138,9 @@ void mg_admin_remove_secret(struct mg_admin_job *job)
 {
     struct query query[] = {{"project", ""}, {"name", ""}};
     struct mg_diag diag = {.line = 0};
-    if (!read_query(job, query, 2))
+    if (!read_query(job, query, 2) || !reaches(job, query[0].value))
         return;
-    mg_err err = mg_desk_remove(desk_of(job), mg_view_cstr(job->actor), mg_view_cstr(query[0].value),
+    mg_err err = mg_desk_remove(desk_of(job), mg_view_cstr(job->who.name), mg_view_cstr(query[0].value),
                                 mg_view_cstr(query[1].value), &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
@@ -121,7 +154,7 @@ void mg_admin_rewrap(struct mg_admin_job *job)
 {
     struct mg_diag diag = {.line = 0};
     unsigned count = 0;
-    mg_err err = job->admin->ops->rewrap(job->admin->arg, mg_view_cstr(job->actor), &count, &diag);
+    mg_err err = job->admin->ops->rewrap(job->admin->arg, mg_view_cstr(job->who.name), &count, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
         return;

@@ -22,6 +22,7 @@ struct arguments {
     const char *project, *name, *kept, *data, *config;
     int after;               /* of audit */
     bool json;
+    char actor[80];          /* who does it */
     struct mg_buf value;     /* of set and rotate; wiped */
     char data_dir[MG_FOLDER_PATH_BYTES];
 };
@@ -233,6 +234,7 @@ static int run(const struct verb *verb, struct arguments *a)
     int status = 0;
     if (mg_place_data(a->data, a->config, a->data_dir, &diag) != MG_OK)
         return mg_cli_failed(a->command, &diag);
+    mg_control_actor(a->actor, sizeof a->actor);
     mg_buf_init(&a->value, MG_SECRET_BYTES + 2);
     if (verb->needs_value && !read_value(a))
         return mg_cli_complain(MG_EXIT_USAGE, a->command, "expected a value of 1 to %d bytes on standard input", MG_SECRET_BYTES);
@@ -327,7 +329,7 @@ static mg_err put_verify(const struct arguments *a, struct mg_buf *out)
 static mg_err change(struct arguments *a, struct mg_desk *desk, enum mg_desk_set how, struct mg_buf *out, struct mg_diag *diag)
 {
     uint64_t version;
-    MG_TRY(mg_desk_set(desk, MG_VIEW("local"), how, mg_view_cstr(a->project), mg_view_cstr(a->name), mg_buf_view(&a->value),
+    MG_TRY(mg_desk_set(desk, mg_view_cstr(a->actor), how, mg_view_cstr(a->project), mg_view_cstr(a->name), mg_buf_view(&a->value),
                        &version, diag));
     return mg_buf_putf(out, "{\"project\":\"%s\",\"name\":\"%s\",\"version\":%llu}", a->project, a->name,
                        (unsigned long long)version);
@@ -350,19 +352,19 @@ static mg_err say(mg_err err, const char *what, struct mg_diag *diag)
 
 static mg_err list_offline(struct arguments *a, struct mg_desk *desk, struct mg_buf *out, struct mg_diag *diag)
 {
-    return say(mg_admin_put_secrets(desk, out), "the secrets cannot be listed", diag);
+    return say(mg_admin_put_secrets(desk, "", out), "the secrets cannot be listed", diag);
 }
 
 static mg_err remove_offline(struct arguments *a, struct mg_desk *desk, struct mg_buf *out, struct mg_diag *diag)
 {
-    MG_TRY(mg_desk_remove(desk, MG_VIEW("local"), mg_view_cstr(a->project), mg_view_cstr(a->name), diag));
+    MG_TRY(mg_desk_remove(desk, mg_view_cstr(a->actor), mg_view_cstr(a->project), mg_view_cstr(a->name), diag));
     return mg_buf_put(out, MG_VIEW("{\"removed\":true}"));
 }
 
 static mg_err rewrap_offline(struct arguments *a, struct mg_desk *desk, struct mg_buf *out, struct mg_diag *diag)
 {
     unsigned count;
-    MG_TRY(mg_desk_rewrap(desk, MG_VIEW("local"), NULL, &count, diag));
+    MG_TRY(mg_desk_rewrap(desk, mg_view_cstr(a->actor), NULL, &count, diag));
     return mg_buf_putf(out, "{\"rewrapped\":%u,\"master\":\"%s\"}", count, mg_desk_master(desk));
 }
 

@@ -1,10 +1,9 @@
 """The vault: secrets are encrypted in the store, in clear only while an attempt is sent, and rotated while traffic flows."""
 
 import glob
-import resource
+import pwd
 import sqlite3
 import threading
-import time
 
 from moongate import *
 
@@ -363,8 +362,40 @@ class Audit(unittest.TestCase):
     def test_acts_are_entered_by_whoever_did_them(self):
         with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
             secret(gw, "remove", "--project", "main", "openai")
-            self.assertEqual(self.acts(gw)[:2], [("moongate", "audit.begun", None, None), ("local", "secret.set", "main", "openai")])
-            self.assertIn(("local", "secret.remove", "main", "openai"), self.acts(gw))
+            me = "local:" + pwd.getpwuid(os.getuid()).pw_name
+            self.assertEqual(self.acts(gw)[:2], [("moongate", "audit.begun", None, None), (me, "secret.set", "main", "openai")])
+            self.assertIn((me, "secret.remove", "main", "openai"), self.acts(gw))
+
+    def test_acts_of_the_admin_plane_are_entered_too(self):
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            id = json.loads(gw.cli("key", "create", "--project", "main", "--json"))["id"]
+            gw.cli("key", "revoke", id)
+            gw.cli("project", "disable", "main")
+            gw.cli("project", "enable", "main")
+            gw.cli("targets", "reset", "p/m")
+            self.assertEqual([act[1:3] for act in self.acts(gw)[-5:]],
+                             [("key.create", "main"), ("key.revoke", None), ("switch.disable", "main"), ("switch.enable", "main"),
+                              ("target.reset", None)])
+            self.assertIn("nothing was changed", audit(gw, "verify").stdout)
+
+    def test_who_may_set_secrets_of_one_project_sees_and_sets_no_others(self):
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            secret(gw, "set", "--project", "other", "openai", value=unique("other"))
+            token = json.loads(gw.cli("admin", "create", "writer", "--role", "secret-writer", "--project", "main", "--json"))["token"]
+            port = int(re.search(r"admin address=\S+:(\d+)", "\n".join(gw.lines)).group(1))
+
+            def ask(method, path, body=None):
+                with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as sock:
+                    sock.sendall(f"{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n"
+                                 f"content-length: {len(body or '')}\r\n\r\n{body or ''}".encode())
+                    return read_response(sock.makefile("rb"))
+
+            set_main = ask("POST", "/admin/v1/secrets?project=main&name=openai", unique("new"))
+            self.assertEqual((set_main.status, set_main.json["version"]), (200, 2))
+            self.assertEqual(ask("POST", "/admin/v1/secrets?project=other&name=openai", unique("new")).status, 403)
+            self.assertEqual(ask("DELETE", "/admin/v1/secrets?project=main&name=openai").status, 403)
+            self.assertEqual(ask("GET", "/admin/v1/audit").status, 403)
+            self.assertIn(("writer", "secret.set", "main", "openai"), self.acts(gw))
 
     def test_what_failed_is_no_act(self):
         with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
