@@ -40,8 +40,8 @@ struct spent {
 
 void mg_budgets_init(struct mg_budgets *budgets, const char *data_dir)
 {
+    *budgets = (struct mg_budgets){.data_dir = data_dir};
     mg_map_init(&budgets->restored);
-    budgets->data_dir = data_dir;
 }
 
 void mg_budgets_fini(struct mg_budgets *budgets)
@@ -155,7 +155,8 @@ static mg_err read_store(struct restore *r)
 {
     char path[MG_FOLDER_PATH_BYTES];
     struct mg_db *db;
-    mg_recorder_flush(r->budgets->recorder);
+    if (r->budgets->recorder)
+        mg_recorder_flush(r->budgets->recorder);
     MG_TRY(mg_folder_path(r->budgets->data_dir, "moongate.db", path));
     MG_TRY(mg_db_open(path, MG_DB_READ, &db, NULL));
     mg_err err = read_rows(r, db);

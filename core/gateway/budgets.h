@@ -16,7 +16,7 @@ struct mg_recorder;
 struct mg_budgets {
     struct mg_map restored;            /* "project workflow scope field period": done */
     const char *data_dir;              /* borrowed */
-    struct mg_recorder *recorder;      /* borrowed; what it has to store is stored before the store is read */
+    struct mg_recorder *recorder;      /* borrowed; what it has to store is stored before the store is read. NULL: none */
 };
 
 void mg_budgets_init(struct mg_budgets *budgets, const char *data_dir);

@@ -1,0 +1,82 @@
+/* What was spent before this process began counts too, once, in the periods that still run. */
+#include "store_world.h"
+
+#include "gateway/budgets.h"
+#include "tenant/limiter.h"
+
+#define S UINT64_C(1000000)
+#define NOW (BEGAN_S * S)              /* a Monday in November */
+
+static void spend(struct world *world, uint64_t wall_us, const char *workflow, const char *key_id, const char *metadata,
+                  uint64_t microusd)
+{
+    static unsigned number;
+    struct mg_timeline timeline = world_exchange(0, 5);
+    unsigned char random[10] = {(unsigned char)++number};
+    timeline.start_wall_us = wall_us;
+    mg_exchange_id(timeline.id, wall_us, random);
+    timeline.workflow = mg_view_cstr(workflow);
+    timeline.key_id = mg_view_cstr(key_id);
+    timeline.metadata = mg_view_cstr(metadata);
+    struct mg_attempt_record *attempt = world_attempt(&timeline, "p", "m", MG_CLASS_none);
+    attempt->cost_microusd = microusd;
+    attempt->cost_picousd = microusd * 1000000;
+    CHECK_OK(mg_record_started(world->journal, &timeline, attempt, 1));
+    CHECK_OK(mg_record_settled(world->journal, &timeline, attempt));
+    CHECK_OK(mg_record_exchange(world->journal, &timeline));
+}
+
+static uint64_t spent(const char *project, const char *workflow, enum mg_limit_scope scope, const char *field, const char *value,
+                      enum mg_period period)
+{
+    struct mg_limit_id id = {mg_view_cstr(project), mg_view_cstr(workflow), scope, mg_view_cstr(field), mg_view_cstr(value)};
+    struct mg_limit_row *row = mg_limit_row_take(&id, 1);
+    uint64_t microusd = mg_limit_spent(row, period, NOW);
+    mg_limit_row_drop(row);
+    return microusd;
+}
+
+static const struct mg_limit_set monthly = {.any = true, .budget_microusd = {1000, 0, 100000}};
+static const struct mg_limit_field fields[] = {{"user", {.any = true, .budget_microusd = {0, 5000, 0}}}};
+
+TEST(money_of_the_running_periods_is_restored_for_every_scope_and_only_once)
+{
+    struct world world;
+    struct mg_budgets budgets;
+    struct mg_config_workflow flows[] = {{.name = "fast", .limits.own = monthly}};
+    struct mg_config_project config = {.name = "acme", .workflows = flows, .workflow_count = 1,
+                                       .limits = {.own = monthly, .per_key = monthly, .fields = fields, .field_count = 1}};
+    world_open(&world);
+    spend(&world, NOW - 40 * 86400 * S, "fast", "key_1", "{\"user\":\"ann\"}", 7);           /* last month */
+    spend(&world, NOW - 2 * 86400 * S, "fast", "key_1", "{\"user\":\"ann\"}", 100);          /* last week, this month */
+    spend(&world, NOW - 3600 * S, "slow", "key_2", "{\"user\":\"ann\"}", 20);
+    spend(&world, NOW - 60 * S, "fast", "key_2", "", 3);
+
+    mg_budgets_init(&budgets, world.data);
+    budgets.recorder = world.recorder;
+    for (int i = 0; i < 3; i++)        /* a reload restores nothing twice */
+        CHECK_OK(mg_budgets_restore(&budgets, &config, 1, NOW));
+
+    CHECK_INT(spent("acme", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_MONTH), 123);
+    CHECK_INT(spent("acme", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_DAY), 23);
+    CHECK_INT(spent("acme", "fast", MG_SCOPE_WORKFLOW, NULL, NULL, MG_PERIOD_MONTH), 103);
+    CHECK_INT(spent("acme", NULL, MG_SCOPE_KEY, NULL, "key_1", MG_PERIOD_MONTH), 100);
+    CHECK_INT(spent("acme", NULL, MG_SCOPE_KEY, NULL, "key_2", MG_PERIOD_MONTH), 23);
+    CHECK_INT(spent("acme", NULL, MG_SCOPE_METADATA, "user", "ann", MG_PERIOD_WEEK), 20);
+    CHECK_INT(spent("acme", NULL, MG_SCOPE_METADATA, "user", NULL, MG_PERIOD_WEEK), 3);
+    CHECK_INT(spent("other", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_MONTH), 0);
+    mg_budgets_fini(&budgets);
+    world_stop(&world);
+}
+
+TEST(a_store_that_is_not_there_is_said_and_a_project_without_budgets_asks_for_none)
+{
+    struct mg_budgets budgets;
+    struct mg_config_project free = {.name = "free"}, paid = {.name = "paid", .limits.own = monthly};
+    mg_budgets_init(&budgets, "/nonexistent");
+    CHECK_OK(mg_budgets_restore(&budgets, &free, 1, NOW));
+    CHECK(mg_budgets_restore(&budgets, &paid, 1, NOW) != MG_OK);
+    mg_budgets_fini(&budgets);
+}
+
+MG_TEST_MAIN()
