@@ -230,12 +230,12 @@ static mg_err check_account(const struct mg_config_gateway *gateway, const struc
     double share;
     if (!account)
         return mg_diag_set(out_diag, MG_E_CONFIG, "", provider->account_line,
-                           "providers.%s.account: gateway.lua has no account \"%s\"; add it to its `accounts`, with \"%s\" in its `projects`",
+                           "providers.%s.account: gateway.lua has no account \"%s\"; add it to its `accounts`, with \"%s\" in its `projects` (read at the start)",
                            provider->name, provider->account, project);
     if (!mg_config_account_grants(account, project, &share))
         return mg_diag_set(out_diag, MG_E_CONFIG, "", provider->account_line,
                            "providers.%s.account: gateway.lua does not grant the account \"%s\" to this project; "
-                           "add \"%s\" to its `projects`",
+                           "add \"%s\" to its `projects` (read at the start)",
                            provider->name, provider->account, project);
     return MG_OK;
 }

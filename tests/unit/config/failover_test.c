@@ -347,9 +347,9 @@ TEST(a_project_names_only_accounts_it_was_granted)
     CHECK_INT(report.total, 2);
     CHECK_STR(report.diags[0].file, "projects/demo.lua");
     CHECK_INT(report.diags[0].line, 4);
-    CHECK_STR(report.diags[0].text, "providers.bad.account: gateway.lua does not grant the account \"theirs\" to this project; add \"demo\" to its `projects`");
+    CHECK_STR(report.diags[0].text, "providers.bad.account: gateway.lua does not grant the account \"theirs\" to this project; add \"demo\" to its `projects` (read at the start)");
     CHECK_INT(report.diags[1].line, 5);
-    CHECK_STR(report.diags[1].text, "providers.none.account: gateway.lua has no account \"nowhere\"; add it to its `accounts`, with \"demo\" in its `projects`");
+    CHECK_STR(report.diags[1].text, "providers.none.account: gateway.lua has no account \"nowhere\"; add it to its `accounts`, with \"demo\" in its `projects` (read at the start)");
 
     mg_config_report_fini(&report);
     mg_config_project_free(config);
