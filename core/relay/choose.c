@@ -28,16 +28,31 @@ static uint64_t tokens_wanted(const struct mg_relay *relay)
     return 0;
 }
 
-/* The input and the most output it asks for, at the target's prices, on top of what was spent. */
-static bool too_dear(const struct mg_relay *relay, int candidate)
+/* The input and the most output it asks for, at the target's prices. */
+static double estimate_microusd(const struct mg_relay *relay, int candidate)
 {
     const struct mg_config_target *target = target_of(relay, candidate);
+    if (!target->priced)
+        return 0;
+    return ((double)mg_request_tokens_estimate(&relay->call.call->request) * target->price_in_microusd +
+            (double)tokens_wanted(relay) * target->price_out_microusd) / 1e6;
+}
+
+/* What has begun may yet cost all it was let in for. */
+static double running_microusd(const struct mg_relay *relay)
+{
+    double sum = relay->first.busy ? estimate_microusd(relay, relay->first.candidate) : 0;
+    for (int i = 0; i < MG_MAX_HEDGES && relay->beside[i]; i++)
+        sum += relay->beside[i]->busy ? estimate_microusd(relay, relay->beside[i]->candidate) : 0;
+    return sum;
+}
+
+static bool too_dear(const struct mg_relay *relay, int candidate)
+{
     uint64_t limit = money_limit(relay);
-    if (!limit || !target->priced)
+    if (!limit || !target_of(relay, candidate)->priced)
         return false;
-    double cost = (double)mg_request_tokens_estimate(&relay->call.call->request) * target->price_in_microusd +
-                  (double)tokens_wanted(relay) * target->price_out_microusd;
-    return (double)relay->spent_microusd + cost / 1e6 > (double)limit;
+    return (double)relay->spent_microusd + running_microusd(relay) + estimate_microusd(relay, candidate) > (double)limit;
 }
 
 /* ---- choosing the next target ---------------------------------------------------------------- */

@@ -6,12 +6,15 @@
     an answer too long to be held                          `accept` and `expect`, which see all or nothing
     a stream that said all and does not end in time        the client, who has all of it
     a guard that stops what a hedge had held back          everybody else: the gateway goes on
+    two calls that together cost too much                  the budget of money
     a client that sends an idempotency key of its own      other clients, and the provider
     headers with nonsense in them                          everybody
 """
 
 import os
+import statistics
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 
@@ -35,6 +38,34 @@ class Hurry(unittest.TestCase):
         with Upstream(hang) as a, Upstream(json_answer("here")) as b, \
                 Gateway(project(a, b, provider=rules, workflow="deadline_ms = 300")) as gw:
             self.assertEqual([gw.chat().status for _ in range(5)], [504, 504, 504, 504, 200])
+
+
+class Deadlines(unittest.TestCase):
+    def test_answers_come_by_the_deadline_and_the_excess_is_told(self):
+        excess = []
+        with Upstream(hang, close, error_answer(500), stream(chunk({"content": "begun"}), then="stall"), hang) as up, \
+                Gateway(project(up, up.url, up.url, workflow="hedge = 50")) as gw:
+            for i in range(20):
+                began = time.monotonic()
+                gw.chat(stream=i % 2 == 0, headers={"x-moongate-deadline-ms": "150"})
+                excess.append(1000 * (time.monotonic() - began) - 150)
+        print(f"\n    at most {max(excess):.1f} ms after the deadline, half of them {statistics.median(excess):.1f} ms")
+        self.assertLess(max(excess), 1000)
+
+
+class Money(unittest.TestCase):
+    def test_a_hedge_is_not_begun_that_would_cost_more_than_the_first_leaves(self):
+        """Either of the two is within the budget, both together are not."""
+        target = '{{ "p{0}/m", price_usd = {{ input = 0, output = 10 }} }}'
+        def late(sock, request):
+            time.sleep(0.4)
+            json_answer("late")(sock, request)
+        with Upstream(late) as a, Upstream(json_answer("hedged")) as b:
+            providers = "".join(f'p{i} = {{ base_url = "{up.url}", api_key = "s" }},' for i, up in enumerate((a, b)))
+            with Gateway(f"""return {{ providers = {{ {providers} }}, workflows = {{ chat = {{ hedge = 50, max_cost_usd = 0.015,
+                    targets = {{ {target.format(0)}, {target.format(1)} }} }} }} }}""") as gw:
+                answer = gw.chat(max_tokens=1000)
+                self.assertEqual((answer.json["choices"][0]["message"]["content"], b.count), ("late", 0))
 
 
 class Repeats(unittest.TestCase):
