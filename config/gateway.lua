@@ -36,7 +36,7 @@ return {
 
   -- Usage events, handed on to files and webhooks: in order, each at least once. A bare text is a file.
   --   exports = {
-  --     archive = "usage.ndjson",
+  --     archive = { file = "usage.ndjson" },
   --     billing = { webhook = "https://billing.example.com/usage", token = secret "billing", batch = 500 },
   --   },
   exports = {},

@@ -24,7 +24,7 @@
     X("logs",    logs,      "[FILTERS]",                         "show recent requests, or follow them")               \
     X("targets", targets,   "[reset TARGET]",                    "say how the targets are, or let one back in by hand") \
     X("trace",   trace,     "ID",                                "draw what happened to one request")                  \
-    X("usage",   usage,     "[events|reprice] [OPTIONS]",        "say what was used and what it costs, by any dimension")  \
+    X("usage",   usage,     "[events|bill SCRIPT|reprice] [OPTIONS]", "say what was used and what it costs, by any dimension")  \
     X("prices",  prices,    "[list [PROVIDER]|import FILE]",     "show the price catalogue, or take a new one")        \
     X("sim",     sim,       "[OPTIONS]",                         "run a simulated provider on its own")                \
     X("cert",    cert,      "[HOST] [--dir DIR]",                "make a certificate to try TLS with")                 \

@@ -1,4 +1,5 @@
-/* moongate usage: what was used and what it costs, by any dimension; its events; and `reprice` for the past.
+/* moongate usage: what was used and what it costs, by any dimension; its events; a bill made of them by a script; and
+ * `reprice` for the past.
  *
  * The running gateway answers, or the store when none runs: the same JSON either way, which is then printed. */
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include "cli/history.h"
 #include "cli/place.h"
 #include "cli/reprice.h"
+#include "script/bill.h"
 #include "watch/logs.h"
 #include "watch/usage.h"
 
@@ -46,7 +48,8 @@ struct arguments {
     const char *values[PARAMETER_COUNT];
     const char *prices, *data, *config;
     bool json, csv, dry_run;
-    const char *verb;                  /* "events", "reprice"; NULL: sums */
+    const char *verb;                  /* "events", "bill", "reprice"; NULL: sums */
+    const char *script;                /* of bill */
 };
 
 struct asking {
@@ -59,6 +62,7 @@ struct asking {
 static int parse(int argc, char **argv, struct arguments *a);
 static int run_sums(struct asking *asking);
 static int run_events(struct asking *asking);
+static int run_bill(struct asking *asking);
 static int run_reprice(struct asking *asking);
 static void print_table(const struct mg_json *answer);
 static void print_csv(const struct mg_json *answer);
@@ -81,7 +85,9 @@ int mg_cli_usage(int argc, char **argv)
         return mg_cli_failed("usage", &diag);
     if (!a.verb)
         return run_sums(&asking);
-    return strcmp(a.verb, "events") == 0 ? run_events(&asking) : run_reprice(&asking);
+    if (strcmp(a.verb, "events") == 0)
+        return run_events(&asking);
+    return strcmp(a.verb, "bill") == 0 ? run_bill(&asking) : run_reprice(&asking);
 }
 
 static int parse(int argc, char **argv, struct arguments *a)
@@ -97,13 +103,17 @@ static int parse(int argc, char **argv, struct arguments *a)
         {"--data", NULL, "DIR", MG_OPTION_TEXT, &a->data, "the data folder instead of the configuration's"},
         {"--config", "-c", "FILE", MG_OPTION_TEXT, &a->config, "the configuration that names the data folder"},
     };
-    int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 1);
+    int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 2);
     if (end != MG_CLI_GO)
         return end;
     a->verb = argc > 1 ? argv[1] : NULL;
-    if (a->verb && strcmp(a->verb, "events") != 0 && strcmp(a->verb, "reprice") != 0)
-        return mg_cli_complain(MG_EXIT_USAGE, "usage", "there are \"events\" and \"reprice\", not \"%s\"", a->verb);
+    a->script = argc > 2 ? argv[2] : NULL;
     bool reprice = a->verb && strcmp(a->verb, "reprice") == 0;
+    bool bill = a->verb && strcmp(a->verb, "bill") == 0;
+    if (a->verb && !reprice && !bill && strcmp(a->verb, "events") != 0)
+        return mg_cli_complain(MG_EXIT_USAGE, "usage", "there are \"events\", \"bill SCRIPT\" and \"reprice\", not \"%s\"", a->verb);
+    if (bill != (a->script != NULL))
+        return mg_cli_complain(MG_EXIT_USAGE, "usage", bill ? "bill needs a Lua file" : "one argument too many");
     if (!reprice && (a->prices || a->dry_run))
         return mg_cli_complain(MG_EXIT_USAGE, "usage", "--prices and --dry-run are for reprice");
     for (int i = 0; a->verb && i < PARAMETER_from; i++)
@@ -170,23 +180,59 @@ static int run_sums(struct asking *asking)
     return exit_code;
 }
 
+/* Page by page, oldest first. The first error ends it. */
+static mg_err each_event(struct asking *asking, mg_err (*each)(void *arg, const struct mg_json *event, struct mg_diag *diag),
+                         void *arg, struct mg_diag *diag)
+{
+    int64_t next = 0;
+    mg_err err = MG_OK;
+    asking->history.offline = events_offline;
+    do {
+        struct mg_json *answer;
+        MG_TRY(ask(asking, "/admin/v1/usage/events", (uint64_t)next, &answer, diag));
+        const struct mg_json *event = mg_json_first(mg_json_get(answer, "events"));
+        for (; event && err == MG_OK; event = mg_json_next(event))
+            err = each(arg, event, diag);
+        if (!mg_json_i64(mg_json_get(answer, "next"), &next))
+            next = 0;
+        mg_json_free(answer);
+    } while (next > 0 && err == MG_OK && !ferror(stdout));
+    return err;
+}
+
+static mg_err print_event(void *arg, const struct mg_json *event, struct mg_diag *diag)
+{
+    return print_tree(event) == MG_EXIT_OK ? MG_OK : mg_diag_set(diag, MG_E_IO, "", 0, "an event could not be printed");
+}
+
 /* One object a line, as the exports write them. */
 static int run_events(struct asking *asking)
 {
     struct mg_diag diag = {.line = 0};
-    int64_t next = 0;
-    asking->history.offline = events_offline;
-    do {
-        struct mg_json *answer;
-        if (ask(asking, "/admin/v1/usage/events", (uint64_t)next, &answer, &diag) != MG_OK)
-            return mg_cli_failed("usage", &diag);
-        for (const struct mg_json *event = mg_json_first(mg_json_get(answer, "events")); event; event = mg_json_next(event))
-            print_tree(event);
-        if (!mg_json_i64(mg_json_get(answer, "next"), &next))
-            next = 0;
-        mg_json_free(answer);
-    } while (next > 0 && !ferror(stdout));
-    return MG_EXIT_OK;
+    return each_event(asking, print_event, NULL, &diag) == MG_OK ? MG_EXIT_OK : mg_cli_failed("usage", &diag);
+}
+
+static mg_err bill_event(void *arg, const struct mg_json *event, struct mg_diag *diag)
+{
+    return mg_bill_event(arg, event, diag);
+}
+
+static int run_bill(struct asking *asking)
+{
+    struct mg_diag diag = {.line = 0};
+    struct mg_bill *bill = NULL;
+    struct mg_buf text;
+    mg_buf_init(&text, MG_BILL_TEXT_BYTES);
+    mg_err err = mg_bill_open(asking->arguments->script, &bill, &diag);
+    if (err == MG_OK)
+        err = each_event(asking, bill_event, bill, &diag);
+    if (err == MG_OK)
+        err = mg_bill_invoice(bill, &text, &diag);
+    if (err == MG_OK)
+        printf("%.*s", MG_FMT(mg_buf_view(&text)));
+    mg_bill_close(bill);
+    mg_buf_fini(&text);
+    return err == MG_OK ? MG_EXIT_OK : mg_cli_failed("usage", &diag);
 }
 
 /* ---- printing */

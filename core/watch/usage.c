@@ -76,8 +76,11 @@ mg_err mg_usage_set(struct mg_usage_query *query, mg_view name, mg_view value, s
         return set_by(query, name, value, diag);
     if (mg_view_eq(name, MG_VIEW("where")))
         return set_where(query, name, value, diag);
-    if (mg_view_eq(name, MG_VIEW("from")))
-        return set_time(&query->range.from_us, name, value, diag);
+    if (mg_view_eq(name, MG_VIEW("from"))) {       /* a page's cursor is later, wherever it stands */
+        MG_TRY(set_time(&number, name, value, diag));
+        query->range.from_us = MG_MAX(query->range.from_us, number);
+        return MG_OK;
+    }
     if (mg_view_eq(name, MG_VIEW("to")))
         return set_time(&query->range.to_us, name, value, diag);
     if (is_short(name))

@@ -111,6 +111,19 @@ class Examples(unittest.TestCase):
                                    capture_output=True, text=True).stdout
             self.assertIn("house-rules: messages[1] inserted", trace)
 
+    def test_invoice_bills_each_customer_by_its_own_rates(self):
+        with Example("invoice") as example:
+            tokens = {"acme": 0, "globex": 0}
+            for customer in ("acme", "acme", "globex"):
+                status, _, answer = example.chat(metadata={"customer": customer})
+                self.assertEqual(status, 200)
+                usage = answer["usage"]
+                tokens[customer] += usage["prompt_tokens"] * 1 + usage["completion_tokens"] * 4
+            bill = subprocess.run([BIN, "usage", "bill", os.path.join(example.path, "invoice.lua"), "-c", example.path],
+                                  check=True, capture_output=True, text=True).stdout.splitlines()
+            self.assertRegex(bill[0], rf"^acme +2 requests .* 0 free  \$ {tokens['acme'] * 1.10 / 1e6:.6f}$")
+            self.assertRegex(bill[1], r"^globex +1 requests .*  \$ 0\.000000$")       # within the free tier
+
     def test_tls_serves_with_a_certificate_of_its_own(self):
         with Example("tls", tls=True) as example:
             status, _, _ = example.chat()

@@ -112,6 +112,8 @@ class AddsUp(unittest.TestCase):
             gw.stop()
             self.assertEqual(report(gw)["total"], total)          # the store says the same without a gateway
             self.assertEqual(events(gw), all_events)
+            self.assertEqual(events(gw, "--from", "1d", "--to", "2100-01-01"), all_events)
+            self.assertEqual(events(gw, "--to", "2020-01-01"), [])
 
     def test_an_event_says_who_asked_whom_for_what(self):
         meter = Meter()
@@ -178,6 +180,31 @@ class Charge(unittest.TestCase):
                 total = report(gw)["total"]
                 self.assertEqual(total["charged_picousd"], rows["true"]["cost_picousd"])
                 self.assertEqual(total["charged_picousd"] == total["cost_picousd"], policy == "all")
+
+
+class Page(unittest.TestCase):
+    def test_the_page_about_events_names_every_member(self):
+        source = os.environ.get("MOONGATE_SOURCE_DIR", ".")
+        with open(os.path.join(source, "docs/reference/usage-events.md")) as page:
+            named = set(re.findall(r"`(\w+)`", "\n".join(line.split("|")[1] for line in page if line.startswith("| `"))))
+        with Upstream() as up, Gateway(project(up)) as gw:
+            gw.chat()
+            event, = events(gw)
+            self.assertEqual(set(event), named - {"all", "serving", "charge"})
+
+
+class Bill(unittest.TestCase):
+    def test_a_script_that_fails_is_told_with_its_line(self):
+        with Upstream() as up, Gateway(project(up)) as gw:
+            gw.chat()
+            for text, words in (("return 1", "it must return"), ("return {", "unexpected symbol|expected"),
+                                ("return { event = function(e)\n error('no') end, invoice = function() return '' end }", "bill.lua:2: no"),
+                                ("return { event = function(e) os.exit(0) end, invoice = function() return '' end }", "global 'os'"),
+                                ("return { event = function(e) end, invoice = function() return 1 end }", "must return a text")):
+                gw.write("bill.lua", text)
+                done = gw.cli("usage", "bill", os.path.join(gw.path, "bill.lua"), check=False)
+                self.assertEqual(done.returncode, 1, text)
+                self.assertRegex(done.stderr, words)
 
 
 class Prices(unittest.TestCase):
