@@ -108,11 +108,12 @@ static mg_err open_store(struct store *store, const char *data, const struct mg_
                             "UPDATE journals SET stored = ?3 WHERE boot = ?1 AND worker = ?2",
                             &store->advance);
     if (err == MG_OK)
-        err = mg_db_prepare(store->db,
-                            "INSERT INTO journals (boot, worker, sequence, position, stored) "
-                            "VALUES (?1, ?2, ?3, ?4, ?3) "
-                            "ON CONFLICT (boot, worker) DO UPDATE SET sequence = ?3, position = ?4, stored = ?3",
-                            &store->settle);
+        err = mg_db_prepare(
+            store->db,
+            "INSERT INTO journals (boot, worker, sequence, position, stored) "
+            "VALUES (?1, ?2, ?3, ?4, ?3) "
+            "ON CONFLICT (boot, worker) DO UPDATE SET sequence = ?3, position = ?4, stored = ?3",
+            &store->settle);
     if (err == MG_OK)
         err = store->sink.open(store->sink.arg, store->db);
     if (err != MG_OK) {
@@ -391,7 +392,8 @@ static bool sync_is_due(const struct mg_recorder *recorder, bool stopping)
     bool committed = false;
     for (unsigned i = 0; i < recorder->workers; i++)
         committed |= !recorder->rings[i].freed;
-    return stopping || recorder->reopened || room_is_short(recorder) ||
+    return stopping || recorder->reopened || recorder->failed_in_row > 0 ||
+           room_is_short(recorder) ||
            (committed && mg_mono_us() - recorder->synced_us >= MG_RECORDER_SYNC_MS * 1000u);
 }
 
@@ -559,20 +561,30 @@ static mg_err record_batch(struct mg_recorder *recorder, bool stopping, bool *ou
     return err;
 }
 
+static mg_err transact(struct mg_recorder *recorder, const struct write *write,
+                       struct mg_diag *diag)
+{
+    MG_TRY(have_store(recorder, diag));
+    struct mg_db *db = recorder->store.db;
+    mg_err err = mg_db_begin(db, MG_DB_FULL);
+    if (err == MG_OK)
+        err = write->fn(write->arg, db);
+    if (err == MG_OK)
+        err = mg_db_commit(db);
+    if (err == MG_E_STORE || err == MG_E_BUSY)
+        mg_diag_set(diag, err, NULL, 0, "%s", mg_db_message(db));
+    mg_db_rollback(db);
+    return err;
+}
+
+/* That the store cannot be written is found out here too; the next batch tries again until it can.
+ */
 static void run_write(struct mg_recorder *recorder, struct write *write)
 {
-    struct mg_diag diag;
-    mg_err err = have_store(recorder, &diag);
-    struct mg_db *db = recorder->store.db;
-    if (err == MG_OK)
-        err = mg_db_begin(db, MG_DB_FULL);
-    if (err == MG_OK) {
-        err = write->fn(write->arg, db);
-        if (err == MG_OK)
-            err = mg_db_commit(db);
-        else
-            mg_db_rollback(db);
-    }
+    struct mg_diag diag = {.line = 0};
+    mg_err err = transact(recorder, write, &diag);
+    if (err == MG_E_STORE || err == MG_E_BUSY)
+        note_trouble(recorder, err, diag.text);
     if (write->done)
         write->done(write->arg, err);
     mg_free(write);

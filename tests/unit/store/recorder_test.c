@@ -493,6 +493,42 @@ static const char *trouble_of(struct mg_recorder *recorder)
     return trouble.reason;
 }
 
+TEST(a_write_that_the_store_refuses_is_trouble_until_it_takes_one_again)
+{
+    const char *data = check_fresh_path("data");
+    struct sink sink = {0};
+    struct mg_recorder *recorder = start(data, &sink, 1);
+    struct note note = {.id = "first"}, own = {.id = "own", .answer = MG_E_DENIED};
+    mg_log_level(MG_LOG_OFF);
+
+    CHECK_INT(mg_recorder_write_wait(recorder, write_note, &own), MG_E_DENIED);
+    CHECK_STR(trouble_of(recorder), "");
+    mg_fault_arm(MG_FAULT_STORE_WRITE, 1);
+    CHECK_INT(mg_recorder_write_wait(recorder, write_note, &note), MG_E_STORE);
+    mg_recorder_flush(recorder);
+    mg_recorder_flush(recorder);
+    CHECK_STR(trouble_of(recorder), "");
+    CHECK_OK(mg_recorder_write_wait(recorder, write_note, &note));
+    CHECK_INT(count(data, "SELECT count(*) FROM keys"), 1);
+
+    CHECK_OK(mg_recorder_write_wait(recorder, limit_store, "PRAGMA max_page_count = 1"));
+    mg_err err = MG_OK;
+    for (int i = 0; i < 400 && err == MG_OK; i++) {
+        char id[200];
+        snprintf(id, sizeof id, "%0150d", i);
+        note.id = id;
+        err = mg_recorder_write_wait(recorder, write_note, &note);
+    }
+    CHECK_INT(err, MG_E_STORE);
+    CHECK(trouble_of(recorder)[0] != '\0');
+    CHECK_OK(mg_recorder_write_wait(recorder, limit_store, "PRAGMA max_page_count = 1000000"));
+    mg_recorder_flush(recorder);
+    mg_recorder_flush(recorder);
+    CHECK_STR(trouble_of(recorder), "");
+    mg_recorder_stop(recorder);
+    mg_log_level(MG_LOG_INFO);
+}
+
 TEST(a_store_that_was_moved_away_is_missed_and_one_put_back_is_written_on)
 {
     const char *data = check_fresh_path("data");
