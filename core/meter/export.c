@@ -36,7 +36,7 @@ static mg_err begin_cursor(void *arg, struct mg_db *db)
     struct mg_stmt *stmt;
     bool row = false;
     MG_TRY(mg_db_prepare(db, "INSERT INTO exports (name, next_us) VALUES (?, (SELECT coalesce(max(at_us), 0) + 1 FROM exchanges)) "
-                             "ON CONFLICT DO NOTHING", &stmt));
+                             "ON CONFLICT (name) DO NOTHING", &stmt));
     mg_stmt_bind_text(stmt, 1, mg_view_cstr(exporter->sink.name));
     mg_err err = mg_stmt_run(stmt);
     mg_stmt_free(stmt);
