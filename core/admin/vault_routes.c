@@ -128,7 +128,8 @@ void mg_admin_set_secret(struct mg_admin_job *job)
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_log_info("secret.set", "project=%s name=%s version=%llu", query[0].value, query[1].value, (unsigned long long)version);
+    mg_log_info("secret.set", "project=%s name=%s version=%llu by=%s", query[0].value, query[1].value,
+                (unsigned long long)version, job->who.name);
     job->admin->ops->secret_changed(job->admin->arg, mg_view_cstr(query[0].value), mg_view_cstr(query[1].value));
     answer(job, mg_buf_putf(&job->out, "{\"project\":\"%s\",\"name\":\"%s\",\"version\":%llu}", query[0].value, query[1].value,
                             (unsigned long long)version));
@@ -146,7 +147,7 @@ void mg_admin_remove_secret(struct mg_admin_job *job)
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_log_info("secret.removed", "project=%s name=%s", query[0].value, query[1].value);
+    mg_log_info("secret.removed", "project=%s name=%s by=%s", query[0].value, query[1].value, job->who.name);
     answer(job, mg_buf_put(&job->out, MG_VIEW("{\"removed\":true}")));
 }
 
@@ -160,7 +161,7 @@ void mg_admin_rewrap(struct mg_admin_job *job)
         return;
     }
     const char *master = mg_desk_master(desk_of(job));
-    mg_log_info("vault.rewrapped", "keys=%u master=%s", count, master);
+    mg_log_info("vault.rewrapped", "keys=%u master=%s by=%s", count, master, job->who.name);
     answer(job, mg_buf_putf(&job->out, "{\"rewrapped\":%u,\"master\":\"%s\"}", count, master));
 }
 

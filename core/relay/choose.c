@@ -149,6 +149,7 @@ static bool is_off(struct mg_relay *relay, int candidate)
         return false;
     if (relay->placed && candidate == relay->waiting_for)
         mg_relay_give_back_place(relay);
+    relay->refused &= ~bit(candidate);
     mg_relay_skip(relay, candidate, why.ptr);
     note_refusal(relay, candidate, MG_CLASS_overloaded, why.ptr);
     return true;

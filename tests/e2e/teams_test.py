@@ -269,10 +269,10 @@ class Members(Teams):
             self.assertEqual(self.ask(gw, "POST", "/admin/v1/disable", {"kind": "project", "name": "calm"}, token=operator)[0], 403)
             status, row = self.ask(gw, "POST", "/admin/v1/disable", {"kind": "provider", "name": "one", "message": "m"}, token=operator)
             self.assertEqual((status, row["project"], row["by"]), (200, "main", "ann"))
-            gw.wait_line(r" switch\.disabled kind=provider project=main name=one by=ann")
+            gw.wait_line(r' switch\.disable project=main subject=one detail="provider" by=ann')
             status, made = self.ask(gw, "POST", "/admin/v1/keys", {"project": "main", "workflows": ["chat"]}, token=operator)
             self.assertEqual(status, 201)
-            gw.wait_line(rf" key\.created key={made['id']} project=main by=ann")
+            gw.wait_line(rf" key\.create project=main subject={made['id']} .* by=ann")
             theirs = gw.request("POST", "/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "x"}]},
                                 {"authorization": f"Bearer {gw.keys['calm']}"})
             gw.trace(theirs)
@@ -287,6 +287,16 @@ class Members(Teams):
             for path in ("/admin/v1/keys", "/admin/v1/requests", "/admin/v1/disabled", "/admin/v1/status", "/admin/v1/members"):
                 self.assertEqual(self.ask(gw, "GET", path, token=writer)[0], 403)
             self.assertEqual(self.ask(gw, "POST", "/admin/v1/members", {"name": "eve", "role": "owner"}, token=operator)[0], 403)
+            self.assertEqual(self.ask(gw, "POST", "/admin/v1/secrets?project=main&name=x", {"any": "text"}, token=writer)[0], 200)
+            self.assertEqual(self.ask(gw, "POST", "/admin/v1/secrets?project=calm&name=x", {"any": "text"}, token=writer)[0], 403)
+            self.assertEqual(self.ask(gw, "POST", "/admin/v1/secrets?project=main&name=x", {"any": "text"}, token=operator)[0], 403)
+            self.assertEqual(self.ask(gw, "GET", "/admin/v1/secrets", token=writer)[0], 403)
+            entries = self.ask(gw, "GET", "/admin/v1/audit", token=owner)[1]["entries"]
+            acts = {(entry["actor"], entry["act"], entry["project"], entry["subject"]) for entry in entries}
+            self.assertIn(("ann", "switch.disable", "main", "one"), acts)
+            self.assertIn(("ann", "key.create", "main", made["id"]), acts)
+            self.assertIn(("sam", "secret.set", "main", "x"), acts)
+            self.assertTrue(self.ask(gw, "GET", "/admin/v1/audit/verify", token=owner)[1]["good"])
 
             status, answer = self.ask(gw, "GET", "/admin/v1/members", token=owner)
             self.assertEqual([row["name"] for row in answer["members"]], ["ann", "olga", "sam", "vic"])
