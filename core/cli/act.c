@@ -9,11 +9,16 @@
 #include "cli/cli.h"
 #include "cli/control.h"
 #include "cli/place.h"
+#include "config/config.h"
+#include "vault/desk.h"
 
 static mg_err ask(const struct mg_act *act, const char *data_dir, struct mg_buf *out, int *out_status, struct mg_diag *diag);
 static mg_err ask_store(const struct mg_act *act, const char *data_dir, struct mg_buf *out, struct mg_diag *diag);
 static mg_err with_store(const struct mg_act *act, const char *data_dir, struct mg_buf *out, struct mg_diag *diag);
-static mg_err in_transaction(const struct mg_act *act, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag);
+static mg_err open_desk(const struct mg_act *act, const char *data_dir, struct mg_db *db, struct mg_desk **out_desk,
+                        struct mg_diag *diag);
+static mg_err in_transaction(const struct mg_act *act, const struct mg_act_store *store, struct mg_desk *desk, struct mg_buf *out,
+                             struct mg_diag *diag);
 static int show(const struct mg_act *act, int status, const struct mg_buf *answer);
 
 int mg_act_run(const struct mg_act *act)
@@ -73,11 +78,15 @@ static mg_err with_store(const struct mg_act *act, const char *data_dir, struct 
     mg_control_actor(actor, sizeof(actor));
     mg_err err = act->body.len ? mg_json_parse(act->body, act->body.len, &body, NULL) : MG_OK;
     const struct mg_act_store store = {db, &secret, &arena, body, actor};
+    struct mg_desk *desk = NULL;
+    if (err == MG_OK && act->audit)
+        err = open_desk(act, data_dir, db, &desk, diag);
     if (err == MG_OK)
-        err = in_transaction(act, &store, out, diag);
+        err = in_transaction(act, &store, desk, out, diag);
     if (err == MG_E_STORE)
         mg_diag_set(diag, err, path, 0, "%s", mg_db_message(db));
     mg_db_rollback(db);
+    mg_desk_close(desk);
     mg_db_close(db);
     mg_json_free(body);
     mg_arena_fini(&arena);
@@ -85,10 +94,64 @@ static mg_err with_store(const struct mg_act *act, const char *data_dir, struct 
     return err;
 }
 
-static mg_err in_transaction(const struct mg_act *act, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag)
+static mg_err write_direct(void *arg, mg_write_fn fn, void *fn_arg)
+{
+    struct mg_db *db = arg;
+    mg_err err = mg_db_begin(db, MG_DB_FULL);
+    if (err == MG_OK)
+        err = fn(fn_arg, db);
+    if (err == MG_OK)
+        err = mg_db_commit(db);
+    mg_db_rollback(db);
+    return err;
+}
+
+/* With the audit log, whose key the master key of the configuration wraps. */
+static mg_err open_desk(const struct mg_act *act, const char *data_dir, struct mg_db *db, struct mg_desk **out_desk,
+                        struct mg_diag *diag)
+{
+    struct mg_arena arena;
+    struct mg_config_gateway *config = NULL;
+    mg_arena_init(&arena, 1024);
+    mg_err err = mg_config_load_gateway(mg_place_config(act->config, &arena), &config, diag);
+    mg_arena_fini(&arena);
+    if (err == MG_OK) {
+        const struct mg_desk_options options = {
+            .vault = {.data_dir = data_dir, .master = &config->vault_master, .previous = &config->vault_previous},
+            .write = write_direct,
+            .arg = db,
+        };
+        err = mg_desk_open(&options, out_desk, diag);
+    }
+    mg_config_gateway_free(config);
+    return err;
+}
+
+/* What the answer says was acted on. */
+static mg_err enter(const struct mg_act *act, const struct mg_act_store *store, struct mg_desk *desk, const struct mg_buf *out)
+{
+    struct mg_json *answer = NULL;
+    MG_TRY(mg_json_parse(mg_buf_view(out), MG_MAX_RESPONSE_BODY_BYTES, &answer, NULL));
+    mg_view id = mg_json_string(mg_json_get(answer, "id"));
+    const struct mg_audit_entry entry = {
+        .actor = mg_view_cstr(store->actor),
+        .act = mg_view_cstr(act->audit),
+        .project = mg_json_string(mg_json_get(answer, "project")),
+        .subject = id.len ? id : mg_json_string(mg_json_get(answer, "name")),
+        .detail = MG_VIEW("while no gateway ran"),
+    };
+    mg_err err = mg_desk_audit_in(desk, store->db, &entry);
+    mg_json_free(answer);
+    return err;
+}
+
+static mg_err in_transaction(const struct mg_act *act, const struct mg_act_store *store, struct mg_desk *desk, struct mg_buf *out,
+                             struct mg_diag *diag)
 {
     MG_TRY(mg_db_begin(store->db, MG_DB_FULL));
     MG_TRY(act->offline(act->arg, store, out, diag));
+    if (desk)
+        MG_TRY(enter(act, store, desk, out));
     return mg_db_commit(store->db);
 }
 

@@ -1,7 +1,7 @@
 /* act.h - one act of an operator: through the running gateway, or in the store when none runs.
  *
  * Both ways give the same JSON, that of the admin API, which is then printed. The gateway knows best: the store is only
- * touched when none runs, under the folder's lock. */
+ * touched when none runs, under the folder's lock, and an act and its entry in the audit log are one transaction there. */
 #ifndef MG_CLI_ACT_H
 #define MG_CLI_ACT_H
 
@@ -26,6 +26,7 @@ struct mg_act {
     const char *method, *path;
     mg_view body;            /* JSON object; empty: none */
     bool json;               /* print the answer as it is */
+    const char *audit;       /* what the audit log calls it: "key.create"; NULL: it changes nothing */
     mg_err (*offline)(void *arg, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag);
     void (*print)(void *arg, const struct mg_json *answer);
     void *arg;

@@ -21,6 +21,7 @@ struct verb {
     const char *method, *path;                                       /* `%s` is the name */
     mg_err (*offline)(void *arg, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag);
     void (*print)(void *arg, const struct mg_json *answer);
+    const char *audit;       /* NULL: it changes nothing */
 };
 
 static mg_err create_offline(void *arg, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag);
@@ -32,9 +33,9 @@ static void print_removed(void *arg, const struct mg_json *answer);
 static int run(const struct verb *verb, struct arguments *a);
 
 static const struct verb verbs[] = {
-    {"create", true, "POST", "/admin/v1/members", create_offline, print_new},
-    {"list", false, "GET", "/admin/v1/members", list_offline, print_list},
-    {"remove", true, "DELETE", "/admin/v1/members/%s", remove_offline, print_removed},
+    {"create", true, "POST", "/admin/v1/members", create_offline, print_new, "member.create"},
+    {"list", false, "GET", "/admin/v1/members", list_offline, print_list, NULL},
+    {"remove", true, "DELETE", "/admin/v1/members/%s", remove_offline, print_removed, "member.remove"},
 };
 
 int mg_cli_admin(int argc, char **argv)
@@ -94,7 +95,7 @@ static int run(const struct verb *verb, struct arguments *a)
     else
         snprintf(path, sizeof(path), "%s", verb->path);
     const struct mg_act act = {.command = "admin", .data = a->data, .config = a->config, .method = verb->method, .path = path,
-                               .body = mg_buf_view(&body), .json = a->json, .offline = verb->offline, .print = verb->print,
+                               .body = mg_buf_view(&body), .json = a->json, .audit = verb->audit, .offline = verb->offline, .print = verb->print,
                                .arg = a};
     int end = err == MG_OK ? mg_act_run(&act) : mg_cli_complain(MG_EXIT_USAGE, "admin", "these arguments are too long");
     mg_buf_fini(&body);

@@ -28,6 +28,7 @@ struct verb {
     mg_err (*put_body)(const struct arguments *a, struct mg_buf *out);         /* NULL: none */
     mg_err (*offline)(void *arg, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag);
     void (*print)(void *arg, const struct mg_json *answer);
+    const char *audit;       /* NULL: it changes nothing */
 };
 
 static mg_err put_create(const struct arguments *a, struct mg_buf *out);
@@ -46,11 +47,11 @@ static const char *complaint_about(const struct verb *verb, struct arguments *a)
 static int run(const struct verb *verb, struct arguments *a);
 
 static const struct verb verbs[] = {
-    {"create", false, "POST", "/admin/v1/keys", put_create, create_offline, print_new},
-    {"list", false, "GET", "/admin/v1/keys", NULL, list_offline, print_list},
-    {"update", true, "PATCH", "/admin/v1/keys/%s", put_update, update_offline, print_updated},
-    {"revoke", true, "DELETE", "/admin/v1/keys/%s", NULL, revoke_offline, print_revoked},
-    {"rotate", true, "POST", "/admin/v1/keys/%s/rotate", put_rotate, rotate_offline, print_new},
+    {"create", false, "POST", "/admin/v1/keys", put_create, create_offline, print_new, "key.create"},
+    {"list", false, "GET", "/admin/v1/keys", NULL, list_offline, print_list, NULL},
+    {"update", true, "PATCH", "/admin/v1/keys/%s", put_update, update_offline, print_updated, "key.change"},
+    {"revoke", true, "DELETE", "/admin/v1/keys/%s", NULL, revoke_offline, print_revoked, "key.revoke"},
+    {"rotate", true, "POST", "/admin/v1/keys/%s/rotate", put_rotate, rotate_offline, print_new, "key.rotate"},
 };
 
 int mg_cli_key(int argc, char **argv)
@@ -139,7 +140,7 @@ static int run(const struct verb *verb, struct arguments *a)
     else
         snprintf(path, sizeof(path), "%s", verb->path);
     struct mg_act act = {.command = "key", .data = a->data, .config = a->config, .method = verb->method, .path = path,
-                         .body = mg_buf_view(&body), .json = a->json, .offline = verb->offline, .print = verb->print, .arg = a};
+                         .body = mg_buf_view(&body), .json = a->json, .audit = verb->audit, .offline = verb->offline, .print = verb->print, .arg = a};
     int end = err == MG_OK ? mg_act_run(&act) : mg_cli_complain(MG_EXIT_USAGE, "key", "these arguments are too long");
     mg_buf_fini(&body);
     return end;

@@ -71,6 +71,7 @@ static int run(struct arguments *a)
     mg_err err = put_body(a, &body);
     struct mg_act act = {.command = mg_switch_kind_name(a->kind), .data = a->data, .config = a->config, .method = "POST",
                          .path = a->on ? "/admin/v1/enable" : "/admin/v1/disable", .body = mg_buf_view(&body), .json = a->json,
+                         .audit = a->on ? "switch.enable" : "switch.disable",
                          .offline = offline, .print = print_done, .arg = a};
     int end = err == MG_OK ? mg_act_run(&act) : mg_cli_complain(MG_EXIT_USAGE, act.command, "these arguments are too long");
     mg_buf_fini(&body);

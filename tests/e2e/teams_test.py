@@ -140,6 +140,11 @@ class Keys(Teams):
             gw.cli("workflow", "disable", "other", "--project", "main", "--message", "later")
             gw.cli("key", "disable", old["id"], "--message", "leaked")
             token = gw.cli("admin", "create", "alice", "--role", "viewer").strip()
+            entries = json.loads(gw.cli("audit", "--json"))["entries"]
+            acts = [(entry["act"], entry["project"] or "") for entry in entries if entry["detail"] == "while no gateway ran"]
+            self.assertEqual(acts, [("key.create", "main"), ("key.change", "main"), ("key.rotate", "main"), ("switch.disable", "main"),
+                                    ("switch.disable", "main"), ("member.create", "")])
+            self.assertTrue(json.loads(gw.cli("audit", "verify", "--json"))["good"])
             gw.lines.clear()
             gw.start()
             self.assertEqual(self.chat(gw, old["key"]).json["error"]["message"], "This API key is disabled: leaked")
