@@ -9,6 +9,8 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "store/folder.h"
+#include "vault/vault.h"
 #include "cli/cli.h"
 #include "cli/place.h"
 #include "config/config.h"
@@ -150,6 +152,19 @@ static void check_gateway(struct check *check)
     mg_free(report);
 }
 
+/* What the vault has, so that projects may name it. A store that is not there yet, or not of this version, has nothing. */
+static void note_secrets(const struct mg_config_gateway *gateway)
+{
+    char path[MG_FOLDER_PATH_BYTES];
+    struct mg_vault_rows *rows = NULL;
+    struct mg_db *db = NULL;
+    if (mg_folder_path(gateway->data_dir, "moongate.db", path) == MG_OK &&
+        mg_db_open(path, MG_DB_READ, &db, NULL) == MG_OK && mg_vault_read(db, &rows) == MG_OK)
+        mg_vault_note_names(rows);
+    mg_vault_rows_free(rows);
+    mg_db_close(db);
+}
+
 static void run(void *arg)
 {
     struct check *check = arg;
@@ -159,11 +174,14 @@ static void run(void *arg)
         complain(check->out, diag.file, diag.line, diag.text);
     check->totals->mistakes += !scripts;
     check_gateway(check);
+    if (check->gateway)
+        note_secrets(check->gateway);
     if (check->path)
         check_folder(check);
     else
         check_environment(check->out, check->totals);
     mg_config_gateway_free(check->gateway);
+    mg_secret_slots_clear();
     if (scripts)
         mg_script_fini();
 }

@@ -13,8 +13,8 @@ return one table. They are read in a sandbox: no files, no clock, no network.
 
 - `env "X"` takes the value of an environment variable; `env("X", default)` when it may be missing, and `false` as
   default leaves the setting out. A number or boolean may come from a variable too.
-- `secret "x"` reads `secrets/<project>/x` beside `gateway.lua` (`secrets/gateway/x` for `gateway.lua` itself); the file
-  must not be readable by others.
+- `secret "x"` is what `moongate secret` put into the vault, or else what stands in `secrets/<project>/x` beside
+  `gateway.lua` (`secrets/gateway/x` for `gateway.lua` itself); the file must not be readable by others.
 - `file "x.lua"` takes the function that another Lua file of the folder returns, relative to this one.
 - Keys that end in `_ms` are milliseconds, keys that end in `_bytes` are bytes. Unknown keys are errors.
 

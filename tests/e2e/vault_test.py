@@ -264,6 +264,20 @@ class Rotation(unittest.TestCase):
                 secret(gw, "set", "--project", "late", "later", value=unique("late"))
                 gw.wait_line(r"generation.swapped project=late number=1")
 
+    def test_a_check_knows_what_the_vault_has(self):
+        with Upstream() as up:
+            gw = Gateway({"main": PROJECT.format(url=up.url)})
+            self.addCleanup(gw.folder.cleanup)
+
+            def check():
+                return subprocess.run([BIN, "check", gw.path], capture_output=True, text=True, timeout=PATIENCE_S)
+
+            self.assertIn("moongate secret set --project main openai", check().stderr)
+            secret(gw, "set", "--project", "main", "openai", value=unique("here"))
+            self.assertEqual(check().returncode, 0)
+            secret(gw, "remove", "--project", "main", "openai")
+            self.assertEqual(check().returncode, 1)
+
     def test_the_vault_goes_before_the_folder(self):
         vault, file = unique("vault"), unique("file")
         with Upstream() as up:
