@@ -101,7 +101,8 @@ return {
           max_output = 8192,                      -- tokens it can write
           region = "eu",                          -- regions fail apart, so each has its own breaker
           prefill = false,                        -- it goes on from an assistant message at the end
-          price_usd = { input = 0, output = 0 },  -- dollars for a million tokens; by default unknown
+          -- dollars for a million tokens; by default the catalogue's (moongate prices list)
+          price_usd = { input = 0, output = 0, cached_read = 0, cached_write = 0 },
           concurrency = 8,                        -- what is missing comes from the provider
         },
       },

@@ -220,6 +220,7 @@ struct mg_config_target {
     bool prefill;                      /* goes on from an assistant message that ends the conversation */
     bool priced;                       /* the prices below were given */
     double price_in_microusd, price_out_microusd;     /* per million tokens */
+    double price_cached_read_microusd, price_cached_write_microusd;
     struct mg_config_gate gate;
 };
 

@@ -491,6 +491,8 @@ static void copy_price(const struct row *row, struct mg_config_target *target)
     enter(row, "price");
     target->price_in_microusd = number(row, "input");
     target->price_out_microusd = number(row, "output");
+    target->price_cached_read_microusd = number(row, "cached_read");
+    target->price_cached_write_microusd = number(row, "cached_write");
     leave(row);
 }
 

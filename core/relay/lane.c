@@ -323,6 +323,14 @@ static void note_served(struct mg_lane *lane, struct mg_attempt_record *attempt)
         attempt->tier = mg_arena_dup(arena(lane), mg_view_cstr(tap->tier));
 }
 
+static struct mg_price own_price(const struct mg_config_target *target)
+{
+    struct mg_price price = mg_price_simple((uint64_t)llround(target->price_in_microusd), (uint64_t)llround(target->price_out_microusd));
+    price.steps[0].rates[MG_RATE_cached_read] = llround(target->price_cached_read_microusd);
+    price.steps[0].rates[MG_RATE_cached_write] = llround(target->price_cached_write_microusd);
+    return price;
+}
+
 /* By the target's own price, unless the catalogue has a list of this project's; else by the catalogue. */
 static void put_cost(const struct mg_lane *lane, struct mg_attempt_record *attempt)
 {
@@ -339,7 +347,7 @@ static void put_cost(const struct mg_lane *lane, struct mg_attempt_record *attem
     };
     attempt->own_price = target->priced && !mg_prices_own(prices, call.project);
     if (attempt->own_price) {
-        struct mg_price own = mg_price_simple((uint64_t)llround(target->price_in_microusd), (uint64_t)llround(target->price_out_microusd));
+        struct mg_price own = own_price(target);
         attempt->cost_picousd = mg_price_cost(&own, &attempt->usage, attempt->tier);
         attempt->priced = true;
     } else {

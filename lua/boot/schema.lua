@@ -431,6 +431,8 @@ local target = record {
     { "price_usd", record { fields = {
         { "input", dollars, required = true, doc = "US dollars for a million tokens of the request." },
         { "output", dollars, default = 0, doc = "US dollars for a million tokens of the answer." },
+        { "cached_read", dollars, doc = "US dollars for a million tokens of the request that came out of the prompt cache; by default the input's." },
+        { "cached_write", dollars, doc = "US dollars for a million tokens of the request that were written into the prompt cache; by default the input's." },
       } }, example = "{ input = 2.5, output = 10 }",
       doc = 'What it costs, for `balance = "cheapest"`, `max_cost_usd` and records.' },
     { "concurrency", gate, inherit = true,

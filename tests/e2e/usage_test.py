@@ -210,20 +210,22 @@ class Bill(unittest.TestCase):
 class Prices(unittest.TestCase):
     def test_a_target_with_its_own_price_keeps_it_and_what_nobody_knows_is_not_free(self):
         meter = Meter()
-        with Upstream(meter.whole(1000, 100)) as up, priced(up, extra="") as gw:
+        with Upstream(meter.whole(1000, 100, cached=400)) as up, priced(up, extra="") as gw:
             gw.write("projects/main.lua", f"""return {{
                 providers = {{ p0 = {{ adapter = "openai", base_url = "{up.url}", api_key = "k" }},
                                other = {{ adapter = "openai", base_url = "{up.url}", api_key = "k" }} }},
                 workflows = {{ own = {{ targets = {{ {{ "p0/model-0", price_usd = {{ input = 1, output = 3 }} }} }} }},
+                               cached = {{ targets = {{ {{ "p0/model-0", price_usd = {{ input = 1, output = 3, cached_read = 0.25 }} }} }} }},
                                chat = "p0/model-0", unknown = "other/thing" }} }}""")
             gw.wait_line(r"generation.*number=2|project=main.*generation=2|reload")
-            for name in ("own", "chat", "unknown"):
+            for name in ("own", "cached", "chat", "unknown"):
                 deadline = time.monotonic() + PATIENCE_S
                 while gw.chat(name).status == 404 and time.monotonic() < deadline:
                     time.sleep(0.05)
             rows = {row["workflow"]: row for row in report(gw, "--by", "workflow")["rows"]}
             self.assertEqual(rows["own"]["cost_usd"], "0.001300000000")
-            self.assertEqual(rows["chat"]["cost_usd"], "0.003000000000")
+            self.assertEqual(rows["cached"]["cost_usd"], "0.001000000000")
+            self.assertEqual(rows["chat"]["cost_usd"], "0.002280000000")
             self.assertEqual((rows["unknown"]["cost_usd"], rows["unknown"]["unpriced"]), ("0.000000000000", 1))
             self.assertIn("no price", gw.cli("usage"))
 
