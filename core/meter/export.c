@@ -97,6 +97,10 @@ static mg_err read_batch(struct mg_export *exporter, struct mg_export_batch *out
     };
     mg_buf_clear(&exporter->events);
     *out_next = exporter->cursor_us;
+    if (exporter->db && mg_db_check(exporter->db, NULL) != MG_OK) {        /* its file was replaced */
+        mg_db_close(exporter->db);
+        exporter->db = NULL;
+    }
     if (!exporter->db)
         MG_TRY(mg_db_open(exporter->path, MG_DB_READ, &exporter->db, NULL));
     mg_err err = mg_usage_each(exporter->db, &range, gather, &gathering, out_next);
