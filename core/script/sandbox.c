@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/embed.h"
 #include "base/limits.h"
@@ -39,8 +38,6 @@ mg_err mg_sandbox_open(struct mg_lua *lua, const char *project, struct mg_diag *
     lua->account = trusted ? NULL : mg_account_ref(project);
     lua->prelude = LUA_NOREF;
     mg_list_init(&lua->co_pool);
-    if (getrandom(&lua->random, sizeof(lua->random), GRND_NONBLOCK) != sizeof(lua->random))
-        lua->random = (uint64_t)(uintptr_t)lua;
 
     if (!mg_lua_new_state(lua) || lua_cpcall(lua->L, open_libraries, NULL) != 0 || !mg_lua_settle(lua)) {
         mg_sandbox_close(lua);

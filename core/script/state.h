@@ -89,7 +89,6 @@ enum mg_lua_kind { MG_LUA_TRUSTED, MG_LUA_PROJECT };
 
 struct mg_account;                     /* memory of one project, shared by its states on all workers */
 struct mg_co;                          /* a coroutine hook in progress; see co.h */
-struct mg_lua_views;                   /* what views.c keeps per run */
 struct mg_lua_slot;                    /* what the watchdog sees of this thread */
 
 /* An instance of a plugin or an inline function. Immutable after the build but for the counters. */
@@ -113,7 +112,7 @@ struct mg_lua_run {
     const char *load_name;             /* phase load: the file, for messages */
     struct mg_call_response *response; /* phase on_response */
     struct mg_co *co;                  /* NULL: this hook may not wait */
-    struct mg_lua_views *views;        /* owned by views.c; NULL until the first view */
+    uint64_t views;                    /* views.c: the serial its views were made with; 0 until the first view */
     uint32_t http_calls;               /* made by this run, for moongate.http's limit */
     uint32_t http_parallel;            /* in flight now */
 };
@@ -123,7 +122,7 @@ struct mg_lua {
     enum mg_lua_kind kind;
     struct mg_loop *loop;              /* NULL until attached: no waiting, no timers */
     struct mg_lua_run *run;            /* current; NULL: Lua is not running */
-    void *views_pool;                  /* views.c: free userdata of this state */
+    uint64_t views_made;               /* views.c: the last serial of this state */
     struct mg_account *account;        /* shared; NULL: trusted */
     size_t used_bytes, cap_bytes;      /* of this state; cap 0: none */
     size_t limit_bytes;                /* of used_bytes during the call in progress: the cap or less */
@@ -141,7 +140,6 @@ struct mg_lua {
     void *body_arg;
     char where[192];                   /* "file:line" of the first stop */
     char trace[1024];                  /* traceback of the last error */
-    uint64_t random;                   /* for weighted draws in C */
     int prelude;                       /* registry reference of what boot/prelude.lua returned */
 };
 

@@ -8,7 +8,7 @@
 #include "script/json_lua.h"
 
 /* Metatables stand in the registry under META + kind. What a run's views share is one number: run->views holds the
- * serial they were made with (never read as a pointer), lua->views_pool the last serial of the state. */
+ * serial they were made with, lua->views_made the last serial of the state. */
 enum { META = 0x6d670010, ARENA_BYTES = 2 * MG_MAX_BODY_BYTES };
 
 static const char FINISHED[] = "request is finished";
@@ -23,23 +23,20 @@ const struct mg_view_class *const mg_view_classes[MG_VIEW_KIND_COUNT] = {
 
 static uint64_t serial_of(struct mg_lua *lua)
 {
-    if (!lua->run->views) {
-        uintptr_t next = (uintptr_t)lua->views_pool + 1;
-        lua->views_pool = (void *)next;
-        lua->run->views = (void *)next;
-    }
-    return (uintptr_t)lua->run->views;
+    if (!lua->run->views)
+        lua->run->views = ++lua->views_made;
+    return lua->run->views;
 }
 
 static bool alive(const struct mg_lua *lua, const struct mg_lua_view *view)
 {
-    return lua->run && lua->run->views && (uintptr_t)lua->run->views == view->serial;
+    return lua->run && lua->run->views && lua->run->views == view->serial;
 }
 
 void mg_lua_end_views(struct mg_lua *lua)
 {
     if (lua->run)
-        lua->run->views = NULL;
+        lua->run->views = 0;
 }
 
 /* ---- fields */
