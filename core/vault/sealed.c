@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <psa/crypto.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -10,15 +11,19 @@
 
 enum { NONCE_BYTES = 12, TAG_BYTES = 16, PLACE_BYTES = 512, TELLING_BYTES = 8 };
 
+/* PSA sets up and tears down all it needs with every call, which costs more than all else that an attempt does to be sent.
+ * So each key is also kept as AES-GCM's own schedule, for what is opened again and again; it is the same cipher. */
 struct mg_seal_key {
     atomic_int refs;
     psa_key_id_t id;
+    bool scheduled;                    /* the processor has instructions for it */
+    crypto_aead_aes256gcm_state schedule;
 };
 
-/* What tells that text may hold the secret, without it standing here: its first byte, to look for quickly, and a keyed
- * fingerprint of the first eight. */
+/* What tells that text may hold the secret, without it standing here: a keyed fingerprint of its first eight bytes, and the
+ * rarest of them, to look for quickly. */
 struct telltale {
-    unsigned char first;
+    unsigned char rare, at;            /* the byte; its place among the eight */
     uint32_t print;
 };
 
@@ -45,6 +50,7 @@ static struct mg_seal_key *import(const unsigned char bytes[MG_SEAL_KEY_BYTES])
     psa_set_key_bits(&attributes, MG_SEAL_KEY_BYTES * 8);
     if (psa_import_key(&attributes, bytes, MG_SEAL_KEY_BYTES, &key->id) != PSA_SUCCESS)
         abort();                       /* only when there is no memory */
+    key->scheduled = crypto_aead_aes256gcm_is_available() && crypto_aead_aes256gcm_beforenm(&key->schedule, bytes) == 0;
     atomic_init(&key->refs, 1);
     return key;
 }
@@ -52,7 +58,7 @@ static struct mg_seal_key *import(const unsigned char bytes[MG_SEAL_KEY_BYTES])
 static void start(void)
 {
     unsigned char bytes[MG_SEAL_KEY_BYTES];
-    if (psa_crypto_init() != PSA_SUCCESS || psa_generate_random(bytes, sizeof bytes) != PSA_SUCCESS ||
+    if (sodium_init() < 0 || psa_crypto_init() != PSA_SUCCESS || psa_generate_random(bytes, sizeof bytes) != PSA_SUCCESS ||
         psa_generate_random((unsigned char *)print_key, sizeof print_key) != PSA_SUCCESS)
         abort();
     print_key[1] |= 1;
@@ -83,6 +89,7 @@ void mg_seal_key_unref(struct mg_seal_key *key)
     if (!key || atomic_fetch_sub(&key->refs, 1) > 1)
         return;
     (void)psa_destroy_key(key->id);
+    mg_wipe(&key->schedule, sizeof key->schedule);
     mg_free(key);
 }
 
@@ -154,11 +161,30 @@ static uint32_t print_of(const char *eight)
     return (uint32_t)((word ^ word >> 29) * 0x9e3779b97f4a7c15u >> 32);
 }
 
+/* How rare a byte is in JSON and headers. */
+static int rarity(char byte)
+{
+    static const char common[] = "\" e,:taoinsr0{}12lhcdu.mpf-g5y4w3_b8697v/kSATICxPREDNLMOBFGUqHWjzVKYJXQZ";
+    const char *found = byte ? strchr(common, byte) : NULL;
+    return found ? (int)(found - common) : (int)sizeof common;
+}
+
+static unsigned char rarest(const char *eight)
+{
+    int best = 0;
+    for (int i = 1; i < TELLING_BYTES; i++)
+        if (rarity(eight[i]) > rarity(eight[best]))
+            best = i;
+    return (unsigned char)best;
+}
+
 static void note_telltale(struct mg_sealed *sealed, mg_view plain)
 {
     sealed->plain_len = plain.len;
-    if (plain.len >= TELLING_BYTES)
-        sealed->telltale = (struct telltale){(unsigned char)plain.ptr[0], print_of(plain.ptr)};
+    if (plain.len < TELLING_BYTES)
+        return;
+    unsigned char at = rarest(plain.ptr);
+    sealed->telltale = (struct telltale){(unsigned char)plain.ptr[at], at, print_of(plain.ptr)};
 }
 
 static mg_view keep(mg_view text)
@@ -233,16 +259,41 @@ uint64_t mg_sealed_version(const struct mg_sealed *sealed)
     return sealed->place.version;
 }
 
+/* As mg_unseal(), with the key's schedule. */
+static mg_err open_quickly(const struct mg_sealed *sealed, struct mg_locked *out)
+{
+    unsigned char bound[PLACE_BYTES];
+    size_t bound_len = print_place(&sealed->place, bound);
+    mg_view bytes = mg_buf_view(&sealed->bytes);
+    const unsigned char *nonce = (const unsigned char *)bytes.ptr;
+    unsigned long long len = 0;
+    if (!bound_len || bytes.len < MG_SEAL_EXTRA_BYTES)
+        return MG_E_DENIED;
+    if (bytes.len - MG_SEAL_EXTRA_BYTES > out->max - out->len)
+        return MG_E_TOO_LARGE;
+    if (crypto_aead_aes256gcm_decrypt_afternm((unsigned char *)out->ptr + out->len, &len, NULL, nonce + NONCE_BYTES,
+                                              bytes.len - NONCE_BYTES, bound, bound_len, nonce, &sealed->key->schedule) != 0)
+        return MG_E_DENIED;
+    out->len += (size_t)len;
+    return MG_OK;
+}
+
 mg_err mg_sealed_open(const struct mg_sealed *sealed, struct mg_locked *out)
 {
-    return mg_unseal(sealed->key, &sealed->place, mg_buf_view(&sealed->bytes), out);
+    return sealed->key->scheduled ? open_quickly(sealed, out)
+                                  : mg_unseal(sealed->key, &sealed->place, mg_buf_view(&sealed->bytes), out);
 }
 
 /* The next place where eight bytes look like the secret's first; NULL: none. */
 static char *find_telltale(const struct mg_sealed *sealed, char *at, const char *end)
 {
-    while (end - at >= TELLING_BYTES && (at = memchr(at, sealed->telltale.first, (size_t)(end - at - TELLING_BYTES + 1)))) {
-        if (print_of(at) == sealed->telltale.print)
+    struct telltale telltale = sealed->telltale;
+    while (end - at >= TELLING_BYTES) {
+        char *rare = memchr(at + telltale.at, telltale.rare, (size_t)(end - at - TELLING_BYTES + 1));
+        if (!rare)
+            return NULL;
+        at = rare - telltale.at;
+        if (print_of(at) == telltale.print)
             return at;
         at++;
     }

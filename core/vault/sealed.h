@@ -17,7 +17,7 @@ enum {
     MG_SECRET_BYTES = 8192             /* the longest secret */
 };
 
-/* A data key. It is held by PSA's key store, which wipes it when the last reference goes. */
+/* A data key. It is wiped when the last reference goes. */
 struct mg_seal_key;
 struct mg_seal_key *mg_seal_key_new(const unsigned char bytes[MG_SEAL_KEY_BYTES]);
 struct mg_seal_key *mg_seal_key_ref(struct mg_seal_key *key);
