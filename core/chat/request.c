@@ -6,13 +6,14 @@
 #include "http/json_members.h"
 
 enum path {
-    PATH_MODEL, PATH_STREAM, PATH_INCLUDE_USAGE, PATH_METADATA, PATH_MESSAGES, PATH_MESSAGE, PATH_ROLE, PATH_CONTENT,
-    PATH_PART_TYPE, PATH_PART_TEXT, PATH_COUNT
+    PATH_MODEL, PATH_STREAM, PATH_BACKGROUND, PATH_INCLUDE_USAGE, PATH_METADATA, PATH_MESSAGES, PATH_MESSAGE, PATH_ROLE,
+    PATH_CONTENT, PATH_PART_TYPE, PATH_PART_TEXT, PATH_COUNT
 };
 
 static const char *const path_texts[PATH_COUNT] = {
     [PATH_MODEL] = "model",
     [PATH_STREAM] = "stream",
+    [PATH_BACKGROUND] = "background",
     [PATH_INCLUDE_USAGE] = "stream_options.include_usage",
     [PATH_METADATA] = "metadata",
     [PATH_MESSAGES] = "messages",
@@ -120,6 +121,7 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
     switch ((enum path)hit->path) {
     case PATH_MODEL: return set_model(scan, hit);
     case PATH_STREAM: return set_stream(scan, hit);
+    case PATH_BACKGROUND: (void)mg_json_span_bool(hit->value, &request->background); break;
     case PATH_INCLUDE_USAGE: (void)mg_json_span_bool(hit->value, &request->wants_usage); break;
     case PATH_METADATA: request->metadata = hit->type == MG_JSON_OBJECT ? hit->value : MG_VIEW_NONE; break;
     case PATH_MESSAGES: return set_messages(scan, hit);

@@ -45,6 +45,7 @@ struct mg_request {
     struct mg_param params[MG_REQUEST_PARAMS];
     size_t param_count;
     bool stream;
+    bool background;                   /* "background": true; it is only looked at */
     bool wants_usage;                  /* the client asked for the usage chunk itself */
     bool restructured;                 /* messages were inserted or removed */
 };

@@ -205,6 +205,7 @@ static void connect_upstream(struct mg_attempt *attempt, bool fresh)
 {
     set_state(attempt, MG_ATTEMPT_CONNECTING);
     attempt->answered = false;
+    attempt->reads = attempt->pieces = 0;
     attempt->sent_part = attempt->sent_offset = 0;
     uint32_t timeout_ms = (uint32_t)cut(attempt, attempt->call.timeouts.connect_ms);
     arm(attempt, attempt->call.timeouts.connect_ms + 100, on_connect_timeout);
@@ -371,7 +372,9 @@ static void on_stream_data(void *arg, mg_view bytes)
     struct mg_attempt *attempt = arg;
     size_t used;
     attempt->answered = true;
+    attempt->reads++;
     mark(attempt, MG_MARK_first_byte, now_us(attempt));
+    mg_hide_sent(attempt, bytes);
     mg_err err = mg_http_client_feed(attempt->client, bytes, &used);
     flush_events(attempt);
     if (attempt->state == MG_ATTEMPT_ENDING || attempt->state == MG_ATTEMPT_IDLE)
@@ -496,7 +499,8 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
     attempt->headers = response->headers;
     attempt->content_type = mg_headers_get(attempt->headers, MG_VIEW("content-type"));
     attempt->content_type = mg_view_trim(mg_view_head(attempt->content_type, mg_view_find(attempt->content_type, ";")));
-    mg_hide_in_headers(attempt, response->headers);
+    if (attempt->reads > 1)            /* a value may have come in two of them */
+        mg_hide_in_headers(attempt, response->headers);
     attempt->facts.status = response->status;
     attempt->facts.headers = &attempt->headers;
     attempt->call.record->status = (uint16_t)response->status;
@@ -626,7 +630,7 @@ static mg_err on_body(void *arg, mg_view bytes)
 {
     struct mg_attempt *attempt = arg;
     attempt->call.record->bytes_received += bytes.len;
-    mg_hide_sent(attempt, bytes);
+    attempt->pieces++;
     if (attempt->event_stream)
         return read_events(attempt, bytes);
     MG_TRY(hold(attempt, bytes));
@@ -740,7 +744,8 @@ static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *tra
 /* The message is complete on the wire. */
 static void conclude(struct mg_attempt *attempt)
 {
-    mg_hide_sent(attempt, mg_buf_view(&attempt->body));     /* what came in pieces */
+    if (attempt->pieces > 1)
+        mg_hide_sent(attempt, mg_buf_view(&attempt->body));
     enum mg_class hint = attempt->event_stream ? mg_judge_stream(attempt) : mg_judge_body(attempt);
     bool all_sent = attempt->call.record->mark_us[MG_MARK_sent] != 0;
     attempt->ok = hint == MG_CLASS_none;

@@ -71,6 +71,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     uint64_t first_token_due_us;       /* when the first-token timer fires; 0: not all is sent */
     uint64_t head_us;
     bool answered;                     /* bytes of the answer came on this connection */
+    uint32_t reads, pieces;            /* the answer came in so many reads, its body in so many of the parser's pieces */
     bool echoed;                       /* the credential stood in the answer */
     bool paused;                       /* the client is slow: no idle timer */
     bool streaming_body;               /* a whole answer outgrew HELD_BYTES and is passed on */

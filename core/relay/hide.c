@@ -14,14 +14,14 @@ void mg_hide_in_headers(struct mg_attempt *attempt, struct mg_headers headers)
         mg_hide_sent(attempt, headers.items[i].value);
 }
 
-/* Error messages are cut, and what is cut may be a secret. */
+/* Error messages are cut, and what is cut may be a secret. A good answer was looked through as it came. */
 static void hide_in_texts(struct mg_attempt *attempt, const struct mg_sealed *secret)
 {
     struct mg_tap *tap = &attempt->tap;
     mg_view body = mg_buf_view(&attempt->body);
     attempt->echoed |= mg_sealed_hide(secret, tap->error_message, strlen(tap->error_message), true);
-    if (body.len)
-        attempt->echoed |= mg_sealed_hide(secret, (char *)(uintptr_t)body.ptr, body.len, !attempt->ok);
+    if (body.len && !attempt->ok)
+        attempt->echoed |= mg_sealed_hide(secret, (char *)(uintptr_t)body.ptr, body.len, true);
 }
 
 static void hide_current(struct mg_attempt *attempt, const struct mg_secret *secret)

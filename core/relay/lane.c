@@ -85,17 +85,12 @@ static bool larger_window_left(const struct mg_lane *lane)
     return false;
 }
 
-static bool runs_in_background(const struct mg_lane *lane)
-{
-    return mg_view_eq(mg_request_field(&lane->relay->call.call->request, MG_VIEW("background")), MG_VIEW("true"));
-}
-
 /* What runs in the background runs twice when it is asked for twice. `store` leaves a copy that nobody reads: that may
  * be repeated. A provider that refused did nothing. */
 static bool repeatable(const struct mg_lane *lane)
 {
     bool may_run = mg_lane_record(lane)->mark_us[MG_MARK_sent] && lane->attempt.facts.status < 300;
-    return !runs_in_background(lane) || !may_run;
+    return !lane->relay->call.call->request.background || !may_run;
 }
 
 static void fill_facts(const struct mg_lane *lane, struct mg_attempt_facts *facts)
@@ -256,7 +251,7 @@ static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
         .credential = lane->credential,
         .body = &lane->body,
         .stream = lane->relay->call.call->request.stream,
-        .once = runs_in_background(lane),
+        .once = lane->relay->call.call->request.background,
         .whole = workflow->has_accept || workflow->expect_schema,
         .timeouts = timers(lane),
         .deadline_us = lane->relay->deadline_us,
