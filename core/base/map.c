@@ -42,6 +42,19 @@ static inline void sip_round(uint64_t v[4])
     v[2] = rotl(v[2], 32);
 }
 
+/* The bytes behind the last whole word; those are read twice rather than one by one. */
+static inline uint64_t load_rest(mg_view bytes, size_t rest)
+{
+    uint64_t word = 0;
+    if (bytes.len >= 8 && rest) {
+        memcpy(&word, bytes.ptr + bytes.len - 8, 8);
+        return word >> (64 - 8 * rest);
+    }
+    for (size_t i = rest; i > 0; i--)
+        word = word << 8 | (unsigned char)bytes.ptr[i - 1];
+    return word;
+}
+
 uint64_t mg_hash(mg_view bytes)
 {
     pthread_once(&seed_once, draw_seed);
@@ -55,10 +68,7 @@ uint64_t mg_hash(mg_view bytes)
         sip_round(v);
         v[0] ^= word;
     }
-    word = 0;
-    if (bytes.len > whole)
-        memcpy(&word, bytes.ptr + whole, bytes.len - whole);
-    word |= (uint64_t)bytes.len << 56;
+    word = load_rest(bytes, bytes.len - whole) | (uint64_t)bytes.len << 56;
     v[3] ^= word;
     sip_round(v);
     v[0] ^= word;
@@ -100,7 +110,7 @@ static struct mg_map_slot *find(const struct mg_map *map, mg_view key, uint64_t 
 
 void *mg_map_get(const struct mg_map *map, mg_view key)
 {
-    struct mg_map_slot *slot = find(map, key, mg_hash(key));
+    struct mg_map_slot *slot = map->count ? find(map, key, mg_hash(key)) : NULL;
     return slot ? slot->value : NULL;
 }
 

@@ -11,12 +11,18 @@ static uint64_t folded(uint64_t word)
 
 static const uint64_t SMALL = UINT64_C(0x2020202020202020);        /* the bit that makes a small letter */
 
+/* All of up to seven bytes, some of them twice. */
 static uint64_t load(const char *at, size_t len)
 {
-    uint64_t word = 0;
-    for (size_t i = 0; i < len; i++)
-        word = word << 8 | (unsigned char)at[i];
-    return word;
+    uint32_t first = 0, last = 0;
+    if (len >= 4) {
+        memcpy(&first, at, 4);
+        memcpy(&last, at + len - 4, 4);
+    } else if (len > 0) {
+        first = (uint32_t)((unsigned char)at[0] | (unsigned char)at[len / 2] << 8);
+        last = (unsigned char)at[len - 1];
+    }
+    return (uint64_t)first << 32 | last;
 }
 
 static uint64_t load_word(const char *at)

@@ -168,7 +168,7 @@ const struct mg_price *mg_prices_find(const struct mg_prices *prices,
     if (!prices)
         return NULL;
     const mg_view owners[] = {call->project, MG_VIEW_NONE};
-    for (size_t i = call->project.len > 0 ? 0 : 1; i < MG_COUNT(owners); i++) {
+    for (size_t i = call->project.len > 0 && prices->own.count > 0 ? 0 : 1; i < MG_COUNT(owners); i++) {
         const struct mg_price_list *list = list_of(prices, owners[i], call->provider);
         const struct mg_price_model *model =
             list ? model_of(list, call->served, call->model) : NULL;
