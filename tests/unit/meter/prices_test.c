@@ -242,6 +242,28 @@ TEST(a_mistake_in_the_file_is_told_with_its_place)
     }
 }
 
+TEST(a_file_that_ends_anywhere_or_has_a_wrong_byte_is_refused_or_harmless)
+{
+    struct mg_prices *prices;
+    struct mg_prices_import import;
+    size_t len = sizeof lists - 1;
+    char *copy = mg_alloc(len);
+    for (size_t cut = 0; cut < len; cut++) {
+        memcpy(copy, lists, cut);
+        CHECK_INT(mg_prices_parse(mg_view_of(copy, cut), "cut", &prices, NULL), MG_E_CONFIG);
+    }
+    for (size_t at = 0; at < len; at++) {
+        struct mg_buf out;
+        memcpy(copy, lists, len);
+        copy[at] = at % 2 ? '9' : '[';
+        mg_buf_init(&out, MG_PRICES_MAX_BYTES);
+        if (mg_prices_convert(mg_view_of(copy, len), "bad", "2026-11-24", &out, &import, NULL) == MG_OK)
+            mg_prices_free(catalogue(mg_buf_cstr(&out)));
+        mg_buf_fini(&out);
+    }
+    mg_free(copy);
+}
+
 static const char genai[] =
     "[{\"id\":\"openai\",\"name\":\"OpenAI\",\"api_pattern\":\"x\",\"models\":["
     "{\"id\":\"gpt-6-sol\",\"match\":{\"or\":[{\"equals\":\"sol\"},{\"starts_with\":\"gpt-6-sol\"},{\"regex\":\"^a\"}]},\"prices\":{"
@@ -291,6 +313,23 @@ TEST(a_catalogue_is_imported_as_it_is)
     CHECK_STR(mg_buf_cstr(&out), lists);
     CHECK_INT(import.models, 4);
     mg_buf_fini(&out);
+}
+
+TEST(a_foreign_document_that_is_damaged_anywhere_is_refused_or_makes_a_catalogue)
+{
+    struct mg_prices_import import;
+    size_t len = sizeof genai - 1;
+    char *copy = mg_alloc(len);
+    for (size_t at = 0; at < 2 * len; at++) {
+        struct mg_buf out;
+        memcpy(copy, genai, len);
+        copy[at % len] = at < len ? '7' : 'x';
+        mg_buf_init(&out, MG_PRICES_MAX_BYTES);
+        if (mg_prices_convert(mg_view_of(copy, len), "bad", "2026-11-24", &out, &import, NULL) == MG_OK)
+            mg_prices_free(catalogue(mg_buf_cstr(&out)));
+        mg_buf_fini(&out);
+    }
+    mg_free(copy);
 }
 
 MG_TEST_MAIN()
