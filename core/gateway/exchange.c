@@ -642,6 +642,7 @@ static void step_relay(struct mg_exchange *x)
         .surface = x->surface->name,
         .forwarded = forwarded_lines(x),
         .worker = x->worker->index,
+        .whole = x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_RESPONSE, &x->call),
         .ops = &mg_deliver_ops,
         .arg = x,
     };

@@ -252,7 +252,7 @@ static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
         .body = &lane->body,
         .stream = lane->relay->call.call->request.stream,
         .once = lane->relay->call.call->request.background,
-        .whole = workflow->has_accept || workflow->expect_schema,
+        .whole = workflow->has_accept || workflow->expect_schema || lane->relay->call.whole,
         .timeouts = timers(lane),
         .deadline_us = lane->relay->deadline_us,
         .record = mg_lane_record(lane),

@@ -13,7 +13,7 @@ static const uint64_t COOL_US = SECOND_US, QUOTA_US = 60 * MINUTE_US, PERMISSION
 /* What a provider says can be absurd. */
 static const uint64_t LONGEST_US = 24 * 60 * MINUTE_US;
 
-enum { NAME_BYTES = 1024 };
+enum { NAME_BYTES = 1024, LONGEST_PAUSE_MS = 60000 };      /* of a target that says it is overloaded */
 
 /* What one outcome says about the target, to its breaker. */
 enum says { SAYS_NOTHING, SAYS_GOOD, SAYS_BAD };
@@ -387,6 +387,9 @@ static void tell_keys(const struct mg_pass *pass, const struct mg_outcome *outco
         mg_credential_worked(model_key, pass->start_us);
     } else if (outcome->class_ == MG_CLASS_rate_limited) {
         mg_credential_bench(model_key, bench_until(outcome, reset_us, COOL_US), outcome->class_);
+    } else if (outcome->class_ == MG_CLASS_overloaded && outcome->retry_after_ms) {
+        uint64_t pause_ms = MG_MIN(outcome->retry_after_ms, (uint64_t)LONGEST_PAUSE_MS);
+        mg_credential_bench(model_key, now_us + pause_ms * 1000, outcome->class_);     /* it said when, so nobody asks before */
     } else if (outcome->class_ == MG_CLASS_quota_billing) {
         mg_credential_bench(key, bench_until(outcome, reset_us, QUOTA_US), outcome->class_);
     } else if (outcome->class_ == MG_CLASS_auth) {

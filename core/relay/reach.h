@@ -88,8 +88,8 @@ struct mg_outcome {
 /* Breaker, benches, limits, stats and gate learn how it went. What the core does whatever a verdict says: client
  * faults, rate limits, quotas, conflicts and cancellations say nothing to the breaker, for or against; auth benches the
  * key for 5 min and then longer each time (or until reset by hand), quota_billing for 1 h or until the provider's reset,
- * rate_limited cools the key at this model until its reset (1 s when nobody said), permission benches it there for
- * 10 min, model_not_found the target for 1 min. The last two need a target whose model is known: with "*" it is the
+ * rate_limited cools the key at this model until its reset (1 s when nobody said), overloaded with a Retry-After too
+ * (at most 1 min), permission benches it there for 10 min, model_not_found the target for 1 min. The last two need a target whose model is known: with "*" it is the
  * client that names one. A good answer whose first token came late against the target's own past and its fastest peer
  * weighs 1. */
 void mg_reach_settle(struct mg_pass *pass, const struct mg_outcome *outcome);

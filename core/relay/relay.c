@@ -567,8 +567,10 @@ void mg_relay_pause(struct mg_relay *relay, bool paused)
 /* Clients hang up at the last event, before the last bytes of the framing: they have all of the answer. */
 bool mg_relay_has_answered(const struct mg_relay *relay)
 {
+    if (relay->state != MG_RELAY_RUNNING || !relay->committed)
+        return false;
     const struct mg_tap *tap = mg_relay_tap(relay);
-    return relay->state == MG_RELAY_RUNNING && relay->committed && tap->done && tap->finished;
+    return tap->done && tap->finished;
 }
 
 void mg_relay_left(struct mg_relay *relay)

@@ -66,6 +66,7 @@ struct mg_relay_call {                 /* borrowed until on_done */
     const char *surface;               /* "chat" … */
     mg_view forwarded;                 /* header lines of the client that go upstream */
     unsigned worker;                   /* index */
+    bool whole;                        /* a hook must see all of an answer that is not streamed */
     const struct mg_relay_ops *ops;
     void *arg;
 };

@@ -447,6 +447,9 @@ TEST(how_long_a_key_is_benched)
         {MG_CLASS_quota_billing, 0, "0", "2h", 7200000},
         {MG_CLASS_permission, 0, NULL, NULL, 600000},
         {MG_CLASS_auth, 0, NULL, NULL, 300000},
+        {MG_CLASS_overloaded, 0, NULL, NULL, 0},
+        {MG_CLASS_overloaded, 30000, NULL, NULL, 30000},
+        {MG_CLASS_overloaded, 600000, NULL, NULL, 60000},
         {MG_CLASS_none, 0, "0", "90s", 90000},
         {MG_CLASS_none, 0, "1", "90s", 0},
     };
