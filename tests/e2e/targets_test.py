@@ -90,7 +90,7 @@ class Down(unittest.TestCase):
 
         self.assertIn("is let back in", gw.cli("targets", "reset", "p0/model-0"))
         self.assertEqual(targets(gw)["p0/model-0"]["state"], "closed")
-        gw.wait_line(r" target\.reset .*target=p0/model-0")
+        gw.wait_line(r" target\.reset .*subject=p0/model-0")
         gw.chat()
         self.assertGreater(self.bad.count, calls)
 
