@@ -110,7 +110,7 @@ static void add_to(struct restore *r, const struct rule *rule, const struct spen
     };
     if (!value_of(r, rule, spent, &id.value))
         return;
-    struct mg_limit_row *row = mg_limit_row_take(&id, r->now_us);
+    struct mg_limit_row *row = mg_limit_row_take(&id, r->now_us, r->wall_us);
     for (int p = 0; p < MG_PERIOD_COUNT; p++)
         if (rule->period[p] && spent->start_us >= mg_period_start_us((enum mg_period)p, r->wall_us))
             mg_limit_restore(row, rule->set, (enum mg_period)p, spent->microusd, r->wall_us);
@@ -151,15 +151,41 @@ static mg_err read_rows(struct restore *r, struct mg_db *db)
     return err;
 }
 
+/* Keys may have budgets of their own, which no configuration tells. */
+static mg_err add_keys(struct restore *r, struct mg_db *db)
+{
+    static const struct mg_limit_set own;
+    struct rule rule = {.scope = MG_SCOPE_KEY, .set = &own};
+    struct mg_stmt *stmt;
+    bool row = false, any = false;
+    MG_TRY(mg_db_prepare(db, "SELECT 1 FROM keys WHERE project = ? AND limits LIKE '%\"budget\"%' LIMIT 1", &stmt));
+    mg_stmt_bind_text(stmt, 1, mg_view_cstr(r->config->name));
+    mg_err err = mg_stmt_step(stmt, &row);
+    mg_stmt_free(stmt);
+    for (int p = 0; p < MG_PERIOD_COUNT && row; p++)
+        any |= rule.period[p] = is_new(r, &rule, p);
+    if (any && r->count < MAX_RULES)
+        r->rules[r->count++] = rule;
+    return err;
+}
+
+static mg_err read_all(struct restore *r, struct mg_db *db)
+{
+    MG_TRY(add_keys(r, db));
+    if (r->count == 0)
+        return MG_OK;
+    if (r->budgets->recorder)
+        mg_recorder_flush(r->budgets->recorder);
+    return read_rows(r, db);
+}
+
 static mg_err read_store(struct restore *r)
 {
     char path[MG_FOLDER_PATH_BYTES];
     struct mg_db *db;
-    if (r->budgets->recorder)
-        mg_recorder_flush(r->budgets->recorder);
     MG_TRY(mg_folder_path(r->budgets->data_dir, "moongate.db", path));
     MG_TRY(mg_db_open(path, MG_DB_READ, &db, NULL));
-    mg_err err = read_rows(r, db);
+    mg_err err = read_all(r, db);
     mg_db_close(db);
     return err;
 }
@@ -169,14 +195,11 @@ mg_err mg_budgets_restore(struct mg_budgets *budgets, const struct mg_config_pro
     struct restore r = {.budgets = budgets, .config = config, .now_us = now_us, .wall_us = wall_us};
     r.rules = mg_new_array(struct rule, MAX_RULES);
     mg_limiter_budgets(config, add_rule, &r);
-    mg_err err = MG_OK;
-    if (r.count > 0) {
-        r.scratch = mg_new(struct mg_timeline);
-        mg_arena_init(&r.arena, 4096);
-        err = read_store(&r);
-        mg_arena_fini(&r.arena);
-        mg_free(r.scratch);
-    }
+    r.scratch = mg_new(struct mg_timeline);
+    mg_arena_init(&r.arena, 4096);
+    mg_err err = read_store(&r);
+    mg_arena_fini(&r.arena);
+    mg_free(r.scratch);
     mg_free(r.rules);
     return err;
 }

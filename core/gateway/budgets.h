@@ -4,7 +4,8 @@
  * that still run, by project, workflow, key and metadata value. The recorder has stored what the journal of a dead process
  * held before that, and nobody is served before the first generation is in place. Each rule is restored once per process;
  * from then on its rows know by themselves. A budget that a reload adds begins with what the store has then: calls in
- * flight at that moment are not in it. Builder thread only. */
+ * flight at that moment are not in it. A budget that a key is given while the gateway
+ * runs begins at nothing until the next start. Builder thread only. */
 #ifndef MG_GATEWAY_BUDGETS_H
 #define MG_GATEWAY_BUDGETS_H
 
@@ -22,7 +23,7 @@ struct mg_budgets {
 void mg_budgets_init(struct mg_budgets *budgets, const char *data_dir);
 void mg_budgets_fini(struct mg_budgets *budgets);
 
-/* Errors are of the store: what it has cannot be read, and the budgets begin at nothing. */
+/* Errors are of the store: what it has cannot be read, and budgets, if there are any, begin at nothing. */
 MG_MUST_USE mg_err mg_budgets_restore(struct mg_budgets *budgets, const struct mg_config_project *config, uint64_t now_us,
                                       uint64_t wall_us);
 

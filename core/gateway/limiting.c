@@ -154,7 +154,8 @@ static bool find_rows(struct mg_exchange *x, const struct mg_limit_ask *ask)
 {
     struct mg_limit_use uses[MG_MAX_LIMIT_USES];
     const char *too_long;
-    int count = mg_limiter_uses(x->live->generation->limiter, ask, &x->arena, mg_exchange_now(x), uses, &too_long);
+    int count = mg_limiter_uses(x->live->generation->limiter, ask, &x->arena, mg_exchange_now(x), x->timeline->start_wall_us, uses,
+                                &too_long);
     if (count < 0) {
         mg_exchange_refuse(x, 400, "invalid_metadata", "The metadata field '%s' has a limit in this project: its value may have "
                            "at most %d bytes.", too_long, MG_MAX_LIMIT_VALUE_BYTES);

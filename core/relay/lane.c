@@ -299,7 +299,8 @@ mg_err mg_lane_start(struct mg_lane *lane, const struct mg_lane_start *start)
         err = build_head(lane, &patch);
     if (err == MG_OK)
         err = mg_record_started(lane->relay->call.journal, timeline(lane), mg_lane_record(lane),
-                                mg_request_tokens_estimate(start->request));
+                                mg_estimate_input(mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats),
+                                                  lane->body.length));
     if (err != MG_OK)
         return not_built(lane, err);
     send_off(lane, start->ops);

@@ -13,8 +13,8 @@ struct mg_generation *mg_generation_new(struct mg_config_project *config, uint32
     generation->number = number;
     generation->project = project;
     generation->config = config;
-    generation->limiter = mg_limiter_new(config, mg_mono_us());
     generation->built_wall_us = mg_wall_us();
+    generation->limiter = mg_limiter_new(config, mg_mono_us(), generation->built_wall_us);
     return generation;
 }
 

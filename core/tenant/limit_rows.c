@@ -2,7 +2,6 @@
  * a new one, and forgets those that say nothing any more. */
 #include <pthread.h>
 
-#include "base/clock.h"
 #include "base/map.h"
 #include "tenant/limits_parts.h"
 
@@ -169,7 +168,7 @@ static struct mg_limit_row *find(struct mg_list *chain, const struct mg_limit_id
 }
 
 /* NULL: there is no room for it. */
-static struct mg_limit_row *take(const struct mg_limit_id *id, bool shared, uint64_t now_us)
+static struct mg_limit_row *take(const struct mg_limit_id *id, bool shared, uint64_t now_us, uint64_t wall_us)
 {
     uint64_t hash = hash_of(id, shared);
     struct stripe *stripe = &stripes[hash % STRIPES];
@@ -177,7 +176,7 @@ static struct mg_limit_row *take(const struct mg_limit_id *id, bool shared, uint
     pthread_mutex_lock(&stripe->lock);
     struct mg_limit_row *row = find(chain, id, shared, hash);
     if (!row) {
-        tidy(stripe, now_us, mg_wall_us());
+        tidy(stripe, now_us, wall_us);
         if (reserve(id, shared)) {
             row = row_new(id, shared, hash, now_us);
             mg_list_push_front(chain, &row->link);
@@ -189,15 +188,15 @@ static struct mg_limit_row *take(const struct mg_limit_id *id, bool shared, uint
     return row;
 }
 
-struct mg_limit_row *mg_limit_row_take(const struct mg_limit_id *id, uint64_t now_us)
+struct mg_limit_row *mg_limit_row_take(const struct mg_limit_id *id, uint64_t now_us, uint64_t wall_us)
 {
     pthread_once(&once, init);
-    struct mg_limit_row *row = take(id, false, now_us);
+    struct mg_limit_row *row = take(id, false, now_us, wall_us);
     if (row)
         return row;
     struct mg_limit_id others = *id;
     others.value = MG_VIEW_NONE;
-    return take(&others, true, now_us);
+    return take(&others, true, now_us, wall_us);
 }
 
 void mg_limit_row_drop(struct mg_limit_row *row)

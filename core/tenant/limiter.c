@@ -16,27 +16,28 @@ static bool has_rules(const struct mg_limit_rules *rules)
     return rules->own.any || rules->per_key.any || rules->field_count > 0;
 }
 
-static struct mg_limit_row *fixed_row(const struct mg_config_project *config, const char *workflow, uint64_t now_us)
+static struct mg_limit_row *fixed_row(const struct mg_config_project *config, const char *workflow, uint64_t now_us,
+                                      uint64_t wall_us)
 {
     struct mg_limit_id id = {
         .project = mg_view_cstr(config->name),
         .workflow = mg_view_cstr(workflow),
         .scope = workflow ? MG_SCOPE_WORKFLOW : MG_SCOPE_PROJECT,
     };
-    return mg_limit_row_take(&id, now_us);
+    return mg_limit_row_take(&id, now_us, wall_us);
 }
 
-struct mg_limiter *mg_limiter_new(const struct mg_config_project *config, uint64_t now_us)
+struct mg_limiter *mg_limiter_new(const struct mg_config_project *config, uint64_t now_us, uint64_t wall_us)
 {
     struct mg_limiter *limiter = mg_new(struct mg_limiter);
     limiter->config = config;
     limiter->any = has_rules(&config->limits);
     if (config->limits.own.any)
-        limiter->project = fixed_row(config, NULL, now_us);
+        limiter->project = fixed_row(config, NULL, now_us, wall_us);
     limiter->workflows = mg_new_array(struct mg_limit_row *, (size_t)config->workflow_count + 1);
     for (int i = 0; i < config->workflow_count; i++)
         if (config->workflows[i].limits.own.any)
-            limiter->workflows[i] = fixed_row(config, config->workflows[i].name, now_us);
+            limiter->workflows[i] = fixed_row(config, config->workflows[i].name, now_us, wall_us);
     return limiter;
 }
 
@@ -94,7 +95,7 @@ struct gather {
     const struct mg_limiter *limiter;
     const struct mg_limit_ask *ask;
     struct mg_arena *arena;
-    uint64_t now_us;
+    uint64_t now_us, wall_us;
     struct mg_limit_use *uses;
     int count;
     const char *too_long;
@@ -115,7 +116,7 @@ static void add_value(struct gather *g, const char *workflow, enum mg_limit_scop
         .field = mg_view_cstr(field),
         .value = value,
     };
-    add(g, mg_limit_row_take(&id, g->now_us), set, true);
+    add(g, mg_limit_row_take(&id, g->now_us, g->wall_us), set, true);
 }
 
 /* What a key has of its own goes before what all keys have. */
@@ -161,9 +162,9 @@ static void add_rules(struct gather *g, const struct mg_limit_rules *rules, cons
 }
 
 int mg_limiter_uses(const struct mg_limiter *limiter, const struct mg_limit_ask *ask, struct mg_arena *arena, uint64_t now_us,
-                    struct mg_limit_use *out_uses, const char **out_too_long)
+                    uint64_t wall_us, struct mg_limit_use *out_uses, const char **out_too_long)
 {
-    struct gather g = {.limiter = limiter, .ask = ask, .arena = arena, .now_us = now_us, .uses = out_uses};
+    struct gather g = {.limiter = limiter, .ask = ask, .arena = arena, .now_us = now_us, .wall_us = wall_us, .uses = out_uses};
     int index = index_of(limiter, ask->workflow);
     add_rules(&g, &limiter->config->limits, NULL, limiter->project, ask->key_set);
     if (index >= 0)

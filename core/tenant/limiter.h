@@ -11,7 +11,7 @@
 struct mg_limiter;
 
 /* config outlives it. */
-struct mg_limiter *mg_limiter_new(const struct mg_config_project *config, uint64_t now_us);
+struct mg_limiter *mg_limiter_new(const struct mg_config_project *config, uint64_t now_us, uint64_t wall_us);
 void mg_limiter_free(struct mg_limiter *limiter);              /* NULL is a no-op */
 
 /* Does the project count money at all? */
@@ -31,7 +31,7 @@ bool mg_limiter_is_idle(const struct mg_limiter *limiter, const struct mg_limit_
  * field whose value is longer than LIMIT_VALUE_BYTES (nothing is taken then, and -1 returned). Sets that had to be put
  * together lie in the arena. */
 int mg_limiter_uses(const struct mg_limiter *limiter, const struct mg_limit_ask *ask, struct mg_arena *arena, uint64_t now_us,
-                    struct mg_limit_use *out_uses, const char **out_too_long);
+                    uint64_t wall_us, struct mg_limit_use *out_uses, const char **out_too_long);
 void mg_limiter_leave(struct mg_limit_use *uses, int count);
 
 /* Calls back for each limit in money of the configuration: whose rule, what it is for, and the set. For restoring. */

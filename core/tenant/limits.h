@@ -47,7 +47,7 @@ struct mg_limit_row;
 
 /* The row, made on first use, with one reference. When there is no room for another value it is the shared row of all
  * values that found none. */
-struct mg_limit_row *mg_limit_row_take(const struct mg_limit_id *id, uint64_t now_us);
+struct mg_limit_row *mg_limit_row_take(const struct mg_limit_id *id, uint64_t now_us, uint64_t wall_us);
 void mg_limit_row_drop(struct mg_limit_row *row);              /* NULL is a no-op */
 bool mg_limit_row_is_shared(const struct mg_limit_row *row);   /* by values that found no room */
 enum mg_limit_scope mg_limit_row_scope(const struct mg_limit_row *row);

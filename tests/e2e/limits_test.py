@@ -299,43 +299,51 @@ class Restart(unittest.TestCase):
 
 
 class Fairness(unittest.TestCase):
+    def ask(self, gw, project, text):
+        """A request whose answer is read later; the socket."""
+        body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": text}]}).encode()
+        sock = gw.connect()
+        sock.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gw.keys[project]}\r\n"
+                     f"content-length: {len(body)}\r\n\r\n".encode() + body)
+        return sock
+
     def test_a_noisy_project_cannot_starve_another(self):
-        """One worker that runs four at a time: thirty requests of one project wait, and the other's are next."""
-        def slowly(sock, request):
-            time.sleep(0.1)
+        """One worker that runs two at a time. Eight of one project wait; the other's is served next."""
+        permits = threading.Semaphore(0)
+
+        def when_allowed(sock, request):
+            permits.acquire(timeout=PATIENCE_S)
             json_answer("hi")(sock, request)
 
-        with Upstream(slowly) as up, Gateway({"noisy": project(up), "quiet": project(up)},
-                                             gateway="workers = 1, overload = { in_flight = 4, queue = 16, queue_ms = 10000 }") as gw:
-            outcome = {"ok": 0, "shed": 0}
-            lock = threading.Lock()
+        def served(up):
+            return up.next_request().json["messages"][0]["content"]
 
-            def flood():
-                for _ in range(4):
-                    try:
-                        gw.client("noisy").chat.completions.create(model="chat", messages=HI)
-                        word = "ok"
-                    except openai.InternalServerError as error:
-                        assert error.status_code == 503 and error.code == "overloaded", error
-                        assert error.response.headers["retry-after"] == "1"
-                        word = "shed"
-                    with lock:
-                        outcome[word] += 1
+        with Upstream(when_allowed) as up, Gateway({"noisy": project(up), "quiet": project(up)},
+                                                   gateway="workers = 1, overload = { in_flight = 2, queue = 8, queue_ms = 20000 }") as gw:
+            noisy = [self.ask(gw, "noisy", f"noisy {i}") for i in range(2)]
+            self.assertEqual({served(up), served(up)}, {"noisy 0", "noisy 1"})
+            noisy += [self.ask(gw, "noisy", f"noisy {i}") for i in range(2, 14)]
+            shed = wait_until(lambda: self.refused_of(noisy))
+            self.assertEqual(len(shed), 4, "the queue is bounded, and only they pay for it")
+            for answer in shed:
+                self.assertEqual((answer.status, answer.json["error"]["code"], answer.headers["retry-after"]), (503, "overloaded", "1"))
+            quiet = self.ask(gw, "quiet", "quiet")
+            wait_until(lambda: len(self.refused_of(noisy, 5)) == 5)     # the queue was full: a noisy one made room
+            permits.release()
+            self.assertEqual(served(up), "quiet")
+            permits.release(40)
+            self.assertEqual(read_response(quiet.makefile("rb")).status, 200)
+            for sock in [*noisy, quiet]:
+                sock.close()
 
-            threads = [threading.Thread(target=flood) for _ in range(40)]
-            for thread in threads:
-                thread.start()
-            time.sleep(0.2)
-            took = []
-            for _ in range(5):
-                began = time.monotonic()
-                gw.client("quiet").chat.completions.create(model="chat", messages=HI)
-                took.append(time.monotonic() - began)
-            for thread in threads:
-                thread.join()
-            self.assertGreater(outcome["shed"], 0, "the queue is bounded")
-            self.assertGreater(outcome["ok"], 0)
-            self.assertLess(max(took), 1.0, f"the quiet one waits for one place, not for the queue: {took}")
+    def refused_of(self, socks, at_least=4):
+        """The answers so far, once there are so many."""
+        import select
+
+        self.answers = getattr(self, "answers", {})
+        for sock in select.select([sock for sock in socks if sock not in self.answers], [], [], 0)[0]:
+            self.answers[sock] = read_response(sock.makefile("rb"))
+        return list(self.answers.values()) if len(self.answers) >= at_least else []
 
     def test_who_waits_too_long_is_told_and_who_leaves_the_queue_is_forgotten(self):
         gate = threading.Event()

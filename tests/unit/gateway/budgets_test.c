@@ -7,14 +7,15 @@
 #define S UINT64_C(1000000)
 #define NOW (BEGAN_S * S)              /* a Monday in November */
 
-static void spend(struct world *world, uint64_t wall_us, const char *workflow, const char *key_id, const char *metadata,
-                  uint64_t microusd)
+static void spend_in(struct world *world, const char *project, uint64_t wall_us, const char *workflow, const char *key_id,
+                     const char *metadata, uint64_t microusd)
 {
     static unsigned number;
     struct mg_timeline timeline = world_exchange(0, 5);
     unsigned char random[10] = {(unsigned char)++number};
     timeline.start_wall_us = wall_us;
     mg_exchange_id(timeline.id, wall_us, random);
+    timeline.project = mg_view_cstr(project);
     timeline.workflow = mg_view_cstr(workflow);
     timeline.key_id = mg_view_cstr(key_id);
     timeline.metadata = mg_view_cstr(metadata);
@@ -26,11 +27,17 @@ static void spend(struct world *world, uint64_t wall_us, const char *workflow, c
     CHECK_OK(mg_record_exchange(world->journal, &timeline));
 }
 
+static void spend(struct world *world, uint64_t wall_us, const char *workflow, const char *key_id, const char *metadata,
+                  uint64_t microusd)
+{
+    spend_in(world, "acme", wall_us, workflow, key_id, metadata, microusd);
+}
+
 static uint64_t spent(const char *project, const char *workflow, enum mg_limit_scope scope, const char *field, const char *value,
                       enum mg_period period)
 {
     struct mg_limit_id id = {mg_view_cstr(project), mg_view_cstr(workflow), scope, mg_view_cstr(field), mg_view_cstr(value)};
-    struct mg_limit_row *row = mg_limit_row_take(&id, 1);
+    struct mg_limit_row *row = mg_limit_row_take(&id, 1, NOW);
     uint64_t microusd = mg_limit_spent(row, period, NOW);
     mg_limit_row_drop(row);
     return microusd;
@@ -69,12 +76,35 @@ TEST(money_of_the_running_periods_is_restored_for_every_scope_and_only_once)
     world_stop(&world);
 }
 
-TEST(a_store_that_is_not_there_is_said_and_a_project_without_budgets_asks_for_none)
+static mg_err insert_key(void *arg, struct mg_db *db)
+{
+    (void)arg;
+    return mg_db_exec(db, "INSERT INTO keys (id, project, name, hash, created_us, limits) VALUES "
+                          "('key_9', 'keyed', '', x'01', 1, '{\"budget\":{\"usd\":5}}')");
+}
+
+TEST(a_budget_of_a_key_alone_is_restored_too)
+{
+    struct world world;
+    struct mg_budgets budgets;
+    struct mg_config_project config = {.name = "keyed"};
+    world_open(&world);
+    CHECK_OK(mg_recorder_write_wait(world.recorder, insert_key, NULL));
+    spend_in(&world, "keyed", NOW - 60 * S, "fast", "key_9", "", 44);
+    mg_budgets_init(&budgets, world.data);
+    budgets.recorder = world.recorder;
+    CHECK_OK(mg_budgets_restore(&budgets, &config, 1, NOW));
+    CHECK_OK(mg_budgets_restore(&budgets, &config, 1, NOW));
+    CHECK_INT(spent("keyed", NULL, MG_SCOPE_KEY, NULL, "key_9", MG_PERIOD_WEEK), 44);
+    mg_budgets_fini(&budgets);
+    world_stop(&world);
+}
+
+TEST(a_store_that_is_not_there_is_said)
 {
     struct mg_budgets budgets;
-    struct mg_config_project free = {.name = "free"}, paid = {.name = "paid", .limits.own = monthly};
+    struct mg_config_project paid = {.name = "paid", .limits.own = monthly};
     mg_budgets_init(&budgets, "/nonexistent");
-    CHECK_OK(mg_budgets_restore(&budgets, &free, 1, NOW));
     CHECK(mg_budgets_restore(&budgets, &paid, 1, NOW) != MG_OK);
     mg_budgets_fini(&budgets);
 }

@@ -14,14 +14,14 @@ static const char *too_long;
 static int uses_of(const struct mg_limiter *limiter, const struct mg_limit_ask *ask)
 {
     too_long = NULL;
-    return mg_limiter_uses(limiter, ask, &arena, 1, uses, &too_long);
+    return mg_limiter_uses(limiter, ask, &arena, 1, 1, uses, &too_long);
 }
 
 TEST(a_project_without_limits_costs_a_test_and_takes_no_row)
 {
     struct mg_config_workflow flows[] = {{.name = "chat"}};
     struct mg_config_project config = {.name = "free", .workflows = flows, .workflow_count = 1};
-    struct mg_limiter *limiter = mg_limiter_new(&config, 1);
+    struct mg_limiter *limiter = mg_limiter_new(&config, 1, 1);
     struct mg_limit_ask ask = {.workflow = &flows[0], .key_id = MG_VIEW("k")};
     uint32_t before = mg_limit_rows();
     CHECK(mg_limiter_is_idle(limiter, &ask));
@@ -37,7 +37,7 @@ TEST(an_exchange_is_held_to_project_workflow_key_and_values)
     struct mg_config_workflow flows[] = {{.name = "chat", .limits = {.own = two, .per_key = one}}, {.name = "plain"}};
     struct mg_config_project config = {.name = "all", .workflows = flows, .workflow_count = 2,
                                        .limits = {.own = one, .per_key = two, .fields = fields, .field_count = 2}};
-    struct mg_limiter *limiter = mg_limiter_new(&config, 1);
+    struct mg_limiter *limiter = mg_limiter_new(&config, 1, 1);
     struct mg_limit_ask ask = {.workflow = &flows[0], .key_id = MG_VIEW("key_1"),
                                .metadata = MG_VIEW("{\"user\":\"\\u0061nn\",\"tier\":\"gold\"}"),
                                .key_metadata = MG_VIEW("{\"tier\":7}")};
@@ -68,7 +68,7 @@ TEST(what_a_key_has_of_its_own_goes_before_what_all_keys_have)
 {
     struct mg_config_project config = {.name = "keys", .limits.per_key = {.any = true, .concurrency = 9, .tokens_per_minute = 100}};
     struct mg_config_workflow direct = {.name = "a/m"};
-    struct mg_limiter *limiter = mg_limiter_new(&config, 1);
+    struct mg_limiter *limiter = mg_limiter_new(&config, 1, 1);
     struct mg_limit_set own = {.any = true, .concurrency = 2, .requests_per_minute = 60, .burst = 3};
     struct mg_limit_ask ask = {.workflow = &direct, .key_id = MG_VIEW("k"), .key_set = &own};
     mg_arena_init(&arena, 1024);
@@ -87,7 +87,7 @@ TEST(a_value_that_is_too_long_is_named_and_nothing_is_held)
     snprintf(metadata, sizeof metadata, "{\"user\":\"a\",\"tier\":\"%0*d\"}", MG_MAX_LIMIT_VALUE_BYTES + 1, 7);
     struct mg_config_project config = {.name = "long", .limits = {.fields = fields, .field_count = 2}};
     struct mg_config_workflow direct = {.name = "a/m"};
-    struct mg_limiter *limiter = mg_limiter_new(&config, 1);
+    struct mg_limiter *limiter = mg_limiter_new(&config, 1, 1);
     struct mg_limit_ask ask = {.workflow = &direct, .metadata = mg_view_cstr(metadata)};
     mg_arena_init(&arena, 1024);
     CHECK_INT(uses_of(limiter, &ask), -1);

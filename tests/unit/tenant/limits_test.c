@@ -15,7 +15,7 @@ static struct mg_limit_refusal no;
 static struct mg_limit_row *row_of(const char *project, enum mg_limit_scope scope, const char *field, const char *value)
 {
     struct mg_limit_id id = {mg_view_cstr(project), MG_VIEW_NONE, scope, mg_view_cstr(field), mg_view_cstr(value)};
-    return mg_limit_row_take(&id, 1);
+    return mg_limit_row_take(&id, 1, MONDAY);
 }
 
 static struct mg_limit_use use_of(const char *project, const char *value, const struct mg_limit_set *set)
@@ -303,7 +303,7 @@ TEST(values_that_say_nothing_any_more_make_room_for_new_ones)
         char value[24];
         snprintf(value, sizeof value, "u%d", i);
         struct mg_limit_id id = {MG_VIEW("idle"), MG_VIEW_NONE, MG_SCOPE_METADATA, MG_VIEW("user"), mg_view_cstr(value)};
-        struct mg_limit_use use = {mg_limit_row_take(&id, (uint64_t)i * S), &set, true};
+        struct mg_limit_use use = {mg_limit_row_take(&id, (uint64_t)i * S, MONDAY), &set, true};
         CHECK(!mg_limit_row_is_shared(use.row));
         CHECK(enter(&use, (uint64_t)i * S));
         mg_limits_leave(&use, 1);
@@ -322,7 +322,7 @@ TEST(values_beyond_the_bound_share_one_row_and_other_projects_do_not_notice)
         char value[24];
         snprintf(value, sizeof value, "u%d", i);
         struct mg_limit_id id = {MG_VIEW("flood"), MG_VIEW_NONE, MG_SCOPE_METADATA, MG_VIEW("user"), mg_view_cstr(value)};
-        struct mg_limit_use use = {mg_limit_row_take(&id, now), &set, true};
+        struct mg_limit_use use = {mg_limit_row_take(&id, now, MONDAY), &set, true};
         CHECK(!mg_limit_row_is_shared(use.row) || !shared || use.row == shared);
         if (mg_limit_row_is_shared(use.row))
             shared = use.row;
