@@ -55,6 +55,7 @@ static struct family {
     struct known prefix;
 } families[MG_COUNT(prefixes)];
 static size_t family_count;
+static uint64_t family_heads;          /* a bit for each hash of a head: nearly every name fails here */
 static pthread_once_t slots_once = PTHREAD_ONCE_INIT;
 
 static void fill_slots(void);
@@ -304,6 +305,11 @@ static uint32_t head_of(mg_view name)
     return head | 0x20202020;
 }
 
+static uint64_t head_bit(uint32_t head)
+{
+    return UINT64_C(1) << (head * 0x9e3779b1u >> 26);
+}
+
 /* A name or prefix that stands in two tables has the traits of both. */
 static void fill_slots(void)
 {
@@ -320,6 +326,7 @@ static void fill_slots(void)
             at++;
         family_count = MG_MAX(family_count, at + 1);
         families[at].head = head_of(prefixes[i].text);
+        family_heads |= head_bit(families[at].head);
         families[at].prefix.text = prefixes[i].text;
         families[at].prefix.traits |= prefixes[i].traits;
     }
@@ -330,6 +337,8 @@ static unsigned family_traits(mg_view name)
     if (name.len < sizeof(uint32_t))
         return 0;
     uint32_t head = head_of(name);
+    if (!(family_heads & head_bit(head)))
+        return 0;
     for (size_t i = 0; i < family_count; i++)
         if (head == families[i].head && same_name(mg_view_head(name, families[i].prefix.text.len), families[i].prefix.text))
             return families[i].prefix.traits;

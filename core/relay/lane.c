@@ -131,7 +131,8 @@ void mg_lane_facts(struct mg_lane *lane)
 static void ask_patch(struct mg_lane *lane, struct mg_attempt_patch *out_patch)
 {
     const struct mg_relay_call *call = &lane->relay->call;
-    *out_patch = (struct mg_attempt_patch){.header_count = 0};
+    out_patch->model = out_patch->params = MG_VIEW_NONE;
+    out_patch->header_count = 0;       /* and what headers there are not need no zeros */
     if (!call->policy->on_attempt)
         return;
     struct mg_attempt_facts facts = {.phase = "start"};
