@@ -137,9 +137,13 @@ static void see_served(struct mg_tap *tap, const struct mg_json_hit *hit)
         copy_text(tap->served, sizeof tap->served, hit);
 }
 
+/* Every event repeats this too, and the last word counts. */
 static void see_tier(struct mg_tap *tap, const struct mg_json_hit *hit)
 {
-    if (hit->type == MG_JSON_STRING)
+    if (hit->type != MG_JSON_STRING)
+        return;
+    mg_view inner = mg_view_head(mg_view_skip(hit->value, 1), hit->value.len - 2);
+    if (!mg_view_eq(inner, mg_view_cstr(tap->tier)))
         copy_text(tap->tier, sizeof tap->tier, hit);
 }
 
