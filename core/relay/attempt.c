@@ -90,7 +90,10 @@ static void on_idle_timeout(struct mg_timer *timer)
         return;
     if (attempt->event_stream && attempt->tap.content && progress_left_ms(attempt) == 0)
         say(attempt, "the stream is kept open, but no content comes");
-    fail(attempt, MG_CLASS_timeout_idle, NULL, "idle");
+    if (now_us(attempt) + DEADLINE_SLACK_US >= attempt->call.deadline_us)
+        fail(attempt, MG_CLASS_timeout_total, NULL, "total");      /* the deadline had cut this timer: both are due */
+    else
+        fail(attempt, MG_CLASS_timeout_idle, NULL, "idle");
 }
 
 static void on_total_timeout(struct mg_timer *timer)
