@@ -20,6 +20,9 @@ def load(version, path):
         store = sqlite3.connect(path)
         store.executescript(sql.read())
         store.close()
+    if "master_key" in said(version):
+        with open(os.path.join(os.path.dirname(path), "master.key"), "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as key:
+            key.write(bytes.fromhex(said(version)["master_key"]))
 
 
 def said(version):
@@ -78,7 +81,7 @@ class Old(unittest.TestCase):
             self.assertIsNone(first_difference(trace, json.loads(gw.cli("trace", row["id"], "--json")), f"v{version} trace {row['id']}"))
         cut, = set(now) - {row["id"] for row in old["logs"]}
         self.assertTrue(now[cut]["interrupted"])
-        self.assertGreater(now[cut]["input_tokens"], 50)
+        self.assertGreater(now[cut]["input_tokens"], 20)
 
     def fresh_schema(self):
         with Upstream() as up, Gateway(project(up), "workers = 1,") as fresh:

@@ -3,7 +3,7 @@
     MOONGATE_BIN=<the released binary> tests/tools/e2e.sh tests/support/old_store.py       writes tests/e2e/stores/vN.sql, vN.json
 
 N is the schema's version. The SQL is the whole store: answers, failures, streams, an exchange that was under way when the
-gateway was killed. The JSON is what that Moongate's `logs` and `trace` said about it.
+gateway was killed. The JSON is what that Moongate's `logs` and `trace` said about it, and the key it was sealed with.
 """
 
 import json
@@ -46,6 +46,12 @@ def read(path, sql):
         store.close()
 
 
+def master_key(gw):
+    """What its secrets are sealed with: without it the store does not open."""
+    with open(os.path.join(gw.path, "data", "master.key"), "rb") as file:
+        return file.read().hex()
+
+
 def make():
     with Upstream(json_answer("ok"), stream(*good_events("a", "b"))) as bad, Upstream(json_answer("second")) as good, \
             Gateway(project(bad, good, provider=""), "workers = 1,") as gw:
@@ -67,7 +73,7 @@ def make():
         with open(os.path.join(FOLDER, f"v{version}.sql"), "w") as out:
             out.write("\n".join(lines) + "\n")
         with open(os.path.join(FOLDER, f"v{version}.json"), "w") as out:
-            json.dump({"logs": said, "traces": traces}, out, indent=1)
+            json.dump({"logs": said, "traces": traces, "master_key": master_key(gw)}, out, indent=1)
         gw.lines, gw.process = [], None
         gw.stop = lambda: 0
         print(f"version {version}: {len(said)} exchanges and one under way")
