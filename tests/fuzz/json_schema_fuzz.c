@@ -17,6 +17,13 @@ static void must(bool true_, const char *what)
     }
 }
 
+/* Names from the document may stand in the words, so only their beginning is telling. */
+static bool names_a_keyword(const char *text)
+{
+    static const char begin[] = "has the schema keyword \"";
+    return strncmp(text, begin, sizeof begin - 1) == 0;
+}
+
 static void check(const struct mg_json *schema, struct mg_json *value)
 {
     struct mg_schema_fault fault;
@@ -24,7 +31,7 @@ static void check(const struct mg_json *schema, struct mg_json *value)
     must(understood || fault.text[0], "a schema is refused without words\n");
     bool strict = mg_schema_allows(schema, value, 0, &fault);
     must(strict || fault.text[0], "a value is refused without words\n");
-    must(strict || !understood || !strstr(fault.text, "which is not supported"), "an understood schema has an unknown keyword\n");
+    must(strict || !understood || !names_a_keyword(fault.text), "an understood schema has an unknown keyword\n");
     bool lenient = mg_schema_allows(schema, value, MG_SCHEMA_LENIENT, &fault);
     must(lenient || fault.text[0], "a value is refused without words\n");
     must(strlen(fault.pointer) < sizeof fault.pointer, "a pointer has no end\n");
