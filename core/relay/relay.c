@@ -270,6 +270,15 @@ void mg_relay_next(struct mg_relay *relay)
 
 /* ---- what a verdict leads to ----------------------------------------------------------------- */
 
+/* Why a taxonomy wants it left alone, in its own words. */
+static void note_penalty(struct mg_relay *relay, const struct mg_lane *lane, const struct mg_penalty *penalty)
+{
+    if (penalty->for_ms && penalty->reason.len)
+        mg_timeline_note(timeline(relay), now_us(relay), "relay", "%s is left alone for %llu ms: %.*s",
+                         target_of(relay, lane->candidate)->id, (unsigned long long)penalty->for_ms,
+                         MG_FMT(mg_view_head(penalty->reason, 100)));
+}
+
 static void classify(struct mg_relay *relay, struct mg_lane *lane, struct mg_verdict *out_verdict)
 {
     struct mg_attempt_facts *facts = &lane->attempt.facts;
@@ -279,6 +288,7 @@ static void classify(struct mg_relay *relay, struct mg_lane *lane, struct mg_ver
     struct mg_verdict said = *out_verdict;
     if (relay->call.policy->classify(relay->call.policy_arg, relay->call.call, facts, &said) == MG_OK)
         *out_verdict = said;
+    note_penalty(relay, lane, &out_verdict->penalise);
     if (out_verdict->explain.len)
         mg_timeline_note(timeline(relay), now_us(relay), "verdict", "%.*s", MG_FMT(mg_view_head(out_verdict->explain, 200)));
 }

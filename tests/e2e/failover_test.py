@@ -102,6 +102,20 @@ class BeforeContent(unittest.TestCase):
             self.assertRegex(gw.trace(answer)["body_hash"], "^[0-9a-f]+$")
 
 
+class Penalties(unittest.TestCase):
+    def test_why_a_taxonomy_leaves_a_target_alone_stands_in_the_timeline(self):
+        rule = """classify = function(att)
+          return { action = "fallback", penalise = { scope = "target", for_ms = 60000, reason = "house rule 7" } }
+        end"""
+        with Upstream(error_answer(500)) as bad, Upstream(json_answer("fine")) as good, \
+                Gateway(project(bad, good, workflow=rule, provider="")) as gw:
+            notes = json.dumps(gw.trace(gw.chat())["notes"])
+            self.assertIn("p0/model-0 is left alone for 60000 ms: house rule 7", notes)
+
+            gw.chat()
+            self.assertEqual((bad.count, good.count), (1, 2))
+
+
 class Labels(unittest.TestCase):
     def test_a_stream_that_its_server_calls_text_is_labelled_as_what_it_is(self):
         body = "".join(f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n" for event in good_events("fine")).encode()
