@@ -79,9 +79,9 @@ static const struct mg_admin_route routes[] = {
     {MG_HTTP_GET, "/admin/v1/requests", list_requests, true, false, JSON,
      "`{\"requests\": [...], \"next\"}`; the filters of `moongate logs` as a query: `?status=error&since=10m`", MG_RIGHT_VIEW, true},
     {MG_HTTP_GET, "/admin/v1/usage", mg_admin_usage, true, false, JSON,
-     "what usage adds up to: `?by=project,metadata.tier&where=model=gpt-6-sol&from=2026-11-01&to=2026-12-01`", MG_RIGHT_VIEW, false},
+     "what usage adds up to: `?by=project,metadata.tier&where=model=gpt-6-sol&from=2026-11-01&to=2026-12-01`", MG_RIGHT_VIEW, true},
     {MG_HTTP_GET, "/admin/v1/usage/events", mg_admin_usage_events, true, false, JSON,
-     "`{\"events\": [...], \"next\"}`, one for each attempt, oldest first; `?from=`, `?to=`, `?limit=`, `?after=` the last `next`", MG_RIGHT_VIEW, false},
+     "`{\"events\": [...], \"next\"}`, one for each attempt, oldest first; `?from=`, `?to=`, `?limit=`, `?after=` the last `next`", MG_RIGHT_VIEW, true},
     {MG_HTTP_POST, "/admin/v1/usage/reprice", mg_admin_usage_reprice, true, false, JSON,
      "takes `{\"from_us\"?, \"to_us\"?, \"prices\"?, \"dry_run\"?}`, prices up to 2000 requests again and says the difference; go on "
      "with `next_us` until `done`"},

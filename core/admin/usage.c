@@ -17,6 +17,10 @@ static void ask(struct mg_admin_job *job, answer fn)
         mg_admin_fail_with(job, 400, "bad_request", diag.text);
         return;
     }
+    if (*job->who.project && mg_usage_confine(&query, job->who.project, &diag) != MG_OK) {
+        mg_admin_fail_with(job, 400, "bad_request", diag.text);
+        return;
+    }
     admin->ops->flush(admin->arg);
     mg_err err = mg_admin_open_store(admin, &diag);
     if (err == MG_OK)

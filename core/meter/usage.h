@@ -80,6 +80,7 @@ struct mg_usage_query {                /* zeroed: everything, in one row */
         char value[160];
     } filters[MG_USAGE_FILTERS];       /* all must hold */
     int filter_count;
+    const char *only_project;          /* borrowed; what a caller is confined to, a filter of its own; NULL: nothing */
 };
 
 __extension__ typedef unsigned __int128 mg_usage_money;

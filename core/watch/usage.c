@@ -111,6 +111,12 @@ mg_err mg_usage_parse_query(struct mg_usage_query *query, mg_view text, struct m
     return MG_OK;
 }
 
+mg_err mg_usage_confine(struct mg_usage_query *query, const char *project, struct mg_diag *diag)
+{
+    query->only_project = project;
+    return add_filter(query, MG_VIEW("project"), mg_view_cstr(project), diag);
+}
+
 /* ---- a report */
 
 static void put_money(struct mg_json_out *out, const char *pico, const char *usd, mg_usage_money picousd)
@@ -211,6 +217,7 @@ mg_err mg_usage_report_json(struct mg_db *db, const struct mg_usage_query *query
 
 struct page {
     struct mg_buf *out;
+    const char *only_project;          /* NULL: of all */
     bool any;
     uint64_t stopped_us;               /* the page is full: the exchange that was not begun; 0: it is not */
     uint64_t at_us;
@@ -219,6 +226,8 @@ struct page {
 static mg_err put_event(void *arg, const struct mg_usage_event *event)
 {
     struct page *page = arg;
+    if (page->only_project && !mg_view_eq(event->exchange->project, mg_view_cstr(page->only_project)))
+        return MG_OK;
     if (event->at_us != page->at_us && page->out->len > MG_USAGE_PAGE_BYTES) {
         page->stopped_us = event->at_us;
         return MG_E_CANCELLED;
@@ -232,7 +241,7 @@ static mg_err put_event(void *arg, const struct mg_usage_event *event)
 
 mg_err mg_usage_events_json(struct mg_db *db, const struct mg_usage_query *query, struct mg_buf *out)
 {
-    struct page page = {.out = out};
+    struct page page = {.out = out, .only_project = query->only_project};
     struct mg_usage_range range = query->range;
     uint64_t next = range.from_us;
     if (range.max_exchanges == 0)

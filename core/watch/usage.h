@@ -21,11 +21,15 @@ enum { MG_USAGE_PAGE = 500, MG_USAGE_PAGE_BYTES = 4 << 20 };
 MG_MUST_USE mg_err mg_usage_set(struct mg_usage_query *query, mg_view name, mg_view value, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_usage_parse_query(struct mg_usage_query *query, mg_view text, struct mg_diag *diag);
 
+/* Whatever else is asked, only of this project: reports and events. MG_E_BAD_REQUEST: there are too many conditions already. */
+MG_MUST_USE mg_err mg_usage_confine(struct mg_usage_query *query, const char *project, struct mg_diag *diag);
+
 /* {"by":[…],"from_us","to_us","rows":[{"project":…, sums…}],"total":{sums…}}. Money is cost_picousd, exact, and cost_usd,
  * the same as a decimal text. MG_E_TOO_LARGE: too many rows. */
 MG_MUST_USE mg_err mg_usage_report_json(struct mg_db *db, const struct mg_usage_query *query, struct mg_buf *out);
 
-/* {"events":[…],"next":cursor or null}: a page of whole exchanges, oldest first; the filters of the query do not apply. */
+/* {"events":[…],"next":cursor or null}: a page of whole exchanges, oldest first. Of the filters only that of
+ * mg_usage_confine() applies; a page may then be empty and not the last. */
 MG_MUST_USE mg_err mg_usage_events_json(struct mg_db *db, const struct mg_usage_query *query, struct mg_buf *out);
 
 /* {"exchanges","attempts","changed","kept","unpriced","before_picousd","after_picousd","next_us","done"} */
