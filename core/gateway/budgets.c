@@ -29,7 +29,9 @@ struct restore {
     int count;
     bool wants_metadata;
     struct mg_timeline *scratch;
-    struct mg_arena arena;
+    struct mg_arena arena;             /* of one row */
+    struct mg_map origins;             /* id of a key that replaces another → what its line of rotations counts by */
+    struct mg_arena origin_arena;      /* the texts of the map */
 };
 
 /* A row of the store. */
@@ -86,6 +88,31 @@ static uint64_t earliest_us(const struct restore *r)
     return first;
 }
 
+/* ---- keys that were rotated ------------------------------------------------------------------- */
+
+static mg_view origin_of(const struct restore *r, mg_view key_id)
+{
+    const char *origin = mg_map_get(&r->origins, key_id);
+    return origin ? mg_view_cstr(origin) : key_id;
+}
+
+/* Oldest first, as keyrings are built: the one before has its origin already. */
+static mg_err find_origins(struct restore *r, struct mg_db *db)
+{
+    struct mg_stmt *stmt;
+    bool row = false;
+    MG_TRY(mg_db_prepare(db, "SELECT id, replaces FROM keys WHERE project = ? AND replaces IS NOT NULL ORDER BY created_us, id",
+                         &stmt));
+    mg_stmt_bind_text(stmt, 1, mg_view_cstr(r->config->name));
+    mg_err err;
+    while ((err = mg_stmt_step(stmt, &row)) == MG_OK && row) {
+        mg_view origin = origin_of(r, mg_stmt_text(stmt, 1));
+        mg_map_put(&r->origins, mg_stmt_text(stmt, 0), (void *)mg_arena_dup(&r->origin_arena, origin).ptr);
+    }
+    mg_stmt_free(stmt);
+    return err;
+}
+
 /* ---- adding up -------------------------------------------------------------------------------- */
 
 static bool value_of(struct restore *r, const struct rule *rule, const struct spent *spent, mg_view *out_value)
@@ -94,7 +121,7 @@ static bool value_of(struct restore *r, const struct rule *rule, const struct sp
     if (rule->workflow && !mg_view_eq(spent->workflow, mg_view_cstr(rule->workflow)))
         return false;
     if (rule->scope == MG_SCOPE_KEY)
-        *out_value = spent->key_id;
+        *out_value = origin_of(r, spent->key_id);
     else if (rule->scope == MG_SCOPE_METADATA)
         *out_value = mg_limiter_value(&r->arena, spent->metadata, spent->key_metadata, rule->field);
     return out_value->len <= MG_MAX_LIMIT_VALUE_BYTES;
@@ -176,6 +203,7 @@ static mg_err read_all(struct restore *r, struct mg_db *db)
         return MG_OK;
     if (r->budgets->recorder)
         mg_recorder_flush(r->budgets->recorder);
+    MG_TRY(find_origins(r, db));
     return read_rows(r, db);
 }
 
@@ -197,7 +225,11 @@ mg_err mg_budgets_restore(struct mg_budgets *budgets, const struct mg_config_pro
     mg_limiter_budgets(config, add_rule, &r);
     r.scratch = mg_new(struct mg_timeline);
     mg_arena_init(&r.arena, 4096);
+    mg_arena_init(&r.origin_arena, 4096);
+    mg_map_init(&r.origins);
     mg_err err = read_store(&r);
+    mg_map_fini(&r.origins);
+    mg_arena_fini(&r.origin_arena);
     mg_arena_fini(&r.arena);
     mg_free(r.scratch);
     mg_free(r.rules);

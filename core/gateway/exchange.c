@@ -20,7 +20,6 @@
 enum { ARENA_BYTES = 4096, KEEP_BODY_BYTES = 65536, KEEP_EXCHANGES = 256, USUAL_ATTEMPTS = 4, MAX_MODEL_BYTES = 256 };
 
 static bool step_parse(struct mg_exchange *x);
-static bool step_authenticate(struct mg_exchange *x);
 static bool step_take_turn(struct mg_exchange *x);
 static bool step_admit(struct mg_exchange *x);
 static bool step_resolve(struct mg_exchange *x);
@@ -32,7 +31,6 @@ static void step_relay(struct mg_exchange *x);
 static void step_settle(struct mg_exchange *x);
 
 static void my_turn(struct mg_exchange *x);
-static bool is_switched_on(struct mg_exchange *x);
 
 uint64_t mg_exchange_now(const struct mg_exchange *x)
 {
@@ -185,7 +183,7 @@ mg_err mg_exchange_head(struct mg_exchange *x, const struct mg_http_request *req
     x->answer.old_client = request->version_minor == 0;
     x->answer.head_only = request->method == MG_HTTP_HEAD;
     x->answer.keep_alive = false;      /* refused here, the body is not read and the connection ends */
-    if (!step_parse(x) || !step_authenticate(x))
+    if (!step_parse(x) || !mg_exchange_authenticate(x))
         return MG_E_DENIED;
     x->answer.keep_alive = request->keep_alive;
     if (request->expect_continue && has_body(request)) {
@@ -211,7 +209,7 @@ void mg_exchange_complete(struct mg_exchange *x)
 
 static void my_turn(struct mg_exchange *x)
 {
-    if (is_switched_on(x) && step_admit(x) && step_resolve(x) && step_limit(x))
+    if (mg_exchange_may_go_on(x) && step_admit(x) && step_resolve(x) && step_limit(x))
         step_transform(x);             /* goes on in transformed(), perhaps later */
 }
 
@@ -221,7 +219,7 @@ static void transformed(struct mg_exchange *x)
         step_relay(x);                 /* goes on in deliver.c and ends in mg_exchange_finish() */
 }
 
-/* ---- parse, authenticate --------------------------------------------------------------------- */
+/* ---- parse --------------------------------------------------------------------------------- */
 
 static bool step_parse(struct mg_exchange *x)
 {
@@ -243,80 +241,6 @@ static bool step_parse(struct mg_exchange *x)
         mg_exchange_refuse(x, 404, "unknown_path", "There is no %.*s here. Offered are /v1/chat/completions, /v1/completions, "
                            "/v1/embeddings and /v1/models.", MG_FMT(mg_view_head(x->request.path, 128)));
     return false;
-}
-
-/* Where the official SDKs put the key. */
-static mg_view presented_key(const struct mg_exchange *x)
-{
-    mg_view value = mg_headers_get(x->request.headers, MG_VIEW("authorization"));
-    if (value.len > 7 && mg_view_ieq(mg_view_head(value, 7), MG_VIEW("bearer ")))
-        return mg_view_trim(mg_view_skip(value, 7));
-    value = mg_headers_get(x->request.headers, MG_VIEW("api-key"));
-    return value.len ? value : mg_headers_get(x->request.headers, MG_VIEW("x-api-key"));
-}
-
-static bool refuse_key(struct mg_exchange *x, mg_view presented, const char *why)
-{
-    mg_log_info("authenticate.refused", "client=%.*s why=%s", MG_FMT(x->timeline->client), why);
-    if (presented.len)
-        mg_exchange_refuse(x, 401, "invalid_api_key", "Incorrect API key provided: it is unknown, expired or revoked. "
-                           "`moongate key list` shows the keys of this gateway.");
-    else
-        mg_exchange_refuse(x, 401, "missing_api_key", "No API key was sent. Put a key of this gateway into the header "
-                           "'Authorization: Bearer …'; `moongate key create` makes one.");
-    return false;
-}
-
-/* The keyring may be replaced while the exchange runs. */
-static void take_key(struct mg_exchange *x, const struct mg_key *key)
-{
-    x->call.key_id = mg_arena_dup(&x->arena, mg_view_cstr(key->id));
-    x->call.key_metadata = key->metadata ? mg_arena_dup(&x->arena, mg_view_cstr(key->metadata)) : MG_VIEW_NONE;
-    x->key_allows = key->allowed ? mg_arena_strdup(&x->arena, key->allowed) : NULL;
-    if (!key->limit_set)
-        return;
-    struct mg_limit_set *set = mg_arena_new(&x->arena, struct mg_limit_set);
-    *set = *key->limit_set;
-    x->key_limits = set;
-}
-
-/* The whole project, or this key of it. */
-static bool is_switched_on(struct mg_exchange *x)
-{
-    const struct mg_switched *off = x->live->off;
-    if (!off)
-        return true;
-    const struct mg_switch *project = mg_switched_find(off, MG_SWITCH_PROJECT, MG_VIEW_NONE);
-    const struct mg_switch *key = mg_switched_find(off, MG_SWITCH_KEY, x->call.key_id);
-    if (project)
-        mg_exchange_refuse_disabled(x, project, "This project");
-    else if (key)
-        mg_exchange_refuse_disabled(x, key, "This API key");
-    return !project && !key;
-}
-
-static bool step_authenticate(struct mg_exchange *x)
-{
-    const char *why = "no key was sent";
-    mg_view presented = presented_key(x);
-    const struct mg_key *key = presented.len && x->worker->keyring
-                                   ? mg_keyring_find(x->worker->keyring, presented, x->timeline->start_wall_us, &why) : NULL;
-    if (!key)
-        return refuse_key(x, presented, why);
-    x->live = mg_worker_project(x->worker, mg_view_cstr(key->project));
-    if (!x->live) {
-        mg_exchange_refuse(x, 403, "project_unavailable", "The project '%s' of this key is not configured here.", key->project);
-        return false;
-    }
-    mg_live_enter(x->live);
-    take_key(x, key);
-    x->call.project = mg_view_cstr(x->live->generation->config->name);
-    x->timeline->key_id = x->call.key_id;
-    x->timeline->project = x->call.project;
-    x->timeline->charges_all = x->live->generation->config->charge == MG_CHARGE_ALL;
-    x->timeline->generation = x->live->generation->number;
-    mark(x, MG_PHASE_authenticate);
-    return is_switched_on(x);
 }
 
 /* ---- admit, resolve -------------------------------------------------------------------------- */

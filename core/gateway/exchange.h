@@ -57,7 +57,9 @@ struct mg_exchange {
     struct mg_fair_wait turn;          /* runs, or waits for its turn on a worker that is full */
     struct mg_limiting *limiting;      /* in the arena; NULL: nothing limits it */
     const struct mg_limit_set *key_limits;       /* of its key's row, in the arena; NULL: it has none of its own */
+    mg_view key_origin;                /* what limits count its key by (struct mg_key), in the arena */
     const char *key_allows;            /* as mg_key.allowed, in the arena; NULL: every model of the project */
+    uint32_t keyring_number;           /* the worker's when the key was looked up */
     size_t reserved_bytes;             /* of the journal */
     uint64_t admitted_us;              /* monotonic, not the loop's cached time: overhead is less than a turn */
     uint64_t overhead_us;              /* from there until the first attempt was under way */
@@ -92,6 +94,12 @@ void mg_exchange_drained(struct mg_exchange *x);
 void mg_exchange_free(struct mg_exchange *x);
 
 /* --- steps in other files, called from exchange.c ------------------------------------------------------------ */
+
+/* authenticate.c: the key says whose request it is, and the project's generation is entered. False: answered. */
+MG_MUST_USE bool mg_exchange_authenticate(struct mg_exchange *x);
+/* authenticate.c: again, when all of the request is there: whoever was revoked, changed or disabled meanwhile is held to what
+ * holds now. False: answered. */
+MG_MUST_USE bool mg_exchange_may_go_on(struct mg_exchange *x);
 
 /* refuse.c: an error in the client's dialect. code is stable and documented. */
 void mg_exchange_refuse(struct mg_exchange *x, int status, const char *code, const char *fmt, ...)

@@ -57,7 +57,7 @@ static mg_view whose(struct mg_exchange *x, const struct mg_limit_row *row)
     switch (mg_limit_row_scope(row)) {
     case MG_SCOPE_PROJECT: return mg_arena_printf(&x->arena, "project '%.*s'", MG_FMT(x->call.project));
     case MG_SCOPE_WORKFLOW: return mg_arena_printf(&x->arena, "workflow '%s'", workflow);
-    case MG_SCOPE_KEY: return mg_arena_printf(&x->arena, "this API key (%s)%.*s", value, MG_FMT(of));
+    case MG_SCOPE_KEY: return mg_arena_printf(&x->arena, "this API key (%.*s)%.*s", MG_FMT(x->call.key_id), MG_FMT(of));
     case MG_SCOPE_METADATA: break;
     }
     if (mg_limit_row_is_shared(row))
@@ -173,7 +173,7 @@ bool mg_limiting_begin(struct mg_exchange *x)
 {
     struct mg_limit_ask ask = {
         .workflow = x->route->workflow,
-        .key_id = x->call.key_id,
+        .key_id = x->key_origin,
         .key_set = x->key_limits,
         .metadata = x->call.metadata,
         .key_metadata = x->call.key_metadata,

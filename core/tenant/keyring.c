@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "http/json.h"
 #include "store/folder.h"
@@ -168,6 +169,26 @@ static const struct mg_limit_set *compile_limits(const char *limits)
     return set;
 }
 
+/* by_id: the older keys. One whose predecessor is not known any more still counts as it did. */
+static void find_origin(const struct mg_map *by_id, struct mg_key *key)
+{
+    const struct mg_key *before = *key->replaces ? mg_map_get(by_id, mg_view_cstr(key->replaces)) : NULL;
+    memcpy(key->origin, before ? before->origin : *key->replaces ? key->replaces : key->id, sizeof key->origin);
+}
+
+static void find_origins(struct mg_keyring *keyring)
+{
+    struct mg_map by_id;
+    mg_map_init(&by_id);
+    for (size_t i = 0; i < keyring->count; i++) {
+        struct mg_key *key = &keyring->keys[i];
+        find_origin(&by_id, key);
+        if (*key->replaces || *key->replaced_by)
+            mg_map_put(&by_id, mg_view_cstr(key->id), key);
+    }
+    mg_map_fini(&by_id);
+}
+
 static void take_row(struct mg_key *to, const struct mg_key *from)
 {
     *to = *from;
@@ -219,6 +240,7 @@ mg_err mg_keyring_new(const struct mg_key_secret *secret, const struct mg_key *k
         take_row(&keyring->keys[i], &keys[i]);
         put_slot(keyring, i);
     }
+    find_origins(keyring);
     *out_keyring = keyring;
     return MG_OK;
 }

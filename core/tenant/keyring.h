@@ -28,6 +28,7 @@ struct mg_key {
     const char *workflows;             /* array: the only models this key may name; NULL: all of its project */
     const char *limits;                /* object; see mg_key_limits_read() */
     /* Compiled from them by mg_keyring_new(); owned by it. */
+    char origin[MG_KEY_ID_BYTES];      /* id of the first key of its line of rotations, what limits count it by; else its own */
     const char *allowed;               /* each name between two '\n'; NULL: all */
     const struct mg_limit_set *limit_set;        /* NULL: none of its own */
 };
@@ -53,7 +54,7 @@ bool mg_key_allows(const char *allowed, mg_view name);
 
 struct mg_keyring;
 
-/* Copies the rows. MG_E_TOO_LARGE past MG_MAX_KEYS. One reference is the caller's. */
+/* Copies the rows, which come oldest first as mg_keystore_load() gives them. MG_E_TOO_LARGE past MG_MAX_KEYS. One reference is the caller's. */
 MG_MUST_USE mg_err mg_keyring_new(const struct mg_key_secret *secret, const struct mg_key *keys, size_t count,
                                   struct mg_keyring **out_keyring);
 struct mg_keyring *mg_keyring_ref(struct mg_keyring *keyring);

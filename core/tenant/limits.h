@@ -38,7 +38,7 @@ struct mg_limit_id {
     mg_view workflow;                  /* whose rule it is; empty: the project's */
     enum mg_limit_scope scope;
     mg_view field;                     /* of MG_SCOPE_METADATA; else empty */
-    mg_view value;                     /* key id or metadata value; empty: of the whole, or of those who sent none */
+    mg_view value;                     /* id of a key's origin or metadata value; empty: of the whole, or of those who sent none */
 };
 
 enum { MG_MAX_LIMIT_USES = 4 + 2 * MG_MAX_LIMIT_FIELDS };      /* rows of one exchange */

@@ -80,6 +80,18 @@ class Requests(unittest.TestCase):
             self.assertIn("without metadata 'user'", str(refused(self, gw.client())))
             self.assertIn("ann", str(refused(self, gw.client(), extra_headers={"x-moongate-metadata": '{"user": "\\u0061nn"}'})))
 
+    def test_a_rotated_key_and_its_successor_count_together(self):
+        limits = "per_key = { requests_per_minute = 2, burst = 2 }"
+        with Upstream() as up, Gateway(limited(up, limits=limits)) as gw:
+            keys = json.loads(gw.cli("key", "list", "--json"))["keys"]
+            new = json.loads(gw.cli("key", "rotate", keys[0]["id"], "--overlap", "1h", "--json"))
+            raw(gw.client())
+            self.assertEqual(raw(gw.client(api_key=new["key"])).headers["x-ratelimit-remaining-requests"], "0")
+            refused(self, gw.client())
+            error = refused(self, gw.client(api_key=new["key"]))
+            self.assertIn(new["id"], str(error))
+            self.assertNotIn(keys[0]["id"], str(error))
+
     def test_a_workflow_has_limits_of_its_own(self):
         with Upstream() as up, Gateway(limited(up, limits="requests_per_minute = 600",
                                                workflow="limits = { requests_per_minute = 1 }")) as gw:

@@ -100,6 +100,33 @@ TEST(a_budget_of_a_key_alone_is_restored_too)
     world_stop(&world);
 }
 
+static mg_err insert_rotated(void *arg, struct mg_db *db)
+{
+    (void)arg;
+    return mg_db_exec(db, "INSERT INTO keys (id, project, name, hash, created_us, replaces) VALUES "
+                          "('key_a', 'rotated', '', x'a1', 1, NULL), ('key_b', 'rotated', '', x'a2', 2, 'key_a'), "
+                          "('key_c', 'rotated', '', x'a3', 3, 'key_b')");
+}
+
+TEST(what_a_key_spent_before_it_was_rotated_counts_for_its_successors)
+{
+    struct world world;
+    struct mg_budgets budgets;
+    struct mg_config_project config = {.name = "rotated", .limits.per_key = monthly};
+    world_open(&world);
+    CHECK_OK(mg_recorder_write_wait(world.recorder, insert_rotated, NULL));
+    spend_in(&world, "rotated", NOW - 60 * S, "fast", "key_a", "", 1);
+    spend_in(&world, "rotated", NOW - 50 * S, "fast", "key_b", "", 20);
+    spend_in(&world, "rotated", NOW - 40 * S, "fast", "key_c", "", 300);
+    mg_budgets_init(&budgets, world.data);
+    budgets.recorder = world.recorder;
+    CHECK_OK(mg_budgets_restore(&budgets, &config, 1, NOW));
+    CHECK_INT(spent("rotated", NULL, MG_SCOPE_KEY, NULL, "key_a", MG_PERIOD_MONTH), 321);
+    CHECK_INT(spent("rotated", NULL, MG_SCOPE_KEY, NULL, "key_c", MG_PERIOD_MONTH), 0);
+    mg_budgets_fini(&budgets);
+    world_stop(&world);
+}
+
 TEST(a_store_that_is_not_there_is_said)
 {
     struct mg_budgets budgets;

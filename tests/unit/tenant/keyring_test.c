@@ -135,6 +135,29 @@ TEST(thousands_of_keys_are_all_found)
     mg_free(texts);
 }
 
+TEST(keys_of_one_line_of_rotations_have_one_origin)
+{
+    char texts[4][MG_KEY_TEXT_BYTES];
+    struct mg_key keys[4];
+    struct mg_keyring *keyring = NULL;
+    for (int i = 0; i < 4; i++)
+        keys[i] = issue("p", texts[i]);
+    for (int i = 1; i < 3; i++) {
+        memcpy(keys[i].replaces, keys[i - 1].id, sizeof keys[i].replaces);
+        memcpy(keys[i - 1].replaced_by, keys[i].id, sizeof keys[i].replaced_by);
+    }
+    CHECK_OK(mg_keyring_new(&secret, keys, 4, &keyring));
+    for (int i = 0; i < 3; i++)
+        CHECK_STR(mg_keyring_find(keyring, mg_view_cstr(texts[i]), 0, NULL)->origin, keys[0].id);
+    CHECK_STR(mg_keyring_find(keyring, mg_view_cstr(texts[3]), 0, NULL)->origin, keys[3].id);
+    mg_keyring_unref(keyring);
+
+    CHECK_OK(mg_keyring_new(&secret, keys + 1, 3, &keyring));          /* the first one's row is gone: its id still counts */
+    for (int i = 1; i < 3; i++)
+        CHECK_STR(mg_keyring_find(keyring, mg_view_cstr(texts[i]), 0, NULL)->origin, keys[0].id);
+    mg_keyring_unref(keyring);
+}
+
 TEST(an_empty_ring_refuses_and_a_ring_past_the_limit_is_refused)
 {
     struct mg_keyring *keyring = NULL;
