@@ -169,6 +169,7 @@ static void on_keyring(struct mg_post *mail)
     struct post *post = mg_container_of(mail, struct post, post);
     mg_keyring_unref(post->worker->keyring);
     post->worker->keyring = post->keyring;
+    post->worker->keyring_number++;
     acknowledge(post);
 }
 

@@ -56,6 +56,7 @@ struct mg_worker {
     const struct mg_price_book *prices;          /* borrowed; process life */
     struct mg_metrics *metrics;        /* borrowed from the hub */
     struct mg_keyring *keyring;        /* one reference */
+    uint32_t keyring_number;           /* how many keyrings there were */
     struct mg_switches *switches;      /* one reference; NULL: nothing is disabled by hand */
     struct mg_list lives;              /* struct mg_live, retired ones too */
     struct mg_live **projects;         /* by project index; owned; NULL entries are gone projects */

@@ -5,14 +5,14 @@ local source = require("source")
 
 -- Looks a project up by its name, or walks over all of them: who may.
 local lookups = {
-    mg_worker_project = { ["core/gateway/exchange.c"] = { step_authenticate = true }, ["core/gateway/worker.c"] = true },
+    mg_worker_project = { ["core/gateway/authenticate.c"] = { mg_exchange_authenticate = true }, ["core/gateway/worker.c"] = true },
     project_names = { ["core/gateway/worker.c"] = true },
     mg_builder_live = { ["core/gateway/builder.c"] = true, ["core/gateway/gateway.c"] = true, ["core/gateway/targets.c"] = true,
         ["core/gateway/switches.c"] = true, ["core/gateway/budgets.c"] = true },
     mg_builder_list = { ["core/gateway/builder.c"] = true, ["core/gateway/gateway.c"] = true, ["core/cli/"] = true },
     mg_switches_of = { ["core/gateway/worker.c"] = true, ["core/tenant/switches.c"] = true },
     mg_fair_share = { ["core/gateway/worker.c"] = true, ["core/gateway/fairness.c"] = true },
-    mg_keyring_find = { ["core/gateway/exchange.c"] = { step_authenticate = true }, ["core/tenant/keyring.c"] = true },
+    mg_keyring_find = { ["core/gateway/authenticate.c"] = { find_key = true }, ["core/tenant/keyring.c"] = true },
     mg_config_load_project = { ["core/config/"] = true, ["core/cli/"] = true, ["core/gateway/builder.c"] = true },
 }
 
