@@ -5,9 +5,10 @@
 static void on_serve(struct mg_defer *defer);
 static void on_patience(struct mg_timer *timer);
 
-void mg_fair_init(struct mg_fair *fair, const struct mg_config_overload *rules, struct mg_loop *loop)
+void mg_fair_init(struct mg_fair *fair, const struct mg_config_overload *rules, struct mg_loop *loop,
+                  const struct mg_journal *journal)
 {
-    *fair = (struct mg_fair){.rules = rules, .loop = loop};
+    *fair = (struct mg_fair){.rules = rules, .loop = loop, .journal = journal};
     mg_map_init(&fair->shares);
     mg_list_init(&fair->lines);
 }
@@ -42,6 +43,13 @@ struct mg_fair_share *mg_fair_share(struct mg_fair *fair, mg_view project)
     mg_list_init(&share->link);
     mg_map_put(&fair->shares, project, share);
     return share;
+}
+
+bool mg_fair_must_wait(const struct mg_fair *fair, const struct mg_fair_share *share)
+{
+    struct mg_journal_stats stats;
+    mg_journal_stats(fair->journal, &stats);
+    return mg_journal_spare(fair->journal) + stats.reserved >= share->record_bytes;
 }
 
 /* ---- waiting ---------------------------------------------------------------------------------- */
@@ -142,6 +150,8 @@ static void on_serve(struct mg_defer *defer)
     struct mg_fair *fair = mg_container_of(defer, struct mg_fair, serve);
     while (fair->running < fair->rules->in_flight && fair->waiting) {
         struct mg_fair_share *share = next_share(fair);
+        if (!mg_fair_has_room(fair, share))
+            return;                    /* the next one that leaves looks again */
         struct mg_fair_wait *wait = mg_container_of(share->line.next, struct mg_fair_wait, link);
         step_out(wait);
         fair->running++;

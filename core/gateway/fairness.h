@@ -1,6 +1,7 @@
 /* fairness.h - who is served first when a worker has more than it can take.
  *
- * Up to `in_flight` exchanges run; that costs two additions each. Past it they wait, and whoever ends lets the next one in:
+ * Up to `in_flight` exchanges run, and no more than the journal has room for: whatever the operator sets, it is this queue
+ * that meets the rush and not the journal. Running costs two additions each. Past it they wait, and whoever ends lets the next one in:
  * the oldest of the project that runs least for its weight. The queue is bounded: when it is full, the project that waits
  * most for its weight is turned away, be it the one that comes or the newest one of the one that fills it. So a project
  * that floods the gateway fills its own part of the queue, and another one's request is next as soon as anybody ends.
@@ -12,10 +13,12 @@
 #include "base/map.h"
 #include "config/config.h"
 #include "io/loop.h"
+#include "store/journal.h"
 
 struct mg_fair_share {                 /* of one project on one worker; as old as the worker */
     double weight;
     uint32_t running, waiting;
+    size_t record_bytes;               /* of the journal, that one exchange of it may take; 0: not known */
     struct mg_list line;               /* struct mg_fair_wait, oldest first */
     struct mg_list link;               /* among those with somebody waiting */
 };
@@ -23,6 +26,7 @@ struct mg_fair_share {                 /* of one project on one worker; as old a
 struct mg_fair {
     const struct mg_config_overload *rules;      /* borrowed; process life */
     struct mg_loop *loop;              /* borrowed */
+    const struct mg_journal *journal;  /* borrowed; NULL: none */
     struct mg_map shares;              /* project → struct mg_fair_share; owned */
     struct mg_list lines;              /* shares with somebody waiting */
     uint32_t running, waiting;
@@ -42,11 +46,22 @@ struct mg_fair_wait {                  /* embedded in who asks; zeroed before th
     enum { MG_FAIR_OUT, MG_FAIR_WAITING, MG_FAIR_RUNNING } state;
 };
 
-void mg_fair_init(struct mg_fair *fair, const struct mg_config_overload *rules, struct mg_loop *loop);
+void mg_fair_init(struct mg_fair *fair, const struct mg_config_overload *rules, struct mg_loop *loop,
+                  const struct mg_journal *journal);
 void mg_fair_fini(struct mg_fair *fair);         /* nobody runs or waits any more */
 
 /* The project's, made on first use. */
 struct mg_fair_share *mg_fair_share(struct mg_fair *fair, mg_view project);
+
+/* The slow half of the next one: has the journal no room because of those that run? */
+bool mg_fair_must_wait(const struct mg_fair *fair, const struct mg_fair_share *share);
+
+/* May one more run, for all the journal cares? A journal that is full of what the store does not take is no reason to wait:
+ * nobody who leaves would change it. */
+static inline bool mg_fair_has_room(const struct mg_fair *fair, const struct mg_fair_share *share)
+{
+    return !fair->journal || mg_journal_spare(fair->journal) >= share->record_bytes || !mg_fair_must_wait(fair, share);
+}
 
 /* For the exchange that finds more than `in_flight` running. False: there is no room to wait either. */
 bool mg_fair_wait(struct mg_fair *fair, struct mg_fair_share *share, struct mg_fair_wait *wait, mg_fair_cb cb);
@@ -54,7 +69,7 @@ bool mg_fair_wait(struct mg_fair *fair, struct mg_fair_share *share, struct mg_f
 /* True: it runs. Else mg_fair_wait() decides. */
 static inline bool mg_fair_enter(struct mg_fair *fair, struct mg_fair_share *share, struct mg_fair_wait *wait)
 {
-    if (fair->running >= fair->rules->in_flight || fair->waiting)
+    if (fair->running >= fair->rules->in_flight || fair->waiting || !mg_fair_has_room(fair, share))
         return false;
     fair->running++;
     share->running++;

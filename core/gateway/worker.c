@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/exchange.h"
+#include "meter/record.h"
 
 enum { SCRATCH_BYTES = 262144, LAST_BYTES_MS = 5000 };
 
@@ -91,12 +92,22 @@ static void obey_switches(struct mg_worker *worker, struct mg_live *live)
         mg_script_set_switches(live->script, live->off);
 }
 
+/* What one exchange of the project has to find room for, whichever workflow it names. */
+static size_t record_bytes(const struct mg_config_project *config)
+{
+    uint32_t attempts = config->allow_direct ? config->direct_max_attempts : 0;
+    for (int i = 0; i < config->workflow_count; i++)
+        attempts = MG_MAX(attempts, config->workflows[i].max_attempts);
+    return mg_record_worst_case(attempts) + mg_record_metadata_room(MG_MAX_METADATA_BYTES);
+}
+
 static struct mg_live *live_new(struct mg_worker *worker, struct mg_generation *generation, struct mg_script *script)
 {
     struct mg_live *live = mg_new(struct mg_live);
     live->generation = generation;
     live->script = script;
     live->share = mg_fair_share(&worker->fair, mg_view_cstr(generation->config->name));
+    live->share->record_bytes = record_bytes(generation->config);
     live->policy = script ? &mg_script_policy : &mg_trusted_policy;
     live->policy_arg = script ? (void *)script : (void *)worker->trusted;
     if (script)
@@ -317,7 +328,7 @@ mg_err mg_worker_start(struct mg_worker *worker, unsigned index, const struct mg
     worker->loop.owner = worker;
     mg_pool_init(&worker->pool, &worker->loop);
     mg_map_init(&worker->project_names);
-    mg_fair_init(&worker->fair, &config->overload, &worker->loop);
+    mg_fair_init(&worker->fair, &config->overload, &worker->loop, journal);
     mg_list_init(&worker->lives);
     mg_list_init(&worker->clients);
     mg_list_init(&worker->idle_exchanges);

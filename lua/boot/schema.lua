@@ -146,8 +146,8 @@ schema.gateway = record {
         "restart. A new name begins with what comes from then on." },
     { "overload", record { fields = {
         { "in_flight", integer { min = 1, max = 1000000 }, default = 12288,
-          doc = "Requests that one worker has in flight; more of them wait. A little less than what the default journal has " ..
-            "room for, so that it is the fair queue that sheds and not the journal." },
+          doc = "Requests that one worker has in flight; more of them wait. Whatever stands here, no more run than " ..
+            "journal.bytes has room for, each with all the attempts its project allows: it is the fair queue that meets a rush." },
         { "queue", integer { min = 0, max = 1000000 }, default = 1024,
           doc = "How many may wait, of all projects; when it is full, the project furthest over its share is turned away with " ..
             "503. Enough for the wave of a second, too few to answer anybody long after they left." },

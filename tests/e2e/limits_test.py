@@ -230,14 +230,17 @@ def wait_until(what):
     raise AssertionError("it did not come to that")
 
 
-def in_flight(gw):
-    """Exchanges in flight, by the metrics of the admin plane."""
+def metrics(gw):
     import urllib.request
 
     line = gw.wait_line(r"admin.*address=|listening.*admin|admin")
     port = re.search(r"127\.0\.0\.1:(\d+)", line).group(1)
-    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S).read().decode()
-    return int(float(re.search(r"^moongate_requests_in_flight\S* (\S+)$", text, re.M).group(1)))
+    return urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S).read().decode()
+
+
+def in_flight(gw):
+    """Exchanges in flight, by the metrics of the admin plane."""
+    return int(float(re.search(r"^moongate_requests_in_flight\S* (\S+)$", metrics(gw), re.M).group(1)))
 
 
 class Budgets(unittest.TestCase):
@@ -356,6 +359,28 @@ class Fairness(unittest.TestCase):
         for sock in select.select([sock for sock in socks if sock not in self.answers], [], [], 0)[0]:
             self.answers[sock] = read_response(sock.makefile("rb"))
         return list(self.answers.values()) if len(self.answers) >= at_least else []
+
+    def test_a_rush_waits_for_room_in_the_journal_instead_of_being_turned_away(self):
+        """in_flight allows twelve thousand; the smallest journal has room for less than two hundred at once."""
+        gate = threading.Event()
+
+        def when_open(sock, request):
+            gate.wait(PATIENCE_S)
+            json_answer("hi")(sock, request)
+
+        with Upstream(when_open) as up, Gateway(project(up), gateway="workers = 1, journal = { bytes = 1048576 }, "
+                                                "overload = { queue_ms = 60000 }") as gw:
+            rush = [self.ask(gw, "main", f"{i}") for i in range(300)]
+            wait_until(lambda: up.count >= 100)
+            time.sleep(0.3)
+            self.assertLess(up.count, 200)
+            gate.set()
+            self.assertEqual([read_response(sock.makefile("rb")).status for sock in rush], [200] * 300)
+            text = metrics(gw)
+            self.assertIn('moongate_journal_refused_total{worker="0"} 0', text)
+            self.assertIn('moongate_shed_requests_total{worker="0"} 0', text)
+            for sock in rush:
+                sock.close()
 
     def test_who_waits_too_long_is_told_and_who_leaves_the_queue_is_forgotten(self):
         gate = threading.Event()

@@ -1,5 +1,6 @@
 /* Who is served first on a worker that is full. */
 #include "check.h"
+#include "folder.h"
 
 #include "base/mem.h"
 #include "gateway/fairness.h"
@@ -16,6 +17,7 @@ static struct mg_fair fair;
 static struct call calls[CALLS];
 static const struct mg_config_grant grants[] = {{"big", 3}};
 static struct mg_config_overload rules;
+static struct mg_journal *journal;      /* NULL: whoever runs needs no room in one */
 
 static void on_told(struct mg_fair_wait *wait, bool entered)
 {
@@ -27,7 +29,7 @@ static void begin(uint32_t in_flight, uint32_t queue, uint32_t queue_ms)
     memset(calls, 0, sizeof calls);
     rules = (struct mg_config_overload){in_flight, queue, queue_ms, grants, 1};
     mg_loop_init(&loop);
-    mg_fair_init(&fair, &rules, &loop);
+    mg_fair_init(&fair, &rules, &loop, journal);
 }
 
 static void end(void)
@@ -147,6 +149,79 @@ TEST(who_comes_while_others_wait_does_not_overtake_them)
     CHECK_INT(calls[1].told, 1);
     CHECK_INT(calls[2].told, 0);
     end();
+}
+
+/* Every one that runs has reserved so much. */
+enum { RECORD_BYTES = 50000 };
+
+static void on_told_and_recorded(struct mg_fair_wait *wait, bool entered)
+{
+    on_told(wait, entered);
+    if (entered && !mg_journal_reserve(journal, RECORD_BYTES))
+        mg_container_of(wait, struct call, wait)->told = 2;
+}
+
+/* As come(): and 2 when the journal refused it. */
+static int come_to_journal(int i)
+{
+    struct mg_fair_share *share = mg_fair_share(&fair, MG_VIEW("a"));
+    share->record_bytes = RECORD_BYTES;
+    if (!mg_fair_enter(&fair, share, &calls[i].wait))
+        return mg_fair_wait(&fair, share, &calls[i].wait, on_told_and_recorded) ? 0 : -1;
+    on_told_and_recorded(&calls[i].wait, true);
+    return calls[i].told;
+}
+
+static void leave_journal(int i)
+{
+    mg_journal_unreserve(journal, RECORD_BYTES);
+    leave(i);
+}
+
+static int begin_with_journal(void)
+{
+    CHECK_OK(mg_journal_open(check_fresh_path("journal"), 262144, 0, 1, &journal, NULL));
+    begin(1000, 32, 1000);
+    return (int)(mg_journal_spare(journal) / RECORD_BYTES);
+}
+
+static void end_with_journal(void)
+{
+    end();
+    mg_journal_close(journal);
+    journal = NULL;
+}
+
+TEST(no_more_run_than_the_journal_has_room_for_and_who_leaves_makes_it)
+{
+    int room = begin_with_journal();
+    CHECK(room > 2 && room < 10);
+    for (int i = 0; i < room; i++)
+        CHECK_INT(come_to_journal(i), 1);
+    for (int i = room; i < room + 10; i++)
+        CHECK_INT(come_to_journal(i), 0);        /* it waits, though in_flight allows a thousand */
+    for (int i = 0; i < 10; i++)
+        leave_journal(i);
+    for (int i = 0; i < room + 10; i++)
+        CHECK_INT(calls[i].told, 1);   /* each had its turn, and the journal refused none */
+    for (int i = 10; i < room + 10; i++)
+        leave_journal(i);
+    end_with_journal();
+}
+
+TEST(a_journal_full_of_what_nobody_stores_is_nothing_to_wait_for)
+{
+    static char bytes[8000];
+    (void)begin_with_journal();
+    CHECK_INT(come_to_journal(0), 1);
+    while (mg_journal_append(journal, MG_JOURNAL_EXCHANGE, mg_view_of(bytes, sizeof bytes)) == MG_OK)
+        ;
+    CHECK_INT(come_to_journal(1), 0);  /* the first one's reservation may still be enough */
+    CHECK_OK(mg_journal_append(journal, MG_JOURNAL_EXCHANGE, mg_view_of(bytes, 10)));
+    leave_journal(0);
+    CHECK_INT(calls[1].told, 2);       /* let in, to be told that the journal is full */
+    CHECK_INT(come_to_journal(2), 2);
+    end_with_journal();
 }
 
 MG_TEST_MAIN()
