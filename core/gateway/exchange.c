@@ -392,10 +392,13 @@ static bool resolve_model(struct mg_exchange *x)
 static bool check_metadata(struct mg_exchange *x)
 {
     mg_view header = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-metadata"));
-    if (!header.len || (header.len <= MG_MAX_METADATA_BYTES && header.ptr[0] == '{' && mg_json_check(header, NULL) == MG_OK))
+    mg_view found = header.len ? header : x->call.request.metadata;
+    bool well_formed = !header.len || (header.ptr[0] == '{' && mg_json_check(header, NULL) == MG_OK);
+    if (well_formed && found.len <= MG_MAX_METADATA_BYTES)
         return true;
-    mg_exchange_refuse(x, 400, "invalid_metadata", "The header x-moongate-metadata is no JSON object of at most %d bytes.",
-                       MG_MAX_METADATA_BYTES);
+    mg_view text = mg_arena_printf(&x->arena, "The %s is no JSON object of at most %d bytes.",
+                                   header.len ? "header x-moongate-metadata" : "field 'metadata'", MG_MAX_METADATA_BYTES);
+    mg_exchange_refuse_as(x, 400, MG_VIEW("invalid_metadata"), text, header.len ? MG_VIEW_NONE : MG_VIEW("metadata"), 0);
     return false;
 }
 
