@@ -30,6 +30,7 @@ return {
         env("OPENAI_API_KEY", false),
         { name = "spare", key = env("OPENAI_SPARE_KEY", false) },
       },
+      caller_keys = "refuse",                     -- or "accept", "require": keys that requests bring for it
       idempotency_header = "idempotency-key",     -- carries one key on all attempts of a request; by default not sent
       concurrency = {                             -- cap of each of its targets; by default there is none
         max = 200,                                -- attempts that may run at once; a bare number is enough

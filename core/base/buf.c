@@ -13,8 +13,10 @@ void mg_buf_init(struct mg_buf *buf, size_t max)
 
 void mg_buf_fini(struct mg_buf *buf)
 {
+    if (buf->wiped && buf->ptr)
+        mg_wipe(buf->ptr, buf->cap);
     mg_free(buf->ptr);
-    *buf = (struct mg_buf){.max = buf->max};
+    *buf = (struct mg_buf){.max = buf->max, .wiped = buf->wiped};
 }
 
 void mg_buf_clear(struct mg_buf *buf)
@@ -39,6 +41,19 @@ static void shift(struct mg_buf *buf)
     buf->start = 0;
 }
 
+static char *resize(struct mg_buf *buf, size_t cap)
+{
+    if (!buf->wiped || !buf->ptr)
+        return mg_try_realloc(buf->ptr, cap);
+    char *moved = mg_try_realloc(NULL, cap);
+    if (!moved)
+        return NULL;
+    memcpy(moved, buf->ptr, buf->start + buf->len);
+    mg_wipe(buf->ptr, buf->cap);
+    mg_free(buf->ptr);
+    return moved;
+}
+
 mg_err mg_buf_grow(struct mg_buf *buf, size_t n)
 {
     if (n > buf->max || buf->len > buf->max - n)
@@ -51,7 +66,7 @@ mg_err mg_buf_grow(struct mg_buf *buf, size_t n)
 
     size_t want = MG_MAX(buf->len + n, buf->cap * 2);
     want = MG_MAX(MG_MIN(want, buf->max + 1), FIRST_CAP);
-    char *grown = mg_try_realloc(buf->ptr, want);
+    char *grown = resize(buf, want);
     if (!grown)
         return MG_E_MEMORY;
     buf->ptr = grown;

@@ -15,6 +15,7 @@ struct mg_buf {
     size_t len;              /* live bytes from start */
     size_t cap;
     size_t max;              /* of len; never 0 in use */
+    bool wiped;              /* memory it leaves is overwritten first: somebody's secret may stand there */
 };
 
 void mg_buf_init(struct mg_buf *buf, size_t max);

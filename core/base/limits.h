@@ -37,6 +37,8 @@
     X(WORKFLOWS, 256, "workflows of a project")                                                    \
     X(PROVIDERS, 64, "providers of a project")                                                     \
     X(CREDENTIALS, 16, "API keys of one provider account")                                         \
+    X(CALLER_KEYS, 8, "keys of its own that one request may bring")                                \
+    X(CALLER_BUCKETS, 32, "breakers that the keys of callers share, of each target")               \
     X(ACCOUNTS, 256, "provider accounts that several projects share")                              \
     X(ACCOUNT_PROJECTS, 64, "projects that share one account")                                     \
     X(HEALTH_ROWS, 32768, "targets, breakers or credentials whose state is kept, each")             \

@@ -12,6 +12,8 @@
 
 struct mg_loop;
 struct mg_config_workflow;
+struct mg_prices;
+struct mg_caller_keys;
 
 struct mg_call {
     struct mg_arena *arena;            /* the exchange's */
@@ -21,6 +23,7 @@ struct mg_call {
     struct mg_request request;         /* the body, scanned; edited by hooks */
     mg_view project, workflow, key_id, session;
     mg_view metadata;                  /* JSON object text; empty: none */
+    struct mg_caller_keys *caller_keys;          /* that it brought for providers (relay/caller_keys.h); NULL: none */
     mg_view key_metadata;              /* JSON object text; empty: none */
     const char *dialect;               /* "openai" */
     const char *surface;               /* "chat", "completions", "embeddings" */

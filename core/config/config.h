@@ -203,6 +203,8 @@ struct mg_config_provider {
     const char *ca, *client_cert, *client_key;   /* PEM files; NULL: system bundle, none */
     bool verify;                       /* TLS verification; true unless switched off in so many words */
     const char *proxy;                 /* NULL: the gateway's; "": none */
+enum mg_config_caller_keys { MG_CALLER_KEYS_REFUSE, MG_CALLER_KEYS_ACCEPT, MG_CALLER_KEYS_REQUIRE };
+
     const struct mg_config_sim_model *sim_models;
     int sim_model_count;
     int line;                          /* in the project file, for messages */
@@ -213,6 +215,7 @@ struct mg_config_target {
     int provider;                      /* index into providers */
     const char *model;                 /* as the provider calls it; "*": as the client asked */
     const char *params;                /* JSON object of top-level fields to set; NULL: none */
+    enum mg_config_caller_keys caller_keys;      /* whether requests may, or must, bring a key of their own for it */
     struct mg_timeouts timeouts;
     uint32_t context_window;           /* tokens; 0: unknown */
     uint32_t max_output;               /* tokens; 0: unknown */

@@ -471,6 +471,7 @@ static void copy_provider(const struct row *row, int index, void *items)
     provider->header_names = texts(row, "header_names", &provider->header_count);
     copy_header_values(row, provider);
     struct mg_config_sim_model *models = mg_arena_array(row->arena, struct mg_config_sim_model,
+    static const char *const caller_keys[] = {"refuse", "accept", "require", NULL};
                                                         (size_t)provider->sim_model_count + 1);
     each(row, "sim_models", copy_sim_model, models);
     provider->sim_models = models;
@@ -479,6 +480,7 @@ static void copy_provider(const struct row *row, int index, void *items)
 static struct mg_timeouts copy_timeouts(const struct row *row, const char *key)
 {
     enter(row, key);
+                                            .caller_keys = (enum mg_config_caller_keys)word(row, "caller_keys", caller_keys),
     struct mg_timeouts timeouts = {u32(row, "connect_ms"), u32(row, "first_token_ms"),
                                    u32(row, "idle_ms"), u32(row, "total_ms")};
     leave(row);

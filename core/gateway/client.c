@@ -144,6 +144,7 @@ void mg_client_accept(struct mg_worker *worker, int fd, struct mg_tls_context *t
     client->worker = worker;
     client->http = mg_http_server_new(&worker->http_limits, &http_ops, client);
     mg_buf_init(&client->waiting, MG_MAX_PIPELINE_BYTES + MG_LOOP_READ_BYTES);
+    client->waiting.wiped = true;      /* keys come in headers */
     mg_list_push_back(&worker->clients, &client->link);
     client->stream = mg_stream_accept(&worker->loop, fd, tls, &stream_ops, client);
     mg_stream_write_timeout(client->stream, (uint32_t)worker->config->limits.write_ms);
@@ -196,6 +197,7 @@ static void on_resume(struct mg_defer *defer)
     struct mg_client *client = mg_container_of(defer, struct mg_client, resume);
     struct mg_buf waiting = client->waiting;
     mg_buf_init(&client->waiting, waiting.max);
+    client->waiting.wiped = true;
     if (waiting.len)
         feed(client, mg_buf_view(&waiting));
     mg_buf_fini(&waiting);

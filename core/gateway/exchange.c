@@ -16,6 +16,7 @@
 #include "meter/charge.h"
 #include "meter/prices.h"
 #include "meter/record.h"
+#include "relay/caller_keys.h"
 
 enum { ARENA_BYTES = 4096, KEEP_BODY_BYTES = 65536, KEEP_EXCHANGES = 256, USUAL_ATTEMPTS = 4, MAX_MODEL_BYTES = 256 };
 
@@ -132,6 +133,8 @@ static void on_recycle(struct mg_defer *defer)
 {
     struct mg_exchange *x = mg_container_of(defer, struct mg_exchange, recycle);
     struct mg_worker *worker = x->worker;
+    if (x->call.caller_keys)
+        mg_loop_wipe_reads(&worker->loop);       /* they stood in what was read */
     mg_arena_reset(&x->arena);
     mg_answer_fini(&x->answer);
     mg_buf_fini(&x->body);
@@ -183,7 +186,9 @@ mg_err mg_exchange_head(struct mg_exchange *x, const struct mg_http_request *req
     x->answer.old_client = request->version_minor == 0;
     x->answer.head_only = request->method == MG_HTTP_HEAD;
     x->answer.keep_alive = false;      /* refused here, the body is not read and the connection ends */
-    if (!step_parse(x) || !mg_exchange_authenticate(x))
+    const char *bad_key;
+    (void)mg_exchange_take_caller_keys(x, &bad_key);
+    if (!step_parse(x) || !mg_exchange_authenticate(x) || !mg_exchange_may_bring_keys(x, bad_key))
         return MG_E_DENIED;
     x->answer.keep_alive = request->keep_alive;
     if (request->expect_continue && has_body(request)) {
@@ -496,7 +501,8 @@ static void fill_figures(struct mg_exchange *x)
         struct mg_stats_figures figures;
         mg_stats_read(x->route->reaches[i].stats, &figures);
         bool off = mg_switched_find(x->live->off, MG_SWITCH_PROVIDER, mg_view_cstr(x->candidates[i].provider));
-        x->candidates[i].state = off ? "open" : mg_reach_state(&x->route->reaches[i], mg_exchange_now(x), NULL);
+        bool own_key = mg_caller_keys_find(x->call.caller_keys, mg_view_cstr(x->candidates[i].provider));
+        x->candidates[i].state = off ? "open" : own_key ? "closed" : mg_reach_state(&x->route->reaches[i], mg_exchange_now(x), NULL);
         x->candidates[i].inflight = figures.inflight;
         x->candidates[i].ewma_us = figures.ewma_us;
         x->candidates[i].error_rate = figures.error_rate;

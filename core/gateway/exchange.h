@@ -101,6 +101,13 @@ MG_MUST_USE bool mg_exchange_authenticate(struct mg_exchange *x);
  * holds now. False: answered. */
 MG_MUST_USE bool mg_exchange_may_go_on(struct mg_exchange *x);
 
+/* caller_keys.c: keys that the client brought for providers, sealed before anything else happens; false: *out_why says what
+ * is wrong with them. Then, with the project known: does it let the request bring them? With the route known: has it those
+ * that it needs? The last two answer when not. */
+bool mg_exchange_take_caller_keys(struct mg_exchange *x, const char **out_why);
+bool mg_exchange_may_bring_keys(struct mg_exchange *x, const char *why_not);
+bool mg_exchange_has_keys_it_needs(struct mg_exchange *x);
+
 /* refuse.c: an error in the client's dialect. code is stable and documented. */
 void mg_exchange_refuse(struct mg_exchange *x, int status, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

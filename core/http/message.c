@@ -35,6 +35,7 @@ void mg_http_message_init(struct mg_http_message *m, llhttp_type_t type, const l
     llhttp_init(&m->parser, type, settings);
     m->parser.data = m;
     mg_buf_init(&m->bytes, limits->header_bytes + limits->target_bytes + START_BYTES);
+    m->bytes.wiped = true;             /* keys come in headers */
 }
 
 void mg_http_message_fini(struct mg_http_message *m)

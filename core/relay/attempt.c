@@ -281,7 +281,8 @@ static const struct mg_http_client_ops client_ops = {.on_head = on_head, .on_bod
 static bool put_secrets(struct mg_attempt *attempt, struct mg_locked *out)
 {
     struct mg_sealed *used;
-    mg_err err = mg_upstream_put_secrets(attempt->call.upstream, attempt->call.credential, out, &used);
+    mg_err err = mg_upstream_put_secrets(attempt->call.upstream, attempt->call.credential, attempt->call.caller_key, out,
+                                         &used);
     if (err != MG_OK) {
         say(attempt, err == MG_E_NOT_FOUND ? "a secret of the provider is not in the vault"
                                            : "a secret of the provider does not open");

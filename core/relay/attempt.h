@@ -35,6 +35,7 @@ struct mg_attempt_call {               /* what to send; borrowed until on_end */
     const struct mg_upstream *upstream;
     mg_view head;                      /* complete request head, but for the lines that hold secrets */
     int credential;                    /* of the upstream; -1: none. Its line is put in when all is ready to be sent */
+    struct mg_sealed *caller_key;      /* sent in its place; NULL: the client brought none for this provider */
     const struct mg_body *body;
     bool stream;
     bool once;                         /* never sent twice: not even when a pooled connection turns out to be dead */

@@ -1,4 +1,6 @@
 /* Whom to call next, within the bounds that no policy can lift. */
+#include "relay/caller_keys.h"
+#include "relay/rates.h"
 #include "relay/relay_parts.h"
 
 /* ---- bounds no policy can lift --------------------------------------------------------------- */
@@ -53,6 +55,22 @@ static bool too_dear(const struct mg_relay *relay, int candidate)
     if (!limit || !target_of(relay, candidate)->priced)
         return false;
     return (double)relay->spent_microusd + running_microusd(relay) + estimate_microusd(relay, candidate) > (double)limit;
+}
+
+const struct mg_caller_key *mg_relay_caller_key(const struct mg_relay *relay, int candidate)
+{
+    return mg_caller_keys_find(relay->call.call->caller_keys, mg_view_cstr(relay->call.candidates[candidate].provider));
+}
+
+/* Of a key that is not the project's nothing is known beforehand. */
+const char *mg_relay_reach_state(const struct mg_relay *relay, int candidate, uint64_t *out_until_us)
+{
+    const struct mg_caller_key *key = mg_relay_caller_key(relay, candidate);
+    if (!key)
+        return mg_reach_state(&relay->call.route->reaches[candidate], now_us(relay), out_until_us);
+    if (out_until_us)
+        *out_until_us = 0;
+    return "closed";
 }
 
 /* ---- choosing the next target ---------------------------------------------------------------- */
@@ -155,16 +173,34 @@ static bool is_off(struct mg_relay *relay, int candidate)
     return true;
 }
 
+/* Its provider is called with keys of callers only, and this one brought none for it. */
+static bool lacks_key(struct mg_relay *relay, int candidate)
+{
+    const char *provider = relay->call.candidates[candidate].provider;
+    if (relay->call.route->reaches[candidate].provider->caller_keys != MG_CALLER_KEYS_REQUIRE ||
+        mg_caller_keys_find(relay->call.call->caller_keys, mg_view_cstr(provider)))
+        return false;
+    mg_view why = mg_arena_printf(arena(relay), "it is called with a key of the client's only: " MG_CALLER_HEADER "%s", provider);
+    if (relay->placed && candidate == relay->waiting_for)
+        mg_relay_give_back_place(relay);
+    relay->refused &= ~bit(candidate);
+    mg_relay_skip(relay, candidate, why.ptr);
+    return true;
+}
+
 static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find)
 {
-    if (is_off(relay, candidate))
+    if (is_off(relay, candidate) || lacks_key(relay, candidate))
         return false;
+    const struct mg_caller_key *key = mg_relay_caller_key(relay, candidate);
     const struct mg_reach *reach = &relay->call.route->reaches[candidate];
     struct mg_reach_ask ask = {
         .now_us = now_us(relay),
         .random = mg_random_unit(),
         .sticky = affinity(relay),
         .tokens = mg_request_tokens_estimate(&relay->call.call->request),
+        .by_caller = key != NULL,
+        .bucket = key ? key->bucket : 0,
         .avoid = candidate == relay->keys_of ? relay->avoid_keys : 0,
         .last_chance = relay->last_chance,
         .skip_gate = relay->placed && candidate == relay->waiting_for,

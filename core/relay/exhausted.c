@@ -1,11 +1,6 @@
 /* Of several failures the client reads the most useful one, what else was tried, and when to come back. */
 #include "base/mem.h"
-#include "relay/relay.h"
-
-static struct mg_arena *arena(const struct mg_relay *relay)
-{
-    return relay->call.call->arena;
-}
+#include "relay/relay_parts.h"
 
 static const char *target_id(const struct mg_relay *relay, int candidate)
 {
@@ -46,11 +41,12 @@ static mg_view sentence(const struct mg_relay *relay, const struct mg_lane *lane
                            lane->number, (unsigned)relay->max_attempts);
 }
 
-/* A client's own mistake is told in the provider's words; a provider's failure in ours, naming the target. */
+/* A client's own mistake, or what befell a key of its own, is told in the provider's words; a provider's failure in ours, naming the target. */
 void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict)
 {
     const struct mg_attempt *attempt = &lane->attempt;
-    int rank = rank_of(verdict->class_);
+    bool own_key = lane->credential == MG_CREDENTIAL_CALLER && mg_class_blame(verdict->class_) == MG_BLAME_account;
+    int rank = own_key ? 4 : rank_of(verdict->class_);
     if (rank < relay->rank)
         return;
     relay->rank = rank;
@@ -61,11 +57,11 @@ void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struc
         .message = verdict->client_message,
         .retry_after_ms = attempt->facts.retry_after_ms,
     };
-    bool theirs = mg_class_is_client_fault(verdict->class_) && attempt->facts.status >= 400 && is_json(attempt) &&
-                  !verdict->client_status;
+    bool mistake = mg_class_is_client_fault(verdict->class_) || (own_key && verdict->class_ != MG_CLASS_rate_limited);
+    bool theirs = mistake && attempt->facts.status >= 400 && is_json(attempt) && !verdict->client_status;
     if (theirs) {
         int status = attempt->facts.status;      /* 429 and 5xx would make its SDK try again in vain */
-        relay->result.status = status < 500 && status != 429 ? status : mg_class_status(verdict->class_);
+        relay->result.status = status < 500 && (own_key || status != 429) ? status : mg_class_status(verdict->class_);
         relay->result.body = mg_arena_dup(arena(relay), mg_buf_view(&attempt->body));
     }
     if (!relay->result.message.len)
@@ -96,7 +92,7 @@ static uint64_t back_in_ms(const struct mg_relay *relay)
     uint64_t now = mg_loop_now_us(relay->call.call->loop), first = UINT64_MAX;
     for (int i = 0; i < relay->call.route->count; i++) {
         uint64_t until = 0;
-        mg_reach_state(&relay->call.route->reaches[i], now, &until);
+        mg_relay_reach_state(relay, i, &until);
         if (until <= now)
             return 0;
         first = MG_MIN(first, until);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "meter/prices.h"
 #include "meter/record.h"
+#include "relay/caller_keys.h"
 #include "relay/relay.h"
 
 enum { P99_WANTS_CALLS = 20 };         /* fewer say nothing about a p99 */
@@ -50,6 +51,8 @@ struct mg_attempt_record *mg_lane_record(const struct mg_lane *lane)
 static mg_view credential_name(const struct mg_lane *lane)
 {
     int at = lane->credential;
+    if (at == MG_CREDENTIAL_CALLER)
+        return MG_VIEW(MG_CALLER_KEY_NAME);
     return at >= 0 ? mg_view_cstr(upstream(lane)->credentials[at].name) : MG_VIEW_NONE;
 }
 
@@ -290,6 +293,13 @@ mg_err mg_lane_start(struct mg_lane *lane, const struct mg_lane_start *start)
     lane->repair = -1;
     lane->number = lane->relay->made;
     lane->held = NULL;
+static struct mg_sealed *caller_key(const struct mg_lane *lane)
+{
+    const struct mg_caller_keys *keys = lane->relay->call.call->caller_keys;
+    return lane->credential == MG_CREDENTIAL_CALLER ? mg_caller_keys_find(keys, mg_view_cstr(candidate(lane)->provider))->sealed
+                                                    : NULL;
+}
+
     lane->held_end = &lane->held;
     open_record(lane, start);
 
@@ -299,6 +309,7 @@ mg_err mg_lane_start(struct mg_lane *lane, const struct mg_lane_start *start)
     if (err == MG_OK)
         err = build_head(lane, &patch);
     if (err == MG_OK)
+        .caller_key = caller_key(lane),
         err = mg_record_started(lane->relay->call.journal, timeline(lane), mg_lane_record(lane),
                                 mg_estimate_input(mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats),
                                                   lane->body.length));

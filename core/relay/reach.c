@@ -30,6 +30,12 @@ struct choice {
 
 static int slots_of(const struct mg_reach *reach);
 static uint64_t usable_at(const struct mg_reach *reach, int i, uint64_t tokens, uint64_t now_us);
+static bool take_ours(const struct mg_reach *reach, const struct mg_reach_ask *ask, struct mg_pass *out_pass,
+                      struct mg_refusal *out_refusal);
+static bool take_callers(const struct mg_reach *reach, const struct mg_reach_ask *ask, struct mg_pass *out_pass,
+                         struct mg_refusal *out_refusal);
+static void say_open(const struct mg_breaker *breaker, const struct mg_config_breaker *rules, uint64_t until_us, uint64_t now_us,
+                     char out[96]);
 static void survey(const struct mg_reach *reach, const struct mg_reach_ask *ask, struct choice *out_choice);
 static int admit(const struct mg_reach *reach, const struct mg_reach_ask *ask, struct choice *choice, bool last_chance,
                  struct mg_breaker_permit *out_permit);
@@ -41,6 +47,7 @@ static void tell_keys(const struct mg_pass *pass, const struct mg_outcome *outco
 static void tell_stats(const struct mg_pass *pass, const struct mg_outcome *outcome);
 static void tell_gate(const struct mg_pass *pass, const struct mg_outcome *outcome, enum says says);
 static void penalise(const struct mg_pass *pass, const struct mg_outcome *outcome);
+static void settle_callers(const struct mg_pass *pass, const struct mg_outcome *outcome, enum says says);
 static enum says what_it_says(const struct mg_outcome *outcome);
 
 /* ---- making one --------------------------------------------------------------------------------- */
@@ -78,6 +85,15 @@ static double share_of(const struct mg_config_account *account, const char *proj
     return 1;
 }
 
+static void init_callers(struct mg_reach *reach, const struct names *names)
+{
+    for (int i = 0; i < MG_MAX_CALLER_BUCKETS && reach->provider->caller_keys != MG_CALLER_KEYS_REFUSE; i++) {
+        char name[NAME_BYTES], bucket[16];
+        snprintf(bucket, sizeof bucket, "@caller-%d", i);
+        reach->callers[i] = mg_breaker_find(names->scope, name_of(name, names->owner, names->model, names->region, bucket));
+    }
+}
+
 static void init_gate(struct mg_reach *reach, const struct names *names, const char *project,
                       const struct mg_config_account *account)
 {
@@ -108,6 +124,7 @@ void mg_reach_init(struct mg_reach *reach, const char *project, const struct mg_
         .credential_count = MG_MIN(count, (int)MG_MAX_CREDENTIALS),
     };
     init_gate(reach, &names, project, account);
+    init_callers(reach, &names);
     for (int i = 0; i < slots_of(reach); i++)
         init_slot(reach, i, &names, reach->credential_count ? credentials[i].name : NULL);
 }
@@ -122,31 +139,55 @@ static int slots_of(const struct mg_reach *reach)
 enum mg_reach_why mg_reach_take(const struct mg_reach *reach, const struct mg_reach_ask *ask, struct mg_pass *out_pass,
                                 struct mg_refusal *out_refusal)
 {
-    struct choice choice;
-    struct mg_breaker_permit permit;
-    survey(reach, ask, &choice);
-    int chosen = admit(reach, ask, &choice, false, &permit);
-    if (chosen < 0 && ask->last_chance)
-        chosen = admit(reach, ask, &choice, true, &permit);
-    if (chosen < 0) {
-        refuse_keys(reach, &choice, ask->now_us, out_refusal);
+    struct mg_pass pass = {.reach = reach, .entered = reach->gate != NULL, .start_us = ask->now_us};
+    bool found = ask->by_caller ? take_callers(reach, ask, &pass, out_refusal) : take_ours(reach, ask, &pass, out_refusal);
+    if (!found)
         return out_refusal->why;
-    }
     if (!ask->skip_gate && !mg_gate_enter(reach->gate, &reach->target->gate, reach->share)) {
-        mg_breaker_abandon(reach->breakers[chosen], &permit);
+        mg_breaker_abandon(pass.breaker, &pass.permit);
         refuse_full(reach, out_refusal);
         return out_refusal->why;
     }
-    *out_pass = (struct mg_pass){
-        .reach = reach,
-        .credential = reach->credential_count ? chosen : -1,
-        .permit = permit,
-        .entered = reach->gate != NULL,
-        .start_us = ask->now_us,
-    };
-    mg_credential_spend(reach->model_keys[chosen], ask->tokens);
+    *out_pass = pass;
+    if (!ask->by_caller)
+        mg_credential_spend(reach->model_keys[MG_MAX(pass.credential, 0)], ask->tokens);
     mg_stats_start(reach->stats);
     return MG_REACH_OK;
+}
+
+/* The project's key that is best off. */
+static bool take_ours(const struct mg_reach *reach, const struct mg_reach_ask *ask, struct mg_pass *out_pass,
+                      struct mg_refusal *out_refusal)
+{
+    struct choice choice;
+    survey(reach, ask, &choice);
+    int chosen = admit(reach, ask, &choice, false, &out_pass->permit);
+    if (chosen < 0 && ask->last_chance)
+        chosen = admit(reach, ask, &choice, true, &out_pass->permit);
+    if (chosen < 0) {
+        refuse_keys(reach, &choice, ask->now_us, out_refusal);
+        return false;
+    }
+    out_pass->credential = reach->credential_count ? chosen : -1;
+    out_pass->breaker = reach->breakers[chosen];
+    return true;
+}
+
+/* The one that came with the request, which the breaker of its bucket may let in. */
+static bool take_callers(const struct mg_reach *reach, const struct mg_reach_ask *ask, struct mg_pass *out_pass,
+                         struct mg_refusal *out_refusal)
+{
+    struct mg_breaker *breaker = reach->callers[ask->bucket];
+    const struct mg_config_breaker *rules = &reach->provider->breaker;
+    out_pass->credential = MG_CREDENTIAL_CALLER;
+    out_pass->breaker = breaker;
+    out_pass->permit = mg_breaker_admit(breaker, rules, ask->now_us, ask->random, ask->last_chance);
+    if (out_pass->permit.allowed)
+        return true;
+    *out_refusal = (struct mg_refusal){
+        .why = MG_REACH_OPEN, .until_us = out_pass->permit.retry_at_us, .class_ = MG_CLASS_overloaded};
+    say_open(breaker, rules, out_refusal->until_us, ask->now_us, out_refusal->text);
+    return false;
 }
 
 static uint64_t usable_at(const struct mg_reach *reach, int i, uint64_t tokens, uint64_t now_us)
@@ -247,11 +288,12 @@ static void say_benched(const struct mg_reach *reach, int i, uint64_t until_us, 
     snprintf(out->text, sizeof out->text, "key %.24s: %s%s", reach->names[i] ? reach->names[i] : "(none)", why, when);
 }
 
-static void say_open(const struct mg_reach *reach, int i, uint64_t until_us, uint64_t now_us, char out[96])
+static void say_open(const struct mg_breaker *breaker, const struct mg_config_breaker *rules, uint64_t until_us, uint64_t now_us,
+                     char out[96])
 {
     char when[32];
     struct mg_breaker_view view;
-    mg_breaker_read(reach->breakers[i], &reach->provider->breaker, now_us, &view);
+    mg_breaker_read(breaker, rules, now_us, &view);
     say_when(when, sizeof when, until_us, now_us);
     if (view.state == MG_BREAKER_OPEN)
         snprintf(out, 96, "breaker open%s (%.44s)", when, view.reason);
@@ -266,7 +308,7 @@ static void refuse_keys(const struct mg_reach *reach, const struct choice *choic
     *out = (struct mg_refusal){.why = choice->refused >= 0 ? MG_REACH_OPEN : MG_REACH_BENCHED, .class_ = MG_CLASS_overloaded};
     if (choice->refused >= 0) {
         out->until_us = choice->open_until_us;
-        say_open(reach, choice->refused, choice->open_until_us, now_us, out->text);
+        say_open(reach->breakers[choice->refused], &reach->provider->breaker, choice->open_until_us, now_us, out->text);
     } else if (choice->benched >= 0) {
         out->until_us = choice->benched_until_us;
         say_benched(reach, choice->benched, choice->benched_until_us, now_us, out);
@@ -293,11 +335,33 @@ void mg_reach_settle(struct mg_pass *pass, const struct mg_outcome *outcome)
         return;
     enum says says = what_it_says(outcome);
     tell_breaker(pass, outcome, says);
-    tell_keys(pass, outcome, says);
-    tell_gate(pass, outcome, says);
-    tell_stats(pass, outcome);
-    penalise(pass, outcome);
+    if (pass->credential == MG_CREDENTIAL_CALLER) {
+        settle_callers(pass, outcome, says);
+    } else {
+        tell_keys(pass, outcome, says);
+        tell_gate(pass, outcome, says);
+        tell_stats(pass, outcome);
+        penalise(pass, outcome);
+    }
     pass->reach = NULL;
+}
+
+/* What a key that is not ours met says something of the target at most when the provider was to blame. */
+static void settle_callers(const struct mg_pass *pass, const struct mg_outcome *outcome, enum says says)
+{
+    const struct mg_reach *reach = pass->reach;
+    uint64_t for_us = MG_MIN(outcome->bench_ms, (uint64_t)MG_MAX_PENALTY_MS) * 1000;
+    if (pass->entered)
+        mg_gate_leave(reach->gate, &reach->target->gate, reach->share, 0, true, outcome->now_us);
+    if (says == SAYS_NOTHING) {
+        mg_stats_drop(reach->stats);
+    } else {
+        mg_stats_end(reach->stats, outcome->first_token_us, says == SAYS_BAD);
+        if (says == SAYS_GOOD)
+            mg_stats_total(reach->stats, outcome->total_us);
+    }
+    if (for_us && outcome->scope != MG_PENALTY_NONE)
+        mg_breaker_open(pass->breaker, outcome->now_us, for_us, mg_class_name(outcome->class_));
 }
 
 void mg_reach_abandon(struct mg_pass *pass, uint64_t now_us, unsigned worker)
@@ -306,7 +370,7 @@ void mg_reach_abandon(struct mg_pass *pass, uint64_t now_us, unsigned worker)
     (void)worker;
     if (!reach)
         return;
-    mg_breaker_abandon(reach->breakers[MG_MAX(pass->credential, 0)], &pass->permit);
+    mg_breaker_abandon(pass->breaker, &pass->permit);
     mg_stats_drop(reach->stats);
     if (pass->entered)
         mg_gate_leave(reach->gate, &reach->target->gate, reach->share, 0, true, now_us);
@@ -342,7 +406,7 @@ static bool is_slow(const struct mg_reach *reach, const struct mg_outcome *outco
 static void tell_breaker(const struct mg_pass *pass, const struct mg_outcome *outcome, enum says says)
 {
     const struct mg_reach *reach = pass->reach;
-    struct mg_breaker *breaker = reach->breakers[MG_MAX(pass->credential, 0)];
+    struct mg_breaker *breaker = pass->breaker;
     bool slow = says == SAYS_GOOD && is_slow(reach, outcome);
     double weight = slow ? 1 : says == SAYS_GOOD ? 0 : outcome->weight < 0 ? mg_class_weight(outcome->class_) : outcome->weight;
     const char *what = slow ? "slow" : says == SAYS_BAD ? mg_class_name(outcome->class_) : NULL;
@@ -463,7 +527,7 @@ static void sweep_breaker(void *arg, struct mg_breaker *breaker)
 static void sweep(const struct mg_pass *pass, const struct mg_outcome *outcome, uint64_t for_us)
 {
     const struct mg_reach *reach = pass->reach;
-    const struct mg_breaker *breaker = reach->breakers[MG_MAX(pass->credential, 0)];
+    const struct mg_breaker *breaker = pass->breaker;
     if (!breaker)
         return;
     const struct mg_row *row = mg_breaker_row(breaker);

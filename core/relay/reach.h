@@ -26,7 +26,11 @@ struct mg_reach {
     struct mg_credential *keys[MG_MAX_CREDENTIALS];          /* all models of the key */
     struct mg_credential *model_keys[MG_MAX_CREDENTIALS];    /* the key at this model */
     struct mg_breaker *breakers[MG_MAX_CREDENTIALS];
+    struct mg_breaker *callers[MG_MAX_CALLER_BUCKETS];       /* of keys that clients bring; NULL where they are refused */
 };
+
+/* Stands for a key that the client brought, where the index of a credential does. */
+enum { MG_CREDENTIAL_CALLER = MG_MAX_CREDENTIALS };
 
 /* Finds or makes all rows. credentials: the provider's, or those of the shared account. `target_id` is the row's name in
  * stats (PROVIDER/… for targets that only a client named). */
@@ -47,6 +51,8 @@ struct mg_reach_ask {
     mg_view sticky;                    /* keeps a conversation on one credential, where its prompt cache is; empty: spread */
     uint64_t tokens;                   /* estimate of the request */
     uint32_t avoid;                    /* bitmap of credentials that failed this exchange already */
+    bool by_caller;                    /* with a key that the client brought: the project's keys are not asked */
+    unsigned bucket;                   /* of that key */
     bool last_chance;                  /* nothing else is left: see mg_breaker_admit() */
     bool skip_gate;                    /* a place was waited for and is held already: on MG_REACH_OK the pass has it, else
                                           the caller still does */
@@ -54,7 +60,8 @@ struct mg_reach_ask {
 
 struct mg_pass {
     const struct mg_reach *reach;      /* NULL: holds nothing */
-    int credential;                    /* index; -1: the provider needs none */
+    int credential;                    /* index; -1: the provider needs none; MG_CREDENTIAL_CALLER */
+    struct mg_breaker *breaker;        /* the permit's */
     struct mg_breaker_permit permit;
     bool entered;                      /* holds a place in the gate */
     uint64_t start_us;
@@ -91,7 +98,8 @@ struct mg_outcome {
  * rate_limited cools the key at this model until its reset (1 s when nobody said), overloaded with a Retry-After too
  * (at most 1 min), permission benches it there for 10 min, model_not_found the target for 1 min. The last two need a target whose model is known: with "*" it is the
  * client that names one. A good answer whose first token came late against the target's own past and its fastest peer
- * weighs 1. */
+ * weighs 1. A key that the client brought is nobody else's: how it went is told to its own breaker and, when the key had no
+ * part in it, to the figures of the target; no bench, no limit and no gate learns from it. */
 void mg_reach_settle(struct mg_pass *pass, const struct mg_outcome *outcome);
 void mg_reach_abandon(struct mg_pass *pass, uint64_t now_us, unsigned worker);      /* harmless when it holds nothing */
 

@@ -163,7 +163,7 @@ static uint64_t cooling(const struct mg_relay *relay, uint64_t *out_until_us)
     *out_until_us = UINT64_MAX;
     for (int i = 0; i < relay->call.route->count; i++) {
         uint64_t until = 0;
-        const char *state = mg_reach_state(&relay->call.route->reaches[i], now, &until);
+        const char *state = mg_relay_reach_state(relay, i, &until);
         if (strcmp(state, "benched") != 0 || until <= now || until == UINT64_MAX)
             continue;
         mask |= bit(i);
@@ -186,7 +186,7 @@ static bool is_ready(const struct mg_relay *relay, int candidate)
 {
     const struct mg_reach *reach = &relay->call.route->reaches[candidate];
     struct mg_gate_view gate;
-    const char *state = mg_reach_state(reach, now_us(relay), NULL);
+    const char *state = mg_relay_reach_state(relay, candidate, NULL);
     mg_gate_read(reach->gate, &reach->target->gate, &gate);
     return strcmp(state, "open") != 0 && strcmp(state, "benched") != 0 && (!gate.limit || gate.inflight < gate.limit);
 }
@@ -211,7 +211,7 @@ static bool somebody_is_full(const struct mg_relay *relay)
     uint64_t until;
     for (int i = 0; i < relay->call.route->count; i++)
         if ((relay->refused & ~relay->tried & bit(i)) &&
-            strcmp(mg_reach_state(&relay->call.route->reaches[i], now_us(relay), &until), "closed") == 0)
+            strcmp(mg_relay_reach_state(relay, i, &until), "closed") == 0)
             return true;
     return false;
 }
@@ -296,6 +296,8 @@ static void classify(struct mg_relay *relay, struct mg_lane *lane, struct mg_ver
 static bool has_another_key(const struct mg_relay *relay, const struct mg_lane *lane)
 {
     uint32_t used = lane->candidate == relay->keys_of ? relay->avoid_keys : 0;
+    if (lane->credential == MG_CREDENTIAL_CALLER)
+        return false;
     if (lane->credential >= 0)
         used |= 1u << lane->credential;
     return relay->call.route->reaches[lane->candidate].credential_count > __builtin_popcount(used);

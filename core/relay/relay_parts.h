@@ -1,5 +1,5 @@
 /* relay_parts.h - what the files of the relay share: relay.c walks, choose.c finds whom to call, hand.c hands answers on
- * and hedges, resume.c goes on with broken streams. For those four only. */
+ * and hedges, resume.c goes on with broken streams, exhausted.c says what the client reads. For those only. */
 #ifndef MG_RELAY_RELAY_PARTS_H
 #define MG_RELAY_RELAY_PARTS_H
 
@@ -75,6 +75,9 @@ struct mg_find {
 const char *mg_relay_spent(const struct mg_relay *relay);      /* why no attempt may be made at all; NULL: one may */
 /* Whom of this entry to call now. False: nobody; the timeline says why. */
 bool mg_relay_seek(struct mg_relay *relay, struct mg_find *find);
+const struct mg_caller_key *mg_relay_caller_key(const struct mg_relay *relay, int candidate);      /* NULL: none */
+/* As mg_reach_state(), for whoever makes this request. */
+const char *mg_relay_reach_state(const struct mg_relay *relay, int candidate, uint64_t *out_until_us);
 void mg_relay_skip(struct mg_relay *relay, int candidate, const char *why);
 void mg_relay_next_entry(struct mg_relay *relay);
 void mg_relay_give_back_place(struct mg_relay *relay); /* the place that was waited for is not used after all */

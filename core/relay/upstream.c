@@ -102,9 +102,9 @@ static mg_err put_optional(struct mg_buf *head, const char *name, const char *va
     return value ? mg_http_put_header(head, mg_view_cstr(name), mg_view_cstr(value)) : MG_OK;
 }
 
-static mg_err put_secret(const struct mg_secret *secret, struct mg_locked *out, struct mg_sealed **out_used)
+/* Takes the reference. */
+static mg_err put_sealed(struct mg_sealed *sealed, struct mg_locked *out, struct mg_sealed **out_used)
 {
-    struct mg_sealed *sealed = mg_secret_get(secret);
     if (!sealed)
         return MG_E_NOT_FOUND;
     mg_err err = mg_sealed_open(sealed, out);
@@ -115,6 +115,11 @@ static mg_err put_secret(const struct mg_secret *secret, struct mg_locked *out, 
     else
         mg_sealed_unref(sealed);
     return err;
+}
+
+static mg_err put_secret(const struct mg_secret *secret, struct mg_locked *out, struct mg_sealed **out_used)
+{
+    return put_sealed(mg_secret_get(secret), out, out_used);
 }
 
 static mg_err put_secret_headers(const struct mg_config_provider *config, struct mg_locked *out)
@@ -129,15 +134,17 @@ static mg_err put_secret_headers(const struct mg_config_provider *config, struct
     return MG_OK;
 }
 
-mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_locked *out,
-                               struct mg_sealed **out_used)
+mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *callers,
+                               struct mg_locked *out, struct mg_sealed **out_used)
 {
     struct mg_sealed *used = NULL;
-    bool has_credential = credential >= 0 && credential < upstream->credential_count;
+    bool ours = !callers && credential >= 0 && credential < upstream->credential_count;
     mg_err err = upstream->config ? put_secret_headers(upstream->config, out) : MG_OK;
-    if (err == MG_OK && has_credential)
+    if (err == MG_OK && (ours || callers))
         err = mg_locked_put(out, upstream->credential_start);
-    if (err == MG_OK && has_credential)
+    if (err == MG_OK && callers)
+        err = put_sealed(mg_sealed_ref(callers), out, &used);
+    else if (err == MG_OK && ours)
         err = put_secret(upstream->credentials[credential].secret, out, &used);
     if (err == MG_OK)
         *out_used = used;

@@ -22,11 +22,11 @@ struct mg_upstream {
     mg_view credential_start;          /* "authorization: Bearer ": what stands before a credential */
 };
 
-/* Appends the header lines that hold secrets: the credential of that index (-1: none) and the configured headers. *out_used
- * gets a reference to what was taken as credential, or NULL. MG_E_NOT_FOUND: a secret is not (or no longer) in the vault;
+/* Appends the header lines that hold secrets: the credential of that index (-1: none), or in its place the client's own
+ * (NULL: it has none), and the configured headers. *out_used gets a reference to what was taken as credential, or NULL. MG_E_NOT_FOUND: a secret is not (or no longer) in the vault;
  * MG_E_DENIED: one does not open. */
-MG_MUST_USE mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_locked *out,
-                                           struct mg_sealed **out_used);
+MG_MUST_USE mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *callers,
+                                           struct mg_locked *out, struct mg_sealed **out_used);
 
 /* Connections are pooled per project, so that no answer on one can ever reach another project. base_url NULL: the
  * provider's, or the adapter's. account: the shared one the provider names; NULL: it has its own keys. default_proxy is the gateway's `proxy`, NULL: the

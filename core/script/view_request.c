@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "http/headers.h"
 #include "io/loop.h"
+#include "relay/caller_keys.h"
 #include "script/json_lua.h"
 
 void mg_lua_push_request(lua_State *L, struct mg_call *call)
@@ -160,7 +161,8 @@ static bool is_credential(mg_view name)
     for (int i = 0; hidden[i]; i++)
         if (mg_view_ieq(name, mg_view_cstr(hidden[i])))
             return true;
-    return false;
+    mg_view brought = MG_VIEW(MG_CALLER_HEADER);
+    return mg_view_ieq(mg_view_head(name, brought.len), brought);
 }
 
 static int headers_get(lua_State *L, const struct mg_lua_view *view)

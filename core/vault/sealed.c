@@ -151,6 +151,18 @@ mg_err mg_unseal(const struct mg_seal_key *key, const struct mg_seal_place *plac
     return MG_OK;
 }
 
+uint32_t mg_seal_bucket(mg_view text)
+{
+    static const unsigned char zeros[16];
+    unsigned char hash[crypto_shorthash_BYTES], key[crypto_shorthash_KEYBYTES];
+    uint32_t number;
+    pthread_once(&once, start);
+    memcpy(key, print_key, MG_MIN(sizeof key, sizeof print_key));
+    crypto_shorthash(hash, text.len ? (const unsigned char *)text.ptr : zeros, text.len, key);
+    memcpy(&number, hash, sizeof number);
+    return number;
+}
+
 /* ---- one version of one secret */
 
 static uint32_t print_of(const char *eight)

@@ -17,6 +17,9 @@ enum {
     MG_SECRET_BYTES = 8192             /* the longest secret */
 };
 
+/* A number for a text that is the same as long as the process lives, and says nothing about the text: to sort secrets. */
+uint32_t mg_seal_bucket(mg_view text);
+
 /* A data key. It is wiped when the last reference goes. */
 struct mg_seal_key;
 struct mg_seal_key *mg_seal_key_new(const unsigned char bytes[MG_SEAL_KEY_BYTES]);

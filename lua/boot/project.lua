@@ -149,7 +149,7 @@ local function provider(ctx, entry)
   return {
     name = entry.key, adapter = p.adapter, kind = p.kind, base_url = p.base_url,
     credentials = project.credentials(ctx, p, place), account = p.account,
-    account_line = p.account and line_of(ctx, at(place, "account")), idempotency_header = p.idempotency_header,
+    caller_keys = p.caller_keys, account_line = p.account and line_of(ctx, at(place, "account")), idempotency_header = p.idempotency_header,
     breaker = breaker(ctx, p.breaker, at(place, "breaker")),
     gate = gate(ctx, at(place, "concurrency"), p.concurrency),
     organization = p.organization, openai_project = p.project, header_names = names, header_values = values,

@@ -416,6 +416,9 @@ local target = record {
       doc = '`"provider/model"`; the model `*` means: as the client asked.' },
     { "weight", number { min = 0, max = 1000000 }, default = 1,
       doc = "Share of the traffic: as soon as one target has a weight other than 1, the default policy draws " ..
+  { "caller_keys", text { enum = { "refuse", "accept", "require" } }, default = "refuse",
+    doc = "Whether a request may bring a key of its own for this provider, in the header `x-moongate-key-PROVIDER`. " ..
+      "`require`: without one the provider is not called." },
         "instead of going in order; 0 is only fallen back to." },
     { "name", name, doc = "Name of this arm in records and experiments; by default the target." },
     { "params", map { of = json, key = "any", max = 32 },

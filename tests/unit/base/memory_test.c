@@ -22,6 +22,21 @@ TEST(a_buffer_never_grows_past_its_maximum_and_refusing_changes_nothing)
     mg_buf_fini(&buf);
 }
 
+TEST(a_buffer_for_secrets_leaves_no_copy_behind_when_it_grows)
+{
+    struct mg_buf buf;
+    mg_buf_init(&buf, 100000);
+    buf.wiped = true;
+    CHECK_OK(mg_buf_put(&buf, MG_VIEW("sk-secret")));
+    const char *before = buf.ptr;
+    for (int i = 0; i < 5000; i++)
+        CHECK_OK(mg_buf_put(&buf, MG_VIEW("0123456789")));
+    CHECK(buf.ptr != before);
+    CHECK_VIEW(mg_view_head(mg_buf_view(&buf), 12), MG_VIEW("sk-secret012"));
+    mg_buf_fini(&buf);
+    CHECK(buf.wiped);
+}
+
 TEST(consuming_from_the_front_makes_room)
 {
     struct mg_buf buf;

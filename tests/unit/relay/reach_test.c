@@ -745,4 +745,87 @@ TEST(without_rows_everything_is_allowed)
     CHECK_INT(until_us, 0);
 }
 
+/* ---- keys that clients bring -------------------------------------------------------------------- */
+
+static void begin_with_callers(void)
+{
+    begin(1);
+    provider.caller_keys = MG_CALLER_KEYS_ACCEPT;
+    mg_reach_init(&reach, project, &provider, &target, target.id, NULL, &limits);
+}
+
+static bool call_by(unsigned bucket, enum mg_class class_)
+{
+    struct mg_reach_ask asked = ask();
+    asked.by_caller = true;
+    asked.bucket = bucket;
+    if (take_as(asked) != MG_REACH_OK)
+        return false;
+    CHECK_INT(pass.credential, MG_CREDENTIAL_CALLER);
+    settle(class_);
+    return true;
+}
+
+TEST(whatever_befalls_a_clients_key_is_held_against_no_key_of_the_project)
+{
+    for (int class_ = 1; class_ < MG_CLASS_COUNT; class_++)
+        for (int scope = 0; scope <= MG_PENALTY_CREDENTIAL_MODEL; scope++) {
+            begin_with_callers();
+            for (int i = 0; i < 12; i++) {
+                struct mg_reach_ask asked = ask();
+                asked.by_caller = true;
+                asked.last_chance = true;
+                now_us += 2 * second_us;
+                asked.now_us = now_us;
+                if (take_as(asked) != MG_REACH_OK)
+                    continue;
+                struct mg_outcome out = outcome((enum mg_class)class_);
+                out.scope = (enum mg_penalty_scope)scope;
+                out.bench_ms = 60000;
+                mg_reach_settle(&pass, &out);
+            }
+            CHECK_STR(state(), "closed");
+            CHECK(call_by(1, MG_CLASS_none));
+            CHECK(call(MG_CLASS_none));
+        }
+}
+
+TEST(a_clients_key_that_fails_is_left_alone_with_its_bucket)
+{
+    begin_with_callers();
+    int made = 0;
+    for (int i = 0; i < 40; i++)
+        made += call_by(7, MG_CLASS_server_error);
+    CHECK(made < 40);
+    CHECK(!call_by(7, MG_CLASS_none));
+    CHECK_INT(refusal.why, MG_REACH_OPEN);
+    CHECK(strstr(refusal.text, "breaker open") != NULL);
+    CHECK(call_by(8, MG_CLASS_none));
+    CHECK(call(MG_CLASS_none));
+}
+
+TEST(a_benched_key_of_the_project_stops_no_client_with_its_own)
+{
+    begin_with_callers();
+    CHECK(call(MG_CLASS_auth));
+    CHECK(!call(MG_CLASS_none));
+    CHECK(call_by(0, MG_CLASS_none));
+}
+
+TEST(what_a_clients_key_is_to_blame_for_says_nothing_of_the_target)
+{
+    static const struct {
+        enum mg_class class_;
+        unsigned calls, failures;
+    } rows[] = {{MG_CLASS_none, 1, 0}, {MG_CLASS_auth, 0, 0}, {MG_CLASS_rate_limited, 0, 0}, {MG_CLASS_quota_billing, 0, 0},
+                {MG_CLASS_server_error, 1, 1}, {MG_CLASS_cancelled, 0, 0}};
+    for (size_t i = 0; i < MG_COUNT(rows); i++) {
+        begin_with_callers();
+        CHECK(call_by(0, rows[i].class_));
+        CHECK_INT(figures().calls, rows[i].calls);
+        CHECK_INT(figures().failures, rows[i].failures);
+        CHECK_INT(figures().inflight, 0);
+    }
+}
+
 MG_TEST_MAIN()
