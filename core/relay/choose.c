@@ -1,6 +1,5 @@
 /* Whom to call next, within the bounds that no policy can lift. */
 #include "relay/caller_keys.h"
-#include "relay/rates.h"
 #include "relay/relay_parts.h"
 
 /* ---- bounds no policy can lift --------------------------------------------------------------- */
