@@ -12,7 +12,16 @@ return {
   -- Health, metrics and the admin API; `admin = false` switches it off. It takes cert, key and client_ca as above.
   admin = {
     address = env("MOONGATE_ADMIN", "127.0.0.1:8081"), -- keep it on loopback
-    token = env("MOONGATE_ADMIN_TOKEN", false),        -- of the admin API; without one: health and metrics only
+    token = env("MOONGATE_ADMIN_TOKEN", false),        -- of the admin API; without one, members' tokens and those of oidc
+    -- People sign in with `moongate login`, machines bring access tokens; claims say what they may do.
+    --   oidc = {
+    --     issuer = "https://login.example.com", client_id = "moongate",
+    --     audience = "moongate", scopes = "openid email groups", name = "email", ca = "/etc/ssl/login.pem",
+    --     roles = {
+    --       { claim = "groups", value = "platform", role = "owner" },
+    --       { claim = "groups", value = "search-*", role = "operator", project = "search" },
+    --     },
+    --   },
   },
 
   data_dir = env("MOONGATE_DATA", "data"), -- journal, store and key secret; relative to this file

@@ -24,8 +24,6 @@ static void dispatch(void *arg, struct mg_service_call *call);
 static const struct mg_admin_route *find(const struct mg_http_request *request,
                                          char id[MG_ADMIN_ID_BYTES], bool *out_other_method);
 static bool matches(const char *pattern, mg_view path, char id[MG_ADMIN_ID_BYTES]);
-static bool identify(const struct mg_admin *admin, const struct mg_service_call *call, struct mg_member *out_who);
-static bool is_allowed(const struct mg_admin_route *route, const struct mg_member *who);
 static struct mg_admin_job *job_new(struct mg_admin *admin, struct mg_service_call *call,
                                     const struct mg_admin_route *route, const char *id, const struct mg_member *who);
 static void job_answer(struct mg_admin_job *job);
@@ -179,6 +177,7 @@ static void dispatch(void *arg, struct mg_service_call *call)
     char id[MG_ADMIN_ID_BYTES] = "";
     bool other_method = false;
     struct mg_member who = {.role = MG_ROLE_VIEWER};
+    struct mg_admin_refusal refusal;
     const struct mg_admin_route *route = find(call->request, id, &other_method);
     if (!route) {
         answer_error(admin, call, other_method ? 405 : 404,
@@ -186,13 +185,8 @@ static void dispatch(void *arg, struct mg_service_call *call)
                      other_method ? "this path takes another method" : "there is no such path");
         return;
     }
-    if (!route->open && !identify(admin, call, &who)) {
-        answer_error(admin, call, 401, "unauthorized",
-                     "send admin.token or a member's token as \"Authorization: Bearer …\", or use the unix socket");
-        return;
-    }
-    if (!route->open && !is_allowed(route, &who)) {
-        answer_error(admin, call, 403, "denied", "your role does not let you do this");
+    if (!route->open && !mg_admin_admit(admin, call, route, &who, &refusal)) {
+        answer_error(admin, call, refusal.status, refusal.code, refusal.message);
         return;
     }
     if (route->waits && admin->waiting_count >= MG_ADMIN_JOBS) {
@@ -238,39 +232,6 @@ static bool matches(const char *pattern, mg_view path, char id[MG_ADMIN_ID_BYTES
             return false;
     }
     return !want.ptr && !path.ptr;
-}
-
-static void name_local(const struct mg_service_call *call, struct mg_member *who)
-{
-    mg_view said = mg_headers_get(call->request->headers, MG_VIEW("x-moongate-actor"));
-    bool plain = said.len > 0 && said.len < sizeof(who->name);
-    for (size_t i = 0; i < said.len; i++)
-        plain = plain && said.ptr[i] > ' ' && said.ptr[i] < 0x7f && said.ptr[i] != '"';
-    *who = (struct mg_member){.role = MG_ROLE_OWNER};
-    snprintf(who->name, sizeof(who->name), "%.*s", MG_FMT(plain ? said : MG_VIEW("local")));
-}
-
-/* Whoever opened the socket has every right, so its word on who it is will do for the log. */
-static bool identify(const struct mg_admin *admin, const struct mg_service_call *call, struct mg_member *out_who)
-{
-    if (call->local) {
-        name_local(call, out_who);
-        return true;
-    }
-    mg_view given = mg_headers_get(call->request->headers, MG_VIEW("authorization"));
-    if (!mg_view_ieq(mg_view_head(given, 7), MG_VIEW("bearer ")))
-        return false;
-    mg_view token = mg_view_trim(mg_view_skip(given, 7));
-    if (admin->token && mg_view_eq_ct(token, mg_view_cstr(admin->token))) {
-        *out_who = (struct mg_member){.name = "admin.token", .role = MG_ROLE_OWNER};
-        return true;
-    }
-    return admin->ops->identify(admin->arg, token, out_who);
-}
-
-static bool is_allowed(const struct mg_admin_route *route, const struct mg_member *who)
-{
-    return mg_role_may(who->role, route->right) && (route->scoped || !*who->project);
 }
 
 bool mg_admin_covers(const struct mg_admin_job *job, const char *project)

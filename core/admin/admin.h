@@ -29,8 +29,9 @@
  *     GET    /admin/v1/usage/events          the usage events themselves, a page at a time
  *     POST   /admin/v1/usage/reprice         {"from_us"?, "to_us"?, "prices"?, "dry_run"?}; a piece at a time
  *
- * Over TCP everything under /admin needs `Authorization: Bearer …`: the configured admin.token, which may do everything, or
- * the token of a member, which may do what its role (tenant/members.h) allows in its project. The unix socket,
+ * Over TCP everything under /admin needs `Authorization: Bearer …`: the configured admin.token, which may do everything, the
+ * token of a member, which may do what its role (tenant/members.h) allows in its project, or one of the identity provider
+ * (gateway/signin.h), whose claims say so. The header x-moongate-project confines a call to one project. The unix socket,
  * <data>/control.sock, is open to whoever may open it (mode 0600) and may do everything. Each act is logged with who did it.
  * Errors are {"error":{"code","message"}}.
  *
@@ -71,7 +72,9 @@ struct mg_admin_ops {
                          struct mg_diag *diag);
     mg_err (*switch_list)(void *arg, void (*each)(void *arg, const struct mg_switch *row), void *each_arg,
                           struct mg_diag *diag);
-    bool (*identify)(void *arg, mg_view token, struct mg_member *out_member);  /* on the admin thread, must not wait */
+    /* Whose token this is; on the admin thread, must not wait. MG_E_DENIED; MG_E_AGAIN: worth another try in a second. *out_why
+     * may be set to a better reason, static. */
+    mg_err (*identify)(void *arg, mg_view token, struct mg_identity *out_identity, const char **out_why);
     mg_err (*member_add)(void *arg, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES], struct mg_diag *diag);
     mg_err (*member_drop)(void *arg, const char *name, struct mg_diag *diag);
     void (*member_list)(void *arg, void (*each)(void *arg, const struct mg_member *member), void *each_arg);

@@ -48,12 +48,24 @@ struct mg_admin {
     const struct mg_admin_ops *ops;
     void *arg;
     struct mg_db *db;        /* owned; opened by the first job that needs it; only jobs touch it */
+    struct mg_identity identity;       /* of whoever calls, while it is looked at; large */
+    uint64_t refusal_logged_us;        /* monotonic */
     struct mg_list waiting;  /* struct mg_admin_job */
     size_t waiting_count;
     struct mg_admin_job *running;      /* on the pool; NULL when none is */
     int stopping;            /* services that have not stopped yet */
     bool stopped;
 };
+
+/* caller.c */
+struct mg_admin_refusal {
+    int status;
+    const char *code, *message;        /* static */
+};
+/* Who calls, and as whom it may make this call; false: what to answer instead. Over TCP a token says who it is, the unix socket
+ * belongs to its owner. The header x-moongate-project confines a call to one project. */
+bool mg_admin_admit(struct mg_admin *admin, const struct mg_service_call *call, const struct mg_admin_route *route,
+                    struct mg_member *out_who, struct mg_admin_refusal *out_refusal);
 
 /* May this job touch that project? */
 bool mg_admin_covers(const struct mg_admin_job *job, const char *project);

@@ -60,6 +60,9 @@
     X(SWITCHES, 8192, "projects, keys, workflows, providers and plugins disabled by hand")         \
     X(SWITCH_MESSAGE_BYTES, 512, "what callers are told of what was disabled by hand")             \
     X(MEMBERS, 1024, "people and machines with a token for the admin plane")                       \
+    X(OIDC_ROLES, 256, "rules that make claims of a token into roles (admin.oidc.roles)")           \
+    X(OIDC_KEYS, 64, "signing keys kept of an identity provider")                                  \
+    X(OIDC_TOKEN_BYTES, 16384, "token of an identity provider")                                    \
     X(METADATA_BYTES, 2048, "metadata recorded of one exchange")                                   \
     X(NOTE_BYTES, 2048, "timeline notes of one exchange")                                          \
     X(JOURNAL_RECORD_BYTES, 8192, "one journal record")                                            \

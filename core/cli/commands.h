@@ -18,6 +18,7 @@
     X("plugin",  switch,    "disable NAME|enable NAME",          "go on without a plugin, or not at all if it fails closed") \
     X("disabled", disabled, "",                                  "list what is disabled by hand")                      \
     X("admin",   admin,     "create NAME|list|remove NAME",      "who may administer over TCP: tokens with a role")    \
+    X("login",   login,     "[OPTIONS]",                         "sign in at the identity provider, and print a token for the admin API") \
     X("secret",  secret,    "set|rotate|list|remove [NAME]",     "keep the keys of providers, encrypted")              \
     X("vault",   vault,     "rewrap",                            "wrap the keys of the vault by a new master key")     \
     X("audit",   audit,     "[verify]",                          "say who did what, and whether the log is whole")     \

@@ -13,11 +13,30 @@ static bool ready(void *arg)
     return mg_gateway_ready(operate->gateway);
 }
 
+static mg_err put_signin_metrics(struct mg_operate *operate, struct mg_buf *out)
+{
+    struct mg_signin_status signin;
+    if (!mg_gateway_signin(operate->gateway))
+        return MG_OK;
+    mg_signin_status(mg_gateway_signin(operate->gateway), &signin);
+    return mg_buf_putf(out,
+                       "# HELP moongate_oidc_keys Keys of the identity provider that tokens are checked with.\n"
+                       "# TYPE moongate_oidc_keys gauge\nmoongate_oidc_keys %zu\n"
+                       "# HELP moongate_oidc_key_failures_total Times that its keys could not be read.\n"
+                       "# TYPE moongate_oidc_key_failures_total counter\nmoongate_oidc_key_failures_total %llu\n"
+                       "# HELP moongate_oidc_tokens_total Tokens of the identity provider that came to the admin plane.\n"
+                       "# TYPE moongate_oidc_tokens_total counter\n"
+                       "moongate_oidc_tokens_total{result=\"accepted\"} %llu\nmoongate_oidc_tokens_total{result=\"refused\"} %llu\n",
+                       signin.keys, (unsigned long long)signin.failures, (unsigned long long)signin.accepted,
+                       (unsigned long long)signin.refused);
+}
+
 static mg_err metrics(void *arg, struct mg_buf *out)
 {
     struct mg_operate *operate = arg;
     struct mg_targets_scrape scrape;
     MG_TRY(mg_metrics_render(mg_gateway_metrics(operate->gateway), out));
+    MG_TRY(put_signin_metrics(operate, out));
     mg_targets_scrape_init(&scrape);
     mg_targets_each(mg_gateway_builder(operate->gateway), operate->config, MG_VIEW_NONE,
                     mg_targets_scrape_add, &scrape);
@@ -54,6 +73,19 @@ static mg_err put_store(struct mg_operate *operate, struct mg_buf *out)
     return mg_buf_putc(out, '}');
 }
 
+static mg_err put_signin(struct mg_operate *operate, struct mg_buf *out)
+{
+    struct mg_signin_status signin;
+    if (!mg_gateway_signin(operate->gateway))
+        return MG_OK;
+    mg_signin_status(mg_gateway_signin(operate->gateway), &signin);
+    MG_TRY(mg_buf_putf(out, ",\"oidc\":{\"keys\":%zu,\"read_us\":%llu", signin.keys, (unsigned long long)signin.read_us));
+    MG_TRY(put_text(out, "issuer", signin.issuer));
+    if (*signin.error)
+        MG_TRY(put_text(out, "error", signin.error));
+    return mg_buf_putc(out, '}');
+}
+
 static mg_err status(void *arg, struct mg_buf *out)
 {
     struct mg_operate *operate = arg;
@@ -66,6 +98,7 @@ static mg_err status(void *arg, struct mg_buf *out)
         (unsigned long long)mg_metrics_in_flight(mg_gateway_metrics(operate->gateway))));
     MG_TRY(put_text(out, "data_dir", operate->config->data_dir));
     MG_TRY(put_store(operate, out));
+    MG_TRY(put_signin(operate, out));
     MG_TRY(mg_buf_put(out, MG_VIEW(",\"listen\":[")));
     for (int i = 0; i < operate->config->listen_count; i++) {
         MG_TRY(mg_buf_put(out, i ? MG_VIEW(",\"") : MG_VIEW("\"")));
@@ -161,10 +194,17 @@ static mg_err switch_list(void *arg, void (*each)(void *arg, const struct mg_swi
     return mg_gateway_disabled(operate->gateway, each, each_arg, diag);
 }
 
-static bool identify(void *arg, mg_view token, struct mg_member *out_member)
+static mg_err identify(void *arg, mg_view token, struct mg_identity *out_identity, const char **out_why)
 {
     struct mg_operate *operate = arg;
-    return mg_members_identify(mg_gateway_members(operate->gateway), token, out_member);
+    struct mg_member member;
+    struct mg_signin *signin = mg_gateway_signin(operate->gateway);
+    if (mg_signin_takes(signin, token))
+        return mg_signin_identify(signin, token, out_identity, out_why);
+    if (!mg_members_identify(mg_gateway_members(operate->gateway), token, &member))
+        return MG_E_DENIED;
+    mg_identity_of(&member, out_identity);
+    return MG_OK;
 }
 
 static mg_err member_add(void *arg, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES],

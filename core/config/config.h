@@ -70,6 +70,24 @@ struct mg_config_overload {            /* of one worker */
     int share_count;
 };
 
+struct mg_config_role {                /* who has this claim is that, there */
+    const char *claim, *value;         /* value: a glob */
+    const char *role;                  /* as tenant/members.h names it */
+    const char *project;               /* NULL: all */
+};
+
+struct mg_config_oidc {                /* the provider of identities for the admin plane; issuer NULL: none */
+    const char *issuer;                /* as its tokens say it */
+    const char *client_id;
+    const char *const *audiences;      /* a token is for one of them; ≥ 1 */
+    int audience_count;
+    const char *scopes;                /* that a login asks for */
+    const char *name;                  /* the claim that names its bearer */
+    const char *ca;                    /* PEM file; NULL: the system's */
+    const struct mg_config_role *roles;
+    int role_count;                    /* 1 … MG_MAX_OIDC_ROLES */
+};
+
 enum { MG_CONFIG_EXPORTS = 8 };
 struct mg_config_export {              /* a sink of usage events: a file or a webhook */
     const char *name;                  /* of its cursor */
@@ -86,7 +104,8 @@ struct mg_config_gateway {
     struct mg_config_listen *listen;
     int listen_count;                  /* ≥ 1 */
     struct mg_config_listen admin;     /* loopback by default; port 0 with host NULL: off */
-    const char *admin_token;           /* secret; NULL: only health and metrics answer over TCP */
+    const char *admin_token;           /* secret; NULL: over TCP only members and oidc have tokens */
+    struct mg_config_oidc oidc;
     int workers;                       /* ≥ 1 */
     int drain_ms;                      /* SIGTERM: how long exchanges in flight may take */
     uint64_t journal_bytes;            /* ring of one worker */

@@ -304,6 +304,28 @@ static void copy_exports(const struct row *row, struct mg_config_gateway *config
     config->exports = exports;
 }
 
+static void copy_role(const struct row *row, int index, void *items)
+{
+    ((struct mg_config_role *)items)[index] = (struct mg_config_role){
+        .claim = text(row, "claim"), .value = text(row, "value"), .role = text(row, "role"), .project = text(row, "project")};
+}
+
+static void copy_oidc(const struct row *row, struct mg_config_oidc *oidc)
+{
+    enter(row, "oidc");
+    *oidc = (struct mg_config_oidc){.issuer = text(row, "issuer"),
+                                    .client_id = text(row, "client_id"),
+                                    .scopes = text(row, "scopes"),
+                                    .name = text(row, "name"),
+                                    .ca = text(row, "ca"),
+                                    .role_count = length(row, "roles")};
+    oidc->audiences = texts(row, "audience", &oidc->audience_count);
+    struct mg_config_role *roles = mg_arena_array(row->arena, struct mg_config_role, (size_t)oidc->role_count + 1);
+    each(row, "roles", copy_role, roles);
+    oidc->roles = roles;
+    leave(row);
+}
+
 void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
 {
     struct mg_config_gateway *config = eval->out;
@@ -316,6 +338,7 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
     enter(&row, "admin");
     copy_listen(&row, 0, &config->admin);
     config->admin_token = clear_secret(&row, "token");
+    copy_oidc(&row, &config->oidc);
     leave(&row);
     config->data_dir = text(&row, "data_dir");
     config->workers = integer(&row, "workers");

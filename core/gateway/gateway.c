@@ -50,6 +50,7 @@ struct mg_gateway {
     unsigned seconds;                  /* that have passed */
     struct mg_keys *keys;
     struct mg_members *members;
+    struct mg_signin *signin;          /* NULL: none */
     struct mg_builder *builder;
     struct mg_loop loop;               /* of the thread that runs */
     bool loop_open;
@@ -375,7 +376,8 @@ static mg_err start_workers(struct mg_gateway *gateway, struct mg_diag *diag)
         gateway->worker_count++;
     }
     MG_TRY(mg_keys_start(gateway->config->data_dir, gateway->recorder, gateway->workers, count, &gateway->keys, diag));
-    return mg_members_start(gateway->config->data_dir, gateway->recorder, &gateway->members, diag);
+    MG_TRY(mg_members_start(gateway->config->data_dir, gateway->recorder, &gateway->members, diag));
+    return mg_signin_start(&gateway->config->oidc, &gateway->signin, diag);
 }
 
 static mg_err start_builder(struct mg_gateway *gateway, struct mg_diag *diag)
@@ -505,6 +507,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
 {
     close_loop(gateway);
     mg_builder_stop(gateway->builder);
+    mg_signin_stop(gateway->signin);
     mg_members_stop(gateway->members);
     mg_keys_stop(gateway->keys);
     for (unsigned i = 0; i < gateway->worker_count; i++)
@@ -564,6 +567,11 @@ struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway)
 struct mg_members *mg_gateway_members(struct mg_gateway *gateway)
 {
     return gateway->members;
+}
+
+struct mg_signin *mg_gateway_signin(struct mg_gateway *gateway)
+{
+    return gateway->signin;
 }
 
 struct mg_desk *mg_gateway_desk(struct mg_gateway *gateway)

@@ -8,6 +8,7 @@
 #include "gateway/builder.h"
 #include "gateway/members.h"
 #include "gateway/routing.h"
+#include "gateway/signin.h"
 #include "gateway/worker.h"
 #include "meter/ledger.h"
 #include "store/recorder.h"
@@ -44,6 +45,7 @@ struct mg_metrics_hub *mg_gateway_metrics(struct mg_gateway *gateway);
 struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway);
 const struct mg_prices *mg_gateway_prices(const struct mg_gateway *gateway);   /* in force; lives as long as the gateway */
 struct mg_members *mg_gateway_members(struct mg_gateway *gateway);
+struct mg_signin *mg_gateway_signin(struct mg_gateway *gateway);   /* NULL: gateway.lua names no identity provider */
 
 /* Keys. Changes are on disk and obeyed by every worker when these return. MG_E_NOT_FOUND: no such key (or project).
  * text is shown once: wipe it. */

@@ -35,6 +35,54 @@ bool mg_role_may(enum mg_role role, enum mg_right right)
     }
 }
 
+/* ---- identities ------------------------------------------------------------------------------ */
+
+void mg_identity_of(const struct mg_member *member, struct mg_identity *out_identity)
+{
+    out_identity->grant_count = 1;
+    out_identity->grants[0] = (struct mg_grant){.role = member->role};
+    snprintf(out_identity->name, sizeof out_identity->name, "%s", member->name);
+    snprintf(out_identity->grants[0].project, sizeof out_identity->grants[0].project, "%s", member->project);
+}
+
+static bool reaches(const struct mg_grant *grant, enum mg_right right, mg_view wanted)
+{
+    bool there = !*grant->project || !wanted.len || mg_view_eq(wanted, mg_view_cstr(grant->project));
+    return there && mg_role_may(grant->role, right);
+}
+
+/* The widest of those that reach; two that name different projects leave it open which is meant. */
+static const struct mg_grant *choose(const struct mg_identity *identity, enum mg_right right, mg_view wanted, bool *out_several)
+{
+    const struct mg_grant *best = NULL;
+    *out_several = false;
+    for (size_t i = 0; i < identity->grant_count; i++) {
+        const struct mg_grant *grant = &identity->grants[i];
+        if (!reaches(grant, right, wanted))
+            continue;
+        if (best && *best->project && *grant->project)
+            *out_several = *out_several || strcmp(best->project, grant->project) != 0;
+        if (!best || !*grant->project)
+            best = grant;
+    }
+    *out_several = *out_several && *best->project;
+    return best;
+}
+
+mg_err mg_identity_act(const struct mg_identity *identity, enum mg_right right, mg_view wanted, struct mg_member *out_as)
+{
+    bool several;
+    const struct mg_grant *grant = choose(identity, right, wanted, &several);
+    if (!grant || wanted.len >= sizeof out_as->project)
+        return MG_E_DENIED;
+    if (several)
+        return MG_E_BAD_REQUEST;
+    *out_as = (struct mg_member){.role = grant->role};
+    snprintf(out_as->name, sizeof out_as->name, "%s", identity->name);
+    snprintf(out_as->project, sizeof out_as->project, "%.*s", MG_FMT(wanted.len ? wanted : mg_view_cstr(grant->project)));
+    return MG_OK;
+}
+
 /* ---- the store ------------------------------------------------------------------------------- */
 
 static mg_err count_all(struct mg_db *db, size_t *out_count)

@@ -34,6 +34,26 @@ struct mg_member {
     uint64_t created_us, expires_us;   /* wall clock; expires 0: never */
 };
 
+/* Somebody who came to the admin plane: a member, or whoever a token of an identity provider names. */
+struct mg_grant {
+    enum mg_role role;
+    char project[72];                  /* "": all */
+};
+struct mg_identity {
+    char name[MG_MEMBER_NAME_BYTES];   /* for logs */
+    struct mg_grant grants[MG_MAX_OIDC_ROLES];
+    size_t grant_count;
+};
+
+void mg_identity_of(const struct mg_member *member, struct mg_identity *out_identity);
+
+/* As whom it acts when it needs this right: one role, in one project or in all. `wanted` is the project it named; empty: none.
+ *
+ *     MG_OK              *out_as is what it acts as, confined to `wanted` when it named one
+ *     MG_E_DENIED        it has no such right, or not there
+ *     MG_E_BAD_REQUEST   it has it in several projects and must name one */
+MG_MUST_USE mg_err mg_identity_act(const struct mg_identity *identity, enum mg_right right, mg_view wanted, struct mg_member *out_as);
+
 /* ---- the store: for the recorder thread, or a CLI that holds the folder's lock ------------------------------- */
 
 /* Makes the token and stores its hash: fills `hash` and created_us of *member. MG_E_EXISTS: the name is taken;

@@ -8,7 +8,7 @@
 #include "io/dial.h"
 #include "io/tls.h"
 
-enum { TOTAL_MS = 15000, ANSWER_BYTES = 65536, TURN_MS = 1000 };
+enum { TOTAL_MS = 15000, ANSWER_BYTES = 65536, TURN_MS = 1000, CANCEL_MS = 100 };
 
 struct url {
     bool https;
@@ -142,15 +142,23 @@ static void on_deadline(struct mg_timer *timer)
     finish(mg_container_of(timer, struct asking, deadline), MG_E_TIMEOUT, "it did not answer in time");
 }
 
-static void converse(struct asking *asking, const struct mg_endpoint *endpoint)
+static void wait_for_end(struct asking *asking, const atomic_bool *cancel)
+{
+    while (!asking->done) {
+        mg_loop_turn(&asking->loop, cancel ? CANCEL_MS : TURN_MS);
+        if (cancel && atomic_load(cancel))
+            finish(asking, MG_E_CANCELLED, "nobody waits for it any more");
+    }
+}
+
+static void converse(struct asking *asking, const struct mg_endpoint *endpoint, const atomic_bool *cancel)
 {
     mg_loop_init(&asking->loop);
     asking->client = mg_http_client_new(&limits, &client_ops, asking);
     mg_http_client_begin(asking->client, false);
     mg_timer_start(&asking->loop, &asking->deadline, TOTAL_MS, on_deadline);
     mg_dial_start(&asking->dial, &asking->loop, endpoint, TOTAL_MS, on_dialed);
-    while (!asking->done)
-        mg_loop_turn(&asking->loop, TURN_MS);
+    wait_for_end(asking, cancel);
     mg_timer_cancel(&asking->loop, &asking->deadline);
     mg_dial_cancel(&asking->dial);
     mg_stream_discard(asking->stream);
@@ -190,12 +198,13 @@ mg_err mg_ask(const struct mg_ask *ask, int *out_status, struct mg_buf *out_body
     asking->body = out_body;
     asking->parts = parts;
     if (err == MG_OK) {
-        converse(asking, &endpoint);
+        converse(asking, &endpoint, ask->cancel);
         err = asking->result;
         *out_status = asking->status;
     }
     if (err != MG_OK)
-        mg_diag_set(diag, err, NULL, 0, "the key service %s: %s", url.host, *asking->why ? asking->why : mg_err_text(err));
+        mg_diag_set(diag, err, NULL, 0, "%s %s: %s", ask->whom ? ask->whom : "the key service", url.host,
+                    *asking->why ? asking->why : mg_err_text(err));
     mg_wipe(head.ptr, head.cap);
     mg_buf_fini(&head);
     mg_free(asking);

@@ -1,9 +1,11 @@
-/* ask.h - one HTTP request to a key service, on a loop of its own: the caller waits.
+/* ask.h - one HTTP request to a key service or an identity provider, on a loop of its own: the caller waits.
  *
- * For the few calls of a start or a rewrap; never on a worker. A fresh connection each time, TLS verified, 15 s in all, no
+ * For the few calls of a start, a rewrap or a login; never on a worker. A fresh connection each time, TLS verified, 15 s in all, no
  * redirects, at most 64 KiB of answer. */
 #ifndef MG_VAULT_ASK_H
 #define MG_VAULT_ASK_H
+
+#include <stdatomic.h>
 
 #include "base/buf.h"
 
@@ -14,6 +16,8 @@ struct mg_ask {
     const char *ca;                    /* PEM file; NULL: the system's */
     mg_view headers;                   /* whole lines with their CRLF, without host and content-length */
     mg_view body;
+    const char *whom;                  /* for the diag; NULL: "the key service" */
+    const atomic_bool *cancel;         /* once true it ends with MG_E_CANCELLED; NULL: never */
 };
 
 /* MG_OK when there is an answer, whatever its status. The diag names the host and what went wrong. */

@@ -145,6 +145,13 @@ local function check_listeners(ctx, value)
 end
 
 --- The rows of `accounts`, as C keeps them.
+--- A token is for its client unless the API has a name of its own.
+local function complete_oidc(admin)
+  if admin.oidc then
+    admin.oidc.audience = admin.oidc.audience or { admin.oidc.client_id }
+  end
+end
+
 local function accounts(ctx, entries)
   local out = {}
   for i, entry in ipairs(entries) do
@@ -183,6 +190,7 @@ function config.gateway(file, dir, text)
     check_listeners(ctx, value)
     value.admin = value.admin or {}
     value.accounts = accounts(ctx, value.accounts)
+    complete_oidc(value.admin)
     value.exports = exports(ctx, value.exports)
   end
   return finish(ctx, value)

@@ -130,6 +130,23 @@ formats.url = {
   end,
 }
 
+--- Kept as it is: an issuer is compared letter by letter with what its tokens say, a slash at the end included.
+formats.issuer = {
+  expected = "an https URL such as https://login.example.com",
+  read = function(value)
+    local scheme, rest = match(value, "^(https?)://(.+)$")
+    if not scheme or #value > 255 or find(value, "[%s%c?#\"\\]") then
+      return nil
+    end
+    local host, why = authority(match(rest, "^[^/]*"))
+    local loopback = host == "127.0.0.1" or host == "localhost" or host == "[::1]"
+    if host and scheme == "http" and not loopback then
+      return nil, "plain http is for this machine only: whoever is on the way could sign in as anybody"
+    end
+    return host and value or nil, why
+  end,
+}
+
 formats.proxy = {
   expected = 'a proxy such as "http://host:3128", or "" for none',
   read = function(value)

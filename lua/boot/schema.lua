@@ -72,6 +72,35 @@ local account = record { fields = {
       "may have." },
 } }
 
+local oidc = record { fields = {
+  { "issuer", text { format = "issuer" }, required = true,
+    doc = "The provider of identities, exactly as its tokens name it (`iss`). Its keys are found through its discovery document and " ..
+      "read again by themselves." },
+  { "client_id", text { format = "header", max = 255 }, required = true,
+    doc = "What the provider calls Moongate: a public (native) client, allowed the device grant or the redirect " ..
+      "`http://127.0.0.1/callback` at any port. ID tokens are for it." },
+  { "audience", list { of = text { format = "header", max = 255 }, single = true, min = 1, max = 8 },
+    example = '"https://moongate.example.com"',
+    doc = "What a token must be for (`aud`), one of these; by default the `client_id`. Name the API here to take access tokens " ..
+      "(JWT) of machines too." },
+  { "scopes", text { format = "header", max = 512 }, default = "openid",
+    doc = 'What `moongate login` asks for; the claims below may need more, such as `"openid email groups"`.' },
+  { "name", text { format = "header", max = 128 }, default = "sub",
+    doc = "The claim that names its bearer in the log and the audit log, behind `oidc:`. `sub` cannot be chosen by its bearer; " ..
+      "`email` reads better." },
+  { "ca", path, doc = "PEM bundle to trust in place of the system's when asking the provider." },
+  { "roles", list { of = record { fields = {
+      { "claim", text { format = "header", max = 128 }, required = true, example = '"groups"',
+        doc = "A claim of the token; `a.b` also looks inside. `scope` is a list of words." },
+      { "value", text { format = "header", max = 255 }, required = true, example = '"gateway-*"',
+        doc = "What it, or one of its values, must be; `*` stands for anything." },
+      { "role", text { enum = { "owner", "operator", "viewer", "secret-writer" } }, required = true,
+        doc = "What its bearer then is …" },
+      { "project", name, doc = "… in this project; without it in all." },
+    } }, min = 1, max = 256 }, required = true,
+    doc = "Who may do what. Every rule that fits counts; a token that none fits is refused." },
+} }
+
 local export = record { short = "file", fields = {
   { "file", path, doc = "Events are appended to this file, a JSON object a line. It may be moved away at any time." },
   { "webhook", text { format = "url" }, example = '"https://billing.example.com/usage"',
@@ -114,6 +143,7 @@ schema.gateway = record {
         { "cert", path, doc = "PEM file with the certificate chain of the admin listener." },
         { "key", path, doc = "PEM file with the private key of `cert`." },
         { "client_ca", path, doc = "PEM file: admin clients must show a certificate signed by it." },
+        { "oidc", oidc, doc = "Lets people and machines in with tokens of an OpenID Connect provider: `moongate login`." },
       } }, default = {},
         doc = "The admin plane; `false` switches it off. The command line uses a socket in `data_dir` and needs " ..
           "no token." },

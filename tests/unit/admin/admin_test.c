@@ -128,7 +128,7 @@ static mg_err target_reset(void *arg, const struct mg_targets_reset *what, unsig
 }
 
 /* One member of each role; "mga-ROLE" is its token, and "mga-ROLE@p" that of one in project p alone. */
-static bool identify(void *arg, mg_view token, struct mg_member *out_member)
+static mg_err identify(void *arg, mg_view token, struct mg_identity *out_identity, const char **out_why)
 {
     struct mg_member member = {.name = "alice"};
     mg_view role = mg_view_skip(token, MG_MIN(token.len, (size_t)4));
@@ -136,9 +136,9 @@ static bool identify(void *arg, mg_view token, struct mg_member *out_member)
     role = mg_view_cut(&project, '@');
     snprintf(member.project, sizeof(member.project), "%.*s", MG_FMT(project));
     if (!mg_view_starts(token, MG_VIEW("mga-")) || !mg_role_find(role, &member.role))
-        return false;
-    *out_member = member;
-    return true;
+        return MG_E_DENIED;
+    mg_identity_of(&member, out_identity);
+    return MG_OK;
 }
 
 static mg_err key_change(void *arg, const char *id, const struct mg_keys_spec *spec, struct mg_arena *arena,
