@@ -1,0 +1,2 @@
+--- The files with tests.
+return { "dialects.library_test" }
