@@ -203,6 +203,8 @@ struct mg_config_sim_model {           /* a model of a `kind = "simulated"` prov
     bool loop;                         /* after the last phase the first comes again */
 };
 
+enum mg_config_caller_keys { MG_CALLER_KEYS_REFUSE, MG_CALLER_KEYS_ACCEPT, MG_CALLER_KEYS_REQUIRE };
+
 struct mg_config_provider {
     const char *name;
     const char *adapter;               /* "openai": a file of lua/adapters */
@@ -212,6 +214,7 @@ struct mg_config_provider {
     int credential_count;              /* ≤ MG_MAX_CREDENTIALS */
     const char *account;               /* of gateway.lua: the credentials are that account's; NULL: its own */
     int account_line;                  /* in the project file, for messages */
+    enum mg_config_caller_keys caller_keys;      /* whether requests may, or must, bring a key of their own for it */
     const char *idempotency_header;    /* carries the exchange's id on each attempt; NULL: not sent */
     struct mg_config_breaker breaker;
     struct mg_config_gate gate;        /* of targets that no workflow declares */
@@ -222,8 +225,6 @@ struct mg_config_provider {
     const char *ca, *client_cert, *client_key;   /* PEM files; NULL: system bundle, none */
     bool verify;                       /* TLS verification; true unless switched off in so many words */
     const char *proxy;                 /* NULL: the gateway's; "": none */
-enum mg_config_caller_keys { MG_CALLER_KEYS_REFUSE, MG_CALLER_KEYS_ACCEPT, MG_CALLER_KEYS_REQUIRE };
-
     const struct mg_config_sim_model *sim_models;
     int sim_model_count;
     int line;                          /* in the project file, for messages */
@@ -234,7 +235,6 @@ struct mg_config_target {
     int provider;                      /* index into providers */
     const char *model;                 /* as the provider calls it; "*": as the client asked */
     const char *params;                /* JSON object of top-level fields to set; NULL: none */
-    enum mg_config_caller_keys caller_keys;      /* whether requests may, or must, bring a key of their own for it */
     struct mg_timeouts timeouts;
     uint32_t context_window;           /* tokens; 0: unknown */
     uint32_t max_output;               /* tokens; 0: unknown */

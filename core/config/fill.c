@@ -471,6 +471,7 @@ static void copy_header_values(const struct row *row, struct mg_config_provider 
 
 static void copy_provider(const struct row *row, int index, void *items)
 {
+    static const char *const caller_keys[] = {"refuse", "accept", "require", NULL};
     struct mg_config_provider *provider = (struct mg_config_provider *)items + index;
     *provider = (struct mg_config_provider){.name = text(row, "name"),
                                             .adapter = text(row, "adapter"),
@@ -478,6 +479,7 @@ static void copy_provider(const struct row *row, int index, void *items)
                                             .base_url = text(row, "base_url"),
                                             .account = text(row, "account"),
                                             .account_line = integer(row, "account_line"),
+                                            .caller_keys = (enum mg_config_caller_keys)word(row, "caller_keys", caller_keys),
                                             .idempotency_header = text(row, "idempotency_header"),
                                             .breaker = copy_breaker(row),
                                             .gate = copy_gate(row),
@@ -494,7 +496,6 @@ static void copy_provider(const struct row *row, int index, void *items)
     provider->header_names = texts(row, "header_names", &provider->header_count);
     copy_header_values(row, provider);
     struct mg_config_sim_model *models = mg_arena_array(row->arena, struct mg_config_sim_model,
-    static const char *const caller_keys[] = {"refuse", "accept", "require", NULL};
                                                         (size_t)provider->sim_model_count + 1);
     each(row, "sim_models", copy_sim_model, models);
     provider->sim_models = models;
@@ -503,7 +504,6 @@ static void copy_provider(const struct row *row, int index, void *items)
 static struct mg_timeouts copy_timeouts(const struct row *row, const char *key)
 {
     enter(row, key);
-                                            .caller_keys = (enum mg_config_caller_keys)word(row, "caller_keys", caller_keys),
     struct mg_timeouts timeouts = {u32(row, "connect_ms"), u32(row, "first_token_ms"),
                                    u32(row, "idle_ms"), u32(row, "total_ms")};
     leave(row);
