@@ -244,6 +244,13 @@ static struct mg_timeouts timers(const struct mg_lane *lane)
     return timeouts;
 }
 
+static struct mg_sealed *caller_key(const struct mg_lane *lane)
+{
+    const struct mg_caller_keys *keys = lane->relay->call.call->caller_keys;
+    return lane->credential == MG_CREDENTIAL_CALLER ? mg_caller_keys_find(keys, mg_view_cstr(candidate(lane)->provider))->sealed
+                                                    : NULL;
+}
+
 static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
 {
     const struct mg_config_workflow *workflow = lane->relay->call.route->workflow;
@@ -253,6 +260,7 @@ static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
         .upstream = upstream(lane),
         .head = mg_buf_view(&lane->head),
         .credential = lane->credential,
+        .caller_key = caller_key(lane),
         .body = &lane->body,
         .stream = lane->relay->call.call->request.stream,
         .once = lane->relay->call.call->request.background,
@@ -293,13 +301,6 @@ mg_err mg_lane_start(struct mg_lane *lane, const struct mg_lane_start *start)
     lane->repair = -1;
     lane->number = lane->relay->made;
     lane->held = NULL;
-static struct mg_sealed *caller_key(const struct mg_lane *lane)
-{
-    const struct mg_caller_keys *keys = lane->relay->call.call->caller_keys;
-    return lane->credential == MG_CREDENTIAL_CALLER ? mg_caller_keys_find(keys, mg_view_cstr(candidate(lane)->provider))->sealed
-                                                    : NULL;
-}
-
     lane->held_end = &lane->held;
     open_record(lane, start);
 
@@ -309,7 +310,6 @@ static struct mg_sealed *caller_key(const struct mg_lane *lane)
     if (err == MG_OK)
         err = build_head(lane, &patch);
     if (err == MG_OK)
-        .caller_key = caller_key(lane),
         err = mg_record_started(lane->relay->call.journal, timeline(lane), mg_lane_record(lane),
                                 mg_estimate_input(mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats),
                                                   lane->body.length));
