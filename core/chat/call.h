@@ -28,6 +28,7 @@ struct mg_call {
     const char *dialect;               /* "openai" */
     const char *surface;               /* "chat", "completions", "embeddings" */
     const struct mg_config_workflow *flow;       /* what was asked for; NULL: nothing is known of it */
+    const struct mg_prices *prices;    /* of models without a price of their own; NULL: nobody's are known */
     uint64_t deadline_us;              /* monotonic */
     uint32_t default_deadline_ms;      /* the workflow's, cut by the client's header and the project's maximum */
     uint32_t default_max_attempts;

@@ -532,6 +532,17 @@ static void put_traffic(struct words *words, const struct mg_attempt_record *att
         word(words, "%s for reasoning", mg_history_count(one, usage->reasoning_tokens));
 }
 
+/* What the answer says of itself, where it is not what was asked for. */
+static void put_served(struct words *words, const struct mg_attempt_record *attempt)
+{
+    if (attempt->served.len > 0 && !mg_view_eq(attempt->served, attempt->model))
+        word(words, "served by %.*s", MG_FMT(attempt->served));
+    if (attempt->tier.len > 0)
+        word(words, "tier %.*s", MG_FMT(attempt->tier));
+    if (attempt->arm.len > 0 && !mg_view_eq(attempt->arm, attempt->target))
+        word(words, "arm %.*s", MG_FMT(attempt->arm));
+}
+
 /* Why it was made, and with what. What the plan says stands at the top and is not said again. */
 static void put_reason(struct words *words, const struct mg_timeline *timeline,
                        const struct mg_attempt_record *attempt)
@@ -552,6 +563,7 @@ static void put_reason(struct words *words, const struct mg_timeline *timeline,
         word(words, "waited %s", mg_history_time(text, attempt->waited_us, false));
     if (attempt->credential.len > 0)
         word(words, "credential %.*s", MG_FMT(attempt->credential));
+    put_served(words, attempt);
     if (attempt->why.len > 0 && !says_why && !mg_view_eq(attempt->why, timeline->explain))
         word(words, "%.*s", MG_FMT(attempt->why));
     flush_words(words);

@@ -208,6 +208,7 @@ enum mg_config_caller_keys { MG_CALLER_KEYS_REFUSE, MG_CALLER_KEYS_ACCEPT, MG_CA
 struct mg_config_provider {
     const char *name;
     const char *adapter;               /* "openai": a file of lua/adapters */
+    const char *vendor;                /* whose prices it has, whatever it is called; NULL: nobody can tell */
     const char *kind;                  /* "http" or "simulated" */
     const char *base_url;              /* http(s)://host[:port]/prefix without a trailing slash; NULL: the adapter's */
     const struct mg_config_credential *credentials;   /* its API keys, in order of preference; none: send none */

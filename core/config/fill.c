@@ -475,6 +475,7 @@ static void copy_provider(const struct row *row, int index, void *items)
     struct mg_config_provider *provider = (struct mg_config_provider *)items + index;
     *provider = (struct mg_config_provider){.name = text(row, "name"),
                                             .adapter = text(row, "adapter"),
+                                            .vendor = text(row, "vendor"),
                                             .kind = text(row, "kind"),
                                             .base_url = text(row, "base_url"),
                                             .account = text(row, "account"),

@@ -237,6 +237,7 @@ static bool step_parse(struct mg_exchange *x)
         return false;
     if (x->surface) {
         x->call.surface = x->surface->name;
+        x->call.prices = mg_price_book_now(x->worker->prices);
         return true;
     }
     if (other_method)
@@ -566,7 +567,7 @@ static void step_relay(struct mg_exchange *x)
         .call = &x->call,
         .pool = &x->worker->pool,
         .journal = x->worker->journal,
-        .prices = mg_price_book_now(x->worker->prices),
+        .prices = x->call.prices,
         .route = x->route,
         .candidates = x->candidates,
         .plan = x->cached ? &x->cached->plan : x->plan,

@@ -216,6 +216,7 @@ static bool cost_of(const struct mg_prices *prices, const struct mg_config_proje
     struct mg_price_call call = {
         .project = mg_view_cstr(config->name),
         .provider = mg_view_cstr(config->providers[target->provider].name),
+        .vendor = mg_view_cstr(config->providers[target->provider].vendor),
         .model = model,
         .at_us = mg_wall_us(),
         .usage = usage,

@@ -70,6 +70,7 @@ static void set_candidate(const struct mg_routing *routing, struct mg_route *rou
     route->candidates[at] = (struct mg_candidate){
         .target = target,
         .provider = provider->name,
+        .vendor = provider->vendor,
         .arm = arm ? arm : target->id,
         .weight = weight,
         .state = "closed",

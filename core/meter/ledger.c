@@ -17,6 +17,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "meter/key_use.h"
+#include "meter/prices.h"
 #include "meter/record.h"
 #include "store/bulk.h"
 
@@ -358,6 +359,10 @@ static mg_err settle_interrupted(struct entry *entry, const char *id,
         .action = MG_ACTION_fail,
         .error = mg_view_of(words, sizeof words - 1),
         .usage.input_tokens = started->usage.input_tokens,
+        .priced = started->priced,
+        .own_price = started->own_price,
+        .cost_picousd = started->cost_picousd,
+        .cost_microusd = mg_microusd(started->cost_picousd),
         .redialed = started->redialed,
     };
     memcpy(front.id, id, sizeof front.id);
@@ -479,7 +484,11 @@ static mg_err merge_started(struct mg_timeline *timeline, mg_view payload)
     attempt->credential = started.credential;
     attempt->arm = started.arm;
     attempt->dialect = started.dialect;
+    attempt->vendor = started.vendor;
     attempt->usage.input_tokens = started.input_estimate;
+    attempt->priced = started.priced;
+    attempt->own_price = started.own_price;
+    attempt->cost_picousd = started.cost_picousd;
     if (timeline->start_wall_us > 0)
         return MG_OK;
 
@@ -522,6 +531,7 @@ static mg_err merge_settled(struct mg_timeline *timeline, mg_view payload)
     end.credential = attempt->credential;
     end.arm = attempt->arm;
     end.dialect = attempt->dialect;
+    end.vendor = attempt->vendor;
     *attempt = end;
     return MG_OK;
 }

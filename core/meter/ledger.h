@@ -2,7 +2,8 @@
  *
  * It gathers the records of an exchange in memory and writes one row when the exchange settles; an
  * exchange still open when ring room is freed is kept in open_exchanges. What a dead process left
- * open becomes one *interrupted* exchange: attempts that never settled are billed by estimate. */
+ * open becomes one *interrupted* exchange: attempts that never settled are billed by estimate:
+ * the input that was sent, at the price it had then. */
 #ifndef MG_METER_LEDGER_H
 #define MG_METER_LEDGER_H
 

@@ -162,21 +162,26 @@ static const struct mg_price *price_at(const struct mg_price_model *model, uint6
     return NULL;
 }
 
+static const struct mg_price *price_in(const struct mg_price_list *list,
+                                       const struct mg_price_call *call)
+{
+    const struct mg_price_model *model = list ? model_of(list, call->served, call->model) : NULL;
+    return model ? price_at(model, call->at_us) : NULL;
+}
+
 const struct mg_price *mg_prices_find(const struct mg_prices *prices,
                                       const struct mg_price_call *call)
 {
+    const struct mg_price *price = NULL;
     if (!prices)
         return NULL;
     const mg_view owners[] = {call->project, MG_VIEW_NONE};
-    for (size_t i = call->project.len > 0 && prices->own.count > 0 ? 0 : 1; i < MG_COUNT(owners); i++) {
-        const struct mg_price_list *list = list_of(prices, owners[i], call->provider);
-        const struct mg_price_model *model =
-            list ? model_of(list, call->served, call->model) : NULL;
-        const struct mg_price *price = model ? price_at(model, call->at_us) : NULL;
-        if (price)
-            return price;
+    for (size_t i = call->project.len > 0 && prices->own.count > 0 ? 0 : 1; !price && i < MG_COUNT(owners); i++) {
+        price = price_in(list_of(prices, owners[i], call->provider), call);
+        if (!price && call->vendor.len > 0)
+            price = price_in(list_of(prices, owners[i], call->vendor), call);
     }
-    return NULL;
+    return price;
 }
 
 bool mg_prices_cost(const struct mg_prices *prices, const struct mg_price_call *call,

@@ -77,6 +77,7 @@ struct mg_prices;
 
 struct mg_price_call {                 /* one attempt */
     mg_view project, provider;         /* names, as configured */
+    mg_view vendor;                    /* whom the provider is, whatever its name; empty: nobody knows */
     mg_view model, served;             /* as asked for, and as the answer names it (may be empty) */
     mg_view tier;                      /* service tier of the answer; may be empty */
     uint64_t at_us;                    /* wall clock of its beginning */
@@ -86,8 +87,8 @@ struct mg_price_call {                 /* one attempt */
 /* False: nobody knows what it costs, which is not the same as nothing. prices NULL: nobody does. */
 bool mg_prices_cost(const struct mg_prices *prices, const struct mg_price_call *call, uint64_t *out_picousd);
 
-/* The price a call goes by; NULL: none. A list of the project's own comes first, then the provider's; in each the served
- * model, then the asked one, each as it is written, without a date at its end, then by pattern, the most literal one first. */
+/* The price a call goes by; NULL: none. A list of the project's own comes first, then everybody's; of these the one
+ * with the provider's name, then the vendor's; in each the served model, then the asked one, each as it is written, without a date at its end, then by pattern, the most literal one first. */
 const struct mg_price *mg_prices_find(const struct mg_prices *prices, const struct mg_price_call *call);
 
 /* Whether the catalogue has a list of this project's own: it then overrules what the project's file says of targets. */

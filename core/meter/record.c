@@ -6,8 +6,8 @@
 
 #include "base/mem.h"
 
-/* Versions 2 and 3 added what stands at the end of started and settled records; a reader takes all. */
-enum { VERSION = 3, FIRST_VERSION = 1 };
+/* Versions 2 to 4 added what stands at the end of started and settled records; a reader takes all. */
+enum { VERSION = 4, FIRST_VERSION = 1 };
 
 /* Bits of an attempt's and an exchange's flags. */
 enum { REUSED = 1, REDIALED = 2, REPORTED = 4, PRICED = 8, OWN_PRICE = 16 };
@@ -60,6 +60,11 @@ static char *put_front(char *at, const struct mg_timeline *timeline)
     return put_text(at, mg_view_cstr(timeline->id), MG_RECORD_ID);
 }
 
+static unsigned price_flags(const struct mg_attempt_record *attempt)
+{
+    return (attempt->priced ? PRICED : 0u) | (attempt->own_price ? OWN_PRICE : 0u);
+}
+
 static char *put_owner(char *at, const struct mg_timeline *timeline)
 {
     at = put_text(at, timeline->project, MG_RECORD_PROJECT);
@@ -86,6 +91,9 @@ size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg
     at = put_text(at, attempt->arm, MG_RECORD_ARM);
     at = put_text(at, attempt->dialect, MG_RECORD_DIALECT);
     at = put_u8(at, timeline->charges_all);
+    at = put_u8(at, price_flags(attempt));
+    at = put_number(at, attempt->cost_picousd);
+    at = put_text(at, attempt->vendor, MG_RECORD_DIALECT);
     return (size_t)(at - out);
 }
 
@@ -123,8 +131,7 @@ size_t mg_record_encode_settled(char *out, const struct mg_timeline *timeline,
     at = put_u8(at, attempt->action);
     at = put_number(at, attempt->status);
     at = put_u8(at, (attempt->reused ? REUSED : 0u) | (attempt->redialed ? REDIALED : 0u) |
-                        (attempt->usage.reported ? REPORTED : 0u) | (attempt->priced ? PRICED : 0u) |
-                        (attempt->own_price ? OWN_PRICE : 0u));
+                        (attempt->usage.reported ? REPORTED : 0u) | price_flags(attempt));
     at = put_number(at, end_of(attempt));
     at = put_numbers(at, attempt->mark_us, MG_MARK_COUNT);
     at = put_number(at, attempt->bytes_sent);
@@ -384,6 +391,13 @@ mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started)
         started.arm = get_text(&in);
         started.dialect = get_text(&in);
         started.charged = get_u8(&in) > 0;
+    }
+    if (in.version >= 4) {
+        unsigned flags = get_u8(&in);
+        started.priced = flags & PRICED;
+        started.own_price = flags & OWN_PRICE;
+        started.cost_picousd = get_number(&in);
+        started.vendor = get_text(&in);
     }
     MG_TRY(finish(&in));
     *out_started = started;

@@ -38,7 +38,7 @@ enum {
 
 /* Payload bytes at most. BASE is what is reserved, MAX is with all explanations. */
 enum {
-    MG_RECORD_STARTED_MAX = 712,
+    MG_RECORD_STARTED_MAX = 752,
     MG_RECORD_REDIALED_MAX = 48,
     MG_RECORD_SETTLED_BASE = 424,
     MG_RECORD_SETTLED_MAX = 1000,
@@ -62,7 +62,7 @@ static inline size_t mg_record_metadata_room(size_t bytes)
 
 /* Appends to the journal in place. *started* goes before the attempt's first byte upstream, *redialed* before the first
  * byte goes there again (at most once an attempt: the provider may have read it twice, and may bill it twice):
- * `input_estimate` is what is billed should the process die before it settles. These cannot fail
+ * `input_estimate`, at the cost that the attempt has then, is what is billed should the process die before it settles. These cannot fail
  * when mg_record_worst_case() and, for metadata, mg_record_metadata_room() were reserved; MG_E_BUSY otherwise. */
 MG_MUST_USE mg_err mg_record_started(struct mg_journal *journal, const struct mg_timeline *timeline,
                                      const struct mg_attempt_record *attempt, uint64_t input_estimate);
@@ -95,15 +95,18 @@ struct mg_started {
     mg_view project, workflow, key_id, target, provider, model;
     mg_view credential;                /* empty in records of version 1 */
     mg_view arm, dialect;              /* empty in records of version 2 */
+    mg_view vendor;                    /* empty in records of version 3 */
     bool charged;                      /* should it be cut off, the project pays for it all the same */
+    bool priced, own_price;            /* as in struct mg_attempt_record; false in records of version 3 */
+    uint64_t cost_picousd;             /* of the input estimate */
 };
 
 MG_MUST_USE mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started);
 
 MG_MUST_USE mg_err mg_record_decode_redialed(mg_view payload, uint16_t *out_number);
 
-/* Fills id, number and what an end adds; target, provider, model, credential, reason and start_us
- * come from the started record and stay empty here. */
+/* Fills id, number and what an end adds; target, provider, vendor, model, credential, reason and
+ * start_us come from the started record and stay empty here. */
 MG_MUST_USE mg_err mg_record_decode_settled(mg_view payload, char out_id[40], struct mg_attempt_record *out_attempt);
 
 /* Everything but the attempts: attempt_count is set and so many are zeroed. Views borrow the

@@ -33,6 +33,7 @@ static bool cost_now(struct looking *looking, const struct mg_usage_event *event
     struct mg_price_call call = {
         .project = event->exchange->project,
         .provider = attempt->provider,
+        .vendor = attempt->vendor,
         .model = attempt->model,
         .served = attempt->served,
         .tier = attempt->tier,

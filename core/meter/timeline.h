@@ -87,6 +87,7 @@ struct mg_attempt_record {
     mg_view credential;                /* name of the API key it used; empty: the provider has none */
     mg_view arm;                       /* name of the workflow's choice it was; empty: it has no name of its own */
     mg_view dialect;                   /* what was spoken upstream: the adapter's name */
+    mg_view vendor;                    /* whose prices hold when nobody's are known by the provider's name; empty: nobody's */
     mg_view served;                    /* model as the answer names it; empty: it does not, or as it was sent */
     mg_view tier;                      /* service tier as the answer names it; empty: it does not */
     uint64_t waited_us;                /* before it began: backoff, or for a place at the target */

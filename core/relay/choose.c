@@ -1,5 +1,6 @@
 /* Whom to call next, within the bounds that no policy can lift. */
 #include "relay/caller_keys.h"
+#include "relay/rates.h"
 #include "relay/relay_parts.h"
 
 /* ---- bounds no policy can lift --------------------------------------------------------------- */
@@ -32,11 +33,10 @@ static uint64_t tokens_wanted(const struct mg_relay *relay)
 /* The input and the most output it asks for, at the target's prices. */
 static double estimate_microusd(const struct mg_relay *relay, int candidate)
 {
-    const struct mg_config_target *target = target_of(relay, candidate);
-    if (!target->priced)
+    double in, out;
+    if (!mg_candidate_rates(&relay->call.candidates[candidate], relay->call.call, &in, &out))
         return 0;
-    return ((double)mg_request_tokens_estimate(&relay->call.call->request) * target->price_in_microusd +
-            (double)tokens_wanted(relay) * target->price_out_microusd) / 1e6;
+    return ((double)mg_request_tokens_estimate(&relay->call.call->request) * in + (double)tokens_wanted(relay) * out) / 1e6;
 }
 
 /* What has begun may yet cost all it was let in for. */
@@ -51,7 +51,8 @@ static double running_microusd(const struct mg_relay *relay)
 static bool too_dear(const struct mg_relay *relay, int candidate)
 {
     uint64_t limit = money_limit(relay);
-    if (!limit || !target_of(relay, candidate)->priced)
+    double in, out;
+    if (!limit || !mg_candidate_rates(&relay->call.candidates[candidate], relay->call.call, &in, &out))
         return false;
     return (double)relay->spent_microusd + running_microusd(relay) + estimate_microusd(relay, candidate) > (double)limit;
 }
@@ -225,8 +226,17 @@ static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find
     return false;
 }
 
+/* Whoever is drawn by price has one. */
+static void look_up_rates(struct mg_relay *relay)
+{
+    double in, out;
+    for (int i = 0; entry(relay)->pick == MG_PICK_CHEAPEST && i < entry(relay)->choice_count; i++)
+        (void)mg_candidate_rates(&relay->call.candidates[entry(relay)->choices[i].candidate], relay->call.call, &in, &out);
+}
+
 bool mg_relay_seek(struct mg_relay *relay, struct mg_find *find)
 {
+    look_up_rates(relay);
     uint64_t avoid = excluded(relay);
     find->full = NO_CANDIDATE;
     for (;;) {

@@ -67,6 +67,7 @@ static void open_record(struct mg_lane *lane, const struct mg_lane_start *start)
         .credential = credential_name(lane),
         .arm = mg_view_cstr(candidate(lane)->arm),
         .dialect = mg_view_cstr(mg_adapter_declaration(upstream(lane)->adapter)->name),
+        .vendor = mg_view_cstr(upstream(lane)->config->vendor),
         .why = start->why.len ? start->why : lane->relay->call.plan->explain,
         .reason = lane->reason,
         .number = (uint16_t)lane->number,
@@ -214,6 +215,54 @@ static mg_err build_head(struct mg_lane *lane, const struct mg_attempt_patch *pa
     return mg_http_put_end(head);
 }
 
+/* ---- what it costs --------------------------------------------------------------------------- */
+
+static struct mg_price own_price(const struct mg_config_target *target)
+{
+    struct mg_price price = mg_price_simple((uint64_t)llround(target->price_in_microusd), (uint64_t)llround(target->price_out_microusd));
+    price.steps[0].rates[MG_RATE_cached_read] = llround(target->price_cached_read_microusd);
+    price.steps[0].rates[MG_RATE_cached_write] = llround(target->price_cached_write_microusd);
+    return price;
+}
+
+/* By the target's own price, unless the catalogue has a list of this project's; else by the catalogue. */
+static void put_cost(const struct mg_lane *lane, struct mg_attempt_record *attempt, const struct mg_usage *usage)
+{
+    const struct mg_config_target *target = candidate(lane)->target;
+    const struct mg_prices *prices = lane->relay->call.prices;
+    struct mg_price_call call = {
+        .project = timeline(lane)->project,
+        .provider = attempt->provider,
+        .vendor = attempt->vendor,
+        .model = attempt->model,
+        .served = attempt->served,
+        .tier = attempt->tier,
+        .at_us = timeline(lane)->start_wall_us + attempt->start_us,
+        .usage = usage,
+    };
+    attempt->own_price = target->priced && !mg_prices_own(prices, call.project);
+    if (attempt->own_price) {
+        struct mg_price own = own_price(target);
+        attempt->cost_picousd = mg_price_cost(&own, usage, attempt->tier);
+        attempt->priced = true;
+    } else {
+        attempt->priced = mg_prices_cost(prices, &call, &attempt->cost_picousd);
+    }
+    attempt->cost_microusd = mg_microusd(attempt->cost_picousd);
+}
+
+/* With what it costs should the process die before it settles: a budget counts that too. */
+static mg_err record_started(const struct mg_lane *lane)
+{
+    struct mg_attempt_record *attempt = mg_lane_record(lane);
+    const struct mg_estimate *estimate = mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats);
+    struct mg_usage sent = {.input_tokens = mg_estimate_input(estimate, lane->body.length)};
+    put_cost(lane, attempt, &sent);
+    mg_err err = mg_record_started(lane->relay->call.journal, timeline(lane), attempt, sent.input_tokens);
+    attempt->cost_picousd = attempt->cost_microusd = 0;
+    return err;
+}
+
 /* ---- starting -------------------------------------------------------------------------------- */
 
 /* A timer that follows what the target was seen to do: a multiple of its p99, once that means something. */
@@ -310,9 +359,7 @@ mg_err mg_lane_start(struct mg_lane *lane, const struct mg_lane_start *start)
     if (err == MG_OK)
         err = build_head(lane, &patch);
     if (err == MG_OK)
-        err = mg_record_started(lane->relay->call.journal, timeline(lane), mg_lane_record(lane),
-                                mg_estimate_input(mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats),
-                                                  lane->body.length));
+        err = record_started(lane);
     if (err != MG_OK)
         return not_built(lane, err);
     send_off(lane, start->ops);
@@ -331,38 +378,7 @@ static void note_served(struct mg_lane *lane, struct mg_attempt_record *attempt)
         attempt->tier = mg_arena_dup(arena(lane), mg_view_cstr(tap->tier));
 }
 
-static struct mg_price own_price(const struct mg_config_target *target)
-{
-    struct mg_price price = mg_price_simple((uint64_t)llround(target->price_in_microusd), (uint64_t)llround(target->price_out_microusd));
-    price.steps[0].rates[MG_RATE_cached_read] = llround(target->price_cached_read_microusd);
-    price.steps[0].rates[MG_RATE_cached_write] = llround(target->price_cached_write_microusd);
-    return price;
-}
 
-/* By the target's own price, unless the catalogue has a list of this project's; else by the catalogue. */
-static void put_cost(const struct mg_lane *lane, struct mg_attempt_record *attempt)
-{
-    const struct mg_config_target *target = candidate(lane)->target;
-    const struct mg_prices *prices = lane->relay->call.prices;
-    struct mg_price_call call = {
-        .project = timeline(lane)->project,
-        .provider = attempt->provider,
-        .model = attempt->model,
-        .served = attempt->served,
-        .tier = attempt->tier,
-        .at_us = timeline(lane)->start_wall_us + attempt->start_us,
-        .usage = &attempt->usage,
-    };
-    attempt->own_price = target->priced && !mg_prices_own(prices, call.project);
-    if (attempt->own_price) {
-        struct mg_price own = own_price(target);
-        attempt->cost_picousd = mg_price_cost(&own, &attempt->usage, attempt->tier);
-        attempt->priced = true;
-    } else {
-        attempt->priced = mg_prices_cost(prices, &call, &attempt->cost_picousd);
-    }
-    attempt->cost_microusd = mg_microusd(attempt->cost_picousd);
-}
 
 /* The fastest of the others: a target is only slow beside one that is not. Looked up only for a call that may be slow. */
 static uint64_t fastest_peer_us(const struct mg_lane *lane, uint64_t first_token_us)
@@ -407,7 +423,7 @@ static void close_record(struct mg_lane *lane, enum mg_class class_, enum mg_act
     attempt->end_us = now_us(lane) - timeline(lane)->start_mono_us - attempt->start_us + 1;
     see_usage(lane, attempt);
     note_served(lane, attempt);
-    put_cost(lane, attempt);
+    put_cost(lane, attempt, &attempt->usage);
     lane->relay->spent_microusd += attempt->cost_microusd;
     timeline(lane)->upstream_us += attempt->end_us;
 }

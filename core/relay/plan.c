@@ -110,8 +110,7 @@ static int draw_p2c(const struct mg_plan_entry *entry, const struct mg_candidate
 
 static double price_of(const struct mg_candidate *candidate)
 {
-    const struct mg_config_target *target = candidate->target;
-    return target->priced ? target->price_in_microusd + target->price_out_microusd : HUGE_VAL;
+    return candidate->priced ? candidate->price_in_microusd + candidate->price_out_microusd : HUGE_VAL;
 }
 
 /* Within the bound by price, above it by latency; what costs the same by the expected wait. */

@@ -21,6 +21,9 @@ struct mg_candidate {
     uint64_t ewma_us;                  /* of the time to the first token; 0: no call yet */
     double error_rate;                 /* of recent attempts, 0..1 */
     const char *state;                 /* "closed" "open" "half_open" "ramp" "benched", of its best credential */
+    const char *vendor;                /* whose prices it has besides its provider's; NULL: nobody can tell */
+    bool rated, priced;                /* its rates were looked up; and are known (relay/rates.h) */
+    double price_in_microusd, price_out_microusd;          /* for a million tokens */
 };
 
 enum mg_pick { MG_PICK_WEIGHTED, MG_PICK_HASH, MG_PICK_LEAST_INFLIGHT, MG_PICK_P2C, MG_PICK_CHEAPEST };

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "config/config.h"
+#include "relay/rates.h"
 #include "relay/stats.h"
 
 /* The metatable of the candidates' list stands in the registry under this number. */
@@ -171,10 +172,12 @@ static int get_rate_limit_remaining(lua_State *L, const struct mg_lua_view *view
 }
 
 /* Prices of a target whose price is not known are nil. */
-static int push_price(lua_State *L, const struct mg_config_target *target, double price)
+static int push_price(lua_State *L, const struct mg_lua_view *view, bool of_input)
 {
-    if (target->priced)
-        lua_pushnumber(L, price);
+    struct mg_candidate candidate = *candidate_of(view);
+    double in, out;
+    if (mg_candidate_rates(&candidate, view->call, &in, &out))
+        lua_pushnumber(L, of_input ? in : out);
     else
         lua_pushnil(L);
     return 1;
@@ -182,14 +185,12 @@ static int push_price(lua_State *L, const struct mg_config_target *target, doubl
 
 static int get_price_in(lua_State *L, const struct mg_lua_view *view)
 {
-    const struct mg_config_target *target = candidate_of(view)->target;
-    return push_price(L, target, target->price_in_microusd);
+    return push_price(L, view, true);
 }
 
 static int get_price_out(lua_State *L, const struct mg_lua_view *view)
 {
-    const struct mg_config_target *target = candidate_of(view)->target;
-    return push_price(L, target, target->price_out_microusd);
+    return push_price(L, view, false);
 }
 
 static int get_prefill(lua_State *L, const struct mg_lua_view *view)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "meter/charge.h"
 #include "meter/ledger.h"
 #include "watch/json_out.h"
 
@@ -61,7 +62,7 @@ static void put_usage(struct mg_json_out *out, const struct mg_usage *usage)
     mg_json_out_close(out, '}');
 }
 
-static void put_attempt(struct mg_json_out *out, const struct mg_attempt_record *attempt)
+static void put_attempt(struct mg_json_out *out, const struct mg_timeline *timeline, const struct mg_attempt_record *attempt)
 {
     mg_json_out_open(out, NULL, '{');
     mg_json_out_number(out, "number", attempt->number);
@@ -70,6 +71,10 @@ static void put_attempt(struct mg_json_out *out, const struct mg_attempt_record 
     mg_json_out_text(out, "target", attempt->target);
     mg_json_out_text(out, "provider", attempt->provider);
     mg_json_out_text(out, "model", attempt->model);
+    mg_json_out_text(out, "model_served", attempt->served.len ? attempt->served : attempt->model);
+    mg_json_out_text(out, "tier", attempt->tier);
+    mg_json_out_text(out, "arm", attempt->arm);
+    mg_json_out_text(out, "dialect", attempt->dialect);
     mg_json_out_text(out, "credential", attempt->credential);
     mg_json_out_text(out, "why", attempt->why);
     mg_json_out_text(out, "address", attempt->address);
@@ -87,6 +92,8 @@ static void put_attempt(struct mg_json_out *out, const struct mg_attempt_record 
     mg_json_out_number(out, "bytes_received", attempt->bytes_received);
     mg_json_out_number(out, "resumed_bytes", attempt->resumed_bytes);
     mg_json_out_number(out, "cost_microusd", attempt->cost_microusd);
+    mg_json_out_bool(out, "priced", attempt->priced);
+    mg_json_out_bool(out, "charged", mg_charge_is(timeline, attempt));
     put_usage(out, &attempt->usage);
     mg_json_out_close(out, '}');
 }
@@ -180,7 +187,7 @@ mg_err mg_watch_timeline_json(const struct mg_timeline *timeline, bool interrupt
     mg_json_out_close(&json, '}');
     mg_json_out_open(&json, "attempts", '[');
     for (unsigned i = 0; i < timeline->attempt_count; i++)
-        put_attempt(&json, &timeline->attempts[i]);
+        put_attempt(&json, timeline, &timeline->attempts[i]);
     mg_json_out_close(&json, ']');
     put_notes(&json, timeline);
     mg_json_out_close(&json, '}');
@@ -250,6 +257,10 @@ static void get_attempt(const struct mg_json *object, struct mg_attempt_record *
         .why = text(object, "why"),
         .error = text(object, "error"),
         .address = text(object, "address"),
+        .served = text(object, "model_served"),
+        .tier = text(object, "tier"),
+        .arm = text(object, "arm"),
+        .dialect = text(object, "dialect"),
         .credential = text(object, "credential"),
         .waited_us = number(object, "waited_us"),
         .resumed_bytes = number(object, "resumed_bytes"),
@@ -260,6 +271,7 @@ static void get_attempt(const struct mg_json *object, struct mg_attempt_record *
         .entry = (uint16_t)number(object, "entry"),
         .reused = truth(object, "reused"),
         .redialed = truth(object, "redialed"),
+        .priced = truth(object, "priced"),
         .bytes_sent = number(object, "bytes_sent"),
         .bytes_received = number(object, "bytes_received"),
     };

@@ -10,7 +10,8 @@ local formats = host.module("formats")
 local check = host.module("check", formats, refs)
 local sandbox = host.module("sandbox", check, refs)
 local schema = host.module("schema")
-local project = host.module("project", check, schema)
+local vendors = host.module("vendors")
+local project = host.module("project", check, schema, vendors)
 
 local config = {}
 
@@ -208,7 +209,7 @@ end
 --- The project made of what the environment holds; nil and no errors when it holds nothing.
 function config.environment()
   local ctx = context("environment", "/", "default")
-  local value = host.module("vendors").project(host, refs)
+  local value = vendors.project(host, refs)
   local checked = value and check.read(ctx, schema.project, value, {})
   return finish(ctx, checked and project.flatten(ctx, checked))
 end

@@ -1,6 +1,6 @@
 --- project.lua - from the checked tables of a project file to the flat rows that C keeps, and what only the whole can
 --- tell: names that must exist, names that must be unique, settings that exclude one another. Indices count from 0.
-local check, schema = ...
+local check, schema, vendors = ...
 local project = {}
 
 local fail, at = check.fail, check.at
@@ -147,7 +147,7 @@ local function provider(ctx, entry)
   tls_pair(ctx, at(place, "tls"), p.tls)
   local names, values = headers(p.headers)
   return {
-    name = entry.key, adapter = p.adapter, kind = p.kind, base_url = p.base_url,
+    name = entry.key, adapter = p.adapter, vendor = vendors.of(p), kind = p.kind, base_url = p.base_url,
     credentials = project.credentials(ctx, p, place), account = p.account,
     caller_keys = p.caller_keys, account_line = p.account and line_of(ctx, at(place, "account")), idempotency_header = p.idempotency_header,
     breaker = breaker(ctx, p.breaker, at(place, "breaker")),
@@ -299,15 +299,12 @@ end
 
 --- What only makes sense with something else beside it.
 local function check_flow(ctx, flow, place)
-  local priced, unpriced = 0, nil
+  local unpriced = nil
   for _, arm in ipairs(flow.targets) do
-    priced = priced + (arm.price_usd and 1 or 0)
     unpriced = unpriced or not arm.price_usd and arm
   end
   if flow.latency_bound_ms and flow.balance ~= "cheapest" then
     fail(ctx, at(place, "latency_bound_ms"), 'this is for balance = "cheapest"')
-  elseif flow.balance == "cheapest" and priced == 0 then
-    fail(ctx, at(place, "balance"), "no target has price_usd, so none is the cheapest")
   end
   if flow.max_cost_usd and unpriced then
     fail(ctx, unpriced.at, "max_cost_usd counts by the targets' prices: expected price_usd here (0 where it costs nothing)")

@@ -467,7 +467,7 @@ local target = record {
         { "cached_read", dollars, doc = "US dollars for a million tokens of the request that came out of the prompt cache; by default the input's." },
         { "cached_write", dollars, doc = "US dollars for a million tokens of the request that were written into the prompt cache; by default the input's." },
       } }, example = "{ input = 2.5, output = 10 }",
-      doc = 'What it costs, for `balance = "cheapest"`, `max_cost_usd` and records.' },
+      doc = 'What it costs, for `balance = "cheapest"`, `max_cost_usd` and records; without it the price catalogue says.' },
     { "concurrency", gate, inherit = true,
       doc = "Cap of this target; what is missing comes from the provider. `false`: none." },
   },

@@ -130,6 +130,10 @@ class AddsUp(unittest.TestCase):
             self.assertEqual(event["metadata"], {"tier": "gold", "seat": "7"})
             self.assertEqual((event["price"], event["served"], event["charged"]), ("catalogue", True, True))
             self.assertGreater(event["latency_us"]["total"], event["latency_us"]["first_byte"] - 1)
+            attempt, = json.loads(gw.cli("trace", event["exchange"], "--json"))["attempts"]
+            self.assertEqual((attempt["model_served"], attempt["tier"], attempt["arm"], attempt["dialect"], attempt["charged"]),
+                             ("served", "priority", event["arm"], "openai", True))
+            self.assertRegex(gw.cli("trace", event["exchange"]), "served by served.*tier priority")
             rows = report(gw, "--by", "metadata.tier,metadata.absent", "--where", "metadata.seat=7")["rows"]
             self.assertEqual([(row["metadata.tier"], row["metadata.absent"]) for row in rows], [("gold", None)])
             self.assertEqual(report(gw, "--where", "metadata.seat=8")["total"]["attempts"], 0)
@@ -163,6 +167,36 @@ class AddsUp(unittest.TestCase):
             self.assertEqual([e["served"] for e in left], [False, True])
             self.assertEqual(by_reason["p1", "none"]["input_tokens"], meter.input)
             self.assertTrue(all(e["input_tokens"] > 0 and e["cost_picousd"] > 0 for e in left))
+
+
+class Interrupted(unittest.TestCase):
+    def test_what_a_killed_gateway_had_sent_costs_its_input_and_counts_for_the_budget(self):
+        catalogue = {"version": 1, "providers": [{"name": "p0", "models": [{"model": "model-0", "prices": [{"input": 2000000000, "output": 1}]}]}]}
+        with Upstream(stream(*good_events("one")[:2], then="stall")) as up, Gateway(
+                project(up, extra='limits = { budget = { per = "month", usd = 5 } }'), files={"data/prices.json": json.dumps(catalogue)}) as gw:
+            with gw.connect() as sock:
+                body = json.dumps({"model": "chat", "stream": True, "max_tokens": 1, "messages": [{"role": "user", "content": "x" * 8000}]}).encode()
+                sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-type: application/json\r\n"
+                             b"content-length: %d\r\n\r\n" % (gw.keys["main"].encode(), len(body)) + body)
+                self.assertIn(b"one", sock.recv(65536))
+            gw.process.kill()
+            gw.process.wait()
+            gw.lines.clear()
+            gw.start()
+            event, = events(gw)
+            self.assertEqual((event["interrupted"], event["tokens"], event["price"]), (True, "estimated", "catalogue"))
+            self.assertGreater(event["input_tokens"], 1500)
+            self.assertEqual(event["cost_picousd"], event["input_tokens"] * 2000000000)
+            self.assertEqual(report(gw)["total"]["cost_picousd"], event["cost_picousd"])
+            up.answer(json_answer("fine"))
+            refused = gw.chat(max_tokens=1, content="y" * 8000)           # 4 of 5 dollars are spent
+            self.assertEqual(refused.status, 429)
+            self.assertIn("$5.00 per month", refused.json["error"]["message"])
+            # and a later price holds for it as for any other
+            gw.write("new.json", json.dumps({"version": 1, "providers": [{"name": "p0", "models": [
+                {"model": "model-0", "prices": [{"input": 1, "output": 1}]}]}]}))
+            gw.cli("usage", "reprice", "--prices", os.path.join(gw.path, "new.json"))
+            self.assertEqual(events(gw)[0]["cost_picousd"], event["input_tokens"])
 
 
 class Charge(unittest.TestCase):
@@ -228,6 +262,43 @@ class Prices(unittest.TestCase):
             self.assertEqual(rows["chat"]["cost_usd"], "0.002280000000")
             self.assertEqual((rows["unknown"]["cost_usd"], rows["unknown"]["unpriced"]), ("0.000000000000", 1))
             self.assertIn("no price", gw.cli("usage"))
+
+    def test_a_provider_of_any_name_has_the_prices_of_whom_it_is(self):
+        meter = Meter()
+        catalogue = {"version": 1, "providers": [
+            {"name": "groq", "models": [{"model": "fast", "prices": [{"input": 3, "output": 5}]}]},
+            {"name": "named", "models": [{"model": "fast", "prices": [{"input": 7, "output": 7}]}]}]}
+        def tunnelled(sock, request):
+            if request.method == "CONNECT":
+                sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            else:
+                meter.whole(100, 10)(sock, request)
+        with Upstream(tunnelled) as up, Gateway("""return {
+                providers = { ours = { base_url = "http://api.groq.com/openai/v1", proxy = "%s", api_key = "k" },
+                              named = { base_url = "http://api.groq.com/openai/v1", proxy = "%s", api_key = "k" } },
+                workflows = { chat = "ours/fast", other = "named/fast" } }""" % ((up.url.rsplit("/", 1)[0],) * 2),
+                files={"data/prices.json": json.dumps(catalogue)}) as gw:
+            self.assertEqual(gw.chat().status, 200)
+            self.assertEqual(gw.chat("other").status, 200)
+            self.assertEqual([e["cost_picousd"] for e in events(gw)], [350, 770])
+            gw.write("new.json", json.dumps({"version": 1, "providers": [{"name": "groq", "models": [
+                {"model": "fast", "prices": [{"input": 1, "output": 1}]}]}]}))
+            gw.cli("usage", "reprice", "--prices", os.path.join(gw.path, "new.json"))
+            self.assertEqual([e["cost_picousd"] for e in events(gw)], [110, 110])
+
+    def test_the_cheapest_is_found_in_the_catalogue_and_policies_see_its_prices(self):
+        meter = Meter()
+        catalogue = {"version": 1, "providers": [
+            {"name": "p0", "models": [{"model": "model-0", "prices": [{"input": 3000000, "output": 9000000}]}]},
+            {"name": "p1", "models": [{"model": "model-1", "prices": [{"input": 2000000, "output": 8000000}]}]}]}
+        with Upstream(meter.whole(1, 1)) as dear, Upstream(meter.whole(1, 1)) as cheap, Gateway(
+                project(dear, cheap, workflow="""balance = "cheapest", route = function(req, candidates)
+                    moongate.log.info("prices", { dear = candidates["p0/model-0"].price_in_microusd, cheap = candidates["p1/model-1"].price_out_microusd })
+                end"""), files={"data/prices.json": json.dumps(catalogue)}, env={"MOONGATE_LOG": "info"}) as gw:
+            for _ in range(5):
+                self.assertEqual(gw.chat().status, 200)
+            self.assertEqual((dear.count, cheap.count), (0, 5))
+            gw.wait_line(r"prices \{\"cheap\":8000000,\"dear\":3000000\}")
 
     def test_the_past_is_priced_again_with_the_gateway_running_and_without(self):
         meter = Meter()

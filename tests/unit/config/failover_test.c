@@ -209,7 +209,6 @@ TEST(what_makes_no_sense_is_refused_with_its_place)
         const char *text, *says;
     } rows[] = {
         {"x = { 'a/m',\n latency_bound_ms = 5 }", "2: workflows.x.latency_bound_ms: this is for balance = \"cheapest\""},
-        {"x = { 'a/m',\n balance = 'cheapest' }", "2: workflows.x.balance: no target has price_usd"},
         {"x = { 'a/m',\n balance = 'cheap' }", "2: workflows.x.balance: expected one of \"auto\", "},
         {"x = { { 'a/m', price_usd = { input = 1 } },\n 'b/m', max_cost_usd = 1 }", "2: workflows.x[2]: max_cost_usd counts by the targets' prices"},
         {"x = { 'a/m',\n max_cost_usd = 0 }", "workflows.x.max_cost_usd: expected a number from 0.0001 to 1000000, found 0"},

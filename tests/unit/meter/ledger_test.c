@@ -300,6 +300,14 @@ TEST(an_open_exchange_survives_the_freeing_of_ring_room)
     world_stop(&world);
 }
 
+/* What the input that was sent costs, as it is known when an attempt starts. */
+static void price(struct mg_attempt_record *attempt)
+{
+    attempt->priced = attempt->own_price = true;
+    attempt->cost_picousd = 154000001;
+    attempt->vendor = MG_VIEW("acme");
+}
+
 /* Appends in a process that dies; `flush` has it recorded before. */
 static void die_with_open_attempt(const char *data, bool flush)
 {
@@ -311,6 +319,7 @@ static void die_with_open_attempt(const char *data, bool flush)
         world_start(&world, data);
         record_exchange(&world, "req_whole");
         timeline = an_exchange("req_cut");
+        price(&success);
         if (mg_record_started(world.journal, &timeline, &failure, 7) != MG_OK ||
             mg_record_settled(world.journal, &timeline, &failure) != MG_OK ||
             mg_record_started(world.journal, &timeline, &success, 77) != MG_OK ||
@@ -331,8 +340,8 @@ static void check_interrupted(struct world *world)
     CHECK_STR(ask(world,
                   "SELECT project||' '||workflow||' '||key_id||' '||start_us||' '||status||' "
                   "'||class||' '||attempts||' '||"
-                  "flags||' '||input_tokens||' '||provider FROM exchanges WHERE id = 'req_cut'"),
-              "acme fast key_1 1764000000000000 0 cancelled 2 44 87 beta");
+                  "flags||' '||input_tokens||' '||provider||' '||cost_microusd FROM exchanges WHERE id = 'req_cut'"),
+              "acme fast key_1 1764000000000000 0 cancelled 2 44 87 beta 855");
     get_timeline(world, "req_cut", &timeline);
     CHECK_VIEW(timeline.error_code, MG_VIEW("interrupted"));
     CHECK_VIEW(timeline.attempts[0].error, MG_VIEW("Overloaded"));
@@ -341,6 +350,9 @@ static void check_interrupted(struct world *world)
     CHECK_INT(timeline.attempts[1].class_, MG_CLASS_cancelled);
     CHECK_INT(timeline.attempts[1].usage.input_tokens, 77);
     CHECK(!timeline.attempts[1].usage.reported);
+    CHECK_INT(timeline.attempts[1].cost_picousd, 154000001);
+    CHECK(timeline.attempts[1].priced && timeline.attempts[1].own_price);
+    CHECK_VIEW(timeline.attempts[1].vendor, MG_VIEW("acme"));
     CHECK(timeline.attempts[1].redialed && !timeline.attempts[0].redialed);
     CHECK_STR(ask(world, "SELECT count(*) FROM open_exchanges"), "0");
 }
@@ -371,6 +383,7 @@ TEST(what_is_open_at_a_stop_is_interrupted_at_the_next_start)
     world_start(&world, check_fresh_path("data"));
     record_exchange(&world, "req_whole");
     timeline = an_exchange("req_cut");
+    price(&success);
     CHECK_OK(mg_record_started(world.journal, &timeline, &failure, 7));
     CHECK_OK(mg_record_settled(world.journal, &timeline, &failure));
     CHECK_OK(mg_record_started(world.journal, &timeline, &success, 77));

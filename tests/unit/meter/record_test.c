@@ -98,7 +98,7 @@ static void fill_to_the_brim(struct mg_timeline *timeline, struct mg_attempt_rec
     attempt->start_us = attempt->end_us = attempt->bytes_sent = attempt->bytes_received =
         UINT64_MAX;
     attempt->waited_us = attempt->resumed_bytes = attempt->cost_microusd = attempt->cost_picousd = UINT64_MAX;
-    attempt->arm = attempt->dialect = attempt->served = attempt->tier = text;
+    attempt->arm = attempt->dialect = attempt->vendor = attempt->served = attempt->tier = text;
     attempt->target = attempt->provider = attempt->model = attempt->why = attempt->error =
         attempt->address = attempt->credential = text;
     attempt->status = attempt->number = attempt->entry = UINT16_MAX;
@@ -113,6 +113,10 @@ TEST(a_started_attempt_comes_back_as_it_went)
     struct mg_started got;
     struct mg_attempt_record attempt = an_attempt();
     fill(&timeline);
+    attempt.vendor = MG_VIEW("anthropic");
+    attempt.priced = true;
+    attempt.own_price = false;
+    attempt.cost_picousd = 123456789;
 
     size_t len = mg_record_encode_started(room, &timeline, &attempt, 300);
     CHECK_OK(mg_record_decode_started(mg_view_of(room, len), &got));
@@ -134,6 +138,9 @@ TEST(a_started_attempt_comes_back_as_it_went)
     CHECK_VIEW(got.credential, attempt.credential);
     CHECK_VIEW(got.arm, attempt.arm);
     CHECK_VIEW(got.dialect, attempt.dialect);
+    CHECK_VIEW(got.vendor, MG_VIEW("anthropic"));
+    CHECK_INT(got.cost_picousd, 123456789);
+    CHECK(got.priced && !got.own_price);
     CHECK(!got.charged);
 }
 
@@ -282,6 +289,22 @@ TEST(records_of_the_version_before_are_still_read)
     CHECK_INT(mg_record_ended_us(BYTES(old_exchange)), 1764000000123456u + 900100);
 }
 
+TEST(a_started_record_of_version_3_knew_no_cost)
+{
+    char bytes[sizeof old_started + 16];
+    struct mg_started started;
+    memcpy(bytes, old_started, sizeof old_started - 1);
+    memcpy(bytes + sizeof old_started - 1, "\x01k\x01" "a\x06openai\x01", 12);
+    bytes[0] = 3;
+
+    CHECK_OK(mg_record_decode_started(mg_view_of(bytes, sizeof old_started + 11), &started));
+
+    CHECK_VIEW(started.credential, MG_VIEW("k"));
+    CHECK_VIEW(started.dialect, MG_VIEW("openai"));
+    CHECK(started.charged && !started.priced);
+    CHECK_INT(started.cost_picousd + started.vendor.len, 0);
+}
+
 TEST(a_record_of_version_2_knew_whole_microdollars_only)
 {
     char bytes[sizeof old_settled + 4], id[40];
@@ -408,7 +431,7 @@ TEST(the_id_is_at_the_front_of_all_three)
     CHECK_OK(mg_record_id(mg_view_of(room, mg_record_encode_exchange(room, &timeline, true)), &id));
     CHECK_VIEW(id, mg_view_cstr(timeline.id));
     CHECK_INT(mg_record_id(MG_VIEW("\2ab"), &id), MG_E_PROTOCOL);
-    CHECK_INT(mg_record_id(MG_VIEW("\4\1a"), &id), MG_E_PROTOCOL);
+    CHECK_INT(mg_record_id(MG_VIEW("\5\1a"), &id), MG_E_PROTOCOL);
 }
 
 struct tally {

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "check.h"
+#include "relay/rates.h"
 
 static const struct mg_config_target targets[] = {
     {.id = "p/a", .priced = true, .price_in_microusd = 2e6, .price_out_microusd = 10e6},
@@ -27,6 +28,15 @@ static void forget_figures(void)
 {
     for (int i = 0; i < 3; i++)
         candidates[i] = (struct mg_candidate){.target = &targets[i]};
+}
+
+static void look_up_rates(void)
+{
+    static struct mg_timeline timeline;
+    struct mg_call call = {.timeline = &timeline};
+    double in, out;
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(mg_candidate_rates(&candidates[i], &call, &in, &out), targets[i].priced);
 }
 
 static struct mg_plan_entry group(enum mg_pick pick, double a, double b, double c)
@@ -177,6 +187,7 @@ TEST(the_cheapest_is_drawn_and_one_without_a_price_counts_as_the_dearest)
 {
     struct mg_plan_entry entry = group(MG_PICK_CHEAPEST, 1, 1, 1);
     forget_figures();
+    look_up_rates();
 
     CHECK_INT(mg_plan_draw(&entry, candidates, MG_VIEW_NONE, 0.5, 0, 0), 1);
     CHECK_INT(mg_plan_draw(&entry, candidates, MG_VIEW_NONE, 0.5, 0, 1 << 1), 0);
@@ -188,6 +199,7 @@ TEST(a_latency_bound_puts_cheap_but_slow_targets_last)
     struct mg_plan_entry entry = group(MG_PICK_CHEAPEST, 1, 1, 1);
     entry.latency_bound_ms = 1000;
     forget_figures();
+    look_up_rates();
     candidates[1].ewma_us = 1000001;
     CHECK_INT(mg_plan_draw(&entry, candidates, MG_VIEW_NONE, 0.5, 0, 0), 0);
 

@@ -46,6 +46,11 @@ static void fill(void)
     second->mark_us[MG_MARK_first_token] = 190000;
     second->usage = (struct mg_usage){10, 20, 3, 2, 1, true};
     second->credential = MG_VIEW("spare");
+    second->served = MG_VIEW("small-2026");
+    second->tier = MG_VIEW("flex");
+    second->arm = MG_VIEW("b");
+    second->dialect = MG_VIEW("openai");
+    second->priced = true;
     second->waited_us = 90;
     second->resumed_bytes = 812;
     second->cost_microusd = 4200;
@@ -124,26 +129,26 @@ TEST(json_has_stable_names)
         "3:1\",\"body_hash\":\"0000000000000abc\",\"metadata\":{\"team\":\"ops\"},"
         "\"phases\":{\"accept\":1,\"commit\":200000,\"settle\":250000},\"attempts\":["
         "{\"number\":1,\"entry\":0,\"reason\":\"first\",\"target\":\"alpha/"
-        "big\",\"provider\":\"alpha\",\"model\":\"big\",\"credential\":null,"
+        "big\",\"provider\":\"alpha\",\"model\":\"big\",\"model_served\":\"big\",\"tier\":null,\"arm\":null,\"dialect\":null,\"credential\":null,"
         "\"why\":\"first "
         "choice\",\"address\":\"10.0.0.1:443\",\"reused\":false,\"redialed\":false,\"waited_us\":0,"
         "\"start_us\":0,"
         "\"end_us\":1000,\"marks\":{\"dns\":100,\"connect\":300},\"status\":529,\"class\":"
         "\"overloaded\","
         "\"action\":\"fallback\",\"error\":\"Over\\\"loaded\\\"\",\"bytes_sent\":9,\"bytes_"
-        "received\":0,\"resumed_bytes\":0,\"cost_microusd\":0,"
+        "received\":0,\"resumed_bytes\":0,\"cost_microusd\":0,\"priced\":false,\"charged\":true,"
         "\"usage\":{\"input_tokens\":0,\"output_tokens\":0,\"cached_read_tokens\":0,\"cached_write_"
         "tokens\":0,"
         "\"reasoning_tokens\":0,\"reported\":false}},"
         "{\"number\":2,\"entry\":1,\"reason\":\"fallback\",\"target\":\"beta/"
         "small\",\"provider\":\"beta\","
-        "\"model\":\"small\",\"credential\":\"spare\",\"why\":null,\"address\":null,\"reused\":"
+        "\"model\":\"small\",\"model_served\":\"small-2026\",\"tier\":\"flex\",\"arm\":\"b\",\"dialect\":\"openai\",\"credential\":\"spare\",\"why\":null,\"address\":null,\"reused\":"
         "true,\"redialed\":false,"
         "\"waited_us\":90,\"start_us\":1100,"
         "\"end_us\":1000,\"marks\":{\"first_token\":190000},\"status\":200,\"class\":\"none\","
         "\"action\":\"accept\","
         "\"error\":null,\"bytes_sent\":0,\"bytes_received\":0,\"resumed_bytes\":812,"
-        "\"cost_microusd\":4200,\"usage\":{\"input_tokens\":10,"
+        "\"cost_microusd\":4200,\"priced\":true,\"charged\":true,\"usage\":{\"input_tokens\":10,"
         "\"output_tokens\":20,"
         "\"cached_read_tokens\":3,\"cached_write_tokens\":2,\"reasoning_tokens\":1,\"reported\":"
         "true}}],"
