@@ -416,6 +416,9 @@ local provider = record { fields = {
       "to be is left alone until its reset, and the others are used." },
   { "account", name, example = '"openai"',
     doc = "Keys, breakers and caps are those of this account of `gateway.lua`, which must grant it to this project." },
+  { "caller_keys", text { enum = { "refuse", "accept", "require" } }, default = "refuse",
+    doc = "Whether a request may bring a key of its own for this provider, in the header `x-moongate-key-PROVIDER`. " ..
+      "`require`: without one the provider is not called." },
   { "idempotency_header", text { format = "header_name" }, example = '"idempotency-key"',
     doc = "Header in which each attempt carries the same key, for providers that answer a repeated request only once." },
   { "breaker", breaker, default = {},
@@ -446,9 +449,6 @@ local target = record {
       doc = '`"provider/model"`; the model `*` means: as the client asked.' },
     { "weight", number { min = 0, max = 1000000 }, default = 1,
       doc = "Share of the traffic: as soon as one target has a weight other than 1, the default policy draws " ..
-  { "caller_keys", text { enum = { "refuse", "accept", "require" } }, default = "refuse",
-    doc = "Whether a request may bring a key of its own for this provider, in the header `x-moongate-key-PROVIDER`. " ..
-      "`require`: without one the provider is not called." },
         "instead of going in order; 0 is only fallen back to." },
     { "name", name, doc = "Name of this arm in records and experiments; by default the target." },
     { "params", map { of = json, key = "any", max = 32 },
