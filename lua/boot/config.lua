@@ -145,7 +145,6 @@ local function check_listeners(ctx, value)
   end
 end
 
---- The rows of `accounts`, as C keeps them.
 --- A token is for its client unless the API has a name of its own.
 local function complete_oidc(admin)
   if admin.oidc then
@@ -153,6 +152,7 @@ local function complete_oidc(admin)
   end
 end
 
+--- The rows of `accounts`, as C keeps them.
 local function accounts(ctx, entries)
   local out = {}
   for i, entry in ipairs(entries) do
@@ -190,8 +190,8 @@ function config.gateway(file, dir, text)
   if value and #ctx.errors == 0 then
     check_listeners(ctx, value)
     value.admin = value.admin or {}
-    value.accounts = accounts(ctx, value.accounts)
     complete_oidc(value.admin)
+    value.accounts = accounts(ctx, value.accounts)
     value.exports = exports(ctx, value.exports)
   end
   return finish(ctx, value)
