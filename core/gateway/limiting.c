@@ -10,8 +10,9 @@
 #include "base/mem.h"
 #include "gateway/surface.h"
 #include "http/json_scan.h"
+#include "relay/rates.h"
 
-enum { LANES = MG_MAX_HEDGES + 1, UNKNOWN_ANSWER = 256, WHERE = 256 };
+enum { LANES = MG_MAX_HEDGES + 1, UNKNOWN_ANSWER = 256 };
 
 /* What one attempt has reserved. */
 struct reservation {
@@ -26,27 +27,31 @@ struct mg_limiting {
     bool entered;                      /* counts as in flight */
     bool per_attempt;                  /* tokens or money are limited */
     bool money;
-    bool refused;                      /* `refusal` says why */
+    bool refused;                      /* the last one that was asked for; `refusal` says why */
+    bool answered;                     /* … and the client is told so */
     struct mg_limit_refusal refusal;
     struct reservation lanes[LANES];
 };
 
 /* ---- words ------------------------------------------------------------------------------------ */
 
-/* The key of the configuration: "workflows.chat.limits.per_metadata.user.requests_per_minute". */
-static mg_view key_path(struct mg_exchange *x, const struct mg_limit_use *use, enum mg_limit_kind kind)
+/* What a key has of its own stands in its row and in no file. */
+static bool is_keys_own(const struct mg_exchange *x, const struct mg_limit_use *use, enum mg_limit_kind kind, enum mg_period period)
 {
-    const struct mg_limit_row *row = use->row;
-    const char *workflow = mg_limit_row_workflow(row), *kind_name = mg_limit_kind_name(kind);
-    char where[WHERE] = "";
-    if (*workflow)
-        snprintf(where, sizeof where, "workflows.%s.", workflow);
-    switch (mg_limit_row_scope(row)) {
-    case MG_SCOPE_KEY: return mg_arena_printf(&x->arena, "%slimits.per_key.%s", where, kind_name);
-    case MG_SCOPE_METADATA:
-        return mg_arena_printf(&x->arena, "%slimits.per_metadata.%s.%s", where, mg_limit_row_field(row), kind_name);
-    default: return mg_arena_printf(&x->arena, "%slimits.%s", where, kind_name);
-    }
+    struct mg_limit_figures figures;
+    return x->key_limits && mg_limit_row_scope(use->row) == MG_SCOPE_KEY && !*mg_limit_row_workflow(use->row) &&
+           mg_limit_read(NULL, x->key_limits, mg_limit_slot(kind, period), 0, 0, &figures);
+}
+
+/* The key of the configuration: "workflows.chat.limits.per_metadata.user.requests_per_minute". */
+static mg_view key_path(struct mg_exchange *x, const struct mg_limit_refusal *refusal)
+{
+    char path[MG_LIMIT_PATH_BYTES];
+    const struct mg_limit_use *use = &x->limiting->uses[refusal->use];
+    if (is_keys_own(x, use, refusal->kind, refusal->period))
+        return mg_arena_printf(&x->arena, "key.limits.%s", mg_limit_kind_name(refusal->kind));
+    mg_limit_path(path, mg_limit_row_workflow(use->row), mg_limit_row_scope(use->row), mg_limit_row_field(use->row), refusal->kind);
+    return mg_arena_dup(&x->arena, mg_view_cstr(path));
 }
 
 /* Whose limit: the caller's own value is its own to read; those of others are never here. */
@@ -68,12 +73,6 @@ static mg_view whose(struct mg_exchange *x, const struct mg_limit_row *row)
     return mg_arena_printf(&x->arena, "metadata '%s' = '%s'%.*s", mg_limit_row_field(row), value, MG_FMT(of));
 }
 
-static const char *period_name(enum mg_period period)
-{
-    static const char *const names[] = {"day", "week", "month"};
-    return names[period];
-}
-
 static mg_view amount(struct mg_exchange *x, const struct mg_limit_refusal *refusal)
 {
     switch (refusal->kind) {
@@ -85,7 +84,7 @@ static mg_view amount(struct mg_exchange *x, const struct mg_limit_refusal *refu
     case MG_LIMIT_BUDGET: break;
     }
     return mg_arena_printf(&x->arena, "$%.2f per %s, and this request may cost $%.6f", (double)refusal->limit / 1e6,
-                           period_name(refusal->period), (double)refusal->wanted / 1e6);
+                           mg_limit_period_name(refusal->period), (double)refusal->wanted / 1e6);
 }
 
 static mg_view when(struct mg_exchange *x, const struct mg_limit_refusal *refusal)
@@ -108,7 +107,7 @@ static mg_view sentence(struct mg_exchange *x, const struct mg_limit_refusal *re
 {
     const struct mg_limit_use *use = &x->limiting->uses[refusal->use];
     return mg_arena_printf(&x->arena, "Limit reached for %.*s: %.*s (%.*s). %.*s", MG_FMT(whose(x, use->row)),
-                           MG_FMT(amount(x, refusal)), MG_FMT(key_path(x, use, refusal->kind)), MG_FMT(when(x, refusal)));
+                           MG_FMT(amount(x, refusal)), MG_FMT(key_path(x, refusal)), MG_FMT(when(x, refusal)));
 }
 
 /* OpenAI's codes where it has one, so that its SDKs and agents on top of them know what to do. */
@@ -131,10 +130,10 @@ static uint64_t retry_after_ms(const struct mg_limit_refusal *refusal)
 static void answer(struct mg_exchange *x)
 {
     const struct mg_limit_refusal *refusal = &x->limiting->refusal;
-    const struct mg_limit_use *use = &x->limiting->uses[refusal->use];
-    mg_timeline_note(x->timeline, mg_exchange_now(x), "limit", "%.*s", MG_FMT(key_path(x, use, refusal->kind)));
-    mg_exchange_refuse_as(x, 429, code_of(refusal), sentence(x, refusal), key_path(x, use, refusal->kind),
-                          retry_after_ms(refusal));
+    x->limiting->answered = true;
+    mg_limit_count_refusal(x->limiting->uses[refusal->use].row, refusal->kind, refusal->period);
+    mg_timeline_note(x->timeline, mg_exchange_now(x), "limit", "%.*s", MG_FMT(key_path(x, refusal)));
+    mg_exchange_refuse_as(x, 429, code_of(refusal), sentence(x, refusal), key_path(x, refusal), retry_after_ms(refusal));
 }
 
 /* ---- requests and concurrency ----------------------------------------------------------------- */
@@ -207,29 +206,23 @@ void mg_limiting_end(struct mg_exchange *x)
 
 /* ---- tokens and money ------------------------------------------------------------------------- */
 
-/* As the attempt will be charged (relay/lane.c): by the target's own price, unless the catalogue has a list of this
- * project's; else by the catalogue. False: nobody knows its price. */
+/* As the attempt will be charged (relay/lane.c). False: nobody knows its price. */
 static bool cost_of(const struct mg_prices *prices, const struct mg_config_project *config,
                     const struct mg_config_target *target, mg_view model, const struct mg_usage *usage, uint64_t *out_microusd)
 {
-    uint64_t picousd;
+    struct mg_price own;
     struct mg_price_call call = {
         .project = mg_view_cstr(config->name),
         .provider = mg_view_cstr(config->providers[target->provider].name),
         .vendor = mg_view_cstr(config->providers[target->provider].vendor),
         .model = model,
+        .own = mg_target_price(target, &own),
         .at_us = mg_wall_us(),
-        .usage = usage,
     };
-    if (target->priced && !mg_prices_own(prices, call.project)) {
-        struct mg_price own = mg_price_simple((uint64_t)llround(target->price_in_microusd),
-                                              (uint64_t)llround(target->price_out_microusd));
-        picousd = mg_price_cost(&own, usage, MG_VIEW_NONE);
-    } else if (!mg_prices_cost(prices, &call, &picousd)) {
-        return false;
-    }
-    *out_microusd = mg_microusd(picousd);
-    return true;
+    const struct mg_price *price = mg_prices_find(prices, &call);
+    if (price)
+        *out_microusd = mg_microusd(mg_price_cost(price, usage, MG_VIEW_NONE));
+    return price != NULL;
 }
 
 /* A budget that stands beside a target without a price would count nothing. What model "*" is only a request tells. */
@@ -285,7 +278,7 @@ static void on_threshold(void *arg, const struct mg_limit_threshold *at)
     mg_log_warn(at->stop ? "budget.exhausted" : "budget.soft",
                 "project=%.*s scope=%s workflow=%s field=%s value=%s per=%s spent_usd=%.6f budget_usd=%.6f", MG_FMT(x->call.project),
                 mg_limit_scope_name(mg_limit_row_scope(row)), mg_limit_row_workflow(row), mg_limit_row_field(row),
-                mg_limit_row_value(row), period_name(at->period), (double)at->spent_microusd / 1e6,
+                mg_limit_row_value(row), mg_limit_period_name(at->period), (double)at->spent_microusd / 1e6,
                 (double)at->limit_microusd / 1e6);
 }
 
@@ -327,8 +320,7 @@ bool mg_limiting_may_call(struct mg_exchange *x, int candidate, struct mg_refusa
     lane->candidate = candidate;
     limiting->refused = !lane->open;
     if (limiting->refused) {
-        const struct mg_limit_use *use = &limiting->uses[limiting->refusal.use];
-        snprintf(out_refusal->text, sizeof out_refusal->text, "limit reached: %.*s", MG_FMT(key_path(x, use, limiting->refusal.kind)));
+        snprintf(out_refusal->text, sizeof out_refusal->text, "limit reached: %.*s", MG_FMT(key_path(x, &limiting->refusal)));
     }
     return lane->open;
 }
@@ -385,19 +377,19 @@ static mg_err put_left(struct mg_buf *lines, const char *what, const struct mg_l
 }
 
 /* Of several limits the one of which least is left. */
-static bool nearest(const struct mg_limiting *limiting, enum mg_limit_kind kind, uint64_t now_us, struct mg_limit_left *out_left)
+static bool nearest(const struct mg_limit_use *uses, int count, enum mg_limit_kind kind, uint64_t now_us,
+                    struct mg_limit_left *out_left)
 {
     bool any = false;
-    for (int i = 0; i < limiting->count; i++) {
+    for (int i = 0; i < count; i++) {
         struct mg_limit_left left;
-        const struct mg_limit_use *use = &limiting->uses[i];
         bool tokens = kind == MG_LIMIT_TOKENS;
-        if (!(tokens ? use->set->tokens_per_minute : use->set->requests_per_minute))
+        if (!(tokens ? uses[i].set->tokens_per_minute : uses[i].set->requests_per_minute))
             continue;
         if (tokens)
-            mg_limit_tokens_left(use, now_us, &left);
+            mg_limit_tokens_left(&uses[i], now_us, &left);
         else
-            mg_limit_requests_left(use, now_us, &left);
+            mg_limit_requests_left(&uses[i], now_us, &left);
         if (!any || left.left < out_left->left)
             *out_left = left;
         any = true;
@@ -405,17 +397,38 @@ static bool nearest(const struct mg_limiting *limiting, enum mg_limit_kind kind,
     return any;
 }
 
-mg_err mg_limiting_put(struct mg_exchange *x, struct mg_buf *lines)
+static mg_err put_nearest(struct mg_exchange *x, const struct mg_limit_use *uses, int count, struct mg_buf *lines)
 {
     struct mg_limit_left left;
+    if (nearest(uses, count, MG_LIMIT_REQUESTS, mg_exchange_now(x), &left))
+        MG_TRY(put_left(lines, "requests", &left));
+    if (nearest(uses, count, MG_LIMIT_TOKENS, mg_exchange_now(x), &left))
+        MG_TRY(put_left(lines, "tokens", &left));
+    return MG_OK;
+}
+
+/* It ended before it was known what it is held to: of its project and its key there are figures all the same. */
+static mg_err put_early(struct mg_exchange *x, struct mg_buf *lines)
+{
+    struct mg_limit_use uses[MG_MAX_LIMIT_USES];
+    struct mg_limit_ask ask = {.early = true, .key_id = x->key_origin, .key_set = x->key_limits};
+    const struct mg_limiter *limiter = x->live->generation->limiter;
+    const char *too_long;
+    if (mg_limiter_is_idle(limiter, &ask))
+        return MG_OK;
+    int count = mg_limiter_uses(limiter, &ask, &x->arena, mg_exchange_now(x), x->timeline->start_wall_us, uses, &too_long);
+    mg_err err = put_nearest(x, uses, count, lines);
+    mg_limiter_leave(uses, count);
+    return err;
+}
+
+mg_err mg_limiting_put(struct mg_exchange *x, struct mg_buf *lines)
+{
     const struct mg_limiting *limiting = x->limiting;
     if (!limiting)
-        return MG_OK;
-    if (nearest(limiting, MG_LIMIT_REQUESTS, mg_exchange_now(x), &left))
-        MG_TRY(put_left(lines, "requests", &left));
-    if (nearest(limiting, MG_LIMIT_TOKENS, mg_exchange_now(x), &left))
-        MG_TRY(put_left(lines, "tokens", &left));
-    bool in_vain = limiting->refused && (limiting->refusal.kind == MG_LIMIT_BUDGET || limiting->refusal.never);
+        return put_early(x, lines);
+    MG_TRY(put_nearest(x, limiting->uses, limiting->count, lines));
+    bool in_vain = limiting->answered && (limiting->refusal.kind == MG_LIMIT_BUDGET || limiting->refusal.never);
     return in_vain ? mg_http_put_own(lines, MG_VIEW("x-should-retry"), MG_VIEW("false")) : MG_OK;
 }
 

@@ -31,7 +31,7 @@ bool mg_limiting_refuse(struct mg_exchange *x);
 /* The exchange is over. Harmless without limits. */
 void mg_limiting_end(struct mg_exchange *x);
 
-/* x-ratelimit-… lines. */
+/* x-ratelimit-… lines. An answer from before step_limit has those of project and key. x->live is there. */
 MG_MUST_USE mg_err mg_limiting_put(struct mg_exchange *x, struct mg_buf *lines);
 /* A provider's header that ours take the place of. */
 bool mg_limiting_replaces(const struct mg_exchange *x, mg_view header);

@@ -130,6 +130,7 @@ static struct mg_limit_row *row_new(const struct mg_limit_id *id, bool shared, u
     row->shared = shared;
     row->scope = id->scope;
     row->born_us = now_us;
+    row->rule = mg_limit_rule_take(id);
     for (int i = 0; i < 4; i++) {
         row->text[i] = at;
         row->length[i] = (uint16_t)texts[i].len;
@@ -197,6 +198,55 @@ struct mg_limit_row *mg_limit_row_take(const struct mg_limit_id *id, uint64_t no
     struct mg_limit_id others = *id;
     others.value = MG_VIEW_NONE;
     return take(&others, true, now_us, wall_us);
+}
+
+struct mg_limit_row *mg_limit_row_peek(const struct mg_limit_id *id)
+{
+    pthread_once(&once, init);
+    uint64_t hash = hash_of(id, false);
+    struct stripe *stripe = &stripes[hash % STRIPES];
+    pthread_mutex_lock(&stripe->lock);
+    struct mg_limit_row *row = find(&stripe->chains[hash / STRIPES % CHAINS], id, false, hash);
+    if (row)
+        atomic_fetch_add_explicit(&row->refs, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&stripe->lock);
+    return row;
+}
+
+/* A reference on each row of a stripe that counts a key or a value; the array grows. */
+static size_t take_all(struct stripe *stripe, struct mg_limit_row ***rows, size_t *cap)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&stripe->lock);
+    for (int c = 0; c < CHAINS; c++)
+        for (struct mg_list *link = stripe->chains[c].next; link != &stripe->chains[c]; link = link->next) {
+            struct mg_limit_row *row = mg_container_of(link, struct mg_limit_row, link);
+            if (row->scope != MG_SCOPE_KEY && row->scope != MG_SCOPE_METADATA)
+                continue;
+            if (count == *cap) {
+                *cap = *cap * 2 + 256;
+                *rows = mg_realloc(*rows, *cap * sizeof **rows);
+            }
+            atomic_fetch_add_explicit(&row->refs, 1, memory_order_relaxed);
+            (*rows)[count++] = row;
+        }
+    pthread_mutex_unlock(&stripe->lock);
+    return count;
+}
+
+void mg_limit_rows_each(mg_limit_row_cb cb, void *arg)
+{
+    struct mg_limit_row **rows = NULL;
+    size_t cap = 0;
+    pthread_once(&once, init);
+    for (int s = 0; s < STRIPES; s++) {
+        size_t count = take_all(&stripes[s], &rows, &cap);
+        for (size_t i = 0; i < count; i++) {
+            cb(arg, rows[i]);
+            mg_limit_row_drop(rows[i]);
+        }
+    }
+    mg_free(rows);
 }
 
 void mg_limit_row_drop(struct mg_limit_row *row)

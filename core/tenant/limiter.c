@@ -52,11 +52,11 @@ void mg_limiter_free(struct mg_limiter *limiter)
     mg_free(limiter);
 }
 
-/* -1: a workflow made for a direct call, which has no rules. */
+/* -1: none, or one made for a direct call, which has no rules. */
 static int index_of(const struct mg_limiter *limiter, const struct mg_config_workflow *workflow)
 {
     const struct mg_config_workflow *all = limiter->config->workflows;
-    bool declared = workflow >= all && workflow < all + limiter->config->workflow_count;
+    bool declared = workflow && workflow >= all && workflow < all + limiter->config->workflow_count;
     return declared && has_rules(&workflow->limits) ? (int)(workflow - all) : -1;
 }
 
@@ -151,7 +151,7 @@ static void add_rules(struct gather *g, const struct mg_limit_rules *rules, cons
     const struct mg_limit_set *key = merged(g, &rules->per_key, key_set);
     if (key->any)
         add_value(g, workflow, MG_SCOPE_KEY, NULL, g->ask->key_id, key);
-    for (int i = 0; i < rules->field_count && !g->too_long; i++) {
+    for (int i = 0; i < rules->field_count && !g->too_long && !g->ask->early; i++) {
         const struct mg_limit_field *field = &rules->fields[i];
         mg_view value = mg_limiter_value(g->arena, g->ask->metadata, g->ask->key_metadata, field->name);
         if (value.len > MG_MAX_LIMIT_VALUE_BYTES)

@@ -18,7 +18,8 @@ void mg_limiter_free(struct mg_limiter *limiter);              /* NULL is a no-o
 bool mg_limiter_has_budget(const struct mg_config_project *config, const struct mg_config_workflow *workflow);
 
 struct mg_limit_ask {
-    const struct mg_config_workflow *workflow;   /* one of the configuration's, or one made for a direct call */
+    const struct mg_config_workflow *workflow;   /* one of the configuration's, or one made for a direct call; NULL when early */
+    bool early;                        /* neither workflow nor metadata are known: only what project and key are held to */
     mg_view key_id;                    /* its origin: keys of one line of rotations count together */
     const struct mg_limit_set *key_set;          /* the key's own, from its row; NULL: none. Outlives the exchange */
     mg_view metadata, key_metadata;              /* JSON objects; empty: none. The key's goes first */

@@ -31,17 +31,13 @@ const char *mg_limit_kind_name(enum mg_limit_kind kind)
     return names[kind];
 }
 
+const char *mg_limit_period_name(enum mg_period period)
+{
+    static const char *const names[] = {"day", "week", "month"};
+    return names[period];
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
-
-static uint64_t units(const struct mg_limit_row *row, uint64_t now_us)
-{
-    return now_us > row->born_us ? (now_us - row->born_us) * MG_BUCKET_UNITS_PER_US : 0;
-}
-
-static uint64_t units_to_us(uint64_t n)
-{
-    return (n + MG_BUCKET_UNITS_PER_US - 1) / MG_BUCKET_UNITS_PER_US;
-}
 
 /* The proleptic Gregorian calendar from a count of days: years begin in March, so that the leap day comes last. */
 static uint64_t day_of_month(uint64_t day, uint64_t *out_days_in_month)
@@ -81,16 +77,6 @@ uint64_t mg_period_end_us(enum mg_period period, uint64_t wall_us)
 
 /* ---- requests and concurrency ---------------------------------------------------------------- */
 
-static uint64_t request_cost(const struct mg_limit_set *set)
-{
-    return mg_bucket_cost(1, set->requests_per_minute);
-}
-
-static uint64_t request_room(const struct mg_limit_set *set)
-{
-    return set->burst * request_cost(set);
-}
-
 bool mg_limits_enter(const struct mg_limit_use *uses, int count, uint64_t now_us, struct mg_limit_refusal *out_refusal)
 {
     uint16_t marks[MG_MAX_LIMIT_USES];
@@ -107,7 +93,7 @@ bool mg_limits_enter(const struct mg_limit_use *uses, int count, uint64_t now_us
         while (i-- > 0) {
             leave_one(&uses[i]);
             if (uses[i].set->requests_per_minute)
-                mg_bucket_give(&uses[i].row->requests, request_cost(uses[i].set), marks[i]);
+                mg_bucket_give(&uses[i].row->requests, mg_limit_request_cost(uses[i].set), marks[i]);
         }
         /* Somebody else was faster since we looked: what they left is what the caller is told. */
         for (i = 0; i < count; i++) {
@@ -131,10 +117,10 @@ static bool would_enter(const struct mg_limit_use *use, uint64_t now_us, struct 
     }
     if (!set->requests_per_minute)
         return true;
-    uint64_t wait = mg_bucket_wait(&use->row->requests, units(use->row, now_us), request_cost(set), request_room(set));
+    uint64_t wait = mg_bucket_wait(&use->row->requests, mg_limit_units(use->row, now_us), mg_limit_request_cost(set), mg_limit_request_room(set));
     refusal->kind = MG_LIMIT_REQUESTS;
     refusal->limit = set->requests_per_minute;
-    refusal->free_in_us = units_to_us(wait);
+    refusal->free_in_us = mg_limit_units_to_us(wait);
     return wait == 0;
 }
 
@@ -149,8 +135,8 @@ static bool enter_one(const struct mg_limit_use *use, uint64_t now_us, uint16_t 
     } while (!atomic_compare_exchange_weak_explicit(&use->row->in_flight, &before, before + 1, memory_order_relaxed,
                                                     memory_order_relaxed));
     *out_kind = MG_LIMIT_REQUESTS;
-    if (!set->requests_per_minute || mg_bucket_take(&use->row->requests, units(use->row, now_us), request_cost(set),
-                                                    request_room(set), out_mark))
+    if (!set->requests_per_minute || mg_bucket_take(&use->row->requests, mg_limit_units(use->row, now_us), mg_limit_request_cost(set),
+                                                    mg_limit_request_room(set), out_mark))
         return true;
     leave_one(use);
     return false;
@@ -253,13 +239,13 @@ static bool would_reserve(const struct mg_limit_use *use, uint64_t tokens, uint6
         return false;
     if (!per_minute)
         return true;
-    uint64_t wait = mg_bucket_wait(&use->row->tokens, units(use->row, now_us), mg_bucket_cost(tokens, per_minute),
+    uint64_t wait = mg_bucket_wait(&use->row->tokens, mg_limit_units(use->row, now_us), mg_bucket_cost(tokens, per_minute),
                                    mg_bucket_cost(per_minute, per_minute));
     refusal->kind = MG_LIMIT_TOKENS;
     refusal->limit = per_minute;
     refusal->wanted = tokens;
     refusal->never = wait == UINT64_MAX;
-    refusal->free_in_us = refusal->never ? 0 : units_to_us(wait);
+    refusal->free_in_us = refusal->never ? 0 : mg_limit_units_to_us(wait);
     return wait == 0;
 }
 
@@ -281,7 +267,7 @@ static bool reserve_one(const struct mg_limit_use *use, uint64_t tokens, uint64_
     if (!per_minute)
         return true;
     uint64_t cost = mg_bucket_cost(tokens, per_minute);
-    if (!mg_bucket_take(&use->row->tokens, units(use->row, now_us), cost, mg_bucket_cost(per_minute, per_minute),
+    if (!mg_bucket_take(&use->row->tokens, mg_limit_units(use->row, now_us), cost, mg_bucket_cost(per_minute, per_minute),
                         &hold->token_mark)) {
         give_back(use, hold);
         return false;
@@ -306,7 +292,7 @@ static void settle_tokens(const struct mg_limit_use *use, const struct mg_limit_
         return;
     uint64_t cost = mg_bucket_cost(tokens, per_minute);
     if (cost > hold->token_units)
-        mg_bucket_force(&use->row->tokens, units(use->row, now_us), cost - hold->token_units);
+        mg_bucket_force(&use->row->tokens, mg_limit_units(use->row, now_us), cost - hold->token_units);
     else if (cost < hold->token_units)
         mg_bucket_give(&use->row->tokens, hold->token_units - cost, hold->token_mark);
 }
@@ -338,7 +324,10 @@ static void see_soft(const struct mg_limit_use *use, int index, const struct mg_
 {
     for (int p = 0; p < MG_PERIOD_COUNT; p++) {
         uint64_t soft = use->set->soft_microusd[p], spent = hold->day[p] ? load_spent(&use->row->money[p], hold->day[p]) : 0;
-        if (!soft || !hold->day[p] || spent < soft || !tell_once(&use->row->money[p].soft_day, hold->day[p]) || !cb)
+        if (!soft || !hold->day[p] || spent < soft || !tell_once(&use->row->money[p].soft_day, hold->day[p]))
+            continue;
+        atomic_fetch_add_explicit(&use->row->rule->soft[p], 1, memory_order_relaxed);
+        if (!cb)
             continue;
         struct mg_limit_threshold reached = {index, (enum mg_period)p, false, spent, use->set->budget_microusd[p]};
         cb(arg, &reached);
@@ -350,43 +339,20 @@ static void see_stop(const struct mg_limit_use *use, const struct mg_limit_refus
 {
     struct mg_limit_money *money = &use->row->money[refusal->period];
     uint16_t day = mg_period_day(refusal->period, wall_us);
-    if (refusal->kind != MG_LIMIT_BUDGET || refusal->never || !tell_once(&money->stop_day, day) || !cb)
+    if (refusal->kind != MG_LIMIT_BUDGET || refusal->never || !tell_once(&money->stop_day, day))
+        return;
+    atomic_fetch_add_explicit(&use->row->rule->stopped[refusal->period], 1, memory_order_relaxed);
+    if (!cb)
         return;
     struct mg_limit_threshold reached = {refusal->use, refusal->period, true, load_spent(money, day), refusal->limit};
     cb(arg, &reached);
 }
 
-/* ---- what is left ---------------------------------------------------------------------------- */
-
-static void left_of(const struct mg_bucket *bucket, uint64_t now, uint64_t per_minute, uint64_t room,
-                    struct mg_limit_left *out_left)
-{
-    uint64_t missing = mg_bucket_missing(bucket, now), there = room > missing ? room - missing : 0;
-    *out_left = (struct mg_limit_left){
-        .limit = per_minute,
-        .left = (uint64_t)((double)there * (double)per_minute / (double)MG_BUCKET_MINUTE + 1e-6),
-        .full_in_us = units_to_us(missing),
-    };
-}
-
-void mg_limit_requests_left(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_left *out_left)
-{
-    left_of(&use->row->requests, units(use->row, now_us), use->set->requests_per_minute, request_room(use->set), out_left);
-}
-
-void mg_limit_tokens_left(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_left *out_left)
-{
-    left_of(&use->row->tokens, units(use->row, now_us), use->set->tokens_per_minute, MG_BUCKET_MINUTE, out_left);
-}
+/* ---- what was spent before --------------------------------------------------------------------- */
 
 uint64_t mg_limit_spent(const struct mg_limit_row *row, enum mg_period period, uint64_t wall_us)
 {
     return load_spent(&row->money[period], mg_period_day(period, wall_us));
-}
-
-uint32_t mg_limit_in_flight(const struct mg_limit_row *row)
-{
-    return atomic_load_explicit(&row->in_flight, memory_order_relaxed);
 }
 
 void mg_limit_restore(struct mg_limit_row *row, const struct mg_limit_set *set, enum mg_period period, uint64_t microusd,
@@ -399,15 +365,4 @@ void mg_limit_restore(struct mg_limit_row *row, const struct mg_limit_set *set, 
         (void)tell_once(&money->soft_day, day);
     if (set->budget_microusd[period] && load_spent(money, day) >= set->budget_microusd[period])
         (void)tell_once(&money->stop_day, day);
-}
-
-bool mg_limit_row_is_idle(const struct mg_limit_row *row, uint64_t now_us, uint64_t wall_us)
-{
-    uint64_t now = units(row, now_us);
-    if (mg_limit_in_flight(row) || mg_bucket_missing(&row->requests, now) || mg_bucket_missing(&row->tokens, now))
-        return false;
-    for (int p = 0; p < MG_PERIOD_COUNT; p++)
-        if (mg_limit_spent(row, (enum mg_period)p, wall_us))
-            return false;
-    return true;
 }

@@ -24,14 +24,35 @@
 #ifndef MG_TENANT_LIMITS_H
 #define MG_TENANT_LIMITS_H
 
+#include <stdatomic.h>
+
 #include "base/limits.h"
 #include "config/config.h"
 
 enum mg_limit_scope { MG_SCOPE_PROJECT, MG_SCOPE_WORKFLOW, MG_SCOPE_KEY, MG_SCOPE_METADATA };
 enum mg_limit_kind { MG_LIMIT_REQUESTS, MG_LIMIT_TOKENS, MG_LIMIT_CONCURRENCY, MG_LIMIT_BUDGET };
+/* Each kind, and a budget for each period: what one set may hold. */
+enum { MG_LIMIT_SLOTS = 3 + MG_PERIOD_COUNT };
 
 const char *mg_limit_scope_name(enum mg_limit_scope scope);     /* "project" "workflow" "key" "metadata" */
 const char *mg_limit_kind_name(enum mg_limit_kind kind);        /* the key of the configuration: "requests_per_minute" … */
+
+const char *mg_limit_period_name(enum mg_period period);        /* "day" "week" "month" */
+
+static inline int mg_limit_slot(enum mg_limit_kind kind, enum mg_period period)
+{
+    return kind == MG_LIMIT_BUDGET ? MG_LIMIT_BUDGET + (int)period : (int)kind;
+}
+
+static inline enum mg_limit_kind mg_limit_slot_kind(int slot)
+{
+    return slot < MG_LIMIT_BUDGET ? (enum mg_limit_kind)slot : MG_LIMIT_BUDGET;
+}
+
+static inline enum mg_period mg_limit_slot_period(int slot)
+{
+    return slot < MG_LIMIT_BUDGET ? MG_PERIOD_DAY : (enum mg_period)(slot - MG_LIMIT_BUDGET);
+}
 
 struct mg_limit_id {
     mg_view project;
@@ -102,6 +123,50 @@ bool mg_limits_reserve(const struct mg_limit_use *uses, int count, uint64_t toke
  * the attempt was reserved. */
 void mg_limits_settle(const struct mg_limit_use *uses, int count, const struct mg_limit_hold *holds, uint64_t tokens,
                       uint64_t microusd, uint64_t now_us, mg_limit_threshold_cb on_threshold, void *arg);
+
+/* ---- what came of it ------------------------------------------------------------------------------------------ */
+
+/* A rule as the operator wrote it: whom it counts, and how often it said no. One for each (project, workflow, scope, field)
+ * of which there was a row; it lives as long as the process, so the counts go on over reloads and forgotten rows. */
+struct mg_limit_rule {
+    const struct mg_limit_rule *next;  /* of limit_rules.c */
+    const char *project, *workflow, *field;      /* "": none; NUL-terminated, behind the rule */
+    enum mg_limit_scope scope;
+    _Atomic uint64_t refused[MG_LIMIT_SLOTS];    /* requests that were answered 429 because of it */
+    _Atomic uint64_t soft[MG_PERIOD_COUNT], stopped[MG_PERIOD_COUNT];    /* thresholds that were told */
+};
+const struct mg_limit_rule *mg_limit_row_rule(const struct mg_limit_row *row);
+/* Of all projects, the newest first. */
+typedef void (*mg_limit_rule_cb)(void *arg, const struct mg_limit_rule *rule);
+void mg_limit_rules_each(mg_limit_rule_cb cb, void *arg);
+
+/* A request was refused because of it. */
+void mg_limit_count_refusal(struct mg_limit_row *row, enum mg_limit_kind kind, enum mg_period period);
+
+/* One limit of a row as it stands now, in its own unit: requests, tokens, exchanges or micro-dollars. */
+struct mg_limit_figures {
+    uint64_t limit;                    /* as configured */
+    uint64_t room;                     /* what may pass at once when nothing is used: the burst; else the limit */
+    uint64_t used, left;               /* of the room; more than the room may be used of tokens and money */
+    uint64_t soft;                     /* micro-dollars; 0: no such threshold */
+    uint64_t free_in_us;               /* until something passes, when nothing is left; UINT64_MAX: when one of them ends */
+    uint64_t full_in_us;               /* until all of the room is there again; of a budget: until its period ends */
+    uint64_t refused;                  /* since the row was made */
+};
+/* False: the set has no such limit. row NULL: nobody has used it yet. */
+bool mg_limit_read(const struct mg_limit_row *row, const struct mg_limit_set *set, int slot, uint64_t now_us, uint64_t wall_us,
+                   struct mg_limit_figures *out_figures);
+
+/* The row with one reference, if there is one; NULL: it was never used, or says nothing any more. */
+struct mg_limit_row *mg_limit_row_peek(const struct mg_limit_id *id);
+/* Calls back for the rows of keys and of metadata values, of all projects. No lock is held then; the row is borrowed. */
+typedef void (*mg_limit_row_cb)(void *arg, const struct mg_limit_row *row);
+void mg_limit_rows_each(mg_limit_row_cb cb, void *arg);
+
+/* The key of the configuration: "workflows.chat.limits.per_metadata.user.requests_per_minute". Cut to size. */
+enum { MG_LIMIT_PATH_BYTES = 320 };
+void mg_limit_path(char out[MG_LIMIT_PATH_BYTES], const char *workflow, enum mg_limit_scope scope, const char *field,
+                   enum mg_limit_kind kind);
 
 /* ---- for headers, tests and restoring ------------------------------------------------------------------------ */
 

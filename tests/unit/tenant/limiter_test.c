@@ -64,6 +64,21 @@ TEST(an_exchange_is_held_to_project_workflow_key_and_values)
     mg_limiter_free(limiter);
 }
 
+TEST(before_workflow_and_metadata_are_known_there_are_project_and_key)
+{
+    struct mg_config_project config = {.name = "early", .limits = {.own = one, .per_key = two, .fields = fields, .field_count = 2}};
+    struct mg_limiter *limiter = mg_limiter_new(&config, 1, 1);
+    struct mg_limit_ask ask = {.early = true, .key_id = MG_VIEW("k")};
+    mg_arena_init(&arena, 1024);
+    CHECK(!mg_limiter_is_idle(limiter, &ask));
+    CHECK_INT(uses_of(limiter, &ask), 2);
+    CHECK_INT(mg_limit_row_scope(uses[0].row), MG_SCOPE_PROJECT);
+    CHECK_INT(mg_limit_row_scope(uses[1].row), MG_SCOPE_KEY);
+    mg_limiter_leave(uses, 2);
+    mg_arena_fini(&arena);
+    mg_limiter_free(limiter);
+}
+
 TEST(what_a_key_has_of_its_own_goes_before_what_all_keys_have)
 {
     struct mg_config_project config = {.name = "keys", .limits.per_key = {.any = true, .concurrency = 9, .tokens_per_minute = 100}};
