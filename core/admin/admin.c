@@ -28,7 +28,7 @@ static struct mg_admin_job *job_new(struct mg_admin *admin, struct mg_service_ca
                                     const struct mg_admin_route *route, const char *id, const struct mg_member *who);
 static void job_answer(struct mg_admin_job *job);
 static void job_free(struct mg_admin_job *job);
-static void start_next(struct mg_admin *admin);
+static void start_next(struct mg_admin *admin, struct mg_admin_lane *lane);
 static void on_work(uv_work_t *work);
 static void on_worked(uv_work_t *work, int status);
 static void on_gone(struct mg_service_call *call);
@@ -43,7 +43,8 @@ mg_err mg_admin_start(const struct mg_admin_options *options, struct mg_admin **
     admin->arg = options->arg;
     admin->token = mg_strdup(options->token);
     admin->data_dir = mg_strdup(options->data_dir);
-    mg_list_init(&admin->waiting);
+    mg_list_init(&admin->acts.waiting);
+    mg_list_init(&admin->reads.waiting);
     mg_loop_init(&admin->loop);
     mg_err err = listen_local(admin, diag);
     if (err == MG_OK) {
@@ -135,14 +136,20 @@ static void on_stop(struct mg_post *post)
     stop_services(mg_container_of(post, struct stop, post)->admin);
 }
 
-/* Clients are dropped; a job that runs is waited for, those that wait are forgotten. */
+static void forget_waiting(struct mg_admin_lane *lane)
+{
+    for (struct mg_list *item; (item = mg_list_pop_front(&lane->waiting));)
+        job_free(mg_container_of(item, struct mg_admin_job, link));
+}
+
+/* Clients are dropped; jobs that run are waited for, those that wait are forgotten. */
 static void stop_services(struct mg_admin *admin)
 {
     mg_service_stop(&admin->local, on_service_stopped, admin);
     if (admin->has_tcp)
         mg_service_stop(&admin->tcp, on_service_stopped, admin);
-    for (struct mg_list *item; (item = mg_list_pop_front(&admin->waiting));)
-        job_free(mg_container_of(item, struct mg_admin_job, link));
+    forget_waiting(&admin->acts);
+    forget_waiting(&admin->reads);
 }
 
 static void on_service_stopped(void *arg)
@@ -154,7 +161,7 @@ static void on_service_stopped(void *arg)
 
 static void end_when_idle(struct mg_admin *admin)
 {
-    if (!admin->stopping && !admin->running)
+    if (!admin->stopping && !admin->acts.running && !admin->reads.running)
         mg_loop_stop(&admin->loop);
 }
 
@@ -189,7 +196,8 @@ static void dispatch(void *arg, struct mg_service_call *call)
         answer_error(admin, call, refusal.status, refusal.code, refusal.message);
         return;
     }
-    if (route->waits && admin->waiting_count >= MG_ADMIN_JOBS) {
+    struct mg_admin_lane *lane = route->reads ? &admin->reads : &admin->acts;
+    if (route->waits && lane->waiting_count >= MG_ADMIN_JOBS) {
         answer_error(admin, call, 503, "busy", "too many requests wait already");
         return;
     }
@@ -199,9 +207,10 @@ static void dispatch(void *arg, struct mg_service_call *call)
         job_answer(job);
         return;
     }
-    mg_list_push_back(&admin->waiting, &job->link);
-    admin->waiting_count++;
-    start_next(admin);
+    job->lane = lane;
+    mg_list_push_back(&lane->waiting, &job->link);
+    lane->waiting_count++;
+    start_next(admin, lane);
 }
 
 static const struct mg_admin_route *find(const struct mg_http_request *request,
@@ -284,18 +293,18 @@ static void job_free(struct mg_admin_job *job)
     mg_free(job);
 }
 
-/* One job at a time: the store's connection belongs to whichever runs. */
-static void start_next(struct mg_admin *admin)
+/* One job of a lane at a time: the store's connection belongs to whichever reads. */
+static void start_next(struct mg_admin *admin, struct mg_admin_lane *lane)
 {
-    if (admin->running)
+    if (lane->running)
         return;
-    struct mg_list *item = mg_list_pop_front(&admin->waiting);
+    struct mg_list *item = mg_list_pop_front(&lane->waiting);
     if (!item)
         return;
-    admin->waiting_count--;
-    admin->running = mg_container_of(item, struct mg_admin_job, link);
-    if (uv_queue_work(&admin->loop.uv, &admin->running->work, on_work, on_worked) != 0)
-        on_worked(&admin->running->work, UV_ENOMEM);
+    lane->waiting_count--;
+    lane->running = mg_container_of(item, struct mg_admin_job, link);
+    if (uv_queue_work(&admin->loop.uv, &lane->running->work, on_work, on_worked) != 0)
+        on_worked(&lane->running->work, UV_ENOMEM);
 }
 
 static void on_work(uv_work_t *work)
@@ -308,13 +317,14 @@ static void on_worked(uv_work_t *work, int status)
 {
     struct mg_admin_job *job = mg_container_of(work, struct mg_admin_job, work);
     struct mg_admin *admin = job->admin;
-    admin->running = NULL;
+    struct mg_admin_lane *lane = job->lane;
+    lane->running = NULL;
     if (status != 0)
         mg_admin_fail_with(job, 503, "busy", "no thread is free");
     job_answer(job);
     mg_loop_wipe_reads(&admin->loop);
     if (admin->stopping > 0)
-        start_next(admin);
+        start_next(admin, lane);
     else
         end_when_idle(admin);
 }

@@ -36,7 +36,8 @@
  * Errors are {"error":{"code","message"}}.
  *
  * It knows nothing of workers: it asks the process through mg_admin_ops. What may wait (keys, the store) runs one after
- * the other on a thread of libuv's pool, so that health and metrics always answer. */
+ * the other on a thread of libuv's pool, so that health and metrics always answer. What reads much of the store (requests, usage)
+ * has a lane of its own, so that nobody's question keeps a leaked key valid: an op may be called from both lanes at once. */
 #ifndef MG_ADMIN_ADMIN_H
 #define MG_ADMIN_ADMIN_H
 

@@ -22,12 +22,14 @@ struct mg_admin_route {
     const char *text;        /* what it answers, for the reference page */
     enum mg_right right;     /* that its caller needs; missing: an owner's */
     bool scoped;             /* it keeps within job->who.project by itself; else only members of all projects may call it */
+    bool reads;              /* through admin->db, and perhaps for long: what `waits` otherwise does not wait for it */
 };
 
 /* One request. It owns copies, because the client may leave while it runs. */
 struct mg_admin_job {
     struct mg_list link;     /* while it waits for its turn */
     struct mg_admin *admin;
+    struct mg_admin_lane *lane;        /* where it waits and runs */
     struct mg_service_call *call;      /* NULL once the client is gone */
     const struct mg_admin_route *route;
     char id[MG_ADMIN_ID_BYTES];
@@ -36,6 +38,13 @@ struct mg_admin_job {
     int status;
     struct mg_buf out;
     uv_work_t work;
+};
+
+/* Jobs that run one after the other. */
+struct mg_admin_lane {
+    struct mg_list waiting;  /* struct mg_admin_job */
+    size_t waiting_count;
+    struct mg_admin_job *running;      /* on the pool; NULL when none is */
 };
 
 struct mg_admin {
@@ -47,12 +56,10 @@ struct mg_admin {
     char *data_dir;          /* owned */
     const struct mg_admin_ops *ops;
     void *arg;
-    struct mg_db *db;        /* owned; opened by the first job that needs it; only jobs touch it */
+    struct mg_db *db;        /* owned; opened by the first job that needs it; only jobs that read touch it */
     struct mg_identity identity;       /* of whoever calls, while it is looked at; large */
     uint64_t refusal_logged_us;        /* monotonic */
-    struct mg_list waiting;  /* struct mg_admin_job */
-    size_t waiting_count;
-    struct mg_admin_job *running;      /* on the pool; NULL when none is */
+    struct mg_admin_lane acts, reads;  /* a key is revoked while a year of usage is added up */
     int stopping;            /* services that have not stopped yet */
     bool stopped;
 };

@@ -27,7 +27,7 @@ static void show_request(struct mg_admin_job *job);
 
 /* clang-format off */
 static const struct mg_admin_route routes[] = {
-    /* method, path, run, waits, open, type, what it answers, right, scoped */
+    /* method, path, run, waits, open, type, what it answers, right, scoped, reads */
     {MG_HTTP_GET, "/healthz", healthz, false, true, TEXT, "200 while the process lives", MG_RIGHT_VIEW, true},
     {MG_HTTP_GET, "/readyz", readyz, false, true, TEXT,
      "200 while it serves, 503 before and while it drains; a second line says what is degraded", MG_RIGHT_VIEW, true},
@@ -77,15 +77,15 @@ static const struct mg_admin_route routes[] = {
     {MG_HTTP_POST, "/admin/v1/targets/reset", reset_targets, true, false, JSON,
      "takes `{\"target\", \"project\"?, \"credential\"?}`: closes breakers, ends benches; `{\"reset\": how many credentials}`", MG_RIGHT_OPERATE, true},
     {MG_HTTP_GET, "/admin/v1/requests", list_requests, true, false, JSON,
-     "`{\"requests\": [...], \"next\"}`; the filters of `moongate logs` as a query: `?status=error&since=10m`", MG_RIGHT_VIEW, true},
+     "`{\"requests\": [...], \"next\"}`; the filters of `moongate logs` as a query: `?status=error&since=10m`", MG_RIGHT_VIEW, true, true},
     {MG_HTTP_GET, "/admin/v1/usage", mg_admin_usage, true, false, JSON,
-     "what usage adds up to: `?by=project,metadata.tier&where=model=gpt-6-sol&from=2026-11-01&to=2026-12-01`", MG_RIGHT_VIEW, true},
+     "what usage adds up to: `?by=project,metadata.tier&where=model=gpt-6-sol&from=2026-11-01&to=2026-12-01`", MG_RIGHT_VIEW, true, true},
     {MG_HTTP_GET, "/admin/v1/usage/events", mg_admin_usage_events, true, false, JSON,
-     "`{\"events\": [...], \"next\"}`, one for each attempt, oldest first; `?from=`, `?to=`, `?limit=`, `?after=` the last `next`", MG_RIGHT_VIEW, true},
+     "`{\"events\": [...], \"next\"}`, one for each attempt, oldest first; `?from=`, `?to=`, `?limit=`, `?after=` the last `next`", MG_RIGHT_VIEW, true, true},
     {MG_HTTP_POST, "/admin/v1/usage/reprice", mg_admin_usage_reprice, true, false, JSON,
      "takes `{\"from_us\"?, \"to_us\"?, \"prices\"?, \"dry_run\"?}`, prices up to 2000 requests again and says the difference; go on "
-     "with `next_us` until `done`"},
-    {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON, "one timeline, attempts and notes included", MG_RIGHT_VIEW, true},
+     "with `next_us` until `done`", MG_RIGHT_OWN, false, true},
+    {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON, "one timeline, attempts and notes included", MG_RIGHT_VIEW, true, true},
 };
 /* clang-format on */
 

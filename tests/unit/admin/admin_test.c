@@ -1,5 +1,7 @@
 #include "admin/admin.h"
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +18,8 @@ static struct world {
     struct mg_admin *admin;
     bool ready;
     int reloads, flushes;
+    bool holds_flushes;
+    sem_t flushing, go_on;             /* of a flush that is held */
     char project[64], name[64], metadata[128], id[64];
     uint64_t expires_us, overlap_s;
     mg_err key_error;
@@ -51,6 +55,10 @@ static void reload(void *arg)
 static void flush(void *arg)
 {
     w.flushes++;
+    if (!w.holds_flushes)
+        return;
+    sem_post(&w.flushing);
+    sem_wait(&w.go_on);
 }
 
 static void fill(struct mg_key *key, char *text)
@@ -475,6 +483,36 @@ TEST(requests_are_read_from_the_store_after_a_flush)
     char command[128];
     snprintf(command, sizeof(command), "rm -f %s/moongate.db*", w.dir);
     CHECK_INT(system(command), 0);
+    stop();
+}
+
+static void *ask_for_usage(void *arg)
+{
+    struct mg_diag diag = {.line = 0};
+    struct mg_buf body;
+    int answered = 0;
+    mg_buf_init(&body, 1 << 20);
+    CHECK_OK(mg_control_request(w.dir, "GET", "/admin/v1/usage", MG_VIEW_NONE, &answered, &body, &diag));
+    mg_buf_fini(&body);
+    return arg;
+}
+
+TEST(a_key_is_revoked_while_somebodys_question_takes_long)
+{
+    pthread_t asking;
+    start(NULL);
+    sem_init(&w.flushing, 0, 0);
+    sem_init(&w.go_on, 0, 0);
+    w.holds_flushes = true;
+    CHECK_INT(pthread_create(&asking, NULL, ask_for_usage, NULL), 0);
+    sem_wait(&w.flushing);
+
+    local("DELETE", "/admin/v1/keys/key_9", "");
+
+    CHECK_INT(w.status, 200);
+    CHECK_STR(w.id, "key_9");
+    sem_post(&w.go_on);
+    pthread_join(asking, NULL);
     stop();
 }
 
