@@ -1,6 +1,7 @@
 #include "script/trusted.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/embed.h"
@@ -55,10 +56,21 @@ void mg_trusted_free(struct mg_trusted *trusted)
     mg_free(trusted);
 }
 
-static int no_file(lua_State *L)
+/* What require finds for trusted files besides the library: "dialects.anthropic.read" is lua/dialects/anthropic/read.lua. */
+static int own_file(lua_State *L)
 {
-    (void)L;
-    return 0;
+    char path[128];
+    int len = snprintf(path, sizeof(path), "%s.lua", luaL_checkstring(L, 1));
+    if (len >= (int)sizeof(path) || strncmp(path, "dialects.", 9) != 0)
+        return 0;
+    for (char *at = path; at < path + len - 4; at++)
+        *at = *at == '.' ? '/' : *at;
+    const struct mg_embedded_file *file = mg_embedded_find(path);
+    if (!file)
+        return 0;
+    lua_pushlstring(L, file->data, file->size);
+    lua_pushfstring(L, "=lua/%s", path);
+    return 2;
 }
 
 void mg_trusted_run_file(lua_State *L, const char *name)
@@ -73,7 +85,7 @@ void mg_trusted_run_file(lua_State *L, const char *name)
     mg_sandbox_prelude(L, "strict");
     mg_sandbox_prelude(L, "environment");
     lua_newtable(L);
-    lua_pushcfunction(L, no_file);
+    lua_pushcfunction(L, own_file);
     lua_call(L, 2, 1);
     lua_call(L, 1, 1);
     lua_setfenv(L, -2);

@@ -1,0 +1,173 @@
+--- answer.lua - answers in Anthropic Messages, whole and as the events of a provider.
+local dialect = require "moongate.dialect"
+local json = require "moongate.json"
+local READ_BLOCK = require("dialects.anthropic.read").blocks
+
+local list, string_of, null = dialect.list, dialect.string, dialect.null
+local type = type
+
+local NOTHING = {}
+
+local FINISH = {
+  end_turn = "stop", stop_sequence = "stop_sequence", max_tokens = "length", model_context_window_exceeded = "length",
+  tool_use = "tool", pause_turn = "pause", refusal = "filtered", compaction = "stop",
+}
+local FINISH_OUT = {
+  stop = "end_turn", stop_sequence = "stop_sequence", length = "max_tokens", tool = "tool_use", filtered = "refusal",
+  pause = "pause_turn",
+}
+
+local function number(value)
+  return type(value) == "number" and value or nil
+end
+
+--- Input is counted without what the cache gave or took; everybody else counts it all.
+local function read_usage(usage)
+  if type(usage) ~= "table" then
+    return
+  end
+  local read, write = number(usage.cache_read_input_tokens) or 0, number(usage.cache_creation_input_tokens) or 0
+  local details = usage.output_tokens_details
+  return {
+    input = (number(usage.input_tokens) or 0) + read + write, output = number(usage.output_tokens),
+    cached_read = read, cached_write = write, reasoning = type(details) == "table" and number(details.thinking_tokens) or nil,
+  }
+end
+
+local function write_usage(usage)
+  local read, write = usage.cached_read or 0, usage.cached_write or 0
+  return {
+    input_tokens = math.max(0, (usage.input or 0) - read - write), cache_read_input_tokens = read,
+    cache_creation_input_tokens = write, output_tokens = usage.output or 0,
+    output_tokens_details = usage.reasoning and { thinking_tokens = usage.reasoning } or nil,
+  }
+end
+
+--- Pages a text was taken from; other kinds of citations say where in a document of the request.
+local function read_citations(block, part)
+  for _, note in ipairs(list(block.citations)) do
+    if type(note) == "table" and type(note.url) == "string" then
+      part.annotations = part.annotations or {}
+      table.insert(part.annotations, { url = note.url, title = string_of(note.title) })
+    end
+  end
+end
+
+local function read_content(content, ctx)
+  local parts, called = {}, false
+  for _, block in ipairs(list(content)) do
+    local read = type(block) == "table" and READ_BLOCK[block.type]
+    local part = read and read(block, ctx, "content")
+    if part and (part.text ~= "" or part.signature) then
+      if part.kind == "text" then
+        read_citations(block, part)
+        part.citations = nil
+      elseif part.kind == "tool_call" then
+        called = true
+      end
+      parts[#parts + 1] = part
+    end
+  end
+  return parts, called
+end
+
+local function read_answer(body, ctx)
+  local parts, called = read_content(body.content, ctx)
+  local finish = dialect.finish(FINISH[body.stop_reason] or "stop", called)
+  local details = body.stop_details
+  return {
+    id = string_of(body.id), model = string_of(body.model), usage = read_usage(body.usage),
+    choices = { { parts = parts, finish = finish, stop_sequence = string_of(body.stop_sequence),
+                  explanation = type(details) == "table" and string_of(details.explanation) or nil } },
+  }
+end
+
+local GATEWAY_SIGNATURE = dialect.pack("", "")
+
+--- Reasoning of others has no signature Anthropic would know: the mark says so when it comes back.
+local function answer_reasoning(part)
+  local from = part.dialect
+  if part.redacted then
+    return { type = "redacted_thinking", data = from == "anthropic" and part.redacted or dialect.pack(from or "", part.redacted) }
+  end
+  local signature = part.signature and (from == "anthropic" and part.signature or dialect.pack(from or "", part.signature))
+  return { type = "thinking", thinking = part.text or "", signature = signature or GATEWAY_SIGNATURE }
+end
+
+local function answer_calls(part, content, request)
+  local id, arguments = dialect.id(part.id or "call"), part.arguments
+  if part.signature then
+    content[#content + 1] = { type = "redacted_thinking", data = dialect.pack(part.signed_by or part.dialect or "gemini", part.signature, id) }
+  end
+  content[#content + 1] = {
+    type = "tool_use", id = id, name = dialect.tool_name(request, part.name),
+    input = dialect.raw(part.custom and json.encode { input = arguments } or dialect.object_text(arguments)),
+  }
+end
+
+local function write_content(parts, ctx)
+  local content = json.array {}
+  for _, part in ipairs(parts) do
+    if part.kind == "text" or part.kind == "refusal" then
+      content[#content + 1] = part.text ~= "" and { type = "text", text = part.text } or nil
+    elseif part.kind == "reasoning" then
+      content[#content + 1] = answer_reasoning(part)
+    elseif part.kind == "tool_call" then
+      answer_calls(part, content, ctx.request)
+    end
+  end
+  return content
+end
+
+local function refused(parts)
+  for _, part in ipairs(parts) do
+    if part.kind == "refusal" then
+      return true
+    end
+  end
+  return false
+end
+
+local STOP_DETAILS = { type = "refusal", category = null, explanation = null }
+
+local function write_answer(answer, ctx)
+  local choice = answer.choices[1] or { parts = {}, finish = "stop" }
+  local reason = refused(choice.parts) and "refusal" or FINISH_OUT[choice.finish] or "end_turn"
+  return {
+    id = "msg_" .. ctx.id, type = "message", role = "assistant", model = answer.model or ctx.model,
+    content = write_content(choice.parts, ctx), stop_reason = reason, stop_sequence = choice.stop_sequence or null,
+    stop_details = reason == "refusal" and STOP_DETAILS or null, usage = write_usage(answer.usage or NOTHING),
+  }
+end
+
+---- streams: this dialect as the provider's
+
+local DELTAS = {
+  signature_delta = function(delta)
+    return type(delta.signature) == "string" and { kind = "signature", text = delta.signature, dialect = "anthropic" } or nil
+  end,
+  citations_delta = function(delta)
+    local note = type(delta.citation) == "table" and delta.citation or NOTHING
+    return type(note.url) == "string" and { kind = "annotation", url = note.url, title = string_of(note.title) } or nil
+  end,
+}
+
+local function read_event(_, data)
+  local delta, block = data.delta, data.content_block
+  if type(delta) == "table" and DELTAS[delta.type] then
+    return { DELTAS[delta.type](delta) }
+  elseif type(block) == "table" and block.type == "redacted_thinking" and type(block.data) == "string" then
+    return { { kind = "redacted", data = block.data, dialect = "anthropic" } }
+  elseif type(block) == "table" and block.type == "thinking" and type(block.signature) == "string" and block.signature ~= "" then
+    return { { kind = "signature", text = block.signature, dialect = "anthropic" } }
+  elseif type(delta) == "table" and type(delta.stop_sequence) == "string" then
+    return { { kind = "stop_sequence", text = delta.stop_sequence } }
+  end
+  return {}
+end
+
+
+return {
+  finish_reasons = FINISH, finish_out = FINISH_OUT, read = read_answer, write = write_answer, write_usage = write_usage,
+  GATEWAY_SIGNATURE = GATEWAY_SIGNATURE, read_event = read_event,
+}

@@ -1,0 +1,41 @@
+--- models.lua - what models of Anthropic refuse. The catalogue knows better, and what nobody knows is tried.
+local find = string.find
+
+--- name, then what the model refuses: sampling parameters, forced tool choice, a budget of reasoning, no reasoning,
+--- adaptive reasoning (it has budgets only), an assistant's turn as the beginning of the answer.
+local MODELS = {
+  { "sonnet%-5%-5", "sampling forced budget off prefill" }, { "opus%-5%-5", "sampling forced budget off prefill" },
+  { "haiku%-5%-5", "sampling budget prefill" },
+  { "fable%-5%-[12]", "sampling forced budget off prefill" }, { "fable%-5", "sampling budget off prefill" },
+  { "opus%-5", "sampling prefill" }, { "sonnet%-5", "sampling prefill" },
+  { "opus%-4%-[78]", "sampling prefill" }, { "[os][po][un][sn]e?t?%-4%-6", "prefill" },
+  { "[osh]%a+%-4", "adaptive" }, { "claude%-[123]", "adaptive" }, { "claude%-instant", "adaptive" },
+}
+local NOTHING = {}
+local refusals = {} -- by model, made once each
+
+local function known_refusals(model)
+  for _, row in ipairs(MODELS) do
+    if find(model, row[1]) then
+      local out = {}
+      for word in row[2]:gmatch "%a+" do
+        out[word] = true
+      end
+      return out
+    end
+  end
+  return NOTHING
+end
+
+local function refusals_of(ctx)
+  local model = ctx.model or ""
+  local known = refusals[model]
+  if not known then
+    known = known_refusals(model)
+    refusals[model] = known
+  end
+  return known
+end
+
+
+return refusals_of

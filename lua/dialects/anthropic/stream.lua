@@ -1,0 +1,136 @@
+--- stream.lua - answers in Anthropic Messages, as a stream for its clients.
+local dialect = require "moongate.dialect"
+local answer = require "dialects.anthropic.answer"
+
+local quoted, TEXT = dialect.quoted, dialect.TEXT
+local FINISH_OUT, GATEWAY_SIGNATURE, write_usage = answer.finish_out, answer.GATEWAY_SIGNATURE, answer.write_usage
+
+local function event(name, data)
+  return "event: " .. name .. '\ndata: {"type":"' .. name .. '",' .. data .. "}\n\n"
+end
+
+local function start(s)
+  s.index, s.called, s.refused = 0, false, false
+  return event("message_start", '"message":{"id":' .. quoted("msg_" .. s.id) .. ',"type":"message","role":"assistant","model":'
+    .. quoted(s.model) .. ',"content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null,"usage":{"input_tokens":0,'
+    .. '"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}')
+end
+
+local function start_block(s, block)
+  return event("content_block_start", '"index":' .. s.index .. ',"content_block":' .. block)
+end
+
+local function stop_block(s)
+  local text = event("content_block_stop", '"index":' .. s.index)
+  s.index = s.index + 1
+  return text
+end
+
+local function whole_block(s, block)
+  return start_block(s, block) .. stop_block(s)
+end
+
+local function delta_frame(s, kind, member)
+  return { 'event: content_block_delta\ndata: {"type":"content_block_delta","index":' .. s.index .. ',"delta":{"type":"' .. kind
+    .. '","' .. member .. '":', TEXT, "}}\n\n" }
+end
+
+local function redacted_block(data)
+  return '{"type":"redacted_thinking","data":' .. quoted(data) .. "}"
+end
+
+local function open(s, block)
+  s.open, s.signature = block.kind, nil
+  if block.kind == "reasoning" then
+    return start_block(s, '{"type":"thinking","thinking":"","signature":""}'), delta_frame(s, "thinking_delta", "thinking")
+  elseif block.kind == "tool" then
+    s.called = true
+    local id = dialect.id(block.id or "call_" .. block.tool)
+    local before = block.signature and whole_block(s, redacted_block(dialect.pack(block.signed_by or "gemini", block.signature, id))) or ""
+    local name = dialect.tool_name(s.request, block.name)
+    return before .. start_block(s, '{"type":"tool_use","id":' .. quoted(id) .. ',"name":' .. quoted(name) .. ',"input":{}}'),
+      delta_frame(s, "input_json_delta", "partial_json")
+  end
+  s.refused = s.refused or block.kind == "refusal"
+  return start_block(s, '{"type":"text","text":""}'), delta_frame(s, "text_delta", "text")
+end
+
+local function signature_delta(s, signature)
+  return event("content_block_delta", '"index":' .. s.index .. ',"delta":{"type":"signature_delta","signature":' .. quoted(signature) .. "}")
+end
+
+local function close(s)
+  local text = ""
+  if s.open == "reasoning" then
+    text = signature_delta(s, s.signature or GATEWAY_SIGNATURE)
+  end
+  s.open = nil
+  text = text .. stop_block(s)
+  if s.waiting then
+    text, s.waiting = text .. whole_block(s, redacted_block(s.waiting)), nil
+  end
+  return text
+end
+
+--- A block of its own, as soon as no other is open.
+local function put_redacted(s, data)
+  if s.open then
+    s.waiting = data
+    return ""
+  end
+  return whole_block(s, redacted_block(data))
+end
+
+local function opaque(s, delta)
+  local from = delta.dialect or s.from or ""
+  if delta.kind == "signature" and delta.tool then
+    return put_redacted(s, dialect.pack(from, delta.text, delta.id and dialect.id(delta.id)))
+  elseif delta.kind == "signature" then
+    local signature = from == "anthropic" and delta.text or dialect.pack(from, delta.text)
+    if s.open == "reasoning" then
+      s.signature = signature
+      return ""
+    end
+    return put_redacted(s, signature)
+  elseif delta.kind == "redacted" then
+    return put_redacted(s, from == "anthropic" and delta.data or dialect.pack(from, delta.data))
+  end
+  return ""
+end
+
+--- What it ended with waits for the counters: they come last from others, and once here.
+local function finish(s, of)
+  s.reason, s.stop_sequence, s.usage = of.reason, of.stop_sequence, of.usage
+  return ""
+end
+
+local function done(s, usage)
+  local reason = s.refused and "refusal" or FINISH_OUT[dialect.finish(s.reason, s.called)] or "end_turn"
+  local details = reason == "refusal" and '{"type":"refusal","category":null,"explanation":null}' or "null"
+  return event("message_delta", '"delta":{"stop_reason":"' .. reason .. '","stop_sequence":' .. quoted(s.stop_sequence)
+    .. ',"stop_details":' .. details .. '},"usage":' .. dialect.encode(write_usage(usage or s.usage or {})))
+    .. 'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+end
+
+local ERROR = {
+  body = { '{"type":"error","error":{"type":', dialect.TYPE, ',"message":', dialect.MESSAGE, '},"request_id":null}' },
+  types = {
+    [400] = "invalid_request_error", [401] = "authentication_error", [402] = "billing_error", [403] = "permission_error",
+    [404] = "not_found_error", [409] = "conflict_error", [413] = "request_too_large", [429] = "rate_limit_error",
+    [503] = "overloaded_error", [504] = "timeout_error", [529] = "overloaded_error", default4 = "invalid_request_error",
+    default5 = "api_error",
+  },
+  statuses = { [503] = 529 },
+}
+
+local function stream_error(_, err)
+  return event("error", '"error":{"type":' .. quoted(dialect.error_type(ERROR, err.status)) .. ',"message":' .. quoted(err.message) .. "}")
+end
+
+return {
+  error = ERROR,
+  writer = {
+    one_block = true, wants_text = false, start = start, open = open, close = close, opaque = opaque, finish = finish,
+    done = done, error = stream_error,
+  },
+}

@@ -1,0 +1,195 @@
+--- answer.lua - answers in OpenAI Chat Completions, whole and as the events of a provider.
+local dialect = require "moongate.dialect"
+local READ = require "dialects.openai_chat.read"
+
+local list, string_of = dialect.list, dialect.string
+local null = dialect.null
+local type = type
+
+local FINISH = {
+  stop = "stop", length = "length", tool_calls = "tool", function_call = "tool", content_filter = "filtered",
+  -- vendors that say it otherwise
+  eos = "stop", end_turn = "stop", stop_sequence = "stop_sequence", model_length = "length", max_tokens = "length",
+  content_filtered = "filtered", safety = "filtered", error = "error", insufficient_system_resource = "error",
+}
+local FINISH_OUT = {
+  stop = "stop", stop_sequence = "stop", length = "length", tool = "tool_calls", filtered = "content_filter", pause = "stop",
+}
+
+local function read_usage(usage)
+  if type(usage) ~= "table" then
+    return
+  end
+  local input = type(usage.prompt_tokens_details) == "table" and usage.prompt_tokens_details or {}
+  local output = type(usage.completion_tokens_details) == "table" and usage.completion_tokens_details or {}
+  local function number(value)
+    return type(value) == "number" and value or nil
+  end
+  return {
+    input = number(usage.prompt_tokens), output = number(usage.completion_tokens),
+    cached_read = number(input.cached_tokens) or number(usage.prompt_cache_hit_tokens),
+    cached_write = number(input.cache_write_tokens), reasoning = number(output.reasoning_tokens),
+    input_audio = number(input.audio_tokens), output_audio = number(output.audio_tokens),
+  }
+end
+
+local function write_usage(usage)
+  local input, output = usage.input or 0, usage.output or 0
+  return {
+    prompt_tokens = input, completion_tokens = output, total_tokens = input + output,
+    prompt_tokens_details = { cached_tokens = usage.cached_read or 0, cache_write_tokens = usage.cached_write,
+                              audio_tokens = usage.input_audio },
+    completion_tokens_details = { reasoning_tokens = usage.reasoning or 0, audio_tokens = usage.output_audio },
+  }
+end
+
+local function read_annotations(message, parts)
+  local notes = {}
+  for _, note in ipairs(list(message.annotations)) do
+    local of = type(note) == "table" and note.url_citation
+    if type(of) == "table" then
+      notes[#notes + 1] = { url = string_of(of.url), title = string_of(of.title) }
+    end
+  end
+  local last = parts[#parts]
+  if #notes > 0 and last and last.kind == "text" then
+    last.annotations = notes
+  end
+end
+
+local function read_choice(choice, ctx)
+  local message = type(choice.message) == "table" and choice.message or {}
+  local parts = {}
+  READ.reasoning(message, parts)
+  READ.content(message.content, parts, ctx, 1)
+  read_annotations(message, parts)
+  if type(message.refusal) == "string" and message.refusal ~= "" then
+    parts[#parts + 1] = { kind = "refusal", text = message.refusal }
+  end
+  local before = #parts
+  READ.calls(message, parts, 1)
+  local finish = FINISH[choice.finish_reason] or "stop"
+  return { parts = parts, finish = dialect.finish(finish, #parts > before) }
+end
+
+local function read_answer(body, ctx)
+  local choices = {}
+  for i, choice in ipairs(list(body.choices)) do
+    choices[i] = type(choice) == "table" and read_choice(choice, ctx) or { parts = {}, finish = "error" }
+  end
+  return { id = string_of(body.id), model = string_of(body.model), created = body.created, choices = choices,
+           usage = read_usage(body.usage) }
+end
+
+local function detail_of(part, index)
+  if part.redacted then
+    return { type = "reasoning.encrypted", data = part.redacted, format = part.dialect, id = part.id, index = index }
+  elseif part.signature then
+    return { type = "reasoning.text", text = part.text, signature = part.signature, format = part.dialect, id = part.id, index = index }
+  end
+end
+
+local function annotation_of(note, from, to)
+  return { type = "url_citation", url_citation = { url = note.url, title = note.title or note.url, start_index = from, end_index = to } }
+end
+
+--- Citations stand beside the text they belong to; positions count characters.
+local function write_annotations(parts)
+  local out, at = nil, 0
+  for _, part in ipairs(parts) do
+    if part.kind == "text" then
+      local _, length = part.text:gsub("[^\128-\191]", "")
+      for _, note in ipairs(part.annotations or {}) do
+        if note.url then
+          out = out or {}
+          out[#out + 1] = annotation_of(note, at, at + length)
+        end
+      end
+      at = at + length
+    end
+  end
+  return out
+end
+
+local function answer_call(part, request)
+  local name = dialect.tool_name(request, part.name)
+  if part.custom or dialect.is_custom(request, part.name) then
+    local input = part.custom and part.arguments or dialect.unwrapped(part.arguments)
+    return { id = part.id, type = "custom", custom = { name = name, input = input } }
+  end
+  return { id = part.id, type = "function", ["function"] = { name = name, arguments = part.arguments ~= "" and part.arguments or "{}" },
+           extra_content = part.signature and { google = { thought_signature = part.signature } } or nil }
+end
+
+local function write_message(parts, ctx)
+  local calls, details
+  for _, part in ipairs(parts) do
+    if part.kind == "tool_call" then
+      calls = calls or {}
+      calls[#calls + 1] = answer_call(part, ctx.request)
+    elseif part.kind == "reasoning" then
+      details = details or {}
+      details[#details + 1] = detail_of(part, #details)
+    end
+  end
+  return {
+    role = "assistant", content = dialect.texts(parts, "text") or (calls or dialect.texts(parts, "refusal")) and null or "",
+    refusal = dialect.texts(parts, "refusal") or null, tool_calls = calls, annotations = write_annotations(parts),
+    reasoning_content = dialect.texts(parts, "reasoning"), reasoning_details = details and details[1] and details or nil,
+  }
+end
+
+local function write_answer(answer, ctx)
+  local choices = {}
+  for i, choice in ipairs(answer.choices) do
+    choices[i] = { index = i - 1, message = write_message(choice.parts, ctx), logprobs = null,
+                   finish_reason = FINISH_OUT[choice.finish] or "stop" }
+  end
+  return { id = "chatcmpl-" .. ctx.id, object = "chat.completion", created = ctx.created, model = answer.model or ctx.model,
+           choices = choices, usage = answer.usage and write_usage(answer.usage) or nil }
+end
+
+---- streams: this dialect as the provider's
+
+--- Only what an extension carries comes here: reasoning_details, annotations, thought signatures.
+local function read_details_event(details, out, choice)
+  for _, item in ipairs(details) do
+    if type(item) == "table" then
+      if item.type == "reasoning.encrypted" and type(item.data) == "string" then
+        out[#out + 1] = { kind = "redacted", data = item.data, dialect = string_of(item.format), choice = choice }
+      elseif type(item.signature) == "string" then
+        out[#out + 1] = { kind = "signature", text = item.signature, dialect = string_of(item.format), choice = choice }
+      end
+    end
+  end
+end
+
+local function read_event(_, data)
+  local out = {}
+  for _, choice in ipairs(list(data.choices)) do
+    local delta = type(choice) == "table" and choice.delta
+    if type(delta) == "table" then
+      local index = type(choice.index) == "number" and choice.index or 0
+      read_details_event(list(delta.reasoning_details), out, index)
+      for _, note in ipairs(list(delta.annotations)) do
+        local of = type(note) == "table" and note.url_citation
+        if type(of) == "table" then
+          out[#out + 1] = { kind = "annotation", url = string_of(of.url), title = string_of(of.title), choice = index }
+        end
+      end
+      for _, call in ipairs(list(delta.tool_calls)) do
+        local signature = type(call) == "table" and READ.thought_signature(call)
+        if signature then
+          out[#out + 1] = { kind = "signature", text = signature, tool = call.index, dialect = "gemini", choice = index }
+        end
+      end
+    end
+  end
+  return out
+end
+
+
+return {
+  finish_reasons = FINISH, finish_out = FINISH_OUT, read = read_answer, write = write_answer, write_usage = write_usage,
+  annotation = annotation_of, read_event = read_event,
+}

@@ -1,0 +1,144 @@
+--- stream.lua - answers in OpenAI Chat Completions, as a stream for its clients.
+local dialect = require "moongate.dialect"
+local answer = require "dialects.openai_chat.answer"
+
+local quoted, TEXT = dialect.quoted, dialect.TEXT
+local FINISH_OUT, annotation_of, write_usage = answer.finish_out, answer.annotation, answer.write_usage
+local concat, format = table.concat, string.format
+
+--- A chunk is HEAD choice DELTA delta TAIL; the strings are made once per answer.
+local function prepare(s)
+  s.head = 'data: {"id":' .. quoted("chatcmpl-" .. s.id) .. ',"object":"chat.completion.chunk","created":' .. format("%d", s.created)
+    .. ',"model":' .. quoted(s.model) .. ',"choices":['
+  s.tail = s.include_usage and '],"usage":null}\n\n' or "]}\n\n"
+  s.roles, s.called, s.details = {}, {}, 0
+end
+
+local function chunk(s, choice, delta, finish)
+  return s.head .. '{"index":' .. choice .. ',"delta":' .. delta .. ',"finish_reason":' .. (finish or "null") .. "}" .. s.tail
+end
+
+local function frame(s, choice, before, after)
+  return { s.head .. '{"index":' .. choice .. ',"delta":{' .. before, TEXT, after .. '},"finish_reason":null}' .. s.tail }
+end
+
+local function start(s)
+  prepare(s)
+  return ""
+end
+
+--- The first chunk of a choice says who speaks; it waits until it is known whether text follows.
+local function role(s, choice, content)
+  if s.roles[choice] then
+    return ""
+  end
+  s.roles[choice] = true
+  return chunk(s, choice, '{"role":"assistant","content":' .. content .. ',"refusal":null}')
+end
+
+--- Signed reasoning is repeated in the extension: a signature is worth something only beside its very text.
+local function reasoning_frame(s, choice)
+  local out = frame(s, choice, '"reasoning_content":', "")
+  if s.from == "anthropic" then
+    local last = ',"format":"anthropic","index":' .. s.details .. "}]" .. out[3]
+    out[3], out[4], out[5] = ',"reasoning_details":[{"type":"reasoning.text","text":', TEXT, last
+  end
+  return out
+end
+
+local function open_tool(s, block)
+  local choice, name = block.choice, quoted(dialect.tool_name(s.request, block.name))
+  s.called[choice] = true
+  local index = '"tool_calls":[{"index":' .. block.tool
+  if dialect.is_custom(s.request, block.name) then
+    s.head_of_custom = s.head_of_custom or {}
+    s.head_of_custom[block.tool] = index .. ',"id":' .. quoted(block.id) .. ',"type":"custom","custom":{"name":' .. name
+    return role(s, choice, "null"), nil
+  end
+  local extra = block.signature and ',"extra_content":{"google":{"thought_signature":' .. quoted(block.signature) .. "}}" or ""
+  local text = role(s, choice, "null") .. chunk(s, choice, "{" .. index .. ',"id":' .. quoted(block.id)
+    .. ',"type":"function","function":{"name":' .. name .. ',"arguments":""}' .. extra .. "}]}")
+  return text, frame(s, choice, index .. ',"function":{"arguments":', "}}]")
+end
+
+local function open(s, block)
+  local kind, choice = block.kind, block.choice
+  if kind == "tool" then
+    return open_tool(s, block)
+  elseif kind == "reasoning" then
+    return role(s, choice, '""'), reasoning_frame(s, choice)
+  elseif kind == "refusal" then
+    return role(s, choice, '""'), frame(s, choice, '"refusal":', "")
+  end
+  return role(s, choice, '""'), frame(s, choice, '"content":', "")
+end
+
+--- A free-form tool that was called through a schema comes out when its arguments are complete.
+local function close(s, block)
+  local custom = block.kind == "tool" and s.head_of_custom and s.head_of_custom[block.tool]
+  if not custom then
+    if block.kind == "reasoning" then
+      s.details = s.details + 1
+    end
+    return ""
+  end
+  local input = quoted(dialect.unwrapped(dialect.unquoted(block.json)))
+  return chunk(s, block.choice, "{" .. custom .. ',"input":' .. input .. "}}]}")
+end
+
+local function detail(s, delta, kind, member, value)
+  local from = delta.dialect or s.from
+  return chunk(s, delta.choice or 0, '{"reasoning_details":[{"type":"' .. kind .. '","' .. member .. '":' .. quoted(value)
+    .. (from and ',"format":' .. quoted(from) or "") .. ',"index":' .. s.details .. "}]}")
+end
+
+local function opaque(s, delta)
+  local choice = delta.choice or 0
+  local before = role(s, choice, '""')
+  if delta.kind == "signature" and delta.tool then
+    return before .. chunk(s, choice, '{"tool_calls":[{"index":' .. delta.tool .. ',"extra_content":{"google":{"thought_signature":'
+      .. quoted(delta.text) .. "}}}]}")
+  elseif delta.kind == "signature" then
+    return before .. detail(s, delta, "reasoning.text", "signature", delta.text)
+  elseif delta.kind == "redacted" then
+    local text = detail(s, delta, "reasoning.encrypted", "data", delta.data)
+    s.details = s.details + 1
+    return before .. text
+  elseif delta.kind == "annotation" and delta.url then
+    return before .. chunk(s, choice, '{"annotations":[' .. dialect.encode(annotation_of(delta, 0, 0)) .. "]}")
+  end
+  return ""
+end
+
+local function finish(s, of)
+  local choice = of.choice or 0
+  local reason = FINISH_OUT[dialect.finish(of.reason, s.called[choice])] or "stop"
+  return role(s, choice, '""') .. chunk(s, choice, "{}", '"' .. reason .. '"')
+end
+
+local function done(s, usage)
+  if not s.include_usage or not usage then
+    return "data: [DONE]\n\n"
+  end
+  return s.head .. '],"usage":' .. dialect.encode(write_usage(usage)) .. "}\n\ndata: [DONE]\n\n"
+end
+
+local ERROR = {
+  body = { '{"error":{"message":', dialect.MESSAGE, ',"type":', dialect.TYPE, ',"param":', dialect.PARAM, ',"code":', dialect.CODE, "}}" },
+  types = { [401] = "authentication_error", [403] = "permission_error", [429] = "rate_limit_error",
+            default4 = "invalid_request_error", default5 = "api_error" },
+  statuses = { [529] = 503 },
+}
+
+local function stream_error(_, err)
+  return concat { 'data: {"error":{"message":', quoted(err.message), ',"type":', quoted(dialect.error_type(ERROR, err.status)),
+                  ',"param":null,"code":', quoted(err.code), "}}\n\n" }
+end
+
+return {
+  error = ERROR,
+  writer = {
+    one_block = false, wants_text = false, start = start, open = open, close = close, opaque = opaque, finish = finish,
+    done = done, error = stream_error,
+  },
+}

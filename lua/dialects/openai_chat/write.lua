@@ -1,0 +1,288 @@
+--- write.lua - requests in OpenAI Chat Completions, written.
+local dialect = require "moongate.dialect"
+local fields = require "dialects.openai_chat.fields"
+
+local null = dialect.null
+local find, format, match = string.find, string.format, string.match
+
+--- Marks exist since GPT-5.6; older models cache by themselves.
+local function marks_cache(model)
+  local major, minor = match(model or "", "gpt%-(%d+)%.?(%d*)")
+  major, minor = tonumber(major), tonumber(minor) or 0
+  return major ~= nil and (major > 5 or major == 5 and minor >= 6)
+end
+
+local function cache_point(part, writer)
+  if part.cache and writer.marks then
+    return { mode = "explicit", ttl = part.cache.ttl == "12h" and "12h" or nil }
+  end
+end
+
+local function media_url(part)
+  return part.url or dialect.to_data_url(part.mime or "application/octet-stream", part.data)
+end
+
+local WRITE_PART = {
+  text = function(part, writer)
+    return { type = "text", text = part.text, prompt_cache_breakpoint = cache_point(part, writer) }
+  end,
+  image = function(part, writer)
+    return { type = "image_url", image_url = { url = media_url(part), detail = part.detail },
+             prompt_cache_breakpoint = cache_point(part, writer) }
+  end,
+  video = function(part)
+    return { type = "video_url", video_url = { url = media_url(part) } }
+  end,
+  audio = function(part)
+    return { type = "input_audio", input_audio = { data = part.data, format = part.format } }
+  end,
+  document = function(part, writer)
+    if part.text then
+      return { type = "text", text = part.name and part.name .. "\n\n" .. part.text or part.text,
+               prompt_cache_breakpoint = cache_point(part, writer) }
+    elseif part.data then
+      return { type = "file", file = { filename = part.name or "document.pdf", file_data = media_url(part) },
+               prompt_cache_breakpoint = cache_point(part, writer) }
+    end
+    return nil, "is a document by URL, which this provider does not fetch"
+  end,
+  file = function(part)
+    if part.dialect == "openai_chat" or part.dialect == "openai_responses" then
+      return { type = "file", file = { file_id = part.id } }
+    end
+    return nil, "is a file kept by another vendor"
+  end,
+}
+WRITE_PART.refusal = WRITE_PART.text
+
+--- Content as one string where it can be: many compatible vendors take nothing else.
+local function write_content(parts, writer, i, ctx)
+  local first = parts[1]
+  if #parts == 1 and (first.kind == "text" or first.kind == "refusal") and not (first.cache and writer.marks) then
+    return first.text
+  end
+  local out = {}
+  for j = 1, #parts do
+    local part = parts[j]
+    local write = WRITE_PART[part.kind]
+    local item, why
+    if write then
+      item, why = write(part, writer)
+    elseif part.kind == "vendor" then
+      ctx.drop(format("turn %d: %s", i, part.type or part.dialect))
+    end
+    if why then
+      ctx.refuse("messages", format("part %d of turn %d %s", j, i, why))
+    end
+    out[#out + 1] = item
+  end
+  return #out > 0 and out or nil
+end
+
+--- Tool messages are text alone. What else a result holds follows in a message of the user.
+local function write_result(part, writer, later)
+  local text, others = dialect.texts(part.parts, "text", "\n\n") or "", 0
+  for _, inner in ipairs(part.parts) do
+    if inner.kind ~= "text" then
+      if inner.kind == "document" and inner.text then
+        text = text .. (text ~= "" and "\n\n" or "") .. inner.text
+      else
+        others = others + 1
+        if others == 1 then
+          later[#later + 1] = { kind = "text", text = "Result of tool call " .. part.id .. ":" }
+        end
+        later[#later + 1] = inner
+      end
+    end
+  end
+  if others > 0 and text == "" then
+    text = "The result follows in the next message."
+  end
+  return { role = "tool", tool_call_id = dialect.id(part.id), content = part.error and "Error: " .. text or text }
+end
+
+--- Results first, each a message of its own, then what the user said beside them.
+local function write_user(turn, writer, i, ctx)
+  local later, messages = {}, writer.messages
+  for _, part in ipairs(turn.parts) do
+    if part.kind == "tool_result" then
+      messages[#messages + 1] = write_result(part, writer, later)
+    end
+  end
+  local rest = later
+  for _, part in ipairs(turn.parts) do
+    if part.kind ~= "tool_result" then
+      rest[#rest + 1] = part
+    end
+  end
+  local content = #rest > 0 and write_content(rest, writer, i, ctx)
+  if content then
+    messages[#messages + 1] = { role = "user", content = content, name = turn.name }
+  end
+end
+
+local function write_call(part, writer)
+  local id, name = dialect.id(part.id or "call"), dialect.sent_name(writer.chat, part.name, 64)
+  if part.custom then
+    return { id = id, type = "custom", custom = { name = name, input = part.arguments } }
+  end
+  local arguments = part.arguments
+  return { id = id, type = "function", ["function"] = { name = name, arguments = arguments ~= "" and arguments or "{}" },
+           extra_content = part.signature and writer.google and { google = { thought_signature = part.signature } } or nil }
+end
+
+local function write_assistant(turn, writer, i, ctx)
+  local said, calls, reasoning = {}, nil, nil
+  for _, part in ipairs(turn.parts) do
+    local kind = part.kind
+    if kind == "tool_call" then
+      calls = calls or {}
+      calls[#calls + 1] = write_call(part, writer)
+    elseif kind == "reasoning" then
+      reasoning = writer.replays and part.text and (reasoning or "") .. part.text or reasoning
+    else
+      said[#said + 1] = part
+    end
+  end
+  local content = dialect.texts(said, "text")
+  local refusal = dialect.texts(said, "refusal")
+  if #said > 0 and not content and not refusal then
+    content = write_content(said, writer, i, ctx)
+  end
+  if not content and not calls and not refusal then
+    return
+  end
+  writer.messages[#writer.messages + 1] = { role = "assistant", content = content or not refusal and null or nil, tool_calls = calls,
+                                            refusal = refusal, reasoning_content = reasoning, name = turn.name }
+end
+
+local function write_turns(chat, body, ctx)
+  local writer = { messages = {}, chat = chat, marks = marks_cache(ctx.model),
+                   replays = find(ctx.model or "", "deepseek", 1, true) ~= nil,
+                   google = ctx.vendor == "gemini" or find(ctx.model or "", "gemini", 1, true) ~= nil }
+  for i, turn in ipairs(chat.turns) do
+    if turn.role == "assistant" then
+      write_assistant(turn, writer, i, ctx)
+    elseif turn.role == "user" then
+      write_user(turn, writer, i, ctx)
+    else
+      local marked = writer.marks and #turn.parts > 1
+      local content = marked and write_content(turn.parts, writer, i, ctx) or dialect.texts(turn.parts, "text", "\n\n")
+      if content then
+        writer.messages[#writer.messages + 1] = { role = turn.role, content = content, name = turn.name }
+      end
+    end
+  end
+  body.messages = writer.messages
+end
+
+local function write_tools(chat, body, ctx)
+  local tools = {}
+  for i, tool in ipairs(chat.tools or {}) do
+    if tool.kind == "vendor" then
+      ctx.refuse(format("tools[%d]", i - 1), "is a tool that only its own vendor has")
+    else
+      local name = dialect.sent_name(chat, tool.name, 64)
+      if tool.kind == "custom" then
+        tools[#tools + 1] = { type = "custom", custom = { name = name, description = tool.description, format = tool.format } }
+      else
+        tools[#tools + 1] = { type = "function", ["function"] = { name = name, description = tool.description,
+                                                                  parameters = tool.schema, strict = tool.strict } }
+      end
+    end
+  end
+  if #tools == 0 then
+    return
+  end
+  body.tools = tools
+  body.parallel_tool_calls = chat.parallel_tools
+end
+
+local function named(chat, name)
+  local kind = dialect.is_custom(chat, name) and "custom" or "function"
+  return { type = kind, [kind] = { name = dialect.sent_name(chat, name, 64) } }
+end
+
+local function write_tool_choice(chat, body)
+  local choice = chat.tool_choice
+  if not choice or not body.tools then
+    return
+  elseif choice.mode == "tool" then
+    body.tool_choice = named(chat, choice.name)
+  elseif choice.allowed then
+    local allowed = {}
+    for i, name in ipairs(choice.allowed) do
+      allowed[i] = named(chat, name)
+    end
+    body.tool_choice = { type = "allowed_tools", allowed_tools = { mode = choice.mode, tools = allowed } }
+  else
+    body.tool_choice = choice.mode
+  end
+end
+
+local function write_output(chat, body)
+  local output = chat.output
+  if not output then
+    return
+  elseif output.kind == "json_object" then
+    body.response_format = { type = "json_object" }
+  else
+    body.response_format = { type = "json_schema", json_schema = {
+      name = dialect.plain_name(output.name or "answer", 64), schema = output.schema, strict = output.strict,
+      description = output.description } }
+  end
+end
+
+--- GPT-5.6 refuses tools beside any effort but none on this endpoint.
+local function write_effort(chat, body, ctx)
+  local reasoning = chat.reasoning
+  if not reasoning then
+    return
+  end
+  local effort = reasoning.effort
+  if not effort and reasoning.budget then
+    effort = dialect.effort(reasoning.budget)
+    ctx.warn(format("%s=%s", dialect.spelt(chat, "reasoning"), effort))
+  end
+  if effort and body.tools and find(ctx.model or "", "gpt-5.6", 1, true) and effort ~= "none" then
+    ctx.drop(dialect.spelt(chat, "reasoning"))
+    effort = "none"
+  end
+  body.reasoning_effort = effort
+end
+
+--- Models of OpenAI's own refuse the old name, and many vendors know no other.
+local function is_openai_model(ctx)
+  local model = ctx.model or ""
+  return find(ctx.vendor or "", "^azure") or find(model, "^gpt%-") or find(model, "^o%d") or find(model, "^chatgpt")
+    or find(model, "^ft:") or find(model, "^codex")
+end
+
+local function write_request(chat, ctx)
+  local body = { model = ctx.model }
+  dialect.write_fields(fields, chat, body, ctx)
+  if body.max_completion_tokens and not is_openai_model(ctx) then
+    body.max_tokens, body.max_completion_tokens = body.max_completion_tokens, nil
+  end
+  if body.safety_identifier then
+    body.safety_identifier = dialect.hashed(body.safety_identifier)
+  end
+  local stop = chat.params.stop
+  if stop and #stop > 4 then
+    ctx.refuse(dialect.spelt(chat, "stop"), "has more than four sequences, which is all this provider takes")
+    stop = { stop[1], stop[2], stop[3], stop[4] }
+  end
+  body.stop = stop
+  write_turns(chat, body, ctx)
+  write_tools(chat, body, ctx)
+  write_tool_choice(chat, body)
+  write_output(chat, body)
+  write_effort(chat, body, ctx)
+  if ctx.stream then
+    body.stream, body.stream_options = true, { include_usage = true }
+  end
+  return body
+end
+
+
+return write_request
