@@ -11,7 +11,7 @@
 #include "tenant/claims.h"
 #include "tenant/issuer.h"
 
-enum { GOOD_S = 3600, FIRST_RETRY_S = 5, LAST_RETRY_S = 300, UNKNOWN_KEY_S = 10, KEPT_S = 86400 };
+enum { GOOD_S = 3600, FIRST_RETRY_S = 5, LAST_RETRY_S = 300, UNKNOWN_KEY_S = 5, KEPT_S = 86400 };
 
 struct mg_signin {
     const struct mg_config_oidc *config;         /* borrowed */
@@ -153,7 +153,12 @@ bool mg_signin_takes(const struct mg_signin *signin, mg_view token)
     return signin && mg_view_find(token, ".") < token.len;
 }
 
-/* Somebody who makes names of keys up costs the provider one request in 10 s, and no more. */
+static bool has_keys(const struct mg_signin *signin)
+{
+    return signin->keys && mg_mono_us() < signin->read_mono_us + KEPT_S * UINT64_C(1000000);
+}
+
+/* Somebody who makes names of keys up costs the provider one request in 5 s, and no more. */
 static mg_err ask_for_keys(struct mg_signin *signin, const char **out_why)
 {
     uint64_t now_us = mg_mono_us();
@@ -168,9 +173,12 @@ static mg_err ask_for_keys(struct mg_signin *signin, const char **out_why)
 
 static mg_err verify(struct mg_signin *signin, const struct mg_jwt *jwt, const char **out_why)
 {
-    bool any = signin->keys && mg_mono_us() < signin->read_mono_us + KEPT_S * UINT64_C(1000000);
-    *out_why = "the provider's keys could not be read for too long";
-    mg_err err = any ? mg_jwt_verify(jwt, signin->keys, out_why) : MG_E_NOT_FOUND;
+    if (!has_keys(signin)) {
+        (void)ask_for_keys(signin, out_why);
+        *out_why = "the provider's keys could not be read";
+        return MG_E_AGAIN;             /* no fault of the token's */
+    }
+    mg_err err = mg_jwt_verify(jwt, signin->keys, out_why);
     return err == MG_E_NOT_FOUND ? ask_for_keys(signin, out_why) : err;
 }
 
@@ -202,8 +210,7 @@ mg_err mg_signin_identify(struct mg_signin *signin, mg_view token, struct mg_ide
 void mg_signin_status(struct mg_signin *signin, struct mg_signin_status *out_status)
 {
     pthread_mutex_lock(&signin->lock);
-    bool any = signin->keys && mg_mono_us() < signin->read_mono_us + KEPT_S * UINT64_C(1000000);
-    *out_status = (struct mg_signin_status){.issuer = signin->config->issuer, .keys = any ? mg_jwks_count(signin->keys) : 0,
+    *out_status = (struct mg_signin_status){.issuer = signin->config->issuer, .keys = has_keys(signin) ? mg_jwks_count(signin->keys) : 0,
                                             .read_us = signin->read_wall_us, .accepted = signin->accepted,
                                             .refused = signin->refused, .failures = signin->failures};
     snprintf(out_status->error, sizeof out_status->error, "%s", signin->error);

@@ -2,7 +2,7 @@
  * who a token's bearer is.
  *
  *     at start, then each hour ──▶ discovery, keys ──▶ good: kept, for a day at most without hearing again
- *     unknown key ──▶ at once, once in 10 s           failed: the last good ones stay; again in 5 s, 10 s … 5 min
+ *     unknown key ──▶ at once, once in 5 s           failed: the last good ones stay; again in 5 s, 10 s … 5 min
  *
  * A provider that does not answer holds nothing up: not the start, no request, no worker. Checking a token waits for no
  * network. Any thread but a worker's. */
@@ -21,8 +21,8 @@ void mg_signin_stop(struct mg_signin *signin);                /* ends a request 
 /* Is this text a token of this kind at all? */
 bool mg_signin_takes(const struct mg_signin *signin, mg_view token);      /* NULL: false */
 
-/* MG_OK; MG_E_DENIED: refused; MG_E_AGAIN: its key is not known, or none is yet, and they are being read: worth another try in a
- * second. *out_why: a sentence for whoever brought it, static. */
+/* MG_OK; MG_E_DENIED: refused; MG_E_AGAIN: there are no keys, or they are being read because its own is not among them: worth
+ * another try in a second. *out_why: a sentence for whoever brought it, static. */
 MG_MUST_USE mg_err mg_signin_identify(struct mg_signin *signin, mg_view token, struct mg_identity *out_identity, const char **out_why);
 
 struct mg_signin_status {
