@@ -58,13 +58,14 @@ struct mg_admin_ops {
     void (*store_trouble)(void *arg, struct mg_recorder_trouble *out);   /* on the admin thread too; NULL: there is no store */
     void (*reload)(void *arg);                                 /* starts it, does not wait for the end */
     void (*flush)(void *arg);                                  /* what has settled is in the store when it returns */
-    mg_err (*key_create)(void *arg, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
+    /* Acts are entered in the audit log, with the actor (of a switch: its row's), in the transaction that carries them out. */
+    mg_err (*key_create)(void *arg, mg_view actor, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
                          struct mg_key *out_key, struct mg_diag *diag);
-    mg_err (*key_revoke)(void *arg, const char *id, struct mg_diag *diag);
+    mg_err (*key_revoke)(void *arg, mg_view actor, const char *id, struct mg_diag *diag);
     /* Texts of the rows lie in the arena. */
-    mg_err (*key_rotate)(void *arg, const char *id, uint64_t overlap_s, struct mg_arena *arena,
+    mg_err (*key_rotate)(void *arg, mg_view actor, const char *id, uint64_t overlap_s, struct mg_arena *arena,
                          char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
-    mg_err (*key_change)(void *arg, const char *id, const struct mg_keys_spec *spec, struct mg_arena *arena,
+    mg_err (*key_change)(void *arg, mg_view actor, const char *id, const struct mg_keys_spec *spec, struct mg_arena *arena,
                          struct mg_key *out_key, struct mg_diag *diag);
     mg_err (*key_list)(void *arg, void (*each)(void *arg, const struct mg_key *key), void *each_arg,
                        struct mg_diag *diag);
@@ -76,8 +77,8 @@ struct mg_admin_ops {
     /* Whose token this is; on the admin thread, must not wait. MG_E_DENIED; MG_E_AGAIN: worth another try in a second. *out_why
      * may be set to a better reason, static. */
     mg_err (*identify)(void *arg, mg_view token, struct mg_identity *out_identity, const char **out_why);
-    mg_err (*member_add)(void *arg, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES], struct mg_diag *diag);
-    mg_err (*member_drop)(void *arg, const char *name, struct mg_diag *diag);
+    mg_err (*member_add)(void *arg, mg_view actor, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES], struct mg_diag *diag);
+    mg_err (*member_drop)(void *arg, mg_view actor, const char *name, struct mg_diag *diag);
     void (*member_list)(void *arg, void (*each)(void *arg, const struct mg_member *member), void *each_arg);
     /* project empty: all; MG_E_NOT_FOUND: there is no such project. */
     mg_err (*target_list)(void *arg, mg_view project, mg_targets_cb each, void *each_arg);

@@ -78,7 +78,10 @@ bool mg_admin_admit(struct mg_admin *admin, const struct mg_service_call *call, 
 bool mg_admin_covers(const struct mg_admin_job *job, const char *project);
 
 /* vault_routes.c */
-/* Somebody did something: a line in the log and an entry in the audit log, which never holds a secret. */
+/* Somebody did something that the audit log knows already: a line in the log. */
+void mg_admin_did(struct mg_admin_job *job, const char *act, const char *project, const char *subject, const char *detail, ...)
+    __attribute__((format(printf, 5, 6)));
+/* The same of what is no write to the store: it is entered in the audit log here. */
 void mg_admin_acted(struct mg_admin_job *job, const char *act, const char *project, const char *subject, const char *detail, ...)
     __attribute__((format(printf, 5, 6)));
 void mg_admin_list_secrets(struct mg_admin_job *job);

@@ -80,12 +80,12 @@ static void create(struct mg_admin_job *job, const struct mg_keys_spec *spec)
         mg_admin_fail_with(job, 403, "denied", "your role does not reach into this project");
         return;
     }
-    mg_err err = job->admin->ops->key_create(job->admin->arg, spec, text, &key, &diag);
+    mg_err err = job->admin->ops->key_create(job->admin->arg, mg_view_cstr(job->who.name), spec, text, &key, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_admin_acted(job, "key.create", key.project, key.id, "%s", key.name);
+    mg_admin_did(job, "key.create", key.project, key.id, "%s", key.name);
     answer_new_key(job, &key, text);
 }
 
@@ -93,12 +93,12 @@ static void change(struct mg_admin_job *job, const struct mg_keys_spec *spec, st
 {
     struct mg_diag diag = {.line = 0};
     struct mg_key key;
-    mg_err err = job->admin->ops->key_change(job->admin->arg, job->id, spec, arena, &key, &diag);
+    mg_err err = job->admin->ops->key_change(job->admin->arg, mg_view_cstr(job->who.name), job->id, spec, arena, &key, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_admin_acted(job, "key.change", key.project, key.id, "%s", key.name);
+    mg_admin_did(job, "key.change", key.project, key.id, "%s", key.name);
     mg_admin_put_failed(job, mg_admin_put_key(&key, NULL, &job->out));
 }
 
@@ -162,12 +162,12 @@ void mg_admin_revoke_key(struct mg_admin_job *job)
     struct mg_diag diag = {.line = 0};
     if (!is_its_key(job))
         return;
-    mg_err err = job->admin->ops->key_revoke(job->admin->arg, job->id, &diag);
+    mg_err err = job->admin->ops->key_revoke(job->admin->arg, mg_view_cstr(job->who.name), job->id, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_admin_acted(job, "key.revoke", job->who.project, job->id, "%s", "");
+    mg_admin_did(job, "key.revoke", job->who.project, job->id, "%s", "");
     mg_admin_put_failed(job, mg_buf_putf(&job->out, "{\"id\":\"%s\",\"revoked\":true}", job->id));
 }
 
@@ -178,9 +178,9 @@ static void rotate(struct mg_admin_job *job, uint64_t overlap_s)
     struct mg_key key;
     char text[MG_KEY_TEXT_BYTES];
     mg_arena_init(&arena, 4096);
-    mg_err err = job->admin->ops->key_rotate(job->admin->arg, job->id, overlap_s, &arena, text, &key, &diag);
+    mg_err err = job->admin->ops->key_rotate(job->admin->arg, mg_view_cstr(job->who.name), job->id, overlap_s, &arena, text, &key, &diag);
     if (err == MG_OK) {
-        mg_admin_acted(job, "key.rotate", key.project, job->id, "to %s, both for %llu s", key.id,
+        mg_admin_did(job, "key.rotate", key.project, job->id, "to %s, both for %llu s", key.id,
                        (unsigned long long)overlap_s);
         answer_new_key(job, &key, text);
     } else {

@@ -24,12 +24,12 @@ static void create(struct mg_admin_job *job, struct mg_member *member)
 {
     struct mg_diag diag = {.line = 0};
     char text[MG_KEY_TEXT_BYTES];
-    mg_err err = job->admin->ops->member_add(job->admin->arg, member, text, &diag);
+    mg_err err = job->admin->ops->member_add(job->admin->arg, mg_view_cstr(job->who.name), member, text, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_admin_acted(job, "member.create", member->project, member->name, "%s", mg_role_name(member->role));
+    mg_admin_did(job, "member.create", member->project, member->name, "%s", mg_role_name(member->role));
     job->status = 201;
     err = mg_buf_reserve(&job->out, MEMBER_BYTES);
     if (err == MG_OK)
@@ -56,11 +56,11 @@ void mg_admin_create_member(struct mg_admin_job *job)
 void mg_admin_remove_member(struct mg_admin_job *job)
 {
     struct mg_diag diag = {.line = 0};
-    mg_err err = job->admin->ops->member_drop(job->admin->arg, job->id, &diag);
+    mg_err err = job->admin->ops->member_drop(job->admin->arg, mg_view_cstr(job->who.name), job->id, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_admin_acted(job, "member.remove", "", job->id, "%s", "");
+    mg_admin_did(job, "member.remove", "", job->id, "%s", "");
     mg_admin_put_failed(job, mg_buf_putf(&job->out, "{\"name\":\"%s\",\"removed\":true}", job->id));
 }

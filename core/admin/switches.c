@@ -65,7 +65,7 @@ static void set(struct mg_admin_job *job, bool on)
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_admin_acted(job, on ? "switch.enable" : "switch.disable", done.project, done.name, "%s", mg_switch_kind_name(done.kind));
+    mg_admin_did(job, on ? "switch.enable" : "switch.disable", done.project, done.name, "%s", mg_switch_kind_name(done.kind));
     mg_admin_put_failed(job, mg_switch_put_json(&done, &job->out));
 }
 

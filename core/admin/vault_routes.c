@@ -51,18 +51,38 @@ static void answer(struct mg_admin_job *job, mg_err err)
         mg_admin_fail(job, err, NULL);
 }
 
-void mg_admin_acted(struct mg_admin_job *job, const char *act, const char *project, const char *subject, const char *detail, ...)
+static void say(const struct mg_admin_job *job, const struct mg_act_entry *entry)
 {
-    char text[MG_AUDIT_DETAIL_BYTES];
+    mg_log_info(entry->act, "project=%s subject=%s detail=\"%s\" by=%s", entry->project, entry->subject, entry->detail,
+                job->who.name);
+}
+
+void mg_admin_did(struct mg_admin_job *job, const char *act, const char *project, const char *subject, const char *detail, ...)
+{
+    struct mg_act_entry entry = {.act = act};
     va_list args;
     va_start(args, detail);
-    vsnprintf(text, sizeof text, detail, args);
+    mg_act_entry_say_v(&entry, project, subject, detail, args);
     va_end(args);
-    mg_log_info(act, "project=%s subject=%s detail=\"%s\" by=%s", project, subject, text, job->who.name);
-    const struct mg_audit_entry entry = {.actor = mg_view_cstr(job->who.name), .act = mg_view_cstr(act),
-                                         .project = mg_view_cstr(project), .subject = mg_view_cstr(subject),
-                                         .detail = mg_view_cstr(text)};
-    mg_err err = job->admin->ops->desk ? mg_desk_audit(desk_of(job), &entry) : MG_OK;
+    say(job, &entry);
+}
+
+static mg_err nothing(void *arg, struct mg_db *db)
+{
+    (void)arg;
+    (void)db;
+    return MG_OK;
+}
+
+void mg_admin_acted(struct mg_admin_job *job, const char *act, const char *project, const char *subject, const char *detail, ...)
+{
+    struct mg_act_entry entry = {.actor = mg_view_cstr(job->who.name), .act = act};
+    va_list args;
+    va_start(args, detail);
+    mg_act_entry_say_v(&entry, project, subject, detail, args);
+    va_end(args);
+    say(job, &entry);
+    mg_err err = job->admin->ops->desk ? mg_desk_act(desk_of(job), &entry, nothing, NULL) : MG_OK;
     if (err != MG_OK)
         mg_log_error("audit.lost", "act=%s subject=%s by=%s reason=\"%s\"", act, subject, job->who.name, mg_err_text(err));
 }

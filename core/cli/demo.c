@@ -165,7 +165,7 @@ static mg_err make_key(struct demo *demo, struct mg_diag *diag)
                                       .name = "demo",
                                       .expires_us = mg_wall_us() + KEY_DAYS * 86400ull * 1000000};
     struct mg_key key;
-    return mg_gateway_key_create(demo->gateway, &spec, demo->key, &key, diag);
+    return mg_gateway_key_create(demo->gateway, MG_VIEW("moongate"), &spec, demo->key, &key, diag);
 }
 
 /* The gateway lives until on_stopping() has waited for the tour. */

@@ -143,33 +143,33 @@ static void flush(void *arg)
     mg_recorder_flush(mg_gateway_recorder(operate->gateway));
 }
 
-static mg_err key_create(void *arg, const struct mg_keys_spec *spec,
+static mg_err key_create(void *arg, mg_view actor, const struct mg_keys_spec *spec,
                          char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key,
                          struct mg_diag *diag)
 {
     struct mg_operate *operate = arg;
-    return mg_gateway_key_create(operate->gateway, spec, out_text, out_key, diag);
+    return mg_gateway_key_create(operate->gateway, actor, spec, out_text, out_key, diag);
 }
 
-static mg_err key_revoke(void *arg, const char *id, struct mg_diag *diag)
+static mg_err key_revoke(void *arg, mg_view actor, const char *id, struct mg_diag *diag)
 {
     struct mg_operate *operate = arg;
-    return mg_gateway_key_revoke(operate->gateway, id, diag);
+    return mg_gateway_key_revoke(operate->gateway, actor, id, diag);
 }
 
-static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, struct mg_arena *arena,
+static mg_err key_rotate(void *arg, mg_view actor, const char *id, uint64_t overlap_s, struct mg_arena *arena,
                          char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key,
                          struct mg_diag *diag)
 {
     struct mg_operate *operate = arg;
-    return mg_gateway_key_rotate(operate->gateway, id, overlap_s, arena, out_text, out_key, diag);
+    return mg_gateway_key_rotate(operate->gateway, actor, id, overlap_s, arena, out_text, out_key, diag);
 }
 
-static mg_err key_change(void *arg, const char *id, const struct mg_keys_spec *spec,
+static mg_err key_change(void *arg, mg_view actor, const char *id, const struct mg_keys_spec *spec,
                          struct mg_arena *arena, struct mg_key *out_key, struct mg_diag *diag)
 {
     struct mg_operate *operate = arg;
-    return mg_gateway_key_change(operate->gateway, id, spec, arena, out_key, diag);
+    return mg_gateway_key_change(operate->gateway, actor, id, spec, arena, out_key, diag);
 }
 
 static mg_err key_list(void *arg, void (*each)(void *arg, const struct mg_key *key), void *each_arg,
@@ -207,17 +207,17 @@ static mg_err identify(void *arg, mg_view token, struct mg_identity *out_identit
     return MG_OK;
 }
 
-static mg_err member_add(void *arg, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES],
+static mg_err member_add(void *arg, mg_view actor, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES],
                          struct mg_diag *diag)
 {
     struct mg_operate *operate = arg;
-    return mg_members_add(mg_gateway_members(operate->gateway), member, out_text, diag);
+    return mg_members_add(mg_gateway_members(operate->gateway), actor, member, out_text, diag);
 }
 
-static mg_err member_drop(void *arg, const char *name, struct mg_diag *diag)
+static mg_err member_drop(void *arg, mg_view actor, const char *name, struct mg_diag *diag)
 {
     struct mg_operate *operate = arg;
-    return mg_members_drop(mg_gateway_members(operate->gateway), name, diag);
+    return mg_members_drop(mg_gateway_members(operate->gateway), actor, name, diag);
 }
 
 static void member_list(void *arg, void (*each)(void *arg, const struct mg_member *member),

@@ -105,7 +105,7 @@ static void first_key(const struct mg_serving *serving, const char *project)
     struct mg_key key;
     struct mg_diag diag = {.line = 0};
     char text[MG_KEY_TEXT_BYTES];
-    if (mg_gateway_key_create(serving->gateway, &spec, text, &key, &diag) != MG_OK) {
+    if (mg_gateway_key_create(serving->gateway, MG_VIEW("moongate"), &spec, text, &key, &diag) != MG_OK) {
         printf("           no key could be made: %s\n", diag.text);
         return;
     }

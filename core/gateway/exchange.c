@@ -430,7 +430,7 @@ static bool step_resolve(struct mg_exchange *x)
     mg_err err = x->body.len ? mg_request_scan(&x->call.request, &x->arena, mg_buf_view(&x->body), &error) : MG_E_BAD_REQUEST;
     if (err != MG_OK)
         return refuse_body(x, err, &error);
-    if (!resolve_model(x) || !check_deadline(x) || !check_metadata(x))
+    if (!resolve_model(x) || !mg_exchange_has_keys_it_needs(x) || !check_deadline(x) || !check_metadata(x))
         return false;
     fill_call(x);
     fit_attempts(x);

@@ -375,8 +375,9 @@ static mg_err start_workers(struct mg_gateway *gateway, struct mg_diag *diag)
         gateway->workers[i].on_tainted = on_tainted;
         gateway->worker_count++;
     }
-    MG_TRY(mg_keys_start(gateway->config->data_dir, gateway->recorder, gateway->workers, count, &gateway->keys, diag));
-    MG_TRY(mg_members_start(gateway->config->data_dir, gateway->recorder, &gateway->members, diag));
+    MG_TRY(mg_keys_start(gateway->config->data_dir, gateway->recorder, gateway->desk, gateway->workers, count, &gateway->keys,
+                         diag));
+    MG_TRY(mg_members_start(gateway->config->data_dir, gateway->recorder, gateway->desk, &gateway->members, diag));
     return mg_signin_start(&gateway->config->oidc, &gateway->signin, diag);
 }
 
@@ -612,29 +613,29 @@ static bool has_project(struct mg_gateway *gateway, const char *name)
     return count > 64;                 /* more than are looked at: let it pass, the key only fails to find its project */
 }
 
-mg_err mg_gateway_key_create(struct mg_gateway *gateway, const struct mg_keys_spec *spec,
+mg_err mg_gateway_key_create(struct mg_gateway *gateway, mg_view actor, const struct mg_keys_spec *spec,
                              char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag)
 {
     if (!has_project(gateway, spec->project))
         return mg_diag_set(diag, MG_E_NOT_FOUND, NULL, 0, "there is no project '%s'", spec->project);
-    return mg_keys_create(gateway->keys, spec, out_text, out_key, diag);
+    return mg_keys_create(gateway->keys, actor, spec, out_text, out_key, diag);
 }
 
-mg_err mg_gateway_key_revoke(struct mg_gateway *gateway, const char *id, struct mg_diag *diag)
+mg_err mg_gateway_key_revoke(struct mg_gateway *gateway, mg_view actor, const char *id, struct mg_diag *diag)
 {
-    return mg_keys_revoke(gateway->keys, id, diag);
+    return mg_keys_revoke(gateway->keys, actor, id, diag);
 }
 
-mg_err mg_gateway_key_rotate(struct mg_gateway *gateway, const char *id, uint64_t overlap_s, struct mg_arena *arena,
+mg_err mg_gateway_key_rotate(struct mg_gateway *gateway, mg_view actor, const char *id, uint64_t overlap_s, struct mg_arena *arena,
                              char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag)
 {
-    return mg_keys_rotate(gateway->keys, id, overlap_s, arena, out_text, out_key, diag);
+    return mg_keys_rotate(gateway->keys, actor, id, overlap_s, arena, out_text, out_key, diag);
 }
 
-mg_err mg_gateway_key_change(struct mg_gateway *gateway, const char *id, const struct mg_keys_spec *spec,
+mg_err mg_gateway_key_change(struct mg_gateway *gateway, mg_view actor, const char *id, const struct mg_keys_spec *spec,
                              struct mg_arena *arena, struct mg_key *out_key, struct mg_diag *diag)
 {
-    return mg_keys_change(gateway->keys, id, spec, arena, out_key, diag);
+    return mg_keys_change(gateway->keys, actor, id, spec, arena, out_key, diag);
 }
 
 mg_err mg_gateway_key_list(struct mg_gateway *gateway, void (*each)(void *arg, const struct mg_key *key), void *arg,

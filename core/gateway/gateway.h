@@ -47,17 +47,18 @@ const struct mg_prices *mg_gateway_prices(const struct mg_gateway *gateway);   /
 struct mg_members *mg_gateway_members(struct mg_gateway *gateway);
 struct mg_signin *mg_gateway_signin(struct mg_gateway *gateway);   /* NULL: gateway.lua names no identity provider */
 
-/* Keys. Changes are on disk and obeyed by every worker when these return. MG_E_NOT_FOUND: no such key (or project).
+/* Keys. Changes are on disk, with the actor's entry in the audit log, and obeyed by every worker when these return.
+ * MG_E_NOT_FOUND: no such key (or project).
  * text is shown once: wipe it. */
-MG_MUST_USE mg_err mg_gateway_key_create(struct mg_gateway *gateway, const struct mg_keys_spec *spec,
+MG_MUST_USE mg_err mg_gateway_key_create(struct mg_gateway *gateway, mg_view actor, const struct mg_keys_spec *spec,
                                          char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
-MG_MUST_USE mg_err mg_gateway_key_revoke(struct mg_gateway *gateway, const char *id, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_gateway_key_revoke(struct mg_gateway *gateway, mg_view actor, const char *id, struct mg_diag *diag);
 /* A second key with all that the old one has; the old one stays valid for overlap_s seconds. Texts lie in the arena. */
-MG_MUST_USE mg_err mg_gateway_key_rotate(struct mg_gateway *gateway, const char *id, uint64_t overlap_s,
+MG_MUST_USE mg_err mg_gateway_key_rotate(struct mg_gateway *gateway, mg_view actor, const char *id, uint64_t overlap_s,
                                          struct mg_arena *arena, char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key,
                                          struct mg_diag *diag);
 /* Sets what spec->given names. */
-MG_MUST_USE mg_err mg_gateway_key_change(struct mg_gateway *gateway, const char *id, const struct mg_keys_spec *spec,
+MG_MUST_USE mg_err mg_gateway_key_change(struct mg_gateway *gateway, mg_view actor, const char *id, const struct mg_keys_spec *spec,
                                          struct mg_arena *arena, struct mg_key *out_key, struct mg_diag *diag);
 /* Calls back for every key, revoked ones included. */
 MG_MUST_USE mg_err mg_gateway_key_list(struct mg_gateway *gateway, void (*each)(void *arg, const struct mg_key *key),

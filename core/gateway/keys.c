@@ -7,9 +7,11 @@
 #include "base/mem.h"
 #include "tenant/keystore.h"
 #include "tenant/switchstore.h"
+#include "vault/desk.h"
 
 struct mg_keys {
     struct mg_recorder *recorder;      /* borrowed */
+    struct mg_desk *desk;              /* borrowed */
     struct mg_worker *workers;         /* borrowed */
     unsigned worker_count;
     struct mg_key_secret secret;
@@ -100,11 +102,11 @@ static mg_err publish_switches(struct mg_keys *keys)
     return MG_OK;
 }
 
-mg_err mg_keys_start(const char *data_dir, struct mg_recorder *recorder, struct mg_worker *workers,
+mg_err mg_keys_start(const char *data_dir, struct mg_recorder *recorder, struct mg_desk *desk, struct mg_worker *workers,
                      unsigned worker_count, struct mg_keys **out_keys, struct mg_diag *diag)
 {
     struct mg_keys *keys = mg_new(struct mg_keys);
-    *keys = (struct mg_keys){.recorder = recorder, .workers = workers, .worker_count = worker_count};
+    *keys = (struct mg_keys){.recorder = recorder, .desk = desk, .workers = workers, .worker_count = worker_count};
     pthread_mutex_init(&keys->lock, NULL);
     mg_err err = mg_key_secret_load(data_dir, &keys->secret, diag);
     if (err == MG_OK)
@@ -134,11 +136,13 @@ void mg_keys_stop(struct mg_keys *keys)
 
 /* One change of the store. It runs on the recorder thread while its caller waits. */
 struct change {
+    mg_write_fn write;
+    struct mg_act_entry entry;         /* of the audit log: actor and act are set, the write sets the rest */
     const struct mg_key_secret *secret;
     const struct mg_keys_spec *spec;
     const struct mg_switch *row;
     const char *id;
-    uint64_t when_us;
+    uint64_t overlap_s;
     struct mg_arena *arena;
     char *out_text;
     struct mg_key *out_key;
@@ -147,46 +151,69 @@ struct change {
 static mg_err create(void *arg, struct mg_db *db)
 {
     struct change *change = arg;
-    return mg_keystore_create(db, change->secret, change->spec, change->out_text, change->out_key);
+    MG_TRY(mg_keystore_create(db, change->secret, change->spec, change->out_text, change->out_key));
+    mg_act_entry_say(&change->entry, change->out_key->project, change->out_key->id, "%s", change->out_key->name);
+    return MG_OK;
 }
 
 static mg_err end_key(void *arg, struct mg_db *db)
 {
     struct change *change = arg;
-    return mg_keystore_revoke(db, change->id, change->when_us);
+    struct mg_arena arena;
+    struct mg_key key;
+    mg_arena_init(&arena, 1024);
+    mg_err err = mg_keystore_revoke(db, change->id, mg_wall_us());
+    if (err == MG_OK)
+        err = mg_keystore_find(db, change->id, &arena, &key);
+    if (err == MG_OK)
+        mg_act_entry_say(&change->entry, key.project, change->id, "%s", key.name);
+    mg_arena_fini(&arena);
+    return err;
 }
 
 static mg_err rotate(void *arg, struct mg_db *db)
 {
     struct change *change = arg;
-    return mg_keystore_rotate(db, change->secret, change->id, change->when_us, change->arena, change->out_text,
-                              change->out_key);
+    uint64_t until_us = change->overlap_s ? mg_wall_us() + change->overlap_s * 1000000 : 0;
+    MG_TRY(mg_keystore_rotate(db, change->secret, change->id, until_us, change->arena, change->out_text, change->out_key));
+    mg_act_entry_say(&change->entry, change->out_key->project, change->id, "to %s, both for %llu s", change->out_key->id,
+                     (unsigned long long)change->overlap_s);
+    return MG_OK;
 }
 
 static mg_err update(void *arg, struct mg_db *db)
 {
     struct change *change = arg;
-    return mg_keystore_change(db, change->id, change->spec, change->arena, change->out_key);
+    MG_TRY(mg_keystore_change(db, change->id, change->spec, change->arena, change->out_key));
+    mg_act_entry_say(&change->entry, change->out_key->project, change->id, "%s", change->out_key->name);
+    return MG_OK;
+}
+
+static void say_switch(struct change *change)
+{
+    mg_act_entry_say(&change->entry, change->row->project, change->row->name, "%s", mg_switch_kind_name(change->row->kind));
 }
 
 static mg_err disable(void *arg, struct mg_db *db)
 {
     struct change *change = arg;
+    say_switch(change);
     return mg_switchstore_put(db, change->row);
 }
 
 static mg_err enable(void *arg, struct mg_db *db)
 {
     struct change *change = arg;
+    say_switch(change);
     return mg_switchstore_remove(db, change->row->kind, change->row->project, change->row->name);
 }
 
-/* On disk first, then obeyed everywhere. */
-static mg_err commit(struct mg_keys *keys, mg_write_fn write, struct change *change, mg_err (*publish)(struct mg_keys *keys))
+/* On disk first, with its entry in the audit log, then obeyed everywhere. */
+static mg_err commit(struct mg_keys *keys, struct change *change, mg_err (*publish)(struct mg_keys *keys))
 {
     change->secret = &keys->secret;
     pthread_mutex_lock(&keys->lock);
-    mg_err err = mg_recorder_write_wait(keys->recorder, write, change);
+    mg_err err = mg_desk_act(keys->desk, &change->entry, change->write, change);
     if (err == MG_OK)
         err = publish(keys);
     pthread_mutex_unlock(&keys->lock);
@@ -200,32 +227,33 @@ static mg_err explain(mg_err err, const char *id, struct mg_diag *diag)
     return err == MG_OK ? MG_OK : mg_diag_set(diag, err, NULL, 0, "the key could not be stored: %s", mg_err_text(err));
 }
 
-mg_err mg_keys_create(struct mg_keys *keys, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
+mg_err mg_keys_create(struct mg_keys *keys, mg_view actor, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
                       struct mg_key *out_key, struct mg_diag *diag)
 {
-    struct change change = {.spec = spec, .out_text = out_text, .out_key = out_key};
-    return explain(commit(keys, create, &change, publish_keys), "", diag);
+    struct change change = {.write = create, .entry = {actor, "key.create"}, .spec = spec, .out_text = out_text, .out_key = out_key};
+    return explain(commit(keys, &change, publish_keys), "", diag);
 }
 
-mg_err mg_keys_revoke(struct mg_keys *keys, const char *id, struct mg_diag *diag)
+mg_err mg_keys_revoke(struct mg_keys *keys, mg_view actor, const char *id, struct mg_diag *diag)
 {
-    struct change change = {.id = id, .when_us = mg_wall_us()};
-    return explain(commit(keys, end_key, &change, publish_keys), id, diag);
+    struct change change = {.write = end_key, .entry = {actor, "key.revoke"}, .id = id};
+    return explain(commit(keys, &change, publish_keys), id, diag);
 }
 
-mg_err mg_keys_rotate(struct mg_keys *keys, const char *id, uint64_t overlap_s, struct mg_arena *arena,
+mg_err mg_keys_rotate(struct mg_keys *keys, mg_view actor, const char *id, uint64_t overlap_s, struct mg_arena *arena,
                       char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag)
 {
-    struct change change = {.id = id, .when_us = overlap_s ? mg_wall_us() + overlap_s * 1000000 : 0, .arena = arena,
+    struct change change = {.write = rotate, .entry = {actor, "key.rotate"}, .id = id, .overlap_s = overlap_s, .arena = arena,
                             .out_text = out_text, .out_key = out_key};
-    return explain(commit(keys, rotate, &change, publish_keys), id, diag);
+    return explain(commit(keys, &change, publish_keys), id, diag);
 }
 
-mg_err mg_keys_change(struct mg_keys *keys, const char *id, const struct mg_keys_spec *spec, struct mg_arena *arena,
-                      struct mg_key *out_key, struct mg_diag *diag)
+mg_err mg_keys_change(struct mg_keys *keys, mg_view actor, const char *id, const struct mg_keys_spec *spec,
+                      struct mg_arena *arena, struct mg_key *out_key, struct mg_diag *diag)
 {
-    struct change change = {.id = id, .spec = spec, .arena = arena, .out_key = out_key};
-    return explain(commit(keys, update, &change, publish_keys), id, diag);
+    struct change change = {.write = update, .entry = {actor, "key.change"}, .id = id, .spec = spec, .arena = arena,
+                            .out_key = out_key};
+    return explain(commit(keys, &change, publish_keys), id, diag);
 }
 
 static mg_err explain_switch(mg_err err, const struct mg_switch *row, struct mg_diag *diag)
@@ -238,14 +266,14 @@ static mg_err explain_switch(mg_err err, const struct mg_switch *row, struct mg_
 
 mg_err mg_keys_disable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag)
 {
-    struct change change = {.row = row};
-    return explain_switch(commit(keys, disable, &change, publish_switches), row, diag);
+    struct change change = {.write = disable, .entry = {mg_view_cstr(row->actor), "switch.disable"}, .row = row};
+    return explain_switch(commit(keys, &change, publish_switches), row, diag);
 }
 
 mg_err mg_keys_enable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag)
 {
-    struct change change = {.row = row};
-    return explain_switch(commit(keys, enable, &change, publish_switches), row, diag);
+    struct change change = {.write = enable, .entry = {mg_view_cstr(row->actor), "switch.enable"}, .row = row};
+    return explain_switch(commit(keys, &change, publish_switches), row, diag);
 }
 
 /* ---- lists ----------------------------------------------------------------------------------- */

@@ -9,22 +9,24 @@
 
 struct mg_keys;
 
-/* Loads the keyring of the store and puts it on all workers. */
-MG_MUST_USE mg_err mg_keys_start(const char *data_dir, struct mg_recorder *recorder, struct mg_worker *workers,
-                                 unsigned worker_count, struct mg_keys **out_keys, struct mg_diag *diag);
+/* Loads the keyring of the store and puts it on all workers. The desk is borrowed: each change and its entry in the audit log,
+ * with the actor who made it, are one transaction. */
+MG_MUST_USE mg_err mg_keys_start(const char *data_dir, struct mg_recorder *recorder, struct mg_desk *desk,
+                                 struct mg_worker *workers, unsigned worker_count, struct mg_keys **out_keys,
+                                 struct mg_diag *diag);
 void mg_keys_stop(struct mg_keys *keys);                      /* NULL is a no-op */
 
-MG_MUST_USE mg_err mg_keys_create(struct mg_keys *keys, const struct mg_keys_spec *spec, char out_text[MG_KEY_TEXT_BYTES],
-                                  struct mg_key *out_key, struct mg_diag *diag);
-MG_MUST_USE mg_err mg_keys_revoke(struct mg_keys *keys, const char *id, struct mg_diag *diag);
-MG_MUST_USE mg_err mg_keys_rotate(struct mg_keys *keys, const char *id, uint64_t overlap_s, struct mg_arena *arena,
+MG_MUST_USE mg_err mg_keys_create(struct mg_keys *keys, mg_view actor, const struct mg_keys_spec *spec,
                                   char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
-MG_MUST_USE mg_err mg_keys_change(struct mg_keys *keys, const char *id, const struct mg_keys_spec *spec,
+MG_MUST_USE mg_err mg_keys_revoke(struct mg_keys *keys, mg_view actor, const char *id, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_keys_rotate(struct mg_keys *keys, mg_view actor, const char *id, uint64_t overlap_s, struct mg_arena *arena,
+                                  char out_text[MG_KEY_TEXT_BYTES], struct mg_key *out_key, struct mg_diag *diag);
+MG_MUST_USE mg_err mg_keys_change(struct mg_keys *keys, mg_view actor, const char *id, const struct mg_keys_spec *spec,
                                   struct mg_arena *arena, struct mg_key *out_key, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_keys_list(struct mg_keys *keys, void (*each)(void *arg, const struct mg_key *key), void *arg,
                                 struct mg_diag *diag);
 
-/* What is disabled by hand, in the same manner; here `row` is complete. mg_keys_enable() fills what was removed. */
+/* What is disabled by hand, in the same manner; here `row` is complete, its actor included. mg_keys_enable() fills what was removed. */
 MG_MUST_USE mg_err mg_keys_disable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_keys_enable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_keys_disabled(struct mg_keys *keys, void (*each)(void *arg, const struct mg_switch *row), void *arg,

@@ -7,6 +7,7 @@
 
 struct mg_members {
     struct mg_recorder *recorder;      /* borrowed */
+    struct mg_desk *desk;              /* borrowed */
     struct mg_key_secret secret;
     pthread_mutex_t changing;          /* one change at a time */
     pthread_mutex_t lock;              /* of the rows, for a bounded number of steps */
@@ -15,6 +16,7 @@ struct mg_members {
 };
 
 struct change {                        /* runs on the recorder thread while its caller waits */
+    struct mg_act_entry entry;         /* of the audit log: actor and act are set */
     const struct mg_key_secret *secret;
     struct mg_member *member;
     const char *name;
@@ -27,12 +29,15 @@ struct change {                        /* runs on the recorder thread while its 
 static mg_err create(void *arg, struct mg_db *db)
 {
     struct change *change = arg;
+    const struct mg_member *member = change->member;
+    mg_act_entry_say(&change->entry, member->project, member->name, "%s", mg_role_name(member->role));
     return mg_members_create(db, change->secret, change->member, change->out_text);
 }
 
 static mg_err take_away(void *arg, struct mg_db *db)
 {
     struct change *change = arg;
+    mg_act_entry_say(&change->entry, "", change->name, "%s", "");
     return mg_members_remove(db, change->name);
 }
 
@@ -61,10 +66,12 @@ static mg_err refresh(struct mg_members *members)
     return err;
 }
 
-mg_err mg_members_start(const char *data_dir, struct mg_recorder *recorder, struct mg_members **out_members, struct mg_diag *diag)
+mg_err mg_members_start(const char *data_dir, struct mg_recorder *recorder, struct mg_desk *desk, struct mg_members **out_members,
+                        struct mg_diag *diag)
 {
     struct mg_members *members = mg_new(struct mg_members);
     members->recorder = recorder;
+    members->desk = desk;
     pthread_mutex_init(&members->changing, NULL);
     pthread_mutex_init(&members->lock, NULL);
     mg_err err = mg_key_secret_load(data_dir, &members->secret, diag);
@@ -109,31 +116,31 @@ bool mg_members_identify(struct mg_members *members, mg_view token, struct mg_me
     return found;
 }
 
-/* On disk first, then obeyed. */
+/* On disk first, with its entry in the audit log, then obeyed. */
 static mg_err commit(struct mg_members *members, mg_write_fn write, struct change *change)
 {
     change->secret = &members->secret;
     pthread_mutex_lock(&members->changing);
-    mg_err err = mg_recorder_write_wait(members->recorder, write, change);
+    mg_err err = mg_desk_act(members->desk, &change->entry, write, change);
     if (err == MG_OK)
         err = refresh(members);
     pthread_mutex_unlock(&members->changing);
     return err;
 }
 
-mg_err mg_members_add(struct mg_members *members, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES],
+mg_err mg_members_add(struct mg_members *members, mg_view actor, struct mg_member *member, char out_text[MG_KEY_TEXT_BYTES],
                       struct mg_diag *diag)
 {
-    struct change change = {.member = member, .out_text = out_text};
+    struct change change = {.entry = {actor, "member.create"}, .member = member, .out_text = out_text};
     mg_err err = commit(members, create, &change);
     if (err == MG_E_EXISTS)
         return mg_diag_set(diag, err, NULL, 0, "there is a member %s already", member->name);
     return err == MG_OK ? MG_OK : mg_diag_set(diag, err, NULL, 0, "the member could not be stored: %s", mg_err_text(err));
 }
 
-mg_err mg_members_drop(struct mg_members *members, const char *name, struct mg_diag *diag)
+mg_err mg_members_drop(struct mg_members *members, mg_view actor, const char *name, struct mg_diag *diag)
 {
-    struct change change = {.name = name};
+    struct change change = {.entry = {actor, "member.remove"}, .name = name};
     mg_err err = commit(members, take_away, &change);
     if (err == MG_E_NOT_FOUND)
         return mg_diag_set(diag, err, NULL, 0, "there is no member %s", name);

@@ -2,6 +2,7 @@
 
 #include <psa/crypto.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -214,15 +215,43 @@ const char *mg_desk_master(const struct mg_desk *desk)
 
 /* ---- audit ----------------------------------------------------------------------------------- */
 
-static mg_err append(void *arg, struct mg_db *db)
+void mg_act_entry_say_v(struct mg_act_entry *entry, const char *project, const char *subject, const char *detail, va_list args)
 {
-    struct setting *setting = arg;
-    return mg_audit_append(mg_vault_audit_key(setting->desk->vault), db, &setting->entry);
+    snprintf(entry->project, sizeof entry->project, "%s", project);
+    snprintf(entry->subject, sizeof entry->subject, "%s", subject);
+    vsnprintf(entry->detail, sizeof entry->detail, detail, args);
 }
 
-mg_err mg_desk_audit(struct mg_desk *desk, const struct mg_audit_entry *entry)
+void mg_act_entry_say(struct mg_act_entry *entry, const char *project, const char *subject, const char *detail, ...)
 {
-    return write_store(desk, append, &(struct setting){.desk = desk, .entry = *entry});
+    va_list args;
+    va_start(args, detail);
+    mg_act_entry_say_v(entry, project, subject, detail, args);
+    va_end(args);
+}
+
+struct acting {
+    struct mg_desk *desk;
+    struct mg_act_entry *entry;
+    mg_write_fn fn;
+    void *arg;
+};
+
+static mg_err act(void *arg, struct mg_db *db)
+{
+    const struct acting *acting = arg;
+    const struct mg_act_entry *entry = acting->entry;
+    MG_TRY(acting->fn(acting->arg, db));
+    return mg_desk_audit_in(acting->desk, db,
+                            &(struct mg_audit_entry){.actor = entry->actor, .act = mg_view_cstr(entry->act),
+                                                     .project = mg_view_cstr(entry->project),
+                                                     .subject = mg_view_cstr(entry->subject),
+                                                     .detail = mg_view_cstr(entry->detail)});
+}
+
+mg_err mg_desk_act(struct mg_desk *desk, struct mg_act_entry *entry, mg_write_fn fn, void *arg)
+{
+    return write_store(desk, act, &(struct acting){desk, entry, fn, arg});
 }
 
 mg_err mg_desk_audit_in(struct mg_desk *desk, struct mg_db *db, const struct mg_audit_entry *entry)

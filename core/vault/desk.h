@@ -6,6 +6,8 @@
 #ifndef MG_VAULT_DESK_H
 #define MG_VAULT_DESK_H
 
+#include <stdarg.h>
+
 #include "store/recorder.h"
 #include "vault/vault.h"
 
@@ -38,9 +40,22 @@ MG_MUST_USE mg_err mg_desk_rewrap(struct mg_desk *desk, mg_view actor, const str
                                   struct mg_diag *diag);
 const char *mg_desk_master(const struct mg_desk *desk);       /* its id */
 
-/* An act that somebody else carried out. */
-MG_MUST_USE mg_err mg_desk_audit(struct mg_desk *desk, const struct mg_audit_entry *entry);
-/* The same within the transaction that carries it out. */
+/* An act of somebody else, who fills what it was done to while it is written. */
+struct mg_act_entry {
+    mg_view actor;                     /* borrowed */
+    const char *act;                   /* borrowed; "key.create" */
+    char project[MG_SECRET_NAME_BYTES], subject[256], detail[MG_AUDIT_DETAIL_BYTES];
+};
+/* Cut to what fits. */
+void mg_act_entry_say(struct mg_act_entry *entry, const char *project, const char *subject, const char *detail, ...)
+    __attribute__((format(printf, 4, 5)));
+void mg_act_entry_say_v(struct mg_act_entry *entry, const char *project, const char *subject, const char *detail, va_list args);
+
+/* Runs fn and enters the act, which fn describes, in one transaction: there is no act without its entry, and no entry without
+ * its act. Its error is fn's, or that of the log. */
+MG_MUST_USE mg_err mg_desk_act(struct mg_desk *desk, struct mg_act_entry *entry, mg_write_fn fn, void *arg);
+
+/* Within the transaction that carries it out. */
 MG_MUST_USE mg_err mg_desk_audit_in(struct mg_desk *desk, struct mg_db *db, const struct mg_audit_entry *entry);
 MG_MUST_USE mg_err mg_desk_audit_each(struct mg_desk *desk, uint64_t after, size_t limit,
                                       void (*each)(void *arg, const struct mg_audit_entry *entry), void *arg);

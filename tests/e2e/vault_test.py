@@ -399,8 +399,33 @@ class Audit(unittest.TestCase):
             gw.cli("project", "enable", "main")
             gw.cli("targets", "reset", "p/m")
             self.assertEqual([act[1:3] for act in self.acts(gw)[-5:]],
-                             [("key.create", "main"), ("key.revoke", None), ("switch.disable", "main"), ("switch.enable", "main"),
+                             [("key.create", "main"), ("key.revoke", "main"), ("switch.disable", "main"), ("switch.enable", "main"),
                               ("target.reset", None)])
+            self.assertIn("nothing was changed", audit(gw, "verify").stdout)
+
+    def test_no_act_is_carried_out_that_cannot_be_entered(self):
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            id = json.loads(gw.cli("key", "create", "--project", "main", "--json"))["id"]
+            gw.cli("workflow", "disable", "chat")
+            gw.cli("admin", "create", "alice", "--role", "viewer")
+            acts = [("key", "create", "--project", "main"), ("key", "update", id, "--name", "other"),
+                    ("key", "rotate", id, "--overlap", "1h"), ("key", "revoke", id), ("provider", "disable", "p"), ("workflow", "enable", "chat"),
+                    ("admin", "create", "bob", "--role", "viewer"), ("admin", "remove", "alice")]
+            shown = [("key", "list", "--json"), ("disabled", "--json"), ("admin", "list", "--json")]
+            before, entries = [json.loads(gw.cli(*show)) for show in shown], len(self.acts(gw))
+            with sqlite3.connect(os.path.join(gw.path, "data", "moongate.db")) as db:
+                db.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no room'); END")
+            db.close()
+            for act in acts:
+                self.assertNotEqual(gw.cli(*act, check=False).returncode, 0, act)
+            self.assertNotEqual(secret(gw, "set", "--project", "main", "openai", value=unique("no"), check=False).returncode, 0)
+            with sqlite3.connect(os.path.join(gw.path, "data", "moongate.db")) as db:
+                db.execute("DROP TRIGGER full")
+            db.close()
+            self.assertEqual([json.loads(gw.cli(*show)) for show in shown], before)
+            for act in acts:
+                gw.cli(*act)
+            self.assertEqual(len(self.acts(gw)), entries + len(acts))
             self.assertIn("nothing was changed", audit(gw, "verify").stdout)
 
     def test_who_may_set_secrets_of_one_project_sees_and_sets_no_others(self):

@@ -71,7 +71,7 @@ static void fill(struct mg_key *key, char *text)
         snprintf(text, MG_KEY_TEXT_BYTES, "mg-p-secret");
 }
 
-static mg_err key_create(void *arg, const struct mg_keys_spec *spec, char *out_text,
+static mg_err key_create(void *arg, mg_view actor, const struct mg_keys_spec *spec, char *out_text,
                          struct mg_key *out_key, struct mg_diag *diag)
 {
     snprintf(w.project, sizeof(w.project), "%s", spec->project);
@@ -84,13 +84,13 @@ static mg_err key_create(void *arg, const struct mg_keys_spec *spec, char *out_t
     return MG_OK;
 }
 
-static mg_err key_revoke(void *arg, const char *id, struct mg_diag *diag)
+static mg_err key_revoke(void *arg, mg_view actor, const char *id, struct mg_diag *diag)
 {
     snprintf(w.id, sizeof(w.id), "%s", id);
     return w.key_error;
 }
 
-static mg_err key_rotate(void *arg, const char *id, uint64_t overlap_s, struct mg_arena *arena, char *out_text,
+static mg_err key_rotate(void *arg, mg_view actor, const char *id, uint64_t overlap_s, struct mg_arena *arena, char *out_text,
                          struct mg_key *out_key, struct mg_diag *diag)
 {
     snprintf(w.id, sizeof(w.id), "%s", id);
@@ -149,7 +149,7 @@ static mg_err identify(void *arg, mg_view token, struct mg_identity *out_identit
     return MG_OK;
 }
 
-static mg_err key_change(void *arg, const char *id, const struct mg_keys_spec *spec, struct mg_arena *arena,
+static mg_err key_change(void *arg, mg_view actor, const char *id, const struct mg_keys_spec *spec, struct mg_arena *arena,
                          struct mg_key *out_key, struct mg_diag *diag)
 {
     snprintf(w.id, sizeof(w.id), "%s", id);
