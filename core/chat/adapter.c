@@ -1,75 +1,13 @@
-/* The declaration's paths are compiled into two path sets, one for events of a stream and one for
- * whole answers; `meaning` says what a hit of path i is. tap.c scans with them. */
+/* What is asked of a declaration; adapter_set.c compiles it, tap.c scans with it. */
 #include "chat/adapter_parts.h"
 
 #include "base/mem.h"
-
-static bool add_path(struct mg_path_set *set, const char *text, enum mg_meaning meaning)
-{
-    for (size_t i = 0; i < set->count; i++)
-        if (strcmp(set->texts[i], text) == 0)
-            return set->meaning[i] == meaning;
-    if (set->count == MG_JSON_PATHS)
-        return false;
-    set->texts[set->count] = text;
-    set->meaning[set->count++] = (uint8_t)meaning;
-    return true;
-}
-
-static bool add_paths(struct mg_path_set *set, const mg_adapter_paths texts, enum mg_meaning meaning)
-{
-    for (int i = 0; i < MG_ADAPTER_PATHS && texts[i]; i++)
-        if (!add_path(set, texts[i], meaning))
-            return false;
-    return true;
-}
-
-static bool add_shared(struct mg_path_set *set, const struct mg_adapter_decl *decl)
-{
-    return add_paths(set, decl->usage.input, MG_IS_INPUT) && add_paths(set, decl->usage.output, MG_IS_OUTPUT) &&
-           add_paths(set, decl->usage.total, MG_IS_TOTAL) && add_paths(set, decl->usage.cached_read, MG_IS_CACHED_READ) &&
-           add_paths(set, decl->usage.cached_write, MG_IS_CACHED_WRITE) &&
-           add_paths(set, decl->usage.reasoning, MG_IS_REASONING_TOKENS) &&
-           add_paths(set, decl->usage.input_audio, MG_IS_INPUT_AUDIO) &&
-           add_paths(set, decl->usage.output_audio, MG_IS_OUTPUT_AUDIO) &&
-           add_paths(set, decl->usage.model, MG_IS_MODEL) && add_paths(set, decl->usage.tier, MG_IS_TIER) &&
-           add_paths(set, decl->usage_object, MG_IS_USAGE) && add_paths(set, decl->error, MG_IS_ERROR) &&
-           add_paths(set, decl->error_shape.mark, MG_IS_MARK);
-}
-
-static bool add_error(struct mg_path_set *set, const struct mg_adapter_decl *decl)
-{
-    return add_paths(set, decl->error, MG_IS_ERROR) && add_paths(set, decl->error_shape.type, MG_IS_ERROR_TYPE) &&
-           add_paths(set, decl->error_shape.code, MG_IS_ERROR_CODE) &&
-           add_paths(set, decl->error_shape.message, MG_IS_ERROR_MESSAGE) &&
-           add_paths(set, decl->error_shape.param, MG_IS_ERROR_PARAM) &&
-           add_paths(set, decl->error_shape.detail, MG_IS_ERROR_DETAIL) &&
-           add_paths(set, decl->error_shape.retry_after, MG_IS_RETRY_AFTER);
-}
-
-#define ADD_PARTS(set, decl, part)                                                                 \
-    (add_paths((set), (decl)->part.item, MG_IS_ITEM) && add_paths((set), (decl)->part.index, MG_IS_INDEX) && \
-     add_paths((set), (decl)->part.content, MG_IS_CONTENT) &&                                         \
-     add_paths((set), (decl)->part.reasoning, MG_IS_REASONING) &&                                     \
-     add_paths((set), (decl)->part.tool_call, MG_IS_TOOL_CALL) &&                                     \
-     add_paths((set), (decl)->part.tool_index, MG_IS_TOOL_INDEX) && add_paths((set), (decl)->part.tool_name, MG_IS_TOOL_NAME) && \
-     add_paths((set), (decl)->part.tool_arguments, MG_IS_TOOL_ARGUMENTS) &&                           \
-     add_paths((set), (decl)->part.refusal, MG_IS_REFUSAL) && add_paths((set), (decl)->part.finish, MG_IS_FINISH) && \
-     add_paths((set), (decl)->part.data, MG_IS_DATA) && add_shared((set), (decl)))
-
-static bool compile(struct mg_path_set *set)
-{
-    set->paths = mg_json_paths_try_new(set->texts, set->count);
-    return set->paths != NULL;
-}
 
 mg_err mg_adapter_new(const struct mg_adapter_decl *decl, struct mg_adapter **out_adapter, struct mg_diag *diag)
 {
     struct mg_adapter *adapter = mg_new(struct mg_adapter);
     adapter->decl = *decl;
-    bool ok = ADD_PARTS(&adapter->chunk, decl, chunk) && ADD_PARTS(&adapter->answer, decl, answer) &&
-              add_error(&adapter->error, decl);
-    if (!ok || !compile(&adapter->chunk) || !compile(&adapter->answer) || !compile(&adapter->error)) {
+    if (!mg_adapter_compile(adapter)) {
         mg_adapter_free(adapter);
         return mg_diag_set(diag, MG_E_CONFIG, NULL, 0,
                            "adapter %s: a JSON path is malformed or has two meanings, or there are more than %d", decl->name,
@@ -83,9 +21,9 @@ void mg_adapter_free(struct mg_adapter *adapter)
 {
     if (!adapter)
         return;
-    mg_json_paths_free(adapter->chunk.paths);
-    mg_json_paths_free(adapter->answer.paths);
-    mg_json_paths_free(adapter->error.paths);
+    mg_path_set_fini(&adapter->chunk);
+    mg_path_set_fini(&adapter->answer);
+    mg_path_set_fini(&adapter->error);
     mg_free(adapter);
 }
 
@@ -94,12 +32,92 @@ const struct mg_adapter_decl *mg_adapter_declaration(const struct mg_adapter *ad
     return &adapter->decl;
 }
 
+const struct mg_adapter_operation *mg_adapter_operation(const struct mg_adapter *adapter, const char *surface)
+{
+    for (int i = 0; surface && i < adapter->decl.operation_count; i++)
+        if (strcmp(adapter->decl.operations[i].surface, surface) == 0)
+            return &adapter->decl.operations[i];
+    return NULL;
+}
+
+const struct mg_adapter_operation *mg_adapter_converse(const struct mg_adapter *adapter)
+{
+    return mg_adapter_operation(adapter, adapter->decl.converse);
+}
+
 const char *mg_adapter_path(const struct mg_adapter *adapter, const char *surface)
 {
-    for (int i = 0; i < adapter->decl.operation_count; i++)
-        if (strcmp(adapter->decl.operations[i].surface, surface) == 0)
-            return adapter->decl.operations[i].path;
-    return NULL;
+    const struct mg_adapter_operation *operation = mg_adapter_operation(adapter, surface);
+    return operation ? operation->path : NULL;
+}
+
+/* ---- names in paths -------------------------------------------------------------------------- */
+
+static mg_err put_encoded(struct mg_buf *out, mg_view value)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char byte = (unsigned char)value.ptr[i];
+        bool plain = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') ||
+                     (byte && strchr("-._~", byte));
+        char escaped[3] = {'%', hex[byte >> 4], hex[byte & 15]};
+        MG_TRY(plain ? mg_buf_putc(out, (char)byte) : mg_buf_put(out, mg_view_of(escaped, sizeof escaped)));
+    }
+    return MG_OK;
+}
+
+static mg_view value_of(const struct mg_adapter_decl *decl, const struct mg_adapter_value *values, size_t count, mg_view name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (values[i].value.len && mg_view_eq(mg_view_cstr(values[i].name), name))
+            return values[i].value;
+    for (int i = 0; i < decl->var_count; i++)
+        if (decl->vars[i].value && mg_view_eq(mg_view_cstr(decl->vars[i].name), name))
+            return mg_view_cstr(decl->vars[i].value);
+    return MG_VIEW_NONE;
+}
+
+mg_err mg_adapter_expand(const struct mg_adapter_decl *decl, const char *text, const struct mg_adapter_value *values, size_t count,
+                         struct mg_buf *out, mg_view *out_name)
+{
+    for (mg_view rest = mg_view_cstr(text); rest.len > 0;) {
+        size_t open = mg_view_find(rest, "{");
+        MG_TRY(mg_buf_put(out, mg_view_head(rest, open)));
+        rest = mg_view_skip(rest, open);
+        if (!rest.len)
+            break;
+        mg_view name = mg_view_skip(mg_view_head(rest, mg_view_find(rest, "}")), 1);
+        mg_view value = value_of(decl, values, count, name);
+        if (!value.len || name.len + 1 == rest.len) {
+            if (out_name)
+                *out_name = name;
+            return MG_E_CONFIG;
+        }
+        MG_TRY(put_encoded(out, value));
+        rest = mg_view_skip(rest, name.len + 2);
+    }
+    return MG_OK;
+}
+
+static const char *const auth_kinds[] = {
+#define X(name) #name,
+    MG_AUTH_LIST(X)
+#undef X
+};
+
+const char *mg_auth_kind_name(enum mg_auth_kind kind)
+{
+    return auth_kinds[kind];
+}
+
+bool mg_auth_kind_find(mg_view name, enum mg_auth_kind *out_kind)
+{
+    for (size_t i = 0; i < MG_COUNT(auth_kinds); i++)
+        if (mg_view_eq(name, mg_view_cstr(auth_kinds[i]))) {
+            *out_kind = (enum mg_auth_kind)i;
+            return true;
+        }
+    return false;
 }
 
 /* ---- what an error is ------------------------------------------------------------------------ */

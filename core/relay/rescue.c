@@ -438,6 +438,8 @@ static mg_err read_event(struct look *look, const struct mg_adapter *adapter)
     }
     for (int i = 0; i < seen->tool_count; i++) {
         const struct mg_tap_tool *tool = &seen->tools[i];
+        if (tool->whole)
+            continue;                  /* more_tools says that there is one */
         MG_TRY(add_piece(look, NAME, tool->choice, tool->index, tool->name_offset, tool->name_len));
         MG_TRY(add_piece(look, ARGUMENTS, tool->choice, tool->index, tool->arguments_offset, tool->arguments_len));
     }

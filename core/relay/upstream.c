@@ -177,7 +177,7 @@ static mg_err write_head(struct mg_upstream *upstream, const struct mg_url *url)
     if (err == MG_OK)
         upstream->fixed_head = mg_arena_dup(&upstream->arena, mg_buf_view(&head));
     mg_buf_fini(&head);
-    upstream->credential_start = mg_arena_printf(&upstream->arena, "%s: %s", decl->auth_header, decl->auth_prefix);
+    upstream->credential_start = mg_arena_printf(&upstream->arena, "%s: %s", decl->auth[0].header, decl->auth[0].prefix);
     return err;
 }
 

@@ -1,3 +1,5 @@
+/* Reads an adapter's file into plain data. A file that `extends` another says only what differs: tables with names are
+ * merged, lists take the place of the base's (`false` removes), rules and repairs stand before the base's. */
 #include <stdio.h>
 #include <string.h>
 
@@ -8,15 +10,19 @@
 #include "script/sandbox.h"
 #include "script/trusted.h"
 
-enum { MAX_SET_BYTES = 1024 };
+enum { MAX_SET_BYTES = 1024, MAX_EXTENDS = 4, MAX_FILE_NAME = 128, MAX_TYPED = 32 };
 
 struct loader {
-    const char *name;
+    const char *name, *file;
+    int speaks;                        /* which of what it speaks besides is wanted, from 1; 0: itself */
     struct mg_arena *arena;
     struct mg_adapter_decl *decl;
 };
 
 static int load(lua_State *L);
+static void push_adapter(lua_State *L, const char *name, int depth);
+static void push_spoken(lua_State *L, int index, int number);
+static void read_identity(lua_State *L, struct loader *loader, int table);
 static void read_auth(lua_State *L, struct loader *loader, int table);
 static void read_operations(lua_State *L, struct loader *loader, int table);
 static void read_usage(lua_State *L, struct loader *loader, int table);
@@ -46,42 +52,62 @@ static void list_adapters(char *out, size_t size)
     }
 }
 
-mg_err mg_adapter_load(const char *name, struct mg_arena *arena, struct mg_adapter_decl *out_decl, struct mg_diag *diag)
+static bool file_of(const char *name, char file[MAX_FILE_NAME])
 {
-    char file[128];
-    snprintf(file, sizeof(file), "adapters/%s.lua", name);
-    if (!name_is_plain(name) || !mg_embedded_find(file)) {
-        char known[256];
-        list_adapters(known, sizeof(known));
-        return mg_diag_set(diag, MG_E_CONFIG, "", 0, "there is no adapter \"%s\"; there are %s", name, known);
-    }
+    snprintf(file, MAX_FILE_NAME, "adapters/%s.lua", name);
+    return name_is_plain(name) && mg_embedded_find(file);
+}
 
+static mg_err run(struct loader *loader, struct mg_adapter_decl *out_decl, struct mg_diag *diag)
+{
     struct mg_lua lua = {.kind = MG_LUA_TRUSTED};
-    struct mg_lua_run run = {.phase = MG_LUA_PHASE_load, .load_name = file};
+    struct mg_lua_run run = {.phase = MG_LUA_PHASE_load, .load_name = loader->file};
     struct mg_adapter_decl decl = {.name = NULL};
-    struct loader loader = {.name = file, .arena = arena, .decl = &decl};
+    loader->decl = &decl;
     MG_TRY(mg_sandbox_open(&lua, "moongate", diag));
-    enum mg_lua_end end = mg_lua_enter(&lua, &run, MG_LUA_SETUP_US, load, &loader);
+    enum mg_lua_end end = mg_lua_enter(&lua, &run, MG_LUA_SETUP_US, load, loader);
     mg_err err = MG_OK;
     if (end == MG_LUA_ENDED)
         *out_decl = decl;
     else
-        err = mg_diag_set(diag, MG_E_CONFIG, file, 0, "%.*s", (int)strcspn(lua.trace, "\n"), lua.trace);
+        err = mg_diag_set(diag, MG_E_CONFIG, loader->file, 0, "%.*s", (int)strcspn(lua.trace, "\n"), lua.trace);
     mg_sandbox_close(&lua);
     return err;
 }
 
+mg_err mg_adapter_load_spoken(const char *name, int speaks, struct mg_arena *arena, struct mg_adapter_decl *out_decl,
+                              struct mg_diag *diag)
+{
+    char file[MAX_FILE_NAME];
+    if (!file_of(name, file)) {
+        char known[640];
+        list_adapters(known, sizeof(known));
+        return mg_diag_set(diag, MG_E_CONFIG, "", 0, "there is no adapter \"%s\"; there are %s", name, known);
+    }
+    struct loader loader = {.name = name, .file = file, .speaks = speaks + 1, .arena = arena};
+    return run(&loader, out_decl, diag);
+}
+
+mg_err mg_adapter_load(const char *name, struct mg_arena *arena, struct mg_adapter_decl *out_decl, struct mg_diag *diag)
+{
+    return mg_adapter_load_spoken(name, -1, arena, out_decl, diag);
+}
+
 static int load(lua_State *L)
 {
-    static const char *const names[] = {"name",  "base_url", "auth", "limits",        "operations", "usage_opt_in",    "usage", "answer",
-                                        "chunk", "error",    "done", "finish_failed", "finish_cut", "finish_filtered", "rules", "repairs",
-                                        NULL};
+    static const char *const names[] = {
+        "name",          "dialect",      "base_url",   "converse",   "speaks",          "auth",           "headers",      "forward",
+        "vars",          "framing",      "limits",     "operations", "usage_opt_in",    "usage",          "answer",       "chunk",
+        "error",         "done",         "done_events", "finish_failed", "finish_cut",   "finish_filtered", "finish_refused",
+        "finish_later",  "finish_done",  "rules",      "repairs",    NULL};
     struct loader *loader = mg_lua_of(L)->body_arg;
-    mg_trusted_run_file(L, loader->name);
+    push_adapter(L, loader->name, 0);
+    if (loader->speaks)
+        push_spoken(L, lua_gettop(L), loader->speaks);
     int table = lua_gettop(L);
-    mg_lua_table(L, table, "an adapter");
     mg_lua_only(L, table, "adapter", names);
 
+    read_identity(L, loader, table);
     read_auth(L, loader, table);
     read_operations(L, loader, table);
     read_usage(L, loader, table);
@@ -93,6 +119,111 @@ static int load(lua_State *L)
     read_repairs(L, loader, table);
     return 0;
 }
+
+/* ---- one over the other ---------------------------------------------------------------------- */
+
+static bool is_list(lua_State *L, int index)
+{
+    return lua_objlen(L, index) > 0;
+}
+
+static bool is_map(lua_State *L, int index)
+{
+    return lua_istable(L, index) && !is_list(L, index);
+}
+
+static bool key_is(lua_State *L, int index, const char *name)
+{
+    return lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), name) == 0;
+}
+
+/* Appends the list at `from` to the one at `to`. */
+static void append(lua_State *L, int to, int from)
+{
+    int count = (int)lua_objlen(L, from), at = (int)lua_objlen(L, to);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, from, i);
+        lua_rawseti(L, to, at + i);
+    }
+}
+
+/* Both at positive indexes; what stands in `over` is said of `base`. */
+static void merge(lua_State *L, int base, int over)
+{
+    luaL_checkstack(L, 8, "adapter");
+    for (lua_pushnil(L); lua_next(L, over);) {
+        int value = lua_gettop(L), key = value - 1;
+        lua_pushvalue(L, key);
+        lua_rawget(L, base);
+        int old = lua_gettop(L);
+        bool stays_first = key_is(L, key, "rules") || key_is(L, key, "repairs");
+        if (stays_first && lua_istable(L, old) && lua_istable(L, value)) {
+            append(L, value, old);
+        } else if (is_map(L, old) && is_map(L, value) && !key_is(L, key, "auth")) {
+            merge(L, old, value);
+            lua_settop(L, key);
+            continue;
+        }
+        lua_pushvalue(L, key);
+        if (lua_isboolean(L, value) && !lua_toboolean(L, value))
+            lua_pushnil(L);
+        else
+            lua_pushvalue(L, value);
+        lua_rawset(L, base);
+        lua_settop(L, key);
+    }
+}
+
+/* What the file says, over what those say that it extends. */
+static void push_adapter(lua_State *L, const char *name, int depth)
+{
+    char file[MAX_FILE_NAME];
+    if (!file_of(name, file))
+        luaL_error(L, "there is no adapter \"%s\" to extend", name);
+    if (depth == MAX_EXTENDS)
+        luaL_error(L, "\"%s\": more than %d adapters extend one another", name, (int)MAX_EXTENDS);
+    luaL_checkstack(L, 8, "adapter");
+    mg_trusted_run_file(L, file);
+    int table = lua_gettop(L);
+    mg_lua_table(L, table, "an adapter");
+    mg_view base = mg_lua_field_text(L, table, "extends", "adapter", MG_VIEW_NONE);
+    if (!base.ptr)
+        return;
+    push_adapter(L, base.ptr, depth + 1);
+    lua_pushnil(L);
+    lua_setfield(L, table, "extends");
+    merge(L, table + 1, table);
+    lua_replace(L, table);
+}
+
+/* The adapter whose dialect the one at `index` also speaks: asked at the same place, in the same name. */
+static void push_spoken(lua_State *L, int index, int number)
+{
+    static const char *const shared[] = {"base_url", "auth", "limits", "headers", "vars"};
+    mg_lua_field(L, index, "speaks");
+    lua_rawgeti(L, lua_gettop(L), number);
+    int entry = lua_gettop(L);
+    bool differs = lua_istable(L, entry);
+    mg_view base = differs ? mg_lua_field_text(L, entry, "extends", "speaks", MG_VIEW("")) : mg_lua_text(L, entry, "speaks");
+    push_adapter(L, base.ptr, 0);
+    int spoken = lua_gettop(L);
+    lua_newtable(L);
+    for (size_t i = 0; i < MG_COUNT(shared); i++) {
+        lua_getfield(L, index, shared[i]);
+        lua_setfield(L, -2, shared[i]);
+    }
+    merge(L, spoken, lua_gettop(L));
+    if (differs) {
+        lua_pushnil(L);
+        lua_setfield(L, entry, "extends");
+        merge(L, spoken, entry);
+    }
+    lua_pushnil(L);
+    lua_setfield(L, spoken, "speaks");
+    lua_settop(L, spoken);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Copied to the arena; NULL when absent. */
 static const char *read_text(lua_State *L, struct loader *loader, int table, const char *name, const char *what)
@@ -173,80 +304,294 @@ static void read_limits(lua_State *L, struct loader *loader, int table)
     lua_settop(L, table);
 }
 
-static void read_auth(lua_State *L, struct loader *loader, int table)
+/* A table of names and texts. */
+static int read_pairs(lua_State *L, struct loader *loader, int table, const char *name, struct mg_adapter_pair *out, int max)
 {
-    static const char *const auth_names[] = {"header", "prefix", NULL};
-    static const char *const opt_in_names[] = {"field", "member", NULL};
-    struct mg_adapter_decl *decl = loader->decl;
-    decl->name = need_text(L, loader, table, "name", "adapter");
-    decl->base_url = need_text(L, loader, table, "base_url", "adapter");
-    decl->done = read_text(L, loader, table, "done", "adapter");
-    read_limits(L, loader, table);
-
-    int auth = open_table(L, table, "auth", auth_names);
-    if (!auth)
-        luaL_error(L, "adapter: field 'auth' is missing");
-    decl->auth_header = need_text(L, loader, auth, "header", "auth");
-    decl->auth_prefix = read_text(L, loader, auth, "prefix", "auth");
-    if (!decl->auth_prefix)
-        decl->auth_prefix = "";
-    int opt_in = open_table(L, table, "usage_opt_in", opt_in_names);
-    if (opt_in) {
-        decl->usage_opt_in_field = need_text(L, loader, opt_in, "field", "usage_opt_in");
-        decl->usage_opt_in_member = need_text(L, loader, opt_in, "member", "usage_opt_in");
+    int pairs = open_table(L, table, name, NULL), count = 0;
+    if (!pairs)
+        return 0;
+    for (lua_pushnil(L); lua_next(L, pairs); lua_pop(L, 1)) {
+        int value = lua_gettop(L);
+        if (count == max)
+            luaL_error(L, "'%s' has more than %d rows", name, max);
+        out[count].name = mg_arena_dup(loader->arena, mg_lua_text(L, value - 1, name)).ptr;
+        out[count++].value = mg_arena_dup(loader->arena, mg_lua_text(L, value, name)).ptr;
     }
     lua_settop(L, table);
+    return count;
+}
+
+static void read_speaks(lua_State *L, struct loader *loader, int table)
+{
+    struct mg_adapter_decl *decl = loader->decl;
+    int list = open_table(L, table, "speaks", NULL);
+    int count = list ? (int)lua_objlen(L, list) : 0;
+    if (count > MG_ADAPTER_SPEAKS)
+        luaL_error(L, "'speaks' has more than %d rows", (int)MG_ADAPTER_SPEAKS);
+    for (int i = 0; i < count; i++) {
+        char file[MAX_FILE_NAME];
+        lua_rawgeti(L, list, i + 1);
+        int entry = lua_gettop(L);
+        mg_view name = lua_istable(L, entry) ? mg_lua_field_text(L, entry, "extends", "speaks", MG_VIEW(""))
+                                             : mg_lua_text(L, entry, "speaks");
+        decl->speaks[i] = mg_arena_dup(loader->arena, name).ptr;
+        if (!file_of(decl->speaks[i], file))
+            luaL_error(L, "speaks: there is no adapter \"%s\"", decl->speaks[i]);
+    }
+    decl->speaks_count = count;
+    lua_settop(L, table);
+}
+
+static void read_framing(lua_State *L, struct loader *loader, int table)
+{
+    static const char *const names[] = {"sse", "eventstream", "ndjson"};
+    mg_view name = mg_lua_field_text(L, table, "framing", "adapter", MG_VIEW("sse"));
+    for (size_t i = 0; i < MG_COUNT(names); i++)
+        if (mg_view_eq(name, mg_view_cstr(names[i]))) {
+            loader->decl->framing = (enum mg_framing)i;
+            return;
+        }
+    luaL_error(L, "adapter: there is no framing \"%s\"", name.ptr);
+}
+
+static void read_identity(lua_State *L, struct loader *loader, int table)
+{
+    struct mg_adapter_decl *decl = loader->decl;
+    decl->name = need_text(L, loader, table, "name", "adapter");
+    decl->dialect = need_text(L, loader, table, "dialect", "adapter");
+    decl->base_url = read_text(L, loader, table, "base_url", "adapter");
+    decl->done = read_text(L, loader, table, "done", "adapter");
+    decl->done_events = read_texts(L, loader, table, "done_events");
+    decl->forward = read_texts(L, loader, table, "forward");
+    decl->header_count = read_pairs(L, loader, table, "headers", decl->headers, MG_ADAPTER_HEADERS);
+    decl->var_count = read_pairs(L, loader, table, "vars", decl->vars, MG_ADAPTER_VARS);
+    read_framing(L, loader, table);
+    read_speaks(L, loader, table);
+    read_limits(L, loader, table);
+}
+
+static void read_opt_in(lua_State *L, struct loader *loader, int table)
+{
+    static const char *const names[] = {"field", "member", NULL};
+    int opt_in = open_table(L, table, "usage_opt_in", names);
+    if (opt_in) {
+        loader->decl->usage_opt_in_field = need_text(L, loader, opt_in, "field", "usage_opt_in");
+        loader->decl->usage_opt_in_member = need_text(L, loader, opt_in, "member", "usage_opt_in");
+    }
+    lua_settop(L, table);
+}
+
+/* What a kind says when the row does not. */
+static struct mg_adapter_auth usual_auth(enum mg_auth_kind kind)
+{
+    struct mg_adapter_auth auth = {.kind = kind, .header = "", .prefix = ""};
+    if (kind == MG_AUTH_bearer || kind == MG_AUTH_gcp || kind == MG_AUTH_entra) {
+        auth.header = "authorization";
+        auth.prefix = "Bearer ";
+    }
+    if (kind == MG_AUTH_sigv4)
+        auth.header = "authorization";
+    return auth;
+}
+
+static void read_one_auth(lua_State *L, struct loader *loader, int row)
+{
+    static const char *const names[] = {"kind", "header", "prefix", "query", "service", "scope", NULL};
+    struct mg_adapter_decl *decl = loader->decl;
+    enum mg_auth_kind kind;
+    mg_lua_table(L, row, "auth");
+    mg_lua_only(L, row, "auth", names);
+    const char *name = need_text(L, loader, row, "kind", "auth");
+    if (!mg_auth_kind_find(mg_view_cstr(name), &kind))
+        luaL_error(L, "auth: there is no kind \"%s\"", name);
+    if (decl->auth_count == MG_ADAPTER_AUTHS)
+        luaL_error(L, "'auth' has more than %d rows", (int)MG_ADAPTER_AUTHS);
+    struct mg_adapter_auth *auth = &decl->auth[decl->auth_count++];
+    *auth = usual_auth(kind);
+    const char *header = read_text(L, loader, row, "header", "auth"), *prefix = read_text(L, loader, row, "prefix", "auth");
+    auth->header = header ? header : auth->header;
+    auth->prefix = prefix ? prefix : auth->prefix;
+    if (kind == MG_AUTH_header && !auth->header[0])
+        luaL_error(L, "auth: field 'header' is missing");
+    if (kind == MG_AUTH_query)
+        auth->query = need_text(L, loader, row, "query", "auth");
+    if (kind == MG_AUTH_sigv4)
+        auth->service = need_text(L, loader, row, "service", "auth");
+    if (kind == MG_AUTH_gcp || kind == MG_AUTH_entra)
+        auth->scope = need_text(L, loader, row, "scope", "auth");
+}
+
+/* One row, or a list of them: the first is the usual one. */
+static void read_auth(lua_State *L, struct loader *loader, int table)
+{
+    int auth = open_table(L, table, "auth", NULL);
+    if (!auth)
+        luaL_error(L, "adapter: field 'auth' is missing");
+    if (!is_list(L, auth))
+        read_one_auth(L, loader, auth);
+    for (int i = 1; i <= (int)lua_objlen(L, auth); i++) {
+        lua_rawgeti(L, auth, i);
+        read_one_auth(L, loader, lua_gettop(L));
+        lua_settop(L, auth);
+    }
+    lua_settop(L, table);
+    read_opt_in(L, loader, table);
+}
+
+static const char *read_path(lua_State *L, struct loader *loader, int table, const char *name, const char *surface)
+{
+    const char *path = read_text(L, loader, table, name, surface);
+    if (path && path[0] != '/')
+        luaL_error(L, "operations: '%s' must begin with a slash", surface);
+    return path;
+}
+
+static void read_operation(lua_State *L, struct loader *loader, int operations, const char *surface)
+{
+    static const char *const names[] = {"path", "stream_path", NULL};
+    struct mg_adapter_operation operation = {.surface = surface};
+    lua_getfield(L, operations, surface);
+    int row = lua_gettop(L);
+    if (lua_istable(L, row)) {
+        mg_lua_only(L, row, surface, names);
+        operation.path = read_path(L, loader, row, "path", surface);
+        operation.stream_path = read_path(L, loader, row, "stream_path", surface);
+    } else if (!lua_isnil(L, row)) {
+        operation.path = read_path(L, loader, operations, surface, surface);
+    }
+    lua_settop(L, operations);
+    if (!operation.path)
+        return;
+    if (!operation.stream_path)
+        operation.stream_path = operation.path;
+    loader->decl->operations[loader->decl->operation_count++] = operation;
 }
 
 static void read_operations(lua_State *L, struct loader *loader, int table)
 {
-    static const char *const surfaces[] = {"chat", "completions", "embeddings", "models", NULL};
+    static const char *const surfaces[] = {
+        "chat",   "responses",   "completions",  "embeddings",   "messages",     "count_tokens",         "generate",
+        "embed",  "models",      "images",       "image_edits",  "audio_speech", "audio_transcriptions", "audio_translations",
+        "files",  "moderations", "rerank",       "response_tokens", NULL};
     struct mg_adapter_decl *decl = loader->decl;
     int operations = open_table(L, table, "operations", surfaces);
     if (!operations)
         luaL_error(L, "adapter: field 'operations' is missing");
-    for (int i = 0; surfaces[i]; i++) {
-        const char *path = read_text(L, loader, operations, surfaces[i], "operations");
-        if (!path)
-            continue;
-        if (path[0] != '/')
-            luaL_error(L, "operations: '%s' must begin with a slash", surfaces[i]);
-        decl->operations[decl->operation_count++] = (struct mg_adapter_operation){surfaces[i], path};
-    }
+    for (int i = 0; surfaces[i]; i++)
+        read_operation(L, loader, operations, surfaces[i]);
+    decl->converse = need_text(L, loader, table, "converse", "adapter");
+    lua_getfield(L, operations, decl->converse);
+    if (lua_isnil(L, -1))
+        luaL_error(L, "adapter: 'converse' names no operation: \"%s\"", decl->converse);
     lua_settop(L, table);
+}
+
+static uint8_t read_counters(lua_State *L, int usage, const char *name)
+{
+    static const char *const counters[] = {"cached_read", "cached_write", "reasoning"};
+    int top = lua_gettop(L), list = usage ? open_table(L, usage, name, NULL) : 0;
+    uint8_t found = 0;
+    for (int i = 1; list && i <= (int)lua_objlen(L, list); i++) {
+        lua_rawgeti(L, list, i);
+        mg_view counter = mg_lua_text(L, lua_gettop(L), name);
+        size_t k = 0;
+        while (k < MG_COUNT(counters) && !mg_view_eq(counter, mg_view_cstr(counters[k])))
+            k++;
+        if (k == MG_COUNT(counters))
+            luaL_error(L, "usage: '%s' cannot be left out of a sum", counter.ptr);
+        found |= (uint8_t)(1u << k);
+        lua_pop(L, 1);
+    }
+    lua_settop(L, top);
+    return found;
 }
 
 static void read_usage(lua_State *L, struct loader *loader, int table)
 {
-    static const char *const names[] = {"object",       "input",     "output",      "total",        "cached_read",
-                                        "cached_write", "reasoning", "input_audio", "output_audio", "model",
-                                        "tier",         NULL};
+    static const char *const names[] = {"object",            "input",     "input_more",  "output",       "total",    "cached_read", "cached_write",
+                                        "cached_write_long", "reasoning", "input_audio", "output_audio", "model",    "tier",
+                                        "excludes",          "may_exclude", "partial",   NULL};
     struct mg_adapter_decl *decl = loader->decl;
     int usage = open_table(L, table, "usage", names);
     read_paths(L, loader, usage, "object", decl->usage_object);
-    read_paths(L, loader, usage, "input", decl->usage.input);
-    read_paths(L, loader, usage, "output", decl->usage.output);
-    read_paths(L, loader, usage, "total", decl->usage.total);
-    read_paths(L, loader, usage, "cached_read", decl->usage.cached_read);
-    read_paths(L, loader, usage, "cached_write", decl->usage.cached_write);
-    read_paths(L, loader, usage, "reasoning", decl->usage.reasoning);
-    read_paths(L, loader, usage, "input_audio", decl->usage.input_audio);
-    read_paths(L, loader, usage, "output_audio", decl->usage.output_audio);
-    read_paths(L, loader, usage, "model", decl->usage.model);
-    read_paths(L, loader, usage, "tier", decl->usage.tier);
+#define READ(counter) read_paths(L, loader, usage, #counter, decl->usage.counter)
+    READ(input);
+    READ(input_more);
+    READ(output);
+    READ(total);
+    READ(cached_read);
+    READ(cached_write);
+    READ(cached_write_long);
+    READ(reasoning);
+    READ(input_audio);
+    READ(output_audio);
+    READ(model);
+    READ(tier);
+#undef READ
+    decl->usage.excludes = read_counters(L, usage, "excludes");
+    decl->usage.may_exclude = read_counters(L, usage, "may_exclude");
+    decl->usage.partial = usage && mg_lua_field_boolean(L, usage, "partial", "usage", false);
     lua_settop(L, table);
+}
+
+/* by = { ["word"] = "content", ["word other"] = "tool_name" }: a second tag has its word behind a blank */
+static void read_senses(lua_State *L, struct loader *loader, int row, struct mg_adapter_typed *out)
+{
+    int by = open_table(L, row, "by", NULL), count = 0;
+    for (lua_pushnil(L); by && lua_next(L, by); lua_pop(L, 1))
+        count++;
+    struct mg_adapter_sense *senses = mg_arena_array(loader->arena, struct mg_adapter_sense, (size_t)count + 1);
+    out->senses = senses;
+    for (lua_pushnil(L); by && lua_next(L, by); lua_pop(L, 1)) {
+        int value = lua_gettop(L);
+        mg_view words = mg_lua_text(L, value - 1, "by");
+        size_t blank = out->tag2 ? mg_view_find(words, " ") : words.len;
+        senses[out->sense_count++] = (struct mg_adapter_sense){
+            .word = mg_arena_dup(loader->arena, mg_view_head(words, blank)).ptr,
+            .word2 = out->tag2 ? mg_arena_dup(loader->arena, mg_view_skip(words, blank + 1)).ptr : NULL,
+            .means = mg_arena_dup(loader->arena, mg_lua_text(L, value, "by")).ptr,
+        };
+    }
+    lua_settop(L, row);
+}
+
+static void read_typed(lua_State *L, struct loader *loader, int parts, struct mg_adapter_parts *out)
+{
+    static const char *const names[] = {"path", "tag", "tag2", "by", "otherwise", NULL};
+    int list = open_table(L, parts, "typed", NULL), count = list ? (int)lua_objlen(L, list) : 0;
+    if (count > MAX_TYPED)
+        luaL_error(L, "'typed' has more than %d rows", (int)MAX_TYPED);
+    struct mg_adapter_typed *rows = mg_arena_array(loader->arena, struct mg_adapter_typed, (size_t)count + 1);
+    out->typed = rows;
+    out->typed_count = count;
+    for (int i = 0; i < count; i++) {
+        lua_rawgeti(L, list, i + 1);
+        int row = lua_gettop(L);
+        mg_lua_table(L, row, "typed");
+        mg_lua_only(L, row, "typed", names);
+        rows[i] = (struct mg_adapter_typed){
+            .path = need_text(L, loader, row, "path", "typed"),
+            .tag = read_text(L, loader, row, "tag", "typed"),
+            .tag2 = read_text(L, loader, row, "tag2", "typed"),
+            .otherwise = read_text(L, loader, row, "otherwise", "typed"),
+        };
+        read_senses(L, loader, row, &rows[i]);
+        lua_settop(L, list);
+    }
+    lua_settop(L, parts);
 }
 
 static void read_parts(lua_State *L, struct loader *loader, int table, const char *name)
 {
-    static const char *const names[] = {"item",   "index", "content",    "reasoning", "tool_call",      "refusal",
-                                        "finish", "data",  "tool_index", "tool_name", "tool_arguments", NULL};
+    static const char *const names[] = {"item",       "index",   "content",   "reasoning",      "tool_call", "refusal", "finish", "data",
+                                        "tool_index", "tool_id", "tool_name", "tool_arguments", "type",      "block",   "blocked",
+                                        "rare",       "typed",   NULL};
+    struct mg_adapter_decl *decl = loader->decl;
+    struct mg_adapter_parts *out = strcmp(name, "answer") == 0 ? &decl->answer : &decl->chunk;
     int parts = open_table(L, table, name, names);
     if (!parts)
         luaL_error(L, "adapter: field '%s' is missing", name);
-#define READ(part)                                                                                 \
-    read_paths(L, loader, parts, #part,                                                            \
-               strcmp(name, "answer") == 0 ? loader->decl->answer.part : loader->decl->chunk.part)
+#define READ(part) read_paths(L, loader, parts, #part, out->part)
     READ(item);
     READ(index);
     READ(content);
@@ -256,9 +601,15 @@ static void read_parts(lua_State *L, struct loader *loader, int table, const cha
     READ(finish);
     READ(data);
     READ(tool_index);
+    READ(tool_id);
     READ(tool_name);
     READ(tool_arguments);
+    READ(type);
+    READ(block);
+    READ(blocked);
+    READ(rare);
 #undef READ
+    read_typed(L, loader, parts, out);
     lua_settop(L, table);
 }
 
@@ -288,6 +639,9 @@ static void read_finish(lua_State *L, struct loader *loader, int table)
     loader->decl->finish_failed = read_texts(L, loader, table, "finish_failed");
     loader->decl->finish_cut = read_texts(L, loader, table, "finish_cut");
     loader->decl->finish_filtered = read_texts(L, loader, table, "finish_filtered");
+    loader->decl->finish_refused = read_texts(L, loader, table, "finish_refused");
+    loader->decl->finish_later = read_texts(L, loader, table, "finish_later");
+    loader->decl->finish_done = read_texts(L, loader, table, "finish_done");
 }
 
 static void read_rule(lua_State *L, struct loader *loader, int number)

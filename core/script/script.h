@@ -31,6 +31,11 @@ extern const struct mg_policy_ops mg_trusted_policy;
 MG_MUST_USE mg_err mg_adapter_load(const char *name, struct mg_arena *arena, struct mg_adapter_decl *out_decl,
                                    struct mg_diag *diag);
 
+/* The same for what adapter `name` speaks besides: number `speaks` of its declaration's `speaks`, asked at the base URL,
+ * with the authentication, headers, limits and vars of `name`. MG_E_CONFIG also when it speaks less. */
+MG_MUST_USE mg_err mg_adapter_load_spoken(const char *name, int speaks, struct mg_arena *arena, struct mg_adapter_decl *out_decl,
+                                          struct mg_diag *diag);
+
 /* Does the project bring any Lua function or plugin? When not, it has no state at all. */
 bool mg_script_needed(const struct mg_config_project *config);
 

@@ -1,12 +1,13 @@
---- openai.lua - the OpenAI Chat Completions dialect, as OpenAI and the vendors compatible with it speak it.
+--- openai_chat.lua - the OpenAI Chat Completions dialect, as OpenAI and the vendors compatible with it speak it.
 ---
---- Data only: the core compiles it once and never runs Lua for a request or an answer. Paths are those of the JSON span
+--- The base of them all: a vendor's own file says only what differs. It has no base URL of its own, so it also serves
+--- whoever is compatible and has no file here. Data only: the core compiles it once and never runs Lua for a request or an answer. Paths are those of the JSON span
 --- scanner (`a.b`, `choices[*].x`); where several mean the same, all are looked at, because vendors differ. Where they
 --- come from: the vendors' own SDKs and API descriptions.
 return {
-  name = "openai",
-  base_url = "https://api.openai.com/v1",
-  auth = { header = "authorization", prefix = "Bearer " },
+  name = "openai_chat",
+  dialect = "openai_chat",
+  auth = { kind = "bearer" },
 
   -- the headers in which an answer says what is left before the provider's limits, and until when
   limits = {
@@ -16,7 +17,8 @@ return {
     tokens_reset = "x-ratelimit-reset-tokens",
   },
 
-  -- appended to the base URL; the names are the surfaces of the gateway
+  -- appended to the base URL; the names are the surfaces of the gateway, and one of them is the conversation
+  converse = "chat",
   operations = {
     chat = "/chat/completions",
     completions = "/completions",
@@ -49,6 +51,7 @@ return {
     reasoning = { "choices[*].message.reasoning_content", "choices[*].message.reasoning" },
     tool_call = { "choices[*].message.tool_calls", "choices[*].message.function_call", "choices[*].message.audio" },
     tool_index = { "choices[*].message.tool_calls[*].index" },
+    tool_id = { "choices[*].message.tool_calls[*].id" },
     tool_name = { "choices[*].message.tool_calls[*].function.name", "choices[*].message.function_call.name" },
     tool_arguments = {
       "choices[*].message.tool_calls[*].function.arguments", "choices[*].message.function_call.arguments",
@@ -66,12 +69,19 @@ return {
     reasoning = { "choices[*].delta.reasoning_content", "choices[*].delta.reasoning" },
     tool_call = { "choices[*].delta.tool_calls", "choices[*].delta.function_call", "choices[*].delta.audio" },
     tool_index = { "choices[*].delta.tool_calls[*].index" },
+    tool_id = { "choices[*].delta.tool_calls[*].id" },
     tool_name = { "choices[*].delta.tool_calls[*].function.name", "choices[*].delta.function_call.name" },
     tool_arguments = {
       "choices[*].delta.tool_calls[*].function.arguments", "choices[*].delta.function_call.arguments",
     },
     refusal = { "choices[*].delta.refusal" },
     finish = { "choices[*].finish_reason" },
+    -- what has no place of its own in the other dialects: the dialect's functions tell what it is
+    rare = {
+      "choices[*].delta.reasoning_details", "choices[*].delta.annotations", "choices[*].delta.audio",
+      "choices[*].delta.function_call", "choices[*].delta.tool_calls[*].custom",
+      "choices[*].delta.tool_calls[*].extra_content",
+    },
   },
 
   -- An error, alone or inside a stream whose status was 200. Of several paths the first that says something counts.

@@ -261,8 +261,11 @@ TEST(says_when_there_are_calls_that_cannot_be_followed)
     begin(true);
     CHECK(event("{\"choices\":[{\"index\":0,\"delta\":{\"function_call\":{\"name\":\"f\",\"arguments\":\"{}\"}}}]}").more_tools);
     CHECK(event("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1}}}]}}]}").more_tools);
-    struct mg_tap_event seen = event("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0},{\"index\":1,\"function\":{\"name\":\"a\"}},"
-                                     "{\"index\":2},{\"index\":3},{\"index\":4}]}}]}");
+    char data[1024] = "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0}", *end = data + strlen(data);
+    for (int i = 1; i <= MG_TAP_TOOLS; i++)
+        end += snprintf(end, 64, ",{\"index\":%d,\"function\":{\"name\":\"a\"}}", i);
+    snprintf(end, 64, "]}}]}");
+    struct mg_tap_event seen = event(data);
     CHECK(seen.more_tools && seen.tool_count == MG_TAP_TOOLS);
 }
 

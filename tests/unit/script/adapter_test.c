@@ -27,8 +27,8 @@ TEST(declares_the_openai_dialect)
     const struct mg_adapter_decl *decl = mg_adapter_declaration(adapter);
 
     CHECK_STR(decl->base_url, "https://api.openai.com/v1");
-    CHECK_STR(decl->auth_header, "authorization");
-    CHECK_STR(decl->auth_prefix, "Bearer ");
+    CHECK_STR(decl->auth[0].header, "authorization");
+    CHECK_STR(decl->auth[0].prefix, "Bearer ");
     CHECK_STR(mg_adapter_path(adapter, "chat"), "/chat/completions");
     CHECK_STR(mg_adapter_path(adapter, "completions"), "/completions");
     CHECK_STR(mg_adapter_path(adapter, "embeddings"), "/embeddings");
