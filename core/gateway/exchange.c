@@ -13,9 +13,11 @@
 #include "gateway/limiting.h"
 #include "gateway/offline.h"
 #include "gateway/surface.h"
+#include "http/json.h"
 #include "meter/charge.h"
 #include "meter/prices.h"
 #include "meter/record.h"
+#include "meter/usage.h"
 #include "relay/caller_keys.h"
 
 enum { ARENA_BYTES = 4096, KEEP_BODY_BYTES = 65536, KEEP_EXCHANGES = 256, USUAL_ATTEMPTS = 4, MAX_MODEL_BYTES = 256 };
@@ -400,10 +402,11 @@ static bool check_metadata(struct mg_exchange *x)
     mg_view header = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-metadata"));
     mg_view found = header.len ? header : x->call.request.metadata;
     bool well_formed = !header.len || (header.ptr[0] == '{' && mg_json_check(header, NULL) == MG_OK);
-    if (well_formed && found.len <= MG_MAX_METADATA_BYTES)
+    bool has_none = found.len == 0, can_be_read = has_none || mg_json_can_be_part(found, MG_USAGE_METADATA_DEPTH);
+    if (well_formed && can_be_read && found.len <= MG_MAX_METADATA_BYTES)
         return true;
-    mg_view text = mg_arena_printf(&x->arena, "The %s is no JSON object of at most %d bytes.",
-                                   header.len ? "header x-moongate-metadata" : "field 'metadata'", MG_MAX_METADATA_BYTES);
+    mg_view text = mg_arena_printf(&x->arena, "The %s is no JSON object of at most %d bytes and %d levels without \\u0000.",
+                                   header.len ? "header x-moongate-metadata" : "field 'metadata'", MG_MAX_METADATA_BYTES, MG_USAGE_METADATA_DEPTH);
     mg_exchange_refuse_as(x, 400, MG_VIEW("invalid_metadata"), text, header.len ? MG_VIEW_NONE : MG_VIEW("metadata"), 0);
     return false;
 }

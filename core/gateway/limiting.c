@@ -1,7 +1,6 @@
 #include "gateway/limiting.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <time.h>
 

@@ -292,6 +292,28 @@ static const char *find_null_escape(mg_view doc)
     return NULL;
 }
 
+/* Behind the text that begins at `at`. */
+static const char *skip_text(const char *at, const char *end)
+{
+    for (at++; at < end && *at != '"'; at++)
+        at += *at == '\\';
+    return at + 1;
+}
+
+bool mg_json_can_be_part(mg_view doc, unsigned max_depth)
+{
+    const char *end = doc.ptr + doc.len;
+    unsigned depth = 0;
+    if (doc.len == 0 || find_null_escape(doc))
+        return false;
+    for (const char *at = doc.ptr; at < end && depth <= max_depth;) {
+        depth += *at == '{' || *at == '[';
+        depth -= *at == '}' || *at == ']';
+        at = *at == '"' ? skip_text(at, end) : at + 1;
+    }
+    return depth == 0;
+}
+
 static void skip_blanks(struct reader *r)
 {
     while (r->at < r->end && (*r->at == ' ' || *r->at == '\t' || *r->at == '\n' || *r->at == '\r'))

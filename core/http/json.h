@@ -11,6 +11,10 @@
 
 struct mg_json;              /* a value; a container owns what is in it */
 
+/* Whether a valid document can stand inside another one that everybody reads: it nests at most so deep, and has no \u0000
+ * in its texts, which mg_json_parse() refuses. */
+bool mg_json_can_be_part(mg_view doc, unsigned max_depth);
+
 /* MG_E_BAD_REQUEST or MG_E_TOO_LARGE (doc longer than max_bytes) with *out_err filled when it is
  * not NULL; MG_E_MEMORY. *out is the caller's to free. */
 MG_MUST_USE mg_err mg_json_parse(mg_view doc, size_t max_bytes, struct mg_json **out,

@@ -169,34 +169,25 @@ static const struct mg_price *price_in(const struct mg_price_list *list,
     return model ? price_at(model, call->at_us) : NULL;
 }
 
+/* In the lists of a project, or in everybody's. */
+static const struct mg_price *listed(const struct mg_prices *prices, mg_view project,
+                                     const struct mg_price_call *call)
+{
+    const struct mg_price *price = price_in(list_of(prices, project, call->provider), call);
+    if (!price && call->vendor.len > 0)
+        price = price_in(list_of(prices, project, call->vendor), call);
+    return price;
+}
+
 const struct mg_price *mg_prices_find(const struct mg_prices *prices,
                                       const struct mg_price_call *call)
 {
     const struct mg_price *price = NULL;
-    if (!prices)
-        return NULL;
-    const mg_view owners[] = {call->project, MG_VIEW_NONE};
-    for (size_t i = call->project.len > 0 && prices->own.count > 0 ? 0 : 1; !price && i < MG_COUNT(owners); i++) {
-        price = price_in(list_of(prices, owners[i], call->provider), call);
-        if (!price && call->vendor.len > 0)
-            price = price_in(list_of(prices, owners[i], call->vendor), call);
-    }
-    return price;
-}
-
-bool mg_prices_cost(const struct mg_prices *prices, const struct mg_price_call *call,
-                    uint64_t *out_picousd)
-{
-    const struct mg_price *price = mg_prices_find(prices, call);
+    if (prices && prices->projects > 0 && call->project.len > 0)
+        price = listed(prices, call->project, call);
     if (!price)
-        return false;
-    *out_picousd = mg_price_cost(price, call->usage, call->tier);
-    return true;
-}
-
-bool mg_prices_own(const struct mg_prices *prices, mg_view project)
-{
-    return prices && project.len > 0 && mg_map_get(&prices->own, project);
+        price = call->own;
+    return price || !prices ? price : listed(prices, MG_VIEW_NONE, call);
 }
 
 /* ---- the whole */
@@ -224,7 +215,6 @@ void mg_prices_free(struct mg_prices *prices)
     for (size_t i = 0; i < prices->list_count; i++)
         mg_map_fini(&prices->lists[i].by_name);
     mg_map_fini(&prices->by_owner);
-    mg_map_fini(&prices->own);
     mg_arena_fini(&prices->arena);
     mg_free(prices);
 }

@@ -80,19 +80,14 @@ struct mg_price_call {                 /* one attempt */
     mg_view vendor;                    /* whom the provider is, whatever its name; empty: nobody knows */
     mg_view model, served;             /* as asked for, and as the answer names it (may be empty) */
     mg_view tier;                      /* service tier of the answer; may be empty */
+    const struct mg_price *own;        /* of its target; NULL: it has none */
     uint64_t at_us;                    /* wall clock of its beginning */
-    const struct mg_usage *usage;
 };
 
-/* False: nobody knows what it costs, which is not the same as nothing. prices NULL: nobody does. */
-bool mg_prices_cost(const struct mg_prices *prices, const struct mg_price_call *call, uint64_t *out_picousd);
-
-/* The price a call goes by; NULL: none. A list of the project's own comes first, then everybody's; of these the one
- * with the provider's name, then the vendor's; in each the served model, then the asked one, each as it is written, without a date at its end, then by pattern, the most literal one first. */
+/* The price a call goes by; NULL: nobody knows what it costs, which is not the same as nothing. A list of the project's own
+ * comes first, then the target's own price, then everybody's lists. Of lists the one with the provider's name comes first,
+ * then the vendor's; in each the served model, then the asked one, each as it is written, without a date at its end, then by pattern, the most literal one first. */
 const struct mg_price *mg_prices_find(const struct mg_prices *prices, const struct mg_price_call *call);
-
-/* Whether the catalogue has a list of this project's own: it then overrules what the project's file says of targets. */
-bool mg_prices_own(const struct mg_prices *prices, mg_view project);
 
 /* Reads a catalogue. The diag names the file, and the provider and model where a mistake is. */
 MG_MUST_USE mg_err mg_prices_parse(mg_view json, const char *file, struct mg_prices **out_prices, struct mg_diag *diag);

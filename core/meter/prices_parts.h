@@ -33,7 +33,7 @@ struct mg_prices {
     struct mg_price_list *lists;
     size_t list_count;
     struct mg_map by_owner;            /* "project\0provider" → struct mg_price_list */
-    struct mg_map own;                 /* project → a list of its own */
+    size_t projects;                   /* lists of projects' own */
     const char *collected, *source;
     uint64_t fingerprint;
     size_t models;

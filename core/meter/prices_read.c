@@ -254,8 +254,7 @@ static mg_err read_list(struct reader *reader, const struct mg_json *object,
     list->models = mg_arena_array(arena, struct mg_price_model, mg_json_count(models) + 1);
     list->patterns = mg_arena_array(arena, struct mg_price_pattern, count_patterns(models) + 1);
     MG_TRY(own_name(reader, list, reader->provider));
-    if (project.len > 0)
-        mg_map_put(&reader->prices->own, project, list);
+    reader->prices->projects += project.len > 0;
     for (const struct mg_json *item = mg_json_first(mg_json_get(object, "also")); item;
          item = mg_json_next(item))
         MG_TRY(own_name(reader, list, mg_json_string(item)));
@@ -302,7 +301,6 @@ mg_err mg_prices_parse(mg_view json, const char *file, struct mg_prices **out_pr
     struct reader reader = {.prices = prices, .file = file, .diag = diag};
     mg_arena_init(&prices->arena, 16384);
     mg_map_init(&prices->by_owner);
-    mg_map_init(&prices->own);
     prices->fingerprint = mg_fingerprint(json);
     err = read_all(&reader, tree);
     mg_json_free(tree);

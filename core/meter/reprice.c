@@ -29,6 +29,7 @@ static void add_change(struct mg_reprice *reprice, struct mg_reprice_change chan
 /* False: it keeps the cost it has. */
 static bool cost_now(struct looking *looking, const struct mg_usage_event *event, bool *out_priced, uint64_t *out_cost)
 {
+    static const struct mg_price of_target;      /* nobody remembers what it was, but that it was */
     const struct mg_attempt_record *attempt = event->attempt;
     struct mg_price_call call = {
         .project = event->exchange->project,
@@ -38,14 +39,15 @@ static bool cost_now(struct looking *looking, const struct mg_usage_event *event
         .served = attempt->served,
         .tier = attempt->tier,
         .at_us = event->exchange->start_wall_us + attempt->start_us,
-        .usage = &attempt->usage,
+        .own = attempt->own_price ? &of_target : NULL,
     };
-    if (attempt->own_price && !mg_prices_own(looking->prices, call.project)) {
+    const struct mg_price *price = mg_prices_find(looking->prices, &call);
+    if (price == &of_target) {
         looking->reprice->kept++;
         return false;
     }
-    *out_cost = 0;
-    *out_priced = mg_prices_cost(looking->prices, &call, out_cost);
+    *out_cost = price ? mg_price_cost(price, &attempt->usage, attempt->tier) : 0;
+    *out_priced = price != NULL;
     return true;
 }
 

@@ -3,7 +3,7 @@
  * An attempt's record is never touched: what it costs by the new prices stands beside it, in
  * `repriced`, and is what every report and export says from then on. Each attempt is priced at the
  * time it began, so a catalogue with dates gives each day its own price. An attempt whose target had
- * a price of its own keeps its cost, unless the catalogue has a list of that project's. One that the
+ * a price of its own keeps its cost, unless a list of that project's has its model. One that the
  * catalogue does not know becomes unpriced.
  *
  * It works in pieces, so that nobody waits long for the recorder: read with any connection, write

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
+#include "http/json.h"
 #include "meter/charge.h"
 #include "meter/ledger.h"
 
@@ -207,6 +208,11 @@ static mg_err put_metadata(struct mg_buf *out, mg_view metadata)
 {
     if (metadata.len == 0)
         return mg_buf_put(out, MG_VIEW("null"));
+    if (!mg_json_can_be_part(metadata, MG_USAGE_METADATA_DEPTH)) {
+        MG_TRY(mg_buf_putc(out, '"'));
+        MG_TRY(mg_buf_put_json(out, metadata));
+        return mg_buf_putc(out, '"');
+    }
     while (metadata.len > 0) {
         size_t n = mg_view_find(metadata, "\r\n");
         MG_TRY(mg_buf_put(out, mg_view_head(metadata, n)));

@@ -20,6 +20,7 @@ enum {
     MG_USAGE_FILTERS = 8,
     MG_USAGE_ROWS = 50000,             /* of one report */
     MG_USAGE_NAME = 64,                /* bytes of a metadata field's name */
+    MG_USAGE_METADATA_DEPTH = 16,      /* metadata that nests deeper, or has \u0000 in it, is a text in an event */
 };
 
 struct mg_usage_event {                /* borrowed until the callback returns */

@@ -1,12 +1,12 @@
 /* What goes upstream (patch, body, head), and what stays of it (record, journal, breaker, figures). */
 #include "relay/lane.h"
 
-#include <math.h>
 
 #include "base/mem.h"
 #include "meter/prices.h"
 #include "meter/record.h"
 #include "relay/caller_keys.h"
+#include "relay/rates.h"
 #include "relay/relay.h"
 
 enum { P99_WANTS_CALLS = 20 };         /* fewer say nothing about a p99 */
@@ -217,19 +217,9 @@ static mg_err build_head(struct mg_lane *lane, const struct mg_attempt_patch *pa
 
 /* ---- what it costs --------------------------------------------------------------------------- */
 
-static struct mg_price own_price(const struct mg_config_target *target)
-{
-    struct mg_price price = mg_price_simple((uint64_t)llround(target->price_in_microusd), (uint64_t)llround(target->price_out_microusd));
-    price.steps[0].rates[MG_RATE_cached_read] = llround(target->price_cached_read_microusd);
-    price.steps[0].rates[MG_RATE_cached_write] = llround(target->price_cached_write_microusd);
-    return price;
-}
-
-/* By the target's own price, unless the catalogue has a list of this project's; else by the catalogue. */
 static void put_cost(const struct mg_lane *lane, struct mg_attempt_record *attempt, const struct mg_usage *usage)
 {
-    const struct mg_config_target *target = candidate(lane)->target;
-    const struct mg_prices *prices = lane->relay->call.prices;
+    struct mg_price own;
     struct mg_price_call call = {
         .project = timeline(lane)->project,
         .provider = attempt->provider,
@@ -238,16 +228,12 @@ static void put_cost(const struct mg_lane *lane, struct mg_attempt_record *attem
         .served = attempt->served,
         .tier = attempt->tier,
         .at_us = timeline(lane)->start_wall_us + attempt->start_us,
-        .usage = usage,
+        .own = mg_target_price(candidate(lane)->target, &own),
     };
-    attempt->own_price = target->priced && !mg_prices_own(prices, call.project);
-    if (attempt->own_price) {
-        struct mg_price own = own_price(target);
-        attempt->cost_picousd = mg_price_cost(&own, usage, attempt->tier);
-        attempt->priced = true;
-    } else {
-        attempt->priced = mg_prices_cost(prices, &call, &attempt->cost_picousd);
-    }
+    const struct mg_price *price = mg_prices_find(lane->relay->call.prices, &call);
+    attempt->priced = price != NULL;
+    attempt->own_price = price && price == call.own;
+    attempt->cost_picousd = price ? mg_price_cost(price, usage, attempt->tier) : 0;
     attempt->cost_microusd = mg_microusd(attempt->cost_picousd);
 }
 

@@ -1,8 +1,16 @@
 #include "relay/rates.h"
 
-#include <string.h>
+#include <math.h>
 
-#include "config/config.h"
+const struct mg_price *mg_target_price(const struct mg_config_target *target, struct mg_price *room)
+{
+    if (!target->priced)
+        return NULL;
+    *room = mg_price_simple((uint64_t)llround(target->price_in_microusd), (uint64_t)llround(target->price_out_microusd));
+    room->steps[0].rates[MG_RATE_cached_read] = llround(target->price_cached_read_microusd);
+    room->steps[0].rates[MG_RATE_cached_write] = llround(target->price_cached_write_microusd);
+    return room;
+}
 
 static double rate(const struct mg_price *price, enum mg_rate which)
 {
@@ -10,40 +18,24 @@ static double rate(const struct mg_price *price, enum mg_rate which)
     return value == MG_RATE_NONE ? 0 : (double)value;
 }
 
-static void take_own(struct mg_candidate *candidate)
+/* As the call will be priced (relay/lane.c). */
+static void look_up(struct mg_candidate *candidate, const struct mg_call *call)
 {
-    const struct mg_config_target *target = candidate->target;
-    candidate->priced = target->priced;
-    candidate->price_in_microusd = target->price_in_microusd;
-    candidate->price_out_microusd = target->price_out_microusd;
-}
-
-static void take_listed(struct mg_candidate *candidate, const struct mg_call *call)
-{
+    struct mg_price own;
     mg_view model = mg_view_cstr(candidate->target->model);
     struct mg_price_call asked = {
         .project = call->project,
         .provider = mg_view_cstr(candidate->provider),
         .vendor = mg_view_cstr(candidate->vendor),
         .model = mg_view_eq(model, MG_VIEW("*")) ? call->request.model : model,
+        .own = mg_target_price(candidate->target, &own),
         .at_us = call->timeline->start_wall_us,
     };
     const struct mg_price *price = mg_prices_find(call->prices, &asked);
-    candidate->priced = price != NULL;
-    if (!price)
-        return;
-    candidate->price_in_microusd = rate(price, MG_RATE_input);
-    candidate->price_out_microusd = rate(price, MG_RATE_output);
-}
-
-/* As the call will be priced (relay/lane.c). */
-static void look_up(struct mg_candidate *candidate, const struct mg_call *call)
-{
     candidate->rated = true;
-    if (candidate->target->priced && !mg_prices_own(call->prices, call->project))
-        take_own(candidate);
-    else
-        take_listed(candidate, call);
+    candidate->priced = price != NULL;
+    candidate->price_in_microusd = price ? rate(price, MG_RATE_input) : 0;
+    candidate->price_out_microusd = price ? rate(price, MG_RATE_output) : 0;
 }
 
 bool mg_candidate_rates(struct mg_candidate *candidate, const struct mg_call *call, double *out_in, double *out_out)

@@ -169,6 +169,21 @@ class AddsUp(unittest.TestCase):
             self.assertTrue(all(e["input_tokens"] > 0 and e["cost_picousd"] > 0 for e in left))
 
 
+class Metadata(unittest.TestCase):
+    def test_nobodys_metadata_spoils_the_months_bill(self):
+        bad = ['{"user":"a\\u0000b"}', '{"user":' * 17 + "1" + "}" * 17, "[1]", '{"user":']
+        with Upstream() as up, Gateway(project(up)) as gw:
+            for text in bad:
+                answer = gw.chat(headers={"x-moongate-metadata": text})
+                self.assertEqual((answer.status, answer.json["error"]["code"]), (400, "invalid_metadata"), text)
+            body = b'{"model":"chat","messages":[{"role":"user","content":"x"}],"metadata":%s}'
+            for text in bad[:2]:
+                self.assertEqual(gw.request("POST", "/v1/chat/completions", body % text.encode()).status, 400, text)
+            self.assertEqual(gw.request("POST", "/v1/chat/completions", body % b'{"user":"\\\\u0000 \\ud83d\\ude00"}').status, 200)
+            event, = events(gw)
+            self.assertEqual(event["metadata"], {"user": "\\u0000 😀"})
+
+
 class Interrupted(unittest.TestCase):
     def test_what_a_killed_gateway_had_sent_costs_its_input_and_counts_for_the_budget(self):
         catalogue = {"version": 1, "providers": [{"name": "p0", "models": [{"model": "model-0", "prices": [{"input": 2000000000, "output": 1}]}]}]}
@@ -285,6 +300,18 @@ class Prices(unittest.TestCase):
                 {"model": "fast", "prices": [{"input": 1, "output": 1}]}]}]}))
             gw.cli("usage", "reprice", "--prices", os.path.join(gw.path, "new.json"))
             self.assertEqual([e["cost_picousd"] for e in events(gw)], [110, 110])
+
+    def test_a_list_of_the_project_leaves_the_prices_alone_that_it_does_not_name(self):
+        meter = Meter()
+        catalogue = {"version": 1, "providers": [{"name": "p0", "project": "main", "models": [
+            {"model": "other", "prices": [{"input": 7}]}, {"model": "model-0", "prices": [{"from": "2099-01-01", "input": 9}]}]}]}
+        with Upstream(meter.whole(100, 0)) as up, Gateway(
+                project(up).replace('"p0/model-0",', '{ "p0/model-0", price_usd = { input = 1 } }, '), files={"data/prices.json": json.dumps(catalogue)}) as gw:
+            gw.chat()
+            event, = events(gw)
+            self.assertEqual((event["cost_picousd"], event["price"]), (100000000, "target"))
+            gw.cli("usage", "reprice")
+            self.assertEqual(events(gw), [event])
 
     def test_the_cheapest_is_found_in_the_catalogue_and_policies_see_its_prices(self):
         meter = Meter()

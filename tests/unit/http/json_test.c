@@ -192,6 +192,16 @@ TEST(copies_deeply)
     prints(a, MG_VIEW("{\"x\":[1.50,{\"y\":null}]}"));
 }
 
+TEST(tells_what_can_stand_in_a_document_that_everybody_reads)
+{
+    CHECK(mg_json_can_be_part(MG_VIEW("{\"a\":[{\"b\":\"[[[[\\\"{{\"}]}"), 3));
+    CHECK(!mg_json_can_be_part(MG_VIEW("{\"a\":[{\"b\":1}]}"), 2));
+    CHECK(!mg_json_can_be_part(MG_VIEW("{\"a\":\"x\\u0000\"}"), 3));
+    CHECK(mg_json_can_be_part(MG_VIEW("{\"a\":\"x\\\\u0000\"}"), 3));
+    CHECK(mg_json_can_be_part(MG_VIEW("{\"a\\\\\":{}}"), 2));
+    CHECK(!mg_json_can_be_part(MG_VIEW(""), 3));
+}
+
 TEST(stops_printing_at_the_buffers_maximum)
 {
     struct mg_json *v = parse(MG_VIEW("[\"0123456789\"]"));

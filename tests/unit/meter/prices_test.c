@@ -29,10 +29,10 @@ static uint64_t day(unsigned days_since_2026_11_24)
 static uint64_t cost(const struct mg_prices *prices, const char *provider, const char *model, struct mg_usage usage)
 {
     struct mg_price_call call = {
-        .provider = mg_view_cstr(provider), .model = mg_view_cstr(model), .at_us = day(0), .usage = &usage};
-    uint64_t picousd = 0;
-    CHECK(mg_prices_cost(prices, &call, &picousd));
-    return picousd;
+        .provider = mg_view_cstr(provider), .model = mg_view_cstr(model), .at_us = day(0)};
+    const struct mg_price *price = mg_prices_find(prices, &call);
+    CHECK(price);
+    return mg_price_cost(price, &usage, MG_VIEW_NONE);
 }
 
 TEST(the_wire_references_cross_check_comes_out_to_the_picodollar)
@@ -109,30 +109,37 @@ static const char lists[] =
     " {\"model\":\"late\",\"prices\":[{\"from\":\"2026-12-01\",\"input\":9}]}]},"
     "{\"name\":\"acme\",\"project\":\"shop\",\"models\":[{\"model\":\"big\",\"prices\":[{\"input\":1,\"output\":1}]}]}]}";
 
-static uint64_t ask(const struct mg_prices *prices, struct mg_price_call call)
+struct question {
+    mg_view project, provider, model, served, tier;
+    const struct mg_price *own;
+    uint64_t at_us;
+    const struct mg_usage *usage;      /* NULL: one token of input */
+};
+
+static uint64_t ask(const struct mg_prices *prices, struct question question)
 {
-    static const struct mg_usage usage = {.input_tokens = 1};
-    uint64_t picousd = 0;
-    if (!call.usage)
-        call.usage = &usage;
-    if (!call.provider.len)
-        call.provider = MG_VIEW("acme");
-    if (!call.at_us)
-        call.at_us = day(0);
-    return mg_prices_cost(prices, &call, &picousd) ? picousd : UINT64_MAX;
+    static const struct mg_usage one = {.input_tokens = 1};
+    struct mg_price_call call = {.project = question.project,
+                                 .provider = question.provider.len ? question.provider : MG_VIEW("acme"),
+                                 .model = question.model,
+                                 .served = question.served,
+                                 .own = question.own,
+                                 .at_us = question.at_us ? question.at_us : day(0)};
+    const struct mg_price *price = mg_prices_find(prices, &call);
+    return price ? mg_price_cost(price, question.usage ? question.usage : &one, question.tier) : UINT64_MAX;
 }
 
 TEST(a_model_is_found_by_name_then_without_its_date_then_by_pattern)
 {
     struct mg_prices *prices = catalogue(lists);
 
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big")}), 100);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big-small")}), 7);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big-small-2026-11-01")}), 7);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big-small-20261101")}), 7);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big-other")}), 100);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("very-big")}), 100);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .provider = MG_VIEW("acme-eu")}), 100);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big")}), 100);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big-small")}), 7);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big-small-2026-11-01")}), 7);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big-small-20261101")}), 7);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big-other")}), 100);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("very-big")}), 100);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .provider = MG_VIEW("acme-eu")}), 100);
     mg_prices_free(prices);
 }
 
@@ -140,10 +147,10 @@ TEST(what_nobody_knows_the_price_of_has_none_rather_than_zero)
 {
     struct mg_prices *prices = catalogue(lists);
 
-    CHECK(ask(prices, (struct mg_price_call){.model = MG_VIEW("unheard-of")}) == UINT64_MAX);
-    CHECK(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .provider = MG_VIEW("other")}) == UINT64_MAX);
-    CHECK(ask(prices, (struct mg_price_call){.model = MG_VIEW("late")}) == UINT64_MAX);
-    CHECK(ask(NULL, (struct mg_price_call){.model = MG_VIEW("big")}) == UINT64_MAX);
+    CHECK(ask(prices, (struct question){.model = MG_VIEW("unheard-of")}) == UINT64_MAX);
+    CHECK(ask(prices, (struct question){.model = MG_VIEW("big"), .provider = MG_VIEW("other")}) == UINT64_MAX);
+    CHECK(ask(prices, (struct question){.model = MG_VIEW("late")}) == UINT64_MAX);
+    CHECK(ask(NULL, (struct question){.model = MG_VIEW("big")}) == UINT64_MAX);
     mg_prices_free(prices);
 }
 
@@ -151,8 +158,8 @@ TEST(the_served_model_is_billed_and_the_asked_one_only_when_that_has_no_price)
 {
     struct mg_prices *prices = catalogue(lists);
 
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .served = MG_VIEW("big-small-2026-11-01")}), 7);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big-small"), .served = MG_VIEW("unheard-of")}), 7);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .served = MG_VIEW("big-small-2026-11-01")}), 7);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big-small"), .served = MG_VIEW("unheard-of")}), 7);
     mg_prices_free(prices);
 }
 
@@ -160,9 +167,9 @@ TEST(a_price_holds_from_its_date_until_the_next)
 {
     struct mg_prices *prices = catalogue(lists);
 
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .at_us = day(1) - 1}), 100);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .at_us = day(1)}), 300);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("late"), .at_us = day(7)}), 9);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .at_us = day(1) - 1}), 100);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .at_us = day(1)}), 300);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("late"), .at_us = day(7)}), 9);
     mg_prices_free(prices);
 }
 
@@ -171,9 +178,9 @@ TEST(the_tier_that_the_answer_names_is_what_is_billed)
     struct mg_prices *prices = catalogue(lists);
     struct mg_usage three = {.input_tokens = 3};
 
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .tier = MG_VIEW("batch")}), 50);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .tier = MG_VIEW("default")}), 100);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .tier = MG_VIEW("odd"), .usage = &three}), 100);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .tier = MG_VIEW("batch")}), 50);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .tier = MG_VIEW("default")}), 100);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .tier = MG_VIEW("odd"), .usage = &three}), 100);
     mg_prices_free(prices);
 }
 
@@ -183,7 +190,7 @@ TEST(audio_and_reasoning_cost_what_their_own_rates_say)
     struct mg_usage usage = {.input_tokens = 10, .input_audio_tokens = 4, .output_tokens = 20, .output_audio_tokens = 5,
                              .reasoning_tokens = 3};
 
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .at_us = day(1), .usage = &usage}),
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .at_us = day(1), .usage = &usage}),
               6 * 300 + 4 * 1000 + 5 * 2000 + 3 * 500 + 12 * 400);
     mg_prices_free(prices);
 }
@@ -192,12 +199,21 @@ TEST(a_projects_own_list_comes_first_and_leaves_the_others_alone)
 {
     struct mg_prices *prices = catalogue(lists);
 
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .project = MG_VIEW("shop")}), 1);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big-small"), .project = MG_VIEW("shop")}), 7);
-    CHECK_INT(ask(prices, (struct mg_price_call){.model = MG_VIEW("big"), .project = MG_VIEW("blog")}), 100);
-    CHECK(mg_prices_own(prices, MG_VIEW("shop")));
-    CHECK(!mg_prices_own(prices, MG_VIEW("blog")));
-    CHECK(!mg_prices_own(NULL, MG_VIEW("shop")));
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .project = MG_VIEW("shop")}), 1);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big-small"), .project = MG_VIEW("shop")}), 7);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .project = MG_VIEW("blog")}), 100);
+    mg_prices_free(prices);
+}
+
+TEST(a_targets_own_price_stands_between_a_list_of_its_project_and_everybodys)
+{
+    struct mg_prices *prices = catalogue(lists);
+    struct mg_price own = mg_price_simple(55, 0);
+
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .project = MG_VIEW("shop"), .own = &own}), 1);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big-small"), .project = MG_VIEW("shop"), .own = &own}), 55);
+    CHECK_INT(ask(prices, (struct question){.model = MG_VIEW("big"), .project = MG_VIEW("blog"), .own = &own}), 55);
+    CHECK_INT(ask(NULL, (struct question){.model = MG_VIEW("big"), .own = &own}), 55);
     mg_prices_free(prices);
 }
 
@@ -294,10 +310,10 @@ TEST(a_genai_prices_document_becomes_a_catalogue)
     CHECK_STR(mg_prices_facts(prices).collected, "2026-11-24");
     CHECK_INT(cost(prices, "openai", "gpt-6-sol-mini", usage), USD(0.855));
     CHECK_INT(cost(prices, "openai", "sol", (struct mg_usage){.input_tokens = 100, .output_tokens = 1}), 210000000);
-    CHECK_INT(ask(prices, (struct mg_price_call){.provider = MG_VIEW("openai"), .model = MG_VIEW("dated")}), 1000000);
-    CHECK_INT(ask(prices, (struct mg_price_call){.provider = MG_VIEW("openai"), .model = MG_VIEW("dated"), .at_us = day(1)}), 37500);
-    CHECK(ask(prices, (struct mg_price_call){.provider = MG_VIEW("openai"), .model = MG_VIEW("by-hour")}) == UINT64_MAX);
-    CHECK_INT(ask(prices, (struct mg_price_call){.provider = MG_VIEW("xai"), .model = MG_VIEW("grok-4.6-fast")}), 2000000);
+    CHECK_INT(ask(prices, (struct question){.provider = MG_VIEW("openai"), .model = MG_VIEW("dated")}), 1000000);
+    CHECK_INT(ask(prices, (struct question){.provider = MG_VIEW("openai"), .model = MG_VIEW("dated"), .at_us = day(1)}), 37500);
+    CHECK(ask(prices, (struct question){.provider = MG_VIEW("openai"), .model = MG_VIEW("by-hour")}) == UINT64_MAX);
+    CHECK_INT(ask(prices, (struct question){.provider = MG_VIEW("xai"), .model = MG_VIEW("grok-4.6-fast")}), 2000000);
     mg_prices_free(prices);
     mg_buf_fini(&out);
 }

@@ -126,6 +126,33 @@ TEST(rows_carry_their_values_in_order)
     world_stop(&world);
 }
 
+static mg_err put_json(void *arg, const struct mg_usage_event *event)
+{
+    return mg_usage_event_json(event, arg);
+}
+
+TEST(metadata_of_old_records_that_not_everybody_reads_is_a_text)
+{
+    struct world world;
+    struct mg_buf out;
+    struct mg_json *tree;
+    uint64_t next;
+    struct mg_timeline timeline = world_exchange(1, 1);
+    world_open(&world);
+    timeline.metadata = MG_VIEW("{\"user\":\"a\\u0000b\"}");
+    world_attempt(&timeline, "p", "m", MG_CLASS_none);
+    world_record(&world, &timeline);
+    mg_recorder_flush(world.recorder);
+
+    mg_buf_init(&out, 1 << 16);
+    CHECK_OK(mg_usage_each(world.db, &(struct mg_usage_range){.from_us = 0}, put_json, &out, &next));
+    CHECK_OK(mg_json_parse(mg_buf_view(&out), 1 << 16, &tree, NULL));
+    CHECK_VIEW(mg_json_string(mg_json_get(tree, "metadata")), timeline.metadata);
+    mg_json_free(tree);
+    mg_buf_fini(&out);
+    world_stop(&world);
+}
+
 TEST(a_filter_and_a_period_choose_events)
 {
     struct world world;
