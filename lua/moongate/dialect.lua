@@ -285,6 +285,13 @@ function dialect.given(value)
   return value ~= nil and value ~= null
 end
 
+--- The value, or nil for null.
+function dialect.some(value)
+  if value ~= null then
+    return value
+  end
+end
+
 --- A list to walk; nothing for null and for what is no table.
 local NOTHING = {}
 function dialect.list(value)
@@ -392,8 +399,17 @@ function dialect.sent_name(chat, name, max)
   return sent
 end
 
-function dialect.tool_name(chat, name)
-  local renamed = chat and chat.renamed
+--- What the answer's side must know of the request, or nil: names that were changed, and which tools are free-form.
+--- `wrapped` says that the provider knows no such tools and gets them as a schema with one string.
+function dialect.memo(chat, wrapped)
+  if chat.renamed or chat.custom then
+    return { renamed = chat.renamed, custom = chat.custom, wrapped = wrapped or nil }
+  end
+end
+
+--- The client's name of a tool that the provider called. Takes the memo of the request.
+function dialect.tool_name(memo, name)
+  local renamed = memo and memo.renamed
   return renamed and renamed[name] or name
 end
 
@@ -413,9 +429,10 @@ function dialect.custom_description(tool)
   return text ~= "" and text or nil
 end
 
-function dialect.is_custom(chat, name)
-  local custom = chat and chat.custom
-  return custom ~= nil and custom[dialect.tool_name(chat, name)] == true
+--- Whether the client declared the tool as a free-form one. Takes the memo of the request, or the request.
+function dialect.is_custom(memo, name)
+  local custom = memo and memo.custom
+  return custom ~= nil and custom[dialect.tool_name(memo, name)] == true
 end
 
 --- The text inside the arguments of a free-form tool that was called through a schema; what is no such object stays.
@@ -469,6 +486,32 @@ function dialect.unpack(packed)
   end
 end
 
+--- The opaque state of a reasoning part in a field that has room for one text; what its own vendor wrote stays as it was.
+function dialect.seal(part, own, call)
+  if part.redacted then
+    return dialect.pack(part.dialect or "", "redacted." .. part.redacted, call)
+  elseif part.signature then
+    return part.dialect == own and not call and part.signature or dialect.pack(part.dialect or "", part.signature, call)
+  end
+end
+
+--- Reads such a field into a reasoning part, and gives the id of the call that the state belongs to, if it is one's.
+function dialect.unseal(part, text, own)
+  if not text then
+    return
+  end
+  local from, sealed, call = dialect.unpack(text)
+  part.dialect = from or own
+  sealed = sealed or text
+  local redacted = from and sealed:match "^redacted%.(.*)$"
+  if redacted then
+    part.redacted = redacted
+  else
+    part.signature = sealed
+  end
+  return call
+end
+
 ---- answers
 
 --- The reason a turn ended with: tool calls decide, not what was said first. A provider that calls a tool and says
@@ -499,11 +542,6 @@ function dialect.texts(parts, kind, between)
     end
   end
   return count > 1 and concat(out, between or "") or out
-end
-
---- The type of an error, by the table of a dialect's `error`.
-function dialect.error_type(rows, status)
-  return rows.types[status] or (status and status < 500 and rows.types.default4 or rows.types.default5)
 end
 
 --- The text of a JSON string.

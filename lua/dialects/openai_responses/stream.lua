@@ -1,0 +1,233 @@
+--- stream.lua - the Responses API as a client's stream: every event, exact and in order.
+---
+--- A stream keeps in `s`: the `response`, the items that are `done`, state that waits (`pending`), and of the item that is
+--- open its `index`, its id (`item`) and its `kind`.
+local json, dialect = require "moongate.json", require "moongate.dialect"
+local items = require "dialects.openai_responses.items"
+
+local NAME = "openai_responses"
+local array, decode, encode, null = json.array, json.decode, json.encode, json.null
+
+local function event(s, name, data)
+  data.type, data.sequence_number = name, s.seq
+  s.seq = s.seq + 1
+  return "event: " .. name .. "\ndata: " .. encode(data) .. "\n\n"
+end
+
+--- How a piece of text is written: `member` names its place in the item.
+local function frame(s, name, member)
+  return {
+    "event: " .. name .. '\ndata: {"type":"' .. name .. '","sequence_number":', dialect.SEQ,
+    ',"item_id":"' .. s.item .. '","output_index":' .. s.index .. member .. ',"delta":', dialect.TEXT, "}\n\n",
+  }
+end
+
+local function start(s)
+  s.response, s.done, s.pending = items.response(s, s.request), array {}, {}
+  return event(s, "response.created", { response = s.response }) .. event(s, "response.in_progress", { response = s.response })
+end
+
+local function begin(s, kind)
+  s.index, s.kind = #s.done, kind
+  s.item = items.id(s, kind, s.index)
+end
+
+local function added(s, item)
+  return event(s, "response.output_item.added", { output_index = s.index, item = item })
+end
+
+local function item_done(s, item)
+  s.done[#s.done + 1] = item
+  return event(s, "response.output_item.done", { output_index = s.index, item = item })
+end
+
+local function part_event(s, name, part, member)
+  return event(s, name, { item_id = s.item, output_index = s.index, part = part, [member or "content_index"] = 0 })
+end
+
+--- An item that only carries state, whole.
+local function sealed_item(s, sealed)
+  begin(s, "reasoning")
+  local text = added(s, items.reasoning(s.item, "in_progress", nil, nil))
+    .. item_done(s, items.reasoning(s.item, "completed", nil, sealed))
+  s.kind = nil
+  return text
+end
+
+--- State that came while another item was open.
+local function pending_items(s)
+  local text = ""
+  for i = 1, #s.pending do
+    text = text .. sealed_item(s, s.pending[i])
+    s.pending[i] = nil
+  end
+  return text
+end
+
+local openers = {}
+
+function openers.text(s)
+  begin(s, "text")
+  s.notes = nil
+  local text = added(s, { type = "message", id = s.item, role = "assistant", status = "in_progress", content = array {} })
+    .. part_event(s, "response.content_part.added", items.text_part("", array {}))
+  return text, frame(s, "response.output_text.delta", ',"content_index":0,"logprobs":[]')
+end
+
+function openers.refusal(s)
+  begin(s, "refusal")
+  local text = added(s, { type = "message", id = s.item, role = "assistant", status = "in_progress", content = array {} })
+    .. part_event(s, "response.content_part.added", { type = "refusal", refusal = "" })
+  return text, frame(s, "response.refusal.delta", ',"content_index":0')
+end
+
+function openers.reasoning(s)
+  begin(s, "reasoning")
+  s.sealed = nil
+  local text = added(s, items.reasoning(s.item, "in_progress", nil, nil))
+    .. part_event(s, "response.reasoning_summary_part.added", { type = "summary_text", text = "" }, "summary_index")
+  return text, frame(s, "response.reasoning_summary_text.delta", ',"summary_index":0')
+end
+
+--- What a call was signed with goes before it. The text of a free-form tool that was called through a schema comes out
+--- when its arguments are complete.
+function openers.tool(s, block)
+  local before = ""
+  if block.signature then
+    before = sealed_item(s, dialect.seal({ signature = block.signature, dialect = block.signed_by or s.from }, nil, block.id))
+  end
+  local name = dialect.tool_name(s.request, block.name)
+  if dialect.is_custom(s.request, block.name) then
+    begin(s, "custom")
+    return before .. added(s, items.custom(s.item, "in_progress", block.id, name, "")), {}
+  end
+  begin(s, "tool")
+  return before .. added(s, items.call(s.item, "in_progress", block.id, name, "")), frame(s, "response.function_call_arguments.delta", "")
+end
+
+local function open(s, block)
+  local before = pending_items(s)
+  local text, pieces = openers[block.kind](s, block)
+  return before .. text, pieces
+end
+
+local closers = {}
+
+function closers.text(s, block)
+  local text = json.raw(block.json)
+  local part = items.text_part(text, items.annotations(s.notes, s.notes and items.characters(decode(block.json)) or 0))
+  local data = { item_id = s.item, output_index = s.index, content_index = 0, text = text, logprobs = array {} }
+  return event(s, "response.output_text.done", data) .. part_event(s, "response.content_part.done", part)
+    .. item_done(s, items.message(s.item, "completed", part))
+end
+
+function closers.refusal(s, block)
+  local text = json.raw(block.json)
+  local part = { type = "refusal", refusal = text }
+  local data = { item_id = s.item, output_index = s.index, content_index = 0, refusal = text }
+  return event(s, "response.refusal.done", data) .. part_event(s, "response.content_part.done", part)
+    .. item_done(s, items.message(s.item, "completed", part))
+end
+
+function closers.reasoning(s, block)
+  local text = json.raw(block.json)
+  local data = { item_id = s.item, output_index = s.index, summary_index = 0, text = text }
+  local part = { type = "summary_text", text = text }
+  return event(s, "response.reasoning_summary_text.done", data)
+    .. part_event(s, "response.reasoning_summary_part.done", part, "summary_index")
+    .. item_done(s, items.reasoning(s.item, "completed", text, s.sealed))
+end
+
+--- A call without arguments has empty ones.
+function closers.tool(s, block)
+  local before, arguments = "", json.raw(block.json)
+  if block.json == '""' then
+    arguments = "{}"
+    before = event(s, "response.function_call_arguments.delta", { item_id = s.item, output_index = s.index, delta = arguments })
+  end
+  local name = dialect.tool_name(s.request, block.name)
+  local data = { item_id = s.item, output_index = s.index, name = name, arguments = arguments }
+  return before .. event(s, "response.function_call_arguments.done", data)
+    .. item_done(s, items.call(s.item, "completed", block.id, name, arguments))
+end
+
+function closers.custom(s, block)
+  local input = dialect.unwrapped(dialect.unquoted(block.json))
+  local name = dialect.tool_name(s.request, block.name)
+  return event(s, "response.custom_tool_call_input.delta", { item_id = s.item, output_index = s.index, delta = input })
+    .. event(s, "response.custom_tool_call_input.done", { item_id = s.item, output_index = s.index, input = input })
+    .. item_done(s, items.custom(s.item, "completed", block.id, name, input))
+end
+
+local function close(s, block)
+  local text = closers[s.kind](s, block)
+  s.kind = nil
+  return text .. pending_items(s)
+end
+
+--- Sources stand beside the text that is open; state belongs to the reasoning that is open, or is an item of its own.
+local function opaque(s, delta)
+  if delta.kind == "annotation" then
+    if s.kind ~= "text" or not delta.url then
+      return ""
+    end
+    s.notes = s.notes or {}
+    s.notes[#s.notes + 1] = { url = delta.url, title = delta.title }
+    local note = items.annotations({ delta }, 0)[1]
+    return event(s, "response.output_text.annotation.added", {
+      item_id = s.item, output_index = s.index, content_index = 0, annotation_index = #s.notes - 1, annotation = note })
+  end
+  local part = { signature = delta.text, redacted = delta.data, dialect = delta.dialect or s.from }
+  local sealed = dialect.seal(part, NAME, delta.tool and delta.id)
+  if s.kind == "reasoning" and delta.kind == "signature" and not delta.tool then
+    s.sealed = sealed
+  elseif s.kind then
+    s.pending[#s.pending + 1] = sealed
+  else
+    return sealed_item(s, sealed)
+  end
+  return ""
+end
+
+--- Usage comes last and belongs into the same object, so the end of the stream waits for it.
+local function finish(s, of)
+  s.reason, s.usage = of.reason, of.usage
+  return ""
+end
+
+local function done(s, usage)
+  local before = pending_items(s)
+  items.complete(s.response, s.reason, s.done, usage or s.usage)
+  return before .. event(s, "response." .. s.response.status, { response = s.response })
+end
+
+---- errors
+
+local ERROR = {
+  body = { '{"error":{"message":', dialect.MESSAGE, ',"type":', dialect.TYPE, ',"param":', dialect.PARAM, ',"code":', dialect.CODE, "}}" },
+  types = { [401] = "authentication_error", [403] = "permission_error", [429] = "rate_limit_error",
+            default4 = "invalid_request_error", default5 = "api_error" },
+  statuses = { [529] = 503 },
+}
+
+--- The few codes that a response may fail with.
+local FAILURES = { rate_limited = "rate_limit_exceeded", quota_billing = "rate_limit_exceeded", content_filter = "invalid_prompt" }
+
+--- OpenAI says it twice: SDKs raise at the first event, who follows the response's states sees the second.
+local function stream_error(s, err)
+  local text = event(s, "error", { code = err.code or null, message = err.message, param = null })
+  if s.response then
+    items.complete(s.response, "error", s.done, s.usage)
+    s.response.error = { code = FAILURES[err.class] or "server_error", message = err.message }
+    text = text .. event(s, "response.failed", { response = s.response })
+  end
+  return text
+end
+
+return {
+  writer = {
+    one_block = true, wants_text = true, start = start, open = open, close = close, opaque = opaque, finish = finish, done = done,
+    error = stream_error,
+  },
+  error = ERROR,
+}

@@ -1,0 +1,217 @@
+--- schema.lua - JSON Schemas rewritten from one vendor's spelling to another's.
+---
+--- Works on JSON text: members keep their order and numbers their spelling, because both are part of what a model is
+--- shown and of what a provider caches. Only places where a schema can stand are touched; `default`, `enum`, `example`
+--- and their like are data and stay as they are.
+local schema = {}
+
+local concat, find, sub, lower = table.concat, string.find, string.sub, string.lower
+
+---- ordered JSON: an object is { keys = { … }, of = { [key] = node } }, a list is { list = { … } }, else it is text
+
+local read
+
+local function skip(text, at)
+  return find(text, "[^ \t\r\n]", at)
+end
+
+--- Behind the string that begins at `at`.
+local function string_end(text, at)
+  local from = at + 1
+  while true do
+    local stop = find(text, '["\\]', from)
+    if sub(text, stop, stop) == '"' then
+      return stop + 1
+    end
+    from = stop + 2
+  end
+end
+
+local function read_object(text, at)
+  local node = { keys = {}, of = {} }
+  at = skip(text, at + 1)
+  while sub(text, at, at) ~= "}" do
+    local stop = string_end(text, at)
+    local key = sub(text, at + 1, stop - 2)
+    node.keys[#node.keys + 1] = key
+    at = skip(text, skip(text, stop) + 1) -- behind the colon
+    node.of[key], at = read(text, at)
+    at = skip(text, at)
+    if sub(text, at, at) == "," then
+      at = skip(text, at + 1)
+    end
+  end
+  return node, at + 1
+end
+
+local function read_list(text, at)
+  local node = { list = {} }
+  at = skip(text, at + 1)
+  while sub(text, at, at) ~= "]" do
+    node.list[#node.list + 1], at = read(text, at)
+    at = skip(text, at)
+    if sub(text, at, at) == "," then
+      at = skip(text, at + 1)
+    end
+  end
+  return node, at + 1
+end
+
+function read(text, at)
+  local first = sub(text, at, at)
+  if first == "{" then
+    return read_object(text, at)
+  elseif first == "[" then
+    return read_list(text, at)
+  end
+  local stop = first == '"' and string_end(text, at) or find(text, "[%s,%]}]", at) or #text + 1
+  return sub(text, at, stop - 1), stop
+end
+
+local function put(node, out)
+  if type(node) == "string" then
+    out[#out + 1] = node
+  elseif node.list then
+    for i = 1, #node.list do
+      out[#out + 1] = i == 1 and "[" or ","
+      put(node.list[i], out)
+    end
+    out[#out + 1] = #node.list == 0 and "[]" or "]"
+  else
+    local is_first = true
+    for i = 1, #node.keys do
+      local value = node.of[node.keys[i]]
+      if value then
+        out[#out + 1] = (is_first and '{"' or ',"') .. node.keys[i] .. '":'
+        put(value, out)
+        is_first = false
+      end
+    end
+    out[#out + 1] = is_first and "{}" or "}"
+  end
+end
+
+local function set(node, key, value)
+  if not node.of[key] then
+    node.keys[#node.keys + 1] = key
+  end
+  node.of[key] = value
+end
+
+--- The member under another name, at the same place.
+local function rename(node, key, name)
+  for i = 1, #node.keys do
+    if node.keys[i] == key then
+      node.keys[i] = name
+    end
+  end
+  node.of[name], node.of[key] = node.of[key], nil
+end
+
+---- where schemas stand in schemas
+
+local ONE = { "items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames" }
+local MANY = { "anyOf", "allOf", "oneOf", "prefixItems" }
+local NAMED = { "properties", "patternProperties", "$defs", "definitions", "dependentSchemas" }
+
+local function walk(node, visit)
+  if type(node) == "string" or node.list then
+    return
+  end
+  for i = 1, #ONE do
+    local inner = node.of[ONE[i]]
+    if inner then
+      walk(inner, visit)
+    end
+  end
+  for i = 1, #MANY do
+    local inner = node.of[MANY[i]]
+    for k = 1, inner and inner.list and #inner.list or 0 do
+      walk(inner.list[k], visit)
+    end
+  end
+  for i = 1, #NAMED do
+    local inner = node.of[NAMED[i]]
+    for k = 1, inner and inner.keys and #inner.keys or 0 do
+      walk(inner.of[inner.keys[k]], visit)
+    end
+  end
+  visit(node)
+end
+
+local function rewrite(text, visit)
+  local node = read(text, skip(text, 1))
+  local out = {}
+  walk(node, visit)
+  put(node, out)
+  return concat(out)
+end
+
+---- Gemini
+
+local COUNTS = { "minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties" }
+
+--- Properties in the order that `propertyOrdering` gives; those it leaves out follow.
+local function order_properties(properties, order)
+  local keys, seen = {}, {}
+  for i = 1, #order.list do
+    local key = sub(order.list[i], 2, -2)
+    if properties.of[key] and not seen[key] then
+      keys[#keys + 1], seen[key] = key, true
+    end
+  end
+  for i = 1, #properties.keys do
+    if not seen[properties.keys[i]] then
+      keys[#keys + 1] = properties.keys[i]
+    end
+  end
+  properties.keys = keys
+end
+
+local function to_json_schema(node)
+  local of = node.of
+  if type(of.type) == "string" then
+    of.type = lower(of.type)
+  end
+  if of.nullable == "true" and type(of.type) == "string" then
+    of.type = { list = { of.type, '"null"' } }
+    if of.enum and of.enum.list then
+      of.enum.list[#of.enum.list + 1] = "null"
+    end
+  end
+  of.nullable = nil
+  for i = 1, #COUNTS do
+    local count = of[COUNTS[i]]
+    if type(count) == "string" then
+      of[COUNTS[i]] = count:match '^"(%d+)"$' or count
+    end
+  end
+  local order = of.propertyOrdering
+  if order and order.list and of.properties and of.properties.keys then
+    order_properties(of.properties, order)
+  end
+  of.propertyOrdering = nil
+  if of.example then
+    set(node, "examples", { list = { of.example } })
+    of.example = nil
+  end
+end
+
+--- Gemini's subset of OpenAPI (types in capitals, `nullable`, counts as strings) as JSON Schema.
+function schema.from_openapi(text)
+  return rewrite(text, to_json_schema)
+end
+
+local function const_to_enum(node)
+  if node.of.const then
+    rename(node, "const", "enum")
+    node.of.enum = { list = { node.of.enum } }
+  end
+end
+
+--- JSON Schema without `const`, which Gemini does not know.
+function schema.without_const(text)
+  return find(text, '"const"', 1, true) and rewrite(text, const_to_enum) or text
+end
+
+return schema
