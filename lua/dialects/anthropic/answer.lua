@@ -94,13 +94,13 @@ local function answer_reasoning(part)
   return { type = "thinking", thinking = part.text or "", signature = signature or GATEWAY_SIGNATURE }
 end
 
-local function answer_calls(part, content, request)
+local function answer_calls(part, content, memo)
   local id, arguments = dialect.id(part.id or "call"), part.arguments
   if part.signature then
     content[#content + 1] = { type = "redacted_thinking", data = dialect.pack(part.signed_by or part.dialect or "gemini", part.signature, id) }
   end
   content[#content + 1] = {
-    type = "tool_use", id = id, name = dialect.tool_name(request, part.name),
+    type = "tool_use", id = id, name = dialect.tool_name(memo, part.name),
     input = dialect.raw(part.custom and json.encode { input = arguments } or dialect.object_text(arguments)),
   }
 end
@@ -113,7 +113,7 @@ local function write_content(parts, ctx)
     elseif part.kind == "reasoning" then
       content[#content + 1] = answer_reasoning(part)
     elseif part.kind == "tool_call" then
-      answer_calls(part, content, ctx.request)
+      answer_calls(part, content, ctx.memo)
     end
   end
   return content

@@ -47,7 +47,7 @@ local function open(s, block)
     s.called = true
     local id = dialect.id(block.id or "call_" .. block.tool)
     local before = block.signature and whole_block(s, redacted_block(dialect.pack(block.signed_by or "gemini", block.signature, id))) or ""
-    local name = dialect.tool_name(s.request, block.name)
+    local name = dialect.tool_name(s.memo, block.name)
     return before .. start_block(s, '{"type":"tool_use","id":' .. quoted(id) .. ',"name":' .. quoted(name) .. ',"input":{}}'),
       delta_frame(s, "input_json_delta", "partial_json")
   end
@@ -82,7 +82,7 @@ local function put_redacted(s, data)
 end
 
 local function opaque(s, delta)
-  local from = delta.dialect or s.from or ""
+  local from = delta.dialect or s.dialect or ""
   if delta.kind == "signature" and delta.tool then
     return put_redacted(s, dialect.pack(from, delta.text, delta.id and dialect.id(delta.id)))
   elseif delta.kind == "signature" then
@@ -121,16 +121,13 @@ local ERROR = {
     default5 = "api_error",
   },
   statuses = { [503] = 529 },
+  event = "error",
 }
-
-local function stream_error(_, err)
-  return event("error", '"error":{"type":' .. quoted(dialect.error_type(ERROR, err.status)) .. ',"message":' .. quoted(err.message) .. "}")
-end
 
 return {
   error = ERROR,
   writer = {
     one_block = true, wants_text = false, start = start, open = open, close = close, opaque = opaque, finish = finish,
-    done = done, error = stream_error,
+    done = done,
   },
 }

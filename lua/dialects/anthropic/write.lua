@@ -464,7 +464,7 @@ local function write_request(chat, ctx)
   write_reasoning(chat, body, writer, ctx)
   write_sampling(chat, body, ctx)
   drop_marks(writer)
-  return body
+  return body, dialect.memo(chat, true)
 end
 
 

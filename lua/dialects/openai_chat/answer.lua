@@ -111,10 +111,10 @@ local function write_annotations(parts)
   return out
 end
 
-local function answer_call(part, request)
-  local name = dialect.tool_name(request, part.name)
-  if part.custom or dialect.is_custom(request, part.name) then
-    local input = part.custom and part.arguments or dialect.unwrapped(part.arguments)
+local function answer_call(part, memo)
+  local name = dialect.tool_name(memo, part.name)
+  if part.custom or dialect.is_custom(memo, part.name) then
+    local input = memo and memo.wrapped and not part.custom and dialect.unwrapped(part.arguments) or part.arguments
     return { id = part.id, type = "custom", custom = { name = name, input = input } }
   end
   return { id = part.id, type = "function", ["function"] = { name = name, arguments = part.arguments ~= "" and part.arguments or "{}" },
@@ -126,7 +126,7 @@ local function write_message(parts, ctx)
   for _, part in ipairs(parts) do
     if part.kind == "tool_call" then
       calls = calls or {}
-      calls[#calls + 1] = answer_call(part, ctx.request)
+      calls[#calls + 1] = answer_call(part, ctx.memo)
     elseif part.kind == "reasoning" then
       details = details or {}
       details[#details + 1] = detail_of(part, #details)

@@ -4,7 +4,7 @@ local answer = require "dialects.openai_chat.answer"
 
 local quoted, TEXT = dialect.quoted, dialect.TEXT
 local FINISH_OUT, annotation_of, write_usage = answer.finish_out, answer.annotation, answer.write_usage
-local concat, format = table.concat, string.format
+local format = string.format
 
 --- A chunk is HEAD choice DELTA delta TAIL; the strings are made once per answer.
 local function prepare(s)
@@ -39,21 +39,33 @@ end
 --- Signed reasoning is repeated in the extension: a signature is worth something only beside its very text.
 local function reasoning_frame(s, choice)
   local out = frame(s, choice, '"reasoning_content":', "")
-  if s.from == "anthropic" then
+  if s.dialect == "anthropic" then
     local last = ',"format":"anthropic","index":' .. s.details .. "}]" .. out[3]
     out[3], out[4], out[5] = ',"reasoning_details":[{"type":"reasoning.text","text":', TEXT, last
   end
   return out
 end
 
+--- Calls of a free-form tool are text when the provider knows such tools; where it was called through a schema, they come
+--- out when the arguments are complete.
+local function open_custom(s, block, index, name)
+  local choice = block.choice
+  local custom = index .. ',"id":' .. quoted(block.id) .. ',"type":"custom","custom":{"name":' .. name .. ',"input":'
+  if s.memo.wrapped then
+    s.custom = s.custom or {}
+    s.custom[block.tool] = custom
+    return role(s, choice, "null")
+  end
+  local text = role(s, choice, "null") .. chunk(s, choice, "{" .. custom .. '""}}]}')
+  return text, frame(s, choice, index .. ',"custom":{"input":', "}}]")
+end
+
 local function open_tool(s, block)
-  local choice, name = block.choice, quoted(dialect.tool_name(s.request, block.name))
-  s.called[choice] = true
+  local choice, name = block.choice, quoted(dialect.tool_name(s.memo, block.name))
   local index = '"tool_calls":[{"index":' .. block.tool
-  if dialect.is_custom(s.request, block.name) then
-    s.head_of_custom = s.head_of_custom or {}
-    s.head_of_custom[block.tool] = index .. ',"id":' .. quoted(block.id) .. ',"type":"custom","custom":{"name":' .. name
-    return role(s, choice, "null"), nil
+  s.called[choice] = true
+  if dialect.is_custom(s.memo, block.name) then
+    return open_custom(s, block, index, name)
   end
   local extra = block.signature and ',"extra_content":{"google":{"thought_signature":' .. quoted(block.signature) .. "}}" or ""
   local text = role(s, choice, "null") .. chunk(s, choice, "{" .. index .. ',"id":' .. quoted(block.id)
@@ -73,21 +85,18 @@ local function open(s, block)
   return role(s, choice, '""'), frame(s, choice, '"content":', "")
 end
 
---- A free-form tool that was called through a schema comes out when its arguments are complete.
 local function close(s, block)
-  local custom = block.kind == "tool" and s.head_of_custom and s.head_of_custom[block.tool]
-  if not custom then
-    if block.kind == "reasoning" then
-      s.details = s.details + 1
-    end
-    return ""
+  local custom = block.kind == "tool" and s.custom and s.custom[block.tool]
+  if custom then
+    return chunk(s, block.choice, "{" .. custom .. quoted(dialect.unwrapped(dialect.unquoted(block.json))) .. "}}]}")
+  elseif block.kind == "reasoning" then
+    s.details = s.details + 1
   end
-  local input = quoted(dialect.unwrapped(dialect.unquoted(block.json)))
-  return chunk(s, block.choice, "{" .. custom .. ',"input":' .. input .. "}}]}")
+  return ""
 end
 
 local function detail(s, delta, kind, member, value)
-  local from = delta.dialect or s.from
+  local from = delta.dialect or s.dialect
   return chunk(s, delta.choice or 0, '{"reasoning_details":[{"type":"' .. kind .. '","' .. member .. '":' .. quoted(value)
     .. (from and ',"format":' .. quoted(from) or "") .. ',"index":' .. s.details .. "}]}")
 end
@@ -130,15 +139,10 @@ local ERROR = {
   statuses = { [529] = 503 },
 }
 
-local function stream_error(_, err)
-  return concat { 'data: {"error":{"message":', quoted(err.message), ',"type":', quoted(dialect.error_type(ERROR, err.status)),
-                  ',"param":null,"code":', quoted(err.code), "}}\n\n" }
-end
-
 return {
   error = ERROR,
   writer = {
     one_block = false, wants_text = false, start = start, open = open, close = close, opaque = opaque, finish = finish,
-    done = done, error = stream_error,
+    done = done,
   },
 }

@@ -281,7 +281,7 @@ local function write_request(chat, ctx)
   if ctx.stream then
     body.stream, body.stream_options = true, { include_usage = true }
   end
-  return body
+  return body, dialect.memo(chat)
 end
 
 
