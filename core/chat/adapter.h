@@ -170,7 +170,8 @@ struct mg_adapter_decl {
         mg_adapter_paths mark;         /* a member whose value "error" makes a flat document an error */
     } error_shape;
     mg_adapter_texts retry_texts;      /* "try again in ": a time follows in the message */
-    const char *error_event;           /* SSE event name that means error; NULL: none */
+    mg_adapter_texts error_events;     /* names or types of events that mean an error; NULL: none */
+    const char *error_type_header;     /* header of an error answer that says its type; NULL: none */
     const char *done;                  /* data of the terminal event; NULL: none */
     mg_adapter_texts done_events;      /* names or types of terminal events; NULL: none */
     mg_adapter_texts finish_failed;    /* finish reasons that are failures */
@@ -306,6 +307,8 @@ struct mg_tap_event {
 void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_event *out_event);
 /* Looks at a whole answer (or error body). */
 void mg_tap_body(struct mg_tap *tap, mg_view body);
+/* The value of the header `error_type_header`, up to the first ':'; the body's own word wins. */
+void mg_tap_error_header(struct mg_tap *tap, mg_view value);
 
 /* When to come back, as the error's own members or its message say it; 0: they do not. */
 uint64_t mg_tap_retry_ms(const struct mg_tap *tap);

@@ -40,7 +40,8 @@ static bool meaning_of(const char *name, uint8_t *out_meaning)
         uint8_t meaning;
     } names[] = {PARTS(X){"input_audio", MG_IS_INPUT_AUDIO},
                  {"output_audio", MG_IS_OUTPUT_AUDIO},
-                 {"rare", MG_IS_NOTHING | MG_IS_RARE}};
+                 {"rare", MG_IS_NOTHING | MG_IS_RARE},
+                 {"rare_data", MG_IS_DATA | MG_IS_RARE}};
 #undef X
     for (size_t i = 0; i < MG_COUNT(names); i++)
         if (strcmp(names[i].name, name) == 0) {

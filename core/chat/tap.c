@@ -447,13 +447,22 @@ static void read_error(struct mg_look *look)
         look->tap->malformed = true;   /* it was valid a moment ago */
 }
 
-static bool is_done(const struct mg_look *look)
+static bool type_among(const struct mg_look *look, mg_adapter_texts names)
 {
     mg_view type = mg_look_type(look);
-    for (mg_adapter_texts name = look->tap->adapter->decl.done_events; name && *name; name++)
-        if (mg_view_eq(type, mg_view_cstr(*name)))
+    for (; names && *names; names++)
+        if (mg_view_eq(type, mg_view_cstr(*names)))
             return true;
     return false;
+}
+
+/* In an event stream the name is the only word for the kind of error. */
+static void read_error_event(struct mg_look *look)
+{
+    struct mg_tap *tap = look->tap;
+    read_error(look);
+    if (tap->adapter->decl.framing == MG_FRAMING_EVENTSTREAM)
+        mg_tap_error_header(tap, look->name);
 }
 
 void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_event *out_event)
@@ -477,14 +486,21 @@ void mg_tap_event(struct mg_tap *tap, mg_view name, mg_view data, struct mg_tap_
         out_event->malformed = true;
         return;
     }
-    look.error |= decl->error_event && mg_view_eq(mg_look_type(&look), mg_view_cstr(decl->error_event));
+    look.error |= type_among(&look, decl->error_events);
     number_choices(&look, out_event);
     if (look.error)
-        read_error(&look);
+        read_error_event(&look);
     take_over(&look);
     describe(&look, out_event);
-    if (decl->done_events && is_done(&look))
+    if (type_among(&look, decl->done_events))
         tap->done = out_event->done = true;
+}
+
+void mg_tap_error_header(struct mg_tap *tap, mg_view value)
+{
+    value = mg_view_trim(mg_view_head(value, mg_view_find(value, ":")));
+    if (!tap->error_type[0])
+        snprintf(tap->error_type, sizeof tap->error_type, "%.*s", MG_FMT(value));
 }
 
 void mg_tap_body(struct mg_tap *tap, mg_view body)

@@ -11,6 +11,11 @@ static void say(struct mg_attempt *attempt, const char *text)
         snprintf(attempt->tap.error_message, sizeof attempt->tap.error_message, "%s", text);
 }
 
+static mg_view header(const struct mg_attempt *attempt, const char *name)
+{
+    return name ? mg_headers_get(attempt->headers, mg_view_cstr(name)) : MG_VIEW_NONE;
+}
+
 static bool type_is(const struct mg_attempt *attempt, mg_view wanted)
 {
     return mg_view_ieq(attempt->content_type, wanted);
@@ -40,6 +45,8 @@ static enum mg_class judge_answer(struct mg_attempt *attempt)
     }
     if (tap->end == MG_FINISH_FILTERED)
         return MG_CLASS_content_filter;
+    if (tap->end == MG_FINISH_REFUSED)
+        return MG_CLASS_refusal;
     if (tap->useful || tap->end == MG_FINISH_CUT)
         return MG_CLASS_none;
     if (tap->refused)
@@ -106,6 +113,7 @@ enum mg_class mg_judge_body(struct mg_attempt *attempt)
         return judge_good_status(attempt);
     if (mg_judge_is_html(attempt))
         return judge_page(attempt);
+    mg_tap_error_header(&attempt->tap, header(attempt, mg_adapter_declaration(attempt->tap.adapter)->error_type_header));
     return status < 400 ? MG_CLASS_server_error : mg_adapter_hint(attempt->tap.adapter, status, &attempt->tap);
 }
 
@@ -122,11 +130,6 @@ enum mg_class mg_judge_stream(struct mg_attempt *attempt)
 }
 
 /* ---- when to come back ----------------------------------------------------------------------- */
-
-static mg_view header(const struct mg_attempt *attempt, const char *name)
-{
-    return name ? mg_headers_get(attempt->headers, mg_view_cstr(name)) : MG_VIEW_NONE;
-}
 
 static uint64_t reset_ms(const struct mg_attempt *attempt, const char *left_name, const char *reset_name, uint64_t wall_us,
                          bool *out_used_up)

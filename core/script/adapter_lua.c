@@ -1,5 +1,6 @@
 /* Reads an adapter's file into plain data. A file that `extends` another says only what differs: tables with names are
- * merged, lists take the place of the base's (`false` removes), rules and repairs stand before the base's. */
+ * merged (unless they say `extends = false`), lists take the place of the base's (`false` removes), rules and repairs
+ * stand before the base's. */
 #include <stdio.h>
 #include <string.h>
 
@@ -147,6 +148,17 @@ static void append(lua_State *L, int to, int from)
     }
 }
 
+/* A table that says `extends = false` takes the place of the base's. */
+static bool stands_alone(lua_State *L, int index)
+{
+    lua_getfield(L, index, "extends");
+    bool alone = lua_isboolean(L, -1);
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    lua_setfield(L, index, "extends");
+    return alone;
+}
+
 /* Both at positive indexes; what stands in `over` is said of `base`. */
 static void merge(lua_State *L, int base, int over)
 {
@@ -156,10 +168,11 @@ static void merge(lua_State *L, int base, int over)
         lua_pushvalue(L, key);
         lua_rawget(L, base);
         int old = lua_gettop(L);
+        bool alone = is_map(L, value) && stands_alone(L, value);
         bool stays_first = key_is(L, key, "rules") || key_is(L, key, "repairs");
         if (stays_first && lua_istable(L, old) && lua_istable(L, value)) {
             append(L, value, old);
-        } else if (is_map(L, old) && is_map(L, value) && !key_is(L, key, "auth")) {
+        } else if (is_map(L, old) && is_map(L, value) && !key_is(L, key, "auth") && !alone) {
             merge(L, old, value);
             lua_settop(L, key);
             continue;
@@ -472,7 +485,7 @@ static void read_operations(lua_State *L, struct loader *loader, int table)
     static const char *const surfaces[] = {
         "chat",   "responses",   "completions",  "embeddings",   "messages",     "count_tokens",         "generate",
         "embed",  "models",      "images",       "image_edits",  "audio_speech", "audio_transcriptions", "audio_translations",
-        "files",  "moderations", "rerank",       "response_tokens", NULL};
+        "files",  "moderations", "rerank",       "response_tokens", "converse", NULL};
     struct mg_adapter_decl *decl = loader->decl;
     int operations = open_table(L, table, "operations", surfaces);
     if (!operations)
@@ -615,8 +628,8 @@ static void read_parts(lua_State *L, struct loader *loader, int table, const cha
 
 static void read_error(lua_State *L, struct loader *loader, int table)
 {
-    static const char *const names[] = {"object", "type",        "code", "message",     "param", "event",
-                                        "detail", "retry_after", "mark", "retry_texts", NULL};
+    static const char *const names[] = {"object", "type",        "code", "message",     "param",       "events",
+                                        "detail", "retry_after", "mark", "retry_texts", "type_header", NULL};
     struct mg_adapter_decl *decl = loader->decl;
     int error = open_table(L, table, "error", names);
     if (!error)
@@ -630,7 +643,8 @@ static void read_error(lua_State *L, struct loader *loader, int table)
     read_paths(L, loader, error, "retry_after", decl->error_shape.retry_after);
     read_paths(L, loader, error, "mark", decl->error_shape.mark);
     decl->retry_texts = read_texts(L, loader, error, "retry_texts");
-    decl->error_event = read_text(L, loader, error, "event", "error");
+    decl->error_events = read_texts(L, loader, error, "events");
+    decl->error_type_header = read_text(L, loader, error, "type_header", "error");
     lua_settop(L, table);
 }
 

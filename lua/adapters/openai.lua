@@ -3,6 +3,7 @@ return {
   name = "openai",
   extends = "openai_chat",
   base_url = "https://api.openai.com/v1",
+  speaks = { "openai_responses" },
   operations = {
     images = "/images/generations",
     image_edits = "/images/edits",

@@ -106,7 +106,7 @@ return {
     retry_texts = { "try again in ", "retry in ", "retry after " },
     -- older vLLM and Mistral: the error's members stand at the top, beside `"object": "error"`
     mark = { "object" },
-    event = "error",
+    events = { "error" },
   },
 
   done = "[DONE]",
