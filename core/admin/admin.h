@@ -23,6 +23,7 @@
  *     GET    /admin/v1/audit/verify?kept=    whether the log is whole
  *     GET    /admin/v1/targets               breakers, keys, limits and figures; ?project=
  *     POST   /admin/v1/targets/reset         {"target", "project"?, "credential"?}
+ *     GET    /admin/v1/limits                every limit and what is left of it; ?project=, limit=
  *     GET    /admin/v1/requests              filters as watch/logs.h has them
  *     GET    /admin/v1/requests/{id}         one timeline
  *     GET    /admin/v1/usage                 sums; by=, where=, from=, to= as watch/usage.h has them
@@ -44,6 +45,7 @@
 #include "base/buf.h"
 #include "config/config.h"
 #include "gateway/gateway.h"
+#include "gateway/limit_list.h"
 #include "gateway/targets.h"
 #include "meter/reprice.h"
 #include "vault/desk.h"
@@ -82,6 +84,8 @@ struct mg_admin_ops {
     void (*member_list)(void *arg, void (*each)(void *arg, const struct mg_member *member), void *each_arg);
     /* project empty: all; MG_E_NOT_FOUND: there is no such project. */
     mg_err (*target_list)(void *arg, mg_view project, mg_targets_cb each, void *each_arg);
+    /* {"limits", "left_out"}, see gateway/limit_list.h; project and errors as above. */
+    mg_err (*limit_list)(void *arg, mg_view project, size_t most, struct mg_buf *out);
     struct mg_desk *(*desk)(void *arg);                        /* secrets and the audit log */
     void (*secret_changed)(void *arg, mg_view project, mg_view name);
     mg_err (*rewrap)(void *arg, mg_view actor, unsigned *out_count, struct mg_diag *diag);

@@ -130,6 +130,9 @@ void mg_admin_list_members(struct mg_admin_job *job);
 void mg_admin_create_member(struct mg_admin_job *job);
 void mg_admin_remove_member(struct mg_admin_job *job);
 
+/* limits.c */
+void mg_admin_list_limits(struct mg_admin_job *job);
+
 /* usage.c */
 void mg_admin_usage(struct mg_admin_job *job);
 void mg_admin_usage_events(struct mg_admin_job *job);

@@ -24,6 +24,7 @@
     X("audit",   audit,     "[verify]",                          "say who did what, and whether the log is whole")     \
     X("logs",    logs,      "[FILTERS]",                         "show recent requests, or follow them")               \
     X("targets", targets,   "[reset TARGET]",                    "say how the targets are, or let one back in by hand") \
+    X("limits",  limits,    "",                                  "say what is left of every limit, and what it refused") \
     X("trace",   trace,     "ID",                                "draw what happened to one request")                  \
     X("usage",   usage,     "[events|bill SCRIPT|reprice] [OPTIONS]", "say what was used and what it costs, by any dimension")  \
     X("prices",  prices,    "[list [PROVIDER]|import FILE]",     "show the price catalogue, or take a new one")        \

@@ -35,12 +35,18 @@ static mg_err metrics(void *arg, struct mg_buf *out)
 {
     struct mg_operate *operate = arg;
     struct mg_targets_scrape scrape;
+    struct mg_limits_scrape limits;
     MG_TRY(mg_metrics_render(mg_gateway_metrics(operate->gateway), out));
     MG_TRY(put_signin_metrics(operate, out));
     mg_targets_scrape_init(&scrape);
     mg_targets_each(mg_gateway_builder(operate->gateway), operate->config, MG_VIEW_NONE,
                     mg_targets_scrape_add, &scrape);
-    return mg_targets_scrape_end(&scrape, out);
+    mg_err err = mg_targets_scrape_end(&scrape, out);
+    mg_limits_scrape_init(&limits);
+    mg_limits_each(mg_gateway_builder(operate->gateway), mg_gateway_keys(operate->gateway), MG_VIEW_NONE, mg_limits_scrape_add,
+                   &limits);
+    mg_err limits_err = mg_limits_scrape_end(&limits, out);
+    return err == MG_OK ? limits_err : err;
 }
 
 static mg_err put_projects(struct mg_operate *operate, struct mg_buf *out)
@@ -235,6 +241,12 @@ static mg_err target_list(void *arg, mg_view project, mg_targets_cb each, void *
     return found ? MG_OK : MG_E_NOT_FOUND;
 }
 
+static mg_err limit_list(void *arg, mg_view project, size_t most, struct mg_buf *out)
+{
+    struct mg_operate *operate = arg;
+    return mg_limits_put(mg_gateway_builder(operate->gateway), mg_gateway_keys(operate->gateway), project, most, out);
+}
+
 static mg_err target_reset(void *arg, const struct mg_targets_reset *what, unsigned *out_count,
                            struct mg_diag *diag)
 {
@@ -301,5 +313,6 @@ const struct mg_admin_ops mg_operate_ops = {
     .key_list = key_list,
     .target_list = target_list,
     .target_reset = target_reset,
+    .limit_list = limit_list,
     .reprice = reprice,
 };

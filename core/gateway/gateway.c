@@ -575,6 +575,11 @@ struct mg_signin *mg_gateway_signin(struct mg_gateway *gateway)
     return gateway->signin;
 }
 
+struct mg_keys *mg_gateway_keys(struct mg_gateway *gateway)
+{
+    return gateway->keys;
+}
+
 struct mg_desk *mg_gateway_desk(struct mg_gateway *gateway)
 {
     return gateway->desk;

@@ -16,6 +16,7 @@
 #include "tenant/switches.h"
 
 struct mg_gateway;
+struct mg_keys;
 struct mg_prices;
 
 struct mg_gateway_options {
@@ -45,6 +46,7 @@ struct mg_metrics_hub *mg_gateway_metrics(struct mg_gateway *gateway);
 struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway);
 const struct mg_prices *mg_gateway_prices(const struct mg_gateway *gateway);   /* in force; lives as long as the gateway */
 struct mg_members *mg_gateway_members(struct mg_gateway *gateway);
+struct mg_keys *mg_gateway_keys(struct mg_gateway *gateway);
 struct mg_signin *mg_gateway_signin(struct mg_gateway *gateway);   /* NULL: gateway.lua names no identity provider */
 
 /* Keys. Changes are on disk, with the actor's entry in the audit log, and obeyed by every worker when these return.

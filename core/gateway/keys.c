@@ -16,6 +16,8 @@ struct mg_keys {
     unsigned worker_count;
     struct mg_key_secret secret;
     pthread_mutex_t lock;              /* one change at a time */
+    pthread_mutex_t ring_lock;         /* of `ring`, for a moment */
+    struct mg_keyring *ring;           /* the last one given to workers; one reference */
 };
 
 /* ---- waiting for workers --------------------------------------------------------------------- */
@@ -68,6 +70,23 @@ static mg_err load(struct mg_keys *keys, mg_write_fn read, struct load *out_load
 
 /* ---- telling the workers --------------------------------------------------------------------- */
 
+static void keep_ring(struct mg_keys *keys, struct mg_keyring *ring)
+{
+    pthread_mutex_lock(&keys->ring_lock);
+    struct mg_keyring *before = keys->ring;
+    keys->ring = ring;
+    pthread_mutex_unlock(&keys->ring_lock);
+    mg_keyring_unref(before);
+}
+
+struct mg_keyring *mg_keys_ring(struct mg_keys *keys)
+{
+    pthread_mutex_lock(&keys->ring_lock);
+    struct mg_keyring *ring = keys->ring ? mg_keyring_ref(keys->ring) : NULL;
+    pthread_mutex_unlock(&keys->ring_lock);
+    return ring;
+}
+
 static mg_err publish_keys(struct mg_keys *keys)
 {
     struct load rows;
@@ -82,7 +101,7 @@ static mg_err publish_keys(struct mg_keys *keys)
     for (unsigned i = 0; i < keys->worker_count; i++)
         mg_worker_set_keyring(&keys->workers[i], mg_keyring_ref(keyring), &wait.ack);
     mg_wait_all(&wait);
-    mg_keyring_unref(keyring);
+    keep_ring(keys, keyring);
     return MG_OK;
 }
 
@@ -108,6 +127,7 @@ mg_err mg_keys_start(const char *data_dir, struct mg_recorder *recorder, struct 
     struct mg_keys *keys = mg_new(struct mg_keys);
     *keys = (struct mg_keys){.recorder = recorder, .desk = desk, .workers = workers, .worker_count = worker_count};
     pthread_mutex_init(&keys->lock, NULL);
+    pthread_mutex_init(&keys->ring_lock, NULL);
     mg_err err = mg_key_secret_load(data_dir, &keys->secret, diag);
     if (err == MG_OK)
         err = publish_keys(keys);
@@ -127,6 +147,8 @@ void mg_keys_stop(struct mg_keys *keys)
 {
     if (!keys)
         return;
+    mg_keyring_unref(keys->ring);
+    pthread_mutex_destroy(&keys->ring_lock);
     mg_wipe(&keys->secret, sizeof keys->secret);
     pthread_mutex_destroy(&keys->lock);
     mg_free(keys);

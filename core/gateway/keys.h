@@ -26,6 +26,9 @@ MG_MUST_USE mg_err mg_keys_change(struct mg_keys *keys, mg_view actor, const cha
 MG_MUST_USE mg_err mg_keys_list(struct mg_keys *keys, void (*each)(void *arg, const struct mg_key *key), void *arg,
                                 struct mg_diag *diag);
 
+/* The keyring that workers have, one reference. Waits for nobody. */
+struct mg_keyring *mg_keys_ring(struct mg_keys *keys);
+
 /* What is disabled by hand, in the same manner; here `row` is complete, its actor included. mg_keys_enable() fills what was removed. */
 MG_MUST_USE mg_err mg_keys_disable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_keys_enable(struct mg_keys *keys, const struct mg_switch *row, struct mg_diag *diag);

@@ -268,6 +268,12 @@ size_t mg_keyring_count(const struct mg_keyring *keyring)
     return keyring->count;
 }
 
+const struct mg_key *mg_keyring_at(const struct mg_keyring *keyring, size_t index)
+{
+    assert(index < keyring->count);
+    return &keyring->keys[index];
+}
+
 static const struct mg_key *lookup(const struct mg_keyring *keyring, const unsigned char *hash)
 {
     mg_view wanted = {(const char *)hash, MG_KEY_HASH_BYTES};

@@ -60,6 +60,7 @@ MG_MUST_USE mg_err mg_keyring_new(const struct mg_key_secret *secret, const stru
 struct mg_keyring *mg_keyring_ref(struct mg_keyring *keyring);
 void mg_keyring_unref(struct mg_keyring *keyring);           /* any thread; NULL is a no-op */
 size_t mg_keyring_count(const struct mg_keyring *keyring);
+const struct mg_key *mg_keyring_at(const struct mg_keyring *keyring, size_t index);    /* as they were given; index < count */
 
 /* The valid key that `presented` is; NULL when unknown, revoked or expired (*out_why, if given, says which, for the
  * log; clients are told the same for all). One hash and one lookup; borrowed from the keyring. Any thread. */

@@ -200,6 +200,15 @@ struct mg_limit_row *mg_limit_row_take(const struct mg_limit_id *id, uint64_t no
     return take(&others, true, now_us, wall_us);
 }
 
+/* Whoever holds it has a reference already, so that nobody forgets it meanwhile. */
+struct mg_limit_row *mg_limit_row_hold(const struct mg_limit_row *row)
+{
+    struct mg_limit_row *held = (struct mg_limit_row *)row;
+    if (held)
+        atomic_fetch_add_explicit(&held->refs, 1, memory_order_relaxed);
+    return held;
+}
+
 struct mg_limit_row *mg_limit_row_peek(const struct mg_limit_id *id)
 {
     pthread_once(&once, init);

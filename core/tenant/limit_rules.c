@@ -46,6 +46,11 @@ struct mg_limit_rule *mg_limit_rule_take(const struct mg_limit_id *id)
     return rule;
 }
 
+const struct mg_limit_rule *mg_limit_rule_of(const struct mg_limit_id *id)
+{
+    return mg_limit_rule_take(id);
+}
+
 void mg_limit_rules_each(mg_limit_rule_cb cb, void *arg)
 {
     const struct mg_limit_rule *rule = atomic_load_explicit(&newest, memory_order_acquire);

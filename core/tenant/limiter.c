@@ -119,27 +119,34 @@ static void add_value(struct gather *g, const char *workflow, enum mg_limit_scop
     add(g, mg_limit_row_take(&id, g->now_us, g->wall_us), set, true);
 }
 
-/* What a key has of its own goes before what all keys have. */
+struct mg_limit_set mg_limiter_key_set(const struct mg_limit_set *all, const struct mg_limit_set *own)
+{
+    struct mg_limit_set set = *all;
+    if (!own || !own->any)
+        return set;
+    set.any = true;
+    if (own->requests_per_minute) {
+        set.requests_per_minute = own->requests_per_minute;
+        set.burst = own->burst;
+    }
+    if (own->tokens_per_minute)
+        set.tokens_per_minute = own->tokens_per_minute;
+    if (own->concurrency)
+        set.concurrency = own->concurrency;
+    for (int p = 0; p < MG_PERIOD_COUNT; p++)
+        if (own->budget_microusd[p]) {
+            set.budget_microusd[p] = own->budget_microusd[p];
+            set.soft_microusd[p] = own->soft_microusd[p];
+        }
+    return set;
+}
+
 static const struct mg_limit_set *merged(struct gather *g, const struct mg_limit_set *all, const struct mg_limit_set *own)
 {
     if (!own || !own->any)
         return all;
     struct mg_limit_set *set = mg_arena_new(g->arena, struct mg_limit_set);
-    *set = *all;
-    set->any = true;
-    if (own->requests_per_minute) {
-        set->requests_per_minute = own->requests_per_minute;
-        set->burst = own->burst;
-    }
-    if (own->tokens_per_minute)
-        set->tokens_per_minute = own->tokens_per_minute;
-    if (own->concurrency)
-        set->concurrency = own->concurrency;
-    for (int p = 0; p < MG_PERIOD_COUNT; p++)
-        if (own->budget_microusd[p]) {
-            set->budget_microusd[p] = own->budget_microusd[p];
-            set->soft_microusd[p] = own->soft_microusd[p];
-        }
+    *set = mg_limiter_key_set(all, own);
     return set;
 }
 

@@ -40,6 +40,9 @@ typedef void (*mg_limiter_budget_cb)(void *arg, const char *workflow, enum mg_li
                                      const struct mg_limit_set *set);
 void mg_limiter_budgets(const struct mg_config_project *config, mg_limiter_budget_cb cb, void *arg);
 
+/* What a key is held to: all keys' limits, and its own (NULL: none) before them. */
+struct mg_limit_set mg_limiter_key_set(const struct mg_limit_set *all, const struct mg_limit_set *own);
+
 /* The text of a metadata field's value: a string decoded, anything else as it stands; empty when it is not there. In the
  * arena or in the metadata. */
 mg_view mg_limiter_value(struct mg_arena *arena, mg_view metadata, mg_view key_metadata, const char *field);

@@ -136,6 +136,7 @@ struct mg_limit_rule {
     _Atomic uint64_t soft[MG_PERIOD_COUNT], stopped[MG_PERIOD_COUNT];    /* thresholds that were told */
 };
 const struct mg_limit_rule *mg_limit_row_rule(const struct mg_limit_row *row);
+const struct mg_limit_rule *mg_limit_rule_of(const struct mg_limit_id *id);    /* made on first use; the value does not matter */
 /* Of all projects, the newest first. */
 typedef void (*mg_limit_rule_cb)(void *arg, const struct mg_limit_rule *rule);
 void mg_limit_rules_each(mg_limit_rule_cb cb, void *arg);
@@ -157,6 +158,7 @@ struct mg_limit_figures {
 bool mg_limit_read(const struct mg_limit_row *row, const struct mg_limit_set *set, int slot, uint64_t now_us, uint64_t wall_us,
                    struct mg_limit_figures *out_figures);
 
+struct mg_limit_row *mg_limit_row_hold(const struct mg_limit_row *row);        /* one more reference; NULL is a no-op */
 /* The row with one reference, if there is one; NULL: it was never used, or says nothing any more. */
 struct mg_limit_row *mg_limit_row_peek(const struct mg_limit_id *id);
 /* Calls back for the rows of keys and of metadata values, of all projects. No lock is held then; the row is borrowed. */

@@ -313,6 +313,85 @@ class Restart(unittest.TestCase):
                 raw(gw.client(), max_tokens=3, metadata={"user": "bob"})   # bob has not spent it, and the month has some left
 
 
+class Seen(unittest.TestCase):
+    """What operators see of limits: the command, the API, the metrics."""
+
+    LIMITS = ('requests_per_minute = 6, burst = 2, per_metadata = { user = { concurrency = 3, '
+              'budget = { per = "day", usd = 20, soft = 0.5 } } }')
+
+    def spend(self, gw):
+        """Two calls for ann, $12 each; the third is refused."""
+        for _ in range(2):
+            raw(gw.client(), max_tokens=3, metadata={"user": "ann"})
+        return refused(self, gw.client(), max_tokens=3, metadata={"user": "ann"})
+
+    def test_every_limit_is_listed_with_what_is_left_when_it_frees_up_and_what_it_refused(self):
+        with Upstream() as up, Gateway(limited(up, limits=self.LIMITS.replace("20,", "200,"), price=Budgets.DEAR)) as gw:
+            self.assertEqual(self.spend(gw).param, "limits.requests_per_minute")
+            answer = json.loads(gw.cli("limits", "--json"))
+            self.assertEqual(answer["left_out"], 0)
+            rows = {row["limit"]: row for row in answer["limits"]}
+            self.assertEqual(sorted(rows), ["limits.per_metadata.user.budget", "limits.per_metadata.user.concurrency",
+                                            "limits.requests_per_minute"])
+            requests, budget = rows["limits.requests_per_minute"], rows["limits.per_metadata.user.budget"]
+            self.assertEqual((requests["max"], requests["room"], requests["used"], requests["left"], requests["refused"]), (6, 2, 2, 0, 1))
+            now = time.time() * 1e6
+            self.assertTrue(now < requests["free_us"] < now + 10e6 < requests["full_us"] < now + 21e6)
+            self.assertEqual((budget["value"], budget["unit"], budget["used"], budget["left"], budget["soft"]),
+                             ("ann", "microusd", 24000000, 176000000, 100000000))
+            text = gw.cli("limits")
+            self.assertRegex(text, r"(?m)^limits\.requests_per_minute +- +6/min +2 +0 +\d.*s +1$")
+            self.assertRegex(text, r"(?m)^limits\.per_metadata\.user\.budget +ann +\$200/day +\$24\.00 +\$176\.00 +- +0$")
+            self.assertIn("no such project", gw.cli("limits", "--project", "nix", check=False).stderr)
+
+    def test_metrics_count_refusals_by_limit_and_thresholds_and_name_no_user(self):
+        limits = self.LIMITS.replace("burst = 2", "burst = 6").replace("usd = 20", "usd = 40")
+        with Upstream() as up, Gateway(limited(up, limits=limits, price=Budgets.DEAR)) as gw:
+            with self.assertRaises(openai.RateLimitError) as caught:
+                for made in range(6):
+                    raw(gw.client(), max_tokens=3, metadata={"user": "anneliese"})
+            self.assertEqual(caught.exception.code, "insufficient_quota")
+            text = metrics(gw)
+            whose = 'project="main",workflow="",scope="metadata",field="user"'
+            self.assertIn(f'moongate_limit_refused_total{{{whose},limit="budget_day"}} 1\n', text)
+            self.assertIn(f'moongate_limit_used_share{{{whose},limit="budget_day"}} {made * 12 / 40:.15g}\n', text)
+            for threshold in ("soft", "stop"):
+                self.assertIn(f'moongate_budget_thresholds_total{{{whose},period="day",threshold="{threshold}"}} 1\n', text)
+            self.assertFalse("anneliese" in text)
+
+    def test_a_viewer_of_one_project_sees_its_limits_and_nothing_of_others(self):
+        with Upstream() as up, Gateway({name: limited(up, limits="concurrency = 3") for name in ("main", "other")}) as gw:
+            token = json.loads(gw.cli("admin", "create", "vera", "--role", "viewer", "--project", "main", "--json"))["token"]
+            port = re.search(r"127\.0\.0\.1:(\d+)", gw.wait_line(r"admin.*address=")).group(1)
+            ask = lambda query="": http_get(f"http://127.0.0.1:{port}/admin/v1/limits{query}", token)
+            for query in ("", "?project=main", "?limit=10"):
+                status, body = ask(query)
+                self.assertEqual((status, {row["project"] for row in body["limits"]}), (200, {"main"}))
+            self.assertEqual(ask("?project=other")[0], 404)
+            for bad in ("?project=", "?limit=0", "?limit=10001", "?x=1", "?limit=a"):
+                self.assertEqual(ask(bad)[0], 400, bad)
+            self.assertEqual(http_get(f"http://127.0.0.1:{port}/admin/v1/limits", "wrong")[0], 401)
+
+    def test_thousands_of_users_do_not_make_a_page_of_thousands(self):
+        with Upstream() as up, Gateway(limited(up, limits="per_metadata = { user = { requests_per_minute = 1 } }")) as gw:
+            for i in range(250):
+                raw(gw.client(), metadata={"user": f"u{i}"})
+            answer = json.loads(gw.cli("limits", "--json"))
+            self.assertEqual((len(answer["limits"]), answer["left_out"]), (200, 50))
+            self.assertEqual(len(json.loads(gw.cli("limits", "--json", "--all"))["limits"]), 250)
+
+
+def http_get(url, token):
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"authorization": f"Bearer {token}"}), timeout=PATIENCE_S) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
 class Fairness(unittest.TestCase):
     def ask(self, gw, project, text):
         """A request whose answer is read later; the socket."""
