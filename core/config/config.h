@@ -320,7 +320,7 @@ struct mg_config_plugin {              /* an entry of `plugins`; functions stay 
 };
 
 /* Which attempts a project pays for; meter/charge.h says what serving is. */
-enum mg_config_charge { MG_CHARGE_ALL, MG_CHARGE_SERVING };
+enum mg_config_charge { MG_CHARGE_ALL, MG_CHARGE_SERVING, MG_CHARGE_FUNCTION };
 
 struct mg_config_project {
     struct mg_arena arena;             /* owns everything below */

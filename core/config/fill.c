@@ -547,7 +547,7 @@ static void copy_arm(const struct row *row, int index, void *items)
 }
 
 /* In the order of the enums in config.h. */
-static const char *const charges[] = {"all", "serving", NULL};
+static const char *const charges[] = {"all", "serving", "function", NULL};
 static const char *const balances[] = {"auto", "order", "weighted", "least_inflight", "p2c", "sticky", "cheapest", NULL};
 static const char *const rescues[] = {"error", "hold", "resume", NULL};
 

@@ -629,6 +629,15 @@ static void count(struct mg_exchange *x)
     x->timeline->workflow = workflow;
 }
 
+/* Which attempts the project pays for. */
+static void charge(struct mg_exchange *x)
+{
+    if (x->live && x->live->generation->config->charge == MG_CHARGE_FUNCTION)
+        mg_script_charge(x->live->script, &x->call);
+    else if (!x->timeline->charges_all)
+        x->timeline->uncharged = mg_charge_serving(x->timeline);
+}
+
 static void step_settle(struct mg_exchange *x)
 {
     settle_times(x);
@@ -638,8 +647,7 @@ static void step_settle(struct mg_exchange *x)
         if (x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_LOG, &x->call) &&
             !mg_script_on_log(x->live->script, &x->call))
             drop_content(x);
-        if (!x->timeline->charges_all)
-            x->timeline->uncharged = mg_charge_serving(x->timeline);
+        charge(x);
         if (mg_record_exchange(x->worker->journal, x->timeline) != MG_OK)
             mg_log_error("journal.refused", "exchange=%s", x->timeline->id);
         mg_journal_unreserve(x->worker->journal, x->reserved_bytes);

@@ -7,6 +7,10 @@
  *     "serving"   only attempts whose answer reached the client. Retries, lost hedges, attempts that
  *                 failed and those a crash cut off are the operator's
  *
+ *     a function  of the project's file says of each attempt (script/charge_lua.c). What it leaves open, and
+ *                 every attempt when it fails or is quarantined, is charged as by "serving"; so is nothing
+ *                 that a crash cut off
+ *
  * Which it was is recorded with each exchange: a change holds from then on. Limits and budgets count
  * every attempt whatever the policy. */
 #ifndef MG_METER_CHARGE_H

@@ -53,7 +53,8 @@ static mg_err set_rules(struct builder *builder, mg_view fail, mg_view stream, i
 bool mg_script_needed(const struct mg_config_project *config)
 {
     bool inline_hooks = config->has_route || config->has_classify || config->has_on_request || config->has_on_attempt ||
-                        config->has_on_chunk || config->has_on_response || config->has_on_log;
+                        config->has_on_chunk || config->has_on_response || config->has_on_log ||
+                        config->charge == MG_CHARGE_FUNCTION;
     for (int i = 0; i < config->workflow_count && !inline_hooks; i++) {
         const struct mg_config_workflow *w = &config->workflows[i];
         inline_hooks = w->has_route || w->has_classify || w->has_on_request || w->has_on_chunk || w->has_on_response ||
@@ -272,7 +273,7 @@ static mg_err add_inline(struct builder *builder, const struct mg_config_workflo
         [MG_HOOK_ON_REQUEST] = config->has_on_request, [MG_HOOK_ROUTE] = config->has_route,
         [MG_HOOK_ON_ATTEMPT] = config->has_on_attempt, [MG_HOOK_CLASSIFY] = config->has_classify,
         [MG_HOOK_ON_CHUNK] = config->has_on_chunk,     [MG_HOOK_ON_RESPONSE] = config->has_on_response,
-        [MG_HOOK_ON_LOG] = config->has_on_log};
+        [MG_HOOK_ON_LOG] = config->has_on_log,         [MG_HOOK_CHARGE] = config->charge == MG_CHARGE_FUNCTION};
     const bool of_workflow[MG_HOOK_COUNT] = {
         [MG_HOOK_ON_REQUEST] = workflow && workflow->has_on_request, [MG_HOOK_ROUTE] = workflow && workflow->has_route,
         [MG_HOOK_CLASSIFY] = workflow && workflow->has_classify,     [MG_HOOK_ON_CHUNK] = workflow && workflow->has_on_chunk,

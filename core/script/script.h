@@ -58,6 +58,7 @@ enum mg_hook {
     MG_HOOK_ON_REQUEST, MG_HOOK_ROUTE, MG_HOOK_ON_ATTEMPT, MG_HOOK_CLASSIFY, MG_HOOK_ON_CHUNK,
     MG_HOOK_ON_RESPONSE, MG_HOOK_ON_LOG,
     MG_HOOK_ACCEPT, MG_HOOK_OFFLINE,   /* only functions of a workflow: `accept`, `offline.answer` */
+    MG_HOOK_CHARGE,                    /* only a function of a project: `charge` */
     MG_HOOK_COUNT, MG_HOOK_OF_PLUGINS = MG_HOOK_ACCEPT
 };
 /* False costs nothing on the hot path: no instance would run for this call. */
@@ -99,6 +100,10 @@ MG_MUST_USE mg_err mg_filter_feed(struct mg_filter *filter, int choice, enum mg_
                                   bool final, mg_view *out_text, struct mg_hook_outcome *out_outcome);
 /* Milliseconds until a transform must flush what it holds; 0: nothing is held. */
 uint32_t mg_filter_flush_in_ms(const struct mg_filter *filter);
+
+/* The project's `charge` on each attempt of an exchange that settles: fills timeline->uncharged. What it says nothing of, or
+ * fails for, is charged when it served (meter/charge.h). */
+void mg_script_charge(struct mg_script *script, struct mg_call *call);
 
 /* on_log: false drops the record's content (metadata, explain, notes), never its usage. */
 bool mg_script_on_log(struct mg_script *script, struct mg_call *call);

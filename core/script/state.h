@@ -37,7 +37,8 @@
     X(on_response)                                                                                 \
     X(on_log)                                                                                      \
     X(accept)                                                                                      \
-    X(offline)
+    X(offline)                                                                                     \
+    X(charge)
 
 enum mg_lua_phase {
 #define X(name) MG_LUA_PHASE_##name,

@@ -105,7 +105,7 @@ local EXPECTED = {
 
 local function expected(node)
   if node.enum then
-    return "one of " .. quoted(node.enum)
+    return "one of " .. quoted(node.enum) .. (node.or_function and ' or a function or file "…"' or "")
   elseif node.format then
     return formats[node.format].expected
   elseif node.type == "integer" then
@@ -148,7 +148,7 @@ local readers = {}
 
 --- Whether a bare value stands for something inside, which knows better what to do with a reference.
 local function hands_down(node)
-  return node.type == "function" or node.type == "json" or node.type == "record" and node.short or node.single
+  return node.type == "function" or node.or_function or node.type == "json" or node.type == "record" and node.short or node.single
 end
 
 --- The value as it is used, or nil (absent or, after a report, wrong).
@@ -164,7 +164,24 @@ function check.read(ctx, node, value, place)
 end
 local read = check.read
 
+--- An env behind a word is the word.
+local function resolved(ctx, node, value, place)
+  if refs.kind(value) and refs.kind(value) ~= "file" then
+    return refs.resolve(ctx, value, place, node)
+  end
+  return value
+end
+
 function readers.string(ctx, node, value, place, origin)
+  if node.or_function then
+    if type(value) == "function" or refs.kind(value) == "file" then
+      return readers["function"](ctx, node, value, place)
+    end
+    value, origin = resolved(ctx, node, value, place)
+    if value == nil then
+      return nil
+    end
+  end
   if type(value) ~= "string" or find(value, "%z") or node.max and #value > node.max then
     return mismatch(ctx, place, node, value, origin)
   end

@@ -27,7 +27,7 @@ local function type_words(node)
     for i, word in ipairs(node.enum) do
       words[i] = format('`"%s"`', word)
     end
-    return concat(words, ", ")
+    return concat(words, ", ") .. (node.or_function and ", function" or "")
   elseif node.secret then
     return "secret"
   elseif node.type == "integer" or node.type == "number" then

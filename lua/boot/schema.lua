@@ -567,10 +567,11 @@ schema.project = record {
       doc = 'What clients put into `model`. `["*"]` takes any name that nothing else has, `["gpt-*"]` those ' ..
         'that match.' },
     { "allow_direct", boolean, default = false, doc = 'Whether clients may also ask for `"provider/model"`.' },
-    { "charge", text { enum = { "all", "serving" } }, default = "all",
+    { "charge", text { enum = { "all", "serving" }, or_function = true }, default = "all",
       doc = "Which attempts this project pays for, in `moongate usage` and in the events: `all` of them, so that what is charged is " ..
         "the provider's invoice, or only those `serving` the client; retries, lost hedges and failed attempts are the operator's " ..
-        "then. What they cost is counted either way." },
+        "then. What they cost is counted either way. `function(attempt)` says true or false of each; nil, or a fault, leaves it to " ..
+        "`serving`." },
     { "max_deadline_ms", ms, default = 600000, doc = "The most that a client's `x-moongate-deadline-ms` can ask for." },
     { "timeouts_ms", timeouts, inherit = true, doc = "Timers of each attempt in this project." },
     retry_budget("What repeats on a target and hedges are paid from."),

@@ -112,6 +112,46 @@ function Workflow.accept(res) end
 ---@return string?  nil leaves it to `offline.text`, at last to the error
 function Workflow.offline(req, failure) end
 
+--- A function that only a project file has, without `self`: `charge = function(attempt) … end`. It may not wait.
+---@class moongate.Project
+local Project = {}
+
+--- `charge`: does this project pay for this attempt? Asked once for each, when its exchange settles and its content went out
+--- already. What it leaves open, or fails for (noted in the timeline), is charged when its answer reached the client.
+---
+--- Phases: charge
+--- Since: 1
+---@param attempt moongate.Charge
+---@return boolean?  nil leaves it to "serving"
+function Project.charge(attempt) end
+
+--- One upstream call of an exchange that is over. What nobody knows is nil.
+---@class moongate.Charge
+---@field id string  of the exchange
+---@field attempt integer  1 is the first of the exchange …
+---@field attempts integer  … which made so many
+---@field workflow string
+---@field key string  the key's id
+---@field session string?
+---@field metadata table  as the client sent it
+---@field provider string
+---@field model string  as it was asked for
+---@field model_served string  as the answer names it
+---@field tier string?  service tier of the answer
+---@field arm string?
+---@field credential string?
+---@field reason "first"|"retry"|"fallback"|"hedge"|"rescue"|"shadow"
+---@field class moongate.Class|"none"  how it ended
+---@field status integer  HTTP status of the answer; 0: none came
+---@field served boolean  bytes of its answer were for the client
+---@field reported boolean  the provider counted the tokens; else they are an estimate
+---@field input_tokens integer
+---@field output_tokens integer
+---@field cached_read_tokens integer
+---@field cached_write_tokens integer
+---@field reasoning_tokens integer
+---@field cost_picousd integer?  nil: nobody knows what it costs
+
 --- What the client would see.
 ---@class moongate.Failure
 ---@field class moongate.Class

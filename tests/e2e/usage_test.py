@@ -231,6 +231,58 @@ class Charge(unittest.TestCase):
                 self.assertEqual(total["charged_picousd"] == total["cost_picousd"], policy == "all")
 
 
+    def test_a_function_says_who_pays_and_knows_what_an_event_knows(self):
+        meter = Meter()
+        policy = """charge = function(a)
+            if a.metadata.plan == "flat" then return false end
+            if a.class ~= "none" then return a.attempts == 2 and a.reason == "first" and a.cost_picousd > 1000 end
+            assert(a.served and a.reported and a.provider == "p1" and a.model_served == "served" and a.tier == "priority")
+        end,"""
+        def billed_for_nothing(sock, request):
+            respond(200, {**completion(None), "usage": meter.usage(100, 1)})(sock, request)
+        with Upstream(billed_for_nothing) as first, \
+                Upstream(meter.whole(10, 2, tier="priority")) as second, priced(first, second, extra=policy) as gw:
+            for plan in ("metered", "flat"):
+                self.assertEqual(gw.chat(metadata={"plan": plan}).status, 200)
+            found = events(gw)
+            self.assertEqual([(e["metadata"]["plan"], e["served"], e["charged"]) for e in found],
+                             [("metered", False, True), ("metered", True, True), ("flat", False, False), ("flat", True, False)])
+            total = report(gw)["total"]
+            self.assertEqual(total["cost_picousd"], meter.picousd)
+            self.assertEqual(total["charged_picousd"], sums(found[:2], "cost_picousd"))
+
+    def test_a_function_that_fails_leaves_it_to_serving_and_is_told(self):
+        for body, words in (("error('no idea')", "no idea"), ("while true do end", "deadline"), ("return 'yes'", "expected true, false or nil"),
+                            ("return os.getenv('HOME')", "attempt to call field 'getenv'")):
+            meter = Meter()
+            with Upstream(respond(200, {**completion(None), "usage": meter.usage(100, 1)})) as first, \
+                    Upstream(meter.whole(10, 2)) as second, priced(first, second, extra=f"charge = function(a) {body} end,") as gw:
+                answer = gw.chat()
+                self.assertEqual(answer.status, 200, body)
+                self.assertEqual([e["charged"] for e in events(gw)], [False, True], body)
+                gw.wait_line(f"plugin.fault.*hook=charge.*{words}")
+                self.assertTrue(any("charge" in note["text"] and words in note["text"] for note in gw.trace(answer)["notes"]), body)
+
+    def test_a_function_that_fails_again_and_again_is_left_alone_for_a_while(self):
+        with Upstream() as up, Gateway(project(up, extra="charge = function() error('no') end,"), gateway="workers = 1,") as gw:
+            for _ in range(6):
+                last = gw.chat()
+            self.assertEqual([e["charged"] for e in events(gw)], [True] * 6)
+            self.assertTrue(any("quarantined after repeated faults: what served is charged" in note["text"] for note in gw.trace(last)["notes"]))
+
+    def test_the_function_may_stand_in_a_file_and_nothing_else_is_a_policy(self):
+        with Upstream(error_answer(400)) as up, Gateway(project(up, extra='charge = file "pay.lua",'), files={
+                "projects/pay.lua": "return function(a) return a.status ~= 400 end"}) as gw:
+            gw.chat()
+            self.assertEqual([e["charged"] for e in events(gw)], [False])
+        for wrong in ('"sometimes"', "7", "{}"):
+            gw = Gateway(project("http://127.0.0.1:1", extra=f"charge = {wrong},"))
+            done = subprocess.run([BIN, "check", gw.path], capture_output=True, text=True, timeout=PATIENCE_S)
+            self.assertNotEqual(done.returncode, 0, wrong)
+            self.assertIn('expected one of "all", "serving" or a function', done.stdout + done.stderr, wrong)
+            gw.folder.cleanup()
+
+
 class Page(unittest.TestCase):
     def test_the_page_about_events_names_every_member(self):
         source = os.environ.get("MOONGATE_SOURCE_DIR", ".")

@@ -151,7 +151,7 @@ static bool is_in_c(const char *class_, const char *name)
 static bool is_elsewhere(const char *class_, const char *name)
 {
     return strcmp(class_, "moongate.Plugin") == 0 || strcmp(class_, "moongate.Workflow") == 0 ||
-           strcmp(class_, "moongate.Chunk") == 0 ||
+           strcmp(class_, "moongate.Project") == 0 || strcmp(class_, "moongate.Chunk") == 0 ||
            (strcmp(class_, "moongate") == 0 && strcmp(name, "has") == 0);
 }
 
@@ -216,7 +216,7 @@ TEST(every_hook_and_every_failure_class_is_declared)
 {
     open_meta();
     for (int hook = 0; hook < MG_HOOK_COUNT; hook++)
-        if (!find_item("function", hook < MG_HOOK_OF_PLUGINS ? "moongate.Plugin" : "moongate.Workflow",
+        if (!find_item("function", hook < MG_HOOK_OF_PLUGINS ? "moongate.Plugin" : hook < MG_HOOK_CHARGE ? "moongate.Workflow" : "moongate.Project",
                        mg_hook_name((enum mg_hook)hook)))
             check_failed(__FILE__, __LINE__, "the hook %s is not declared", mg_hook_name((enum mg_hook)hook));
     CHECK(find_item("alias", NULL, "moongate.Class"));
