@@ -68,6 +68,7 @@
 ---@class moongate.dialect.Memo
 ---@field renamed? { [string]: string }  names of tools as sent → as the client gave them
 ---@field custom? { [string]: true }  the client's free-form tools
+---@field asked? table  what an answer of the client's dialect repeats
 ---@field wrapped? boolean  the provider got those as a schema with one string
 
 ---- the neutral conversation

@@ -399,11 +399,12 @@ function dialect.sent_name(chat, name, max)
   return sent
 end
 
---- What the answer's side must know of the request, or nil: names that were changed, and which tools are free-form.
---- `wrapped` says that the provider knows no such tools and gets them as a schema with one string.
+--- What the answer's side must know of the request, or nil: names that were changed, which tools are free-form, and what
+--- an answer of the client's dialect repeats. `wrapped` says that the provider knows no free-form tools and gets them as a
+--- schema with one string.
 function dialect.memo(chat, wrapped)
-  if chat.renamed or chat.custom then
-    return { renamed = chat.renamed, custom = chat.custom, wrapped = wrapped or nil }
+  if chat.renamed or chat.custom or chat.asked then
+    return { renamed = chat.renamed, custom = chat.custom, asked = chat.asked, wrapped = wrapped or nil }
   end
 end
 

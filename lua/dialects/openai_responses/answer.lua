@@ -56,10 +56,10 @@ function answer_writers.reasoning(part, of, index)
   return items.reasoning(items.id(of, "reasoning", index), "completed", part.text, dialect.seal(part, NAME))
 end
 
-function answer_writers.tool_call(part, of, index, chat)
-  local name = dialect.tool_name(chat, part.name)
-  if part.custom or dialect.is_custom(chat, part.name) then
-    local input = part.custom and part.arguments or dialect.unwrapped(part.arguments)
+function answer_writers.tool_call(part, of, index, memo)
+  local name = dialect.tool_name(memo, part.name)
+  if part.custom or dialect.is_custom(memo, part.name) then
+    local input = memo.wrapped and not part.custom and dialect.unwrapped(part.arguments) or part.arguments
     return items.custom(items.id(of, "custom", index), "completed", part.id, name, input)
   end
   local arguments = part.arguments ~= "" and part.arguments or "{}"
@@ -82,7 +82,8 @@ end
 
 local function write_answer(answer, ctx)
   local choice = answer.choices[1] or { parts = {}, finish = "error" }
-  local response, output = items.response(ctx, ctx.request), array {}
+  local memo = ctx.memo or {}
+  local response, output = items.response(ctx, memo.asked), array {}
   response.model = answer.model or ctx.model
   for _, part in ipairs(joined(choice.parts)) do
     local write = answer_writers[part.kind]
@@ -90,7 +91,7 @@ local function write_answer(answer, ctx)
       local sealed = dialect.seal({ signature = part.signature, dialect = part.signed_by or "gemini" }, nil, part.id)
       output[#output + 1] = items.reasoning(items.id(ctx, "reasoning", #output), "completed", nil, sealed)
     end
-    output[#output + 1] = write and write(part, ctx, #output, ctx.request) or nil
+    output[#output + 1] = write and write(part, ctx, #output, memo) or nil
   end
   items.complete(response, choice.finish, output, answer.usage)
   return response
@@ -98,15 +99,8 @@ end
 
 ---- streams: this dialect as the provider's
 
---- Only for events that carry what a foreign client cannot be told as text.
+--- Texts, calls and the end are declared; here is what only an extension carries.
 local event_readers = {}
-
-event_readers["response.output_item.added"] = function(data)
-  local item = data.item
-  if type(item) == "table" and (item.type == "function_call" or item.type == "custom_tool_call") then
-    return { kind = "tool", tool = data.output_index, id = some(item.call_id), name = some(item.name), choice = 0 }
-  end
-end
 
 event_readers["response.output_item.done"] = function(data)
   local item = data.item
@@ -115,22 +109,11 @@ event_readers["response.output_item.done"] = function(data)
   end
 end
 
-event_readers["response.custom_tool_call_input.delta"] = function(data)
-  return { kind = "tool", tool = data.output_index, arguments = some(data.delta), choice = 0 }
-end
-
 event_readers["response.output_text.annotation.added"] = function(data)
   local note = data.annotation
   if type(note) == "table" and note.type == "url_citation" then
     return { kind = "annotation", url = some(note.url), title = some(note.title), choice = 0 }
   end
-end
-
-local function read_end(data)
-  return type(data.response) == "table" and { kind = "finish", reason = reason_of(data.response), choice = 0 } or nil
-end
-for _, status in ipairs { "completed", "incomplete", "failed" } do
-  event_readers["response." .. status] = read_end
 end
 
 local function read_event(name, data)

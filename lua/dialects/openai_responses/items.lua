@@ -5,6 +5,23 @@ local array, null = json.array, json.null
 
 local items = {}
 
+--- What a response repeats of its request, and what it says where the request says nothing.
+local ECHOED = {
+  instructions = null, max_output_tokens = null, max_tool_calls = null, metadata = {}, parallel_tool_calls = true,
+  previous_response_id = null, prompt_cache_key = null, reasoning = { effort = null, summary = null },
+  safety_identifier = null, service_tier = "default", store = true, temperature = 1, text = { format = { type = "text" } },
+  tool_choice = "auto", tools = array {}, top_logprobs = 0, top_p = 1, truncation = "disabled", user = null,
+}
+
+--- The members of a request that its response will repeat.
+function items.asked(body)
+  local asked = {}
+  for name in next, ECHOED do
+    asked[name] = body[name]
+  end
+  return asked
+end
+
 ---- the response object
 
 local function write_usage(usage)
@@ -16,19 +33,11 @@ local function write_usage(usage)
   }
 end
 
---- What a response repeats of its request.
-local ECHOED = {
-  instructions = null, max_output_tokens = null, max_tool_calls = null, metadata = {}, parallel_tool_calls = true,
-  previous_response_id = null, prompt_cache_key = null, reasoning = { effort = null, summary = null },
-  safety_identifier = null, service_tier = "default", store = true, temperature = 1, text = { format = { type = "text" } },
-  tool_choice = "auto", tools = array {}, top_logprobs = 0, top_p = 1, truncation = "disabled", user = null,
-}
-
---- The response object before anything was said.
-function items.response(of, chat)
-  local response, request = { background = false }, chat and chat.asked or {}
+--- The response object before anything was said. `of` has the answer's id, `asked` what it repeats of its request.
+function items.response(of, asked)
+  local response = { background = false }
   for name, default in next, ECHOED do
-    local value = request[name]
+    local value = asked and asked[name]
     response[name] = value == nil and default or value
   end
   response.id, response.object, response.created_at = "resp_" .. of.id, "response", of.created

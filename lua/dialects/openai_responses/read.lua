@@ -1,6 +1,7 @@
 --- read.lua - requests of the Responses API as neutral conversations, and the items that answers are made of, too.
 local json, dialect = require "moongate.json", require "moongate.dialect"
 local fields = require "dialects.openai_responses.fields"
+local items = require "dialects.openai_responses.items"
 
 local NAME = "openai_responses"
 local ENCRYPTED, LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
@@ -320,15 +321,15 @@ local function read_request(body, ctx)
   read_tool_choice(body, chat, ctx)
   read_settings(body, chat, ctx)
   dialect.read_fields(fields, body, chat, ctx)
-  chat.asked = body
+  chat.asked = items.asked(body)
   return chat
 end
 
 --- The parts of an answer's items, and whether one of them calls a tool.
-local function read_output(items, ctx)
+local function read_output(output, ctx)
   local reader = { turns = {}, names = {}, seals = {}, item = 1, ctx = ctx }
   local parts, called = parts_of(reader, "assistant", "model"), false
-  for i, item in ipairs(dialect.list(items)) do
+  for i, item in ipairs(dialect.list(output)) do
     reader.item = i
     if type(item) == "table" then
       local read = item_readers[item.type] or read_vendor_item

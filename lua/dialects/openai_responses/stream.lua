@@ -23,7 +23,7 @@ local function frame(s, name, member)
 end
 
 local function start(s)
-  s.response, s.done, s.pending = items.response(s, s.request), array {}, {}
+  s.response, s.done, s.pending = items.response(s, s.memo and s.memo.asked), array {}, {}
   return event(s, "response.created", { response = s.response }) .. event(s, "response.in_progress", { response = s.response })
 end
 
@@ -94,12 +94,13 @@ end
 function openers.tool(s, block)
   local before = ""
   if block.signature then
-    before = sealed_item(s, dialect.seal({ signature = block.signature, dialect = block.signed_by or s.from }, nil, block.id))
+    before = sealed_item(s, dialect.seal({ signature = block.signature, dialect = block.signed_by or s.dialect }, nil, block.id))
   end
-  local name = dialect.tool_name(s.request, block.name)
-  if dialect.is_custom(s.request, block.name) then
+  local name = dialect.tool_name(s.memo, block.name)
+  if dialect.is_custom(s.memo, block.name) then
     begin(s, "custom")
-    return before .. added(s, items.custom(s.item, "in_progress", block.id, name, "")), {}
+    return before .. added(s, items.custom(s.item, "in_progress", block.id, name, "")),
+      not s.memo.wrapped and frame(s, "response.custom_tool_call_input.delta", "") or nil
   end
   begin(s, "tool")
   return before .. added(s, items.call(s.item, "in_progress", block.id, name, "")), frame(s, "response.function_call_arguments.delta", "")
@@ -145,17 +146,20 @@ function closers.tool(s, block)
     arguments = "{}"
     before = event(s, "response.function_call_arguments.delta", { item_id = s.item, output_index = s.index, delta = arguments })
   end
-  local name = dialect.tool_name(s.request, block.name)
+  local name = dialect.tool_name(s.memo, block.name)
   local data = { item_id = s.item, output_index = s.index, name = name, arguments = arguments }
   return before .. event(s, "response.function_call_arguments.done", data)
     .. item_done(s, items.call(s.item, "completed", block.id, name, arguments))
 end
 
 function closers.custom(s, block)
-  local input = dialect.unwrapped(dialect.unquoted(block.json))
-  local name = dialect.tool_name(s.request, block.name)
-  return event(s, "response.custom_tool_call_input.delta", { item_id = s.item, output_index = s.index, delta = input })
-    .. event(s, "response.custom_tool_call_input.done", { item_id = s.item, output_index = s.index, input = input })
+  local before, input = "", json.raw(block.json)
+  if s.memo.wrapped then
+    input = dialect.unwrapped(dialect.unquoted(block.json))
+    before = event(s, "response.custom_tool_call_input.delta", { item_id = s.item, output_index = s.index, delta = input })
+  end
+  local name = dialect.tool_name(s.memo, block.name)
+  return before .. event(s, "response.custom_tool_call_input.done", { item_id = s.item, output_index = s.index, input = input })
     .. item_done(s, items.custom(s.item, "completed", block.id, name, input))
 end
 
@@ -177,7 +181,7 @@ local function opaque(s, delta)
     return event(s, "response.output_text.annotation.added", {
       item_id = s.item, output_index = s.index, content_index = 0, annotation_index = #s.notes - 1, annotation = note })
   end
-  local part = { signature = delta.text, redacted = delta.data, dialect = delta.dialect or s.from }
+  local part = { signature = delta.text, redacted = delta.data, dialect = delta.dialect or s.dialect }
   local sealed = dialect.seal(part, NAME, delta.tool and delta.id)
   if s.kind == "reasoning" and delta.kind == "signature" and not delta.tool then
     s.sealed = sealed
@@ -208,26 +212,14 @@ local ERROR = {
   types = { [401] = "authentication_error", [403] = "permission_error", [429] = "rate_limit_error",
             default4 = "invalid_request_error", default5 = "api_error" },
   statuses = { [529] = 503 },
+  event = "error",
+  stream = { '{"type":"error","sequence_number":', dialect.SEQ, ',"code":', dialect.CODE, ',"message":', dialect.MESSAGE,
+             ',"param":', dialect.PARAM, "}" },
 }
-
---- The few codes that a response may fail with.
-local FAILURES = { rate_limited = "rate_limit_exceeded", quota_billing = "rate_limit_exceeded", content_filter = "invalid_prompt" }
-
---- OpenAI says it twice: SDKs raise at the first event, who follows the response's states sees the second.
-local function stream_error(s, err)
-  local text = event(s, "error", { code = err.code or null, message = err.message, param = null })
-  if s.response then
-    items.complete(s.response, "error", s.done, s.usage)
-    s.response.error = { code = FAILURES[err.class] or "server_error", message = err.message }
-    text = text .. event(s, "response.failed", { response = s.response })
-  end
-  return text
-end
 
 return {
   writer = {
     one_block = true, wants_text = true, start = start, open = open, close = close, opaque = opaque, finish = finish, done = done,
-    error = stream_error,
   },
   error = ERROR,
 }

@@ -316,7 +316,7 @@ local function write_request(chat, ctx)
   write_output(chat, body)
   write_reasoning(chat, body, ctx)
   write_include(chat, body, ctx)
-  return body
+  return body, dialect.memo(chat)
 end
 
 return write_request

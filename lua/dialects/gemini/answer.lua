@@ -1,0 +1,215 @@
+--- answer.lua - answers of generateContent, whole and as the events of a provider.
+local json, dialect = require "moongate.json", require "moongate.dialect"
+local part_of = require "dialects.gemini.part"
+
+local NAME = "gemini"
+local array = json.array
+local list, string_of = dialect.list, dialect.string
+
+local finish_reasons = {
+  STOP = "stop", MAX_TOKENS = "length", CONTINUATION = "length",
+  SAFETY = "filtered", RECITATION = "filtered", BLOCKLIST = "filtered", PROHIBITED_CONTENT = "filtered", SPII = "filtered",
+  IMAGE_SAFETY = "filtered", IMAGE_PROHIBITED_CONTENT = "filtered", IMAGE_RECITATION = "filtered",
+  MODEL_ARMOR = "filtered", JAILBREAK = "filtered",
+  LANGUAGE = "error", OTHER = "error", NO_IMAGE = "error", IMAGE_OTHER = "error", FINISH_REASON_UNSPECIFIED = "error",
+  MALFORMED_FUNCTION_CALL = "error", UNEXPECTED_TOOL_CALL = "error", TOO_MANY_TOOL_CALLS = "error",
+  MALFORMED_RESPONSE = "error", MISSING_THOUGHT_SIGNATURE = "error", ESCALATION = "error",
+}
+
+local FINISH_OUT = {
+  stop = "STOP", stop_sequence = "STOP", tool = "STOP", pause = "STOP", length = "MAX_TOKENS", filtered = "SAFETY",
+  error = "OTHER",
+}
+
+---- usage
+
+local function count(value)
+  return type(value) == "number" and value or 0
+end
+
+local function read_usage(usage)
+  if type(usage) ~= "table" then
+    return
+  end
+  local thoughts = count(usage.thoughtsTokenCount)
+  return {
+    input = count(usage.promptTokenCount) + count(usage.toolUsePromptTokenCount),
+    output = count(usage.candidatesTokenCount) + thoughts, reasoning = thoughts, cached_read = count(usage.cachedContentTokenCount),
+  }
+end
+
+--- Counters are absent when they are zero.
+local function some_count(value)
+  return value and value > 0 and value or nil
+end
+
+local function write_usage(usage)
+  local input, output, thoughts = usage.input or 0, usage.output or 0, usage.reasoning or 0
+  return {
+    promptTokenCount = input, candidatesTokenCount = some_count(output - thoughts), thoughtsTokenCount = some_count(thoughts),
+    cachedContentTokenCount = some_count(usage.cached_read), totalTokenCount = input + output,
+  }
+end
+
+---- reading
+
+--- Pages that an answer was grounded in.
+local function read_grounding(candidate)
+  local notes
+  local metadata = type(candidate.groundingMetadata) == "table" and candidate.groundingMetadata or {}
+  for _, chunk in ipairs(list(metadata.groundingChunks)) do
+    local web = type(chunk) == "table" and chunk.web
+    if type(web) == "table" and string_of(web.uri) then
+      notes = notes or {}
+      notes[#notes + 1] = { url = web.uri, title = string_of(web.title) }
+    end
+  end
+  return notes
+end
+
+local function parts_of(candidate)
+  return type(candidate.content) == "table" and list(candidate.content.parts) or {}
+end
+
+local function read_media(blob)
+  local mime, data = string_of(blob.mimeType) or "", string_of(blob.data)
+  local kind = mime:match "^(%a+)/"
+  return { kind = (kind == "image" or kind == "audio" or kind == "video") and kind or "document", mime = mime, data = data }
+end
+
+--- What one candidate said. Calls without an id get one that is no other answer's.
+local function read_candidate(candidate, ctx)
+  local parts, calls = {}, 0
+  for _, theirs in ipairs(parts_of(candidate)) do
+    if type(theirs) == "table" then
+      if type(theirs.text) == "string" then
+        part_of.read_text(theirs, parts, true)
+      elseif type(theirs.functionCall) == "table" then
+        parts[#parts + 1] = part_of.read_call(theirs, "call_" .. ctx.id .. "_" .. calls)
+        calls = calls + 1
+      elseif type(theirs.inlineData) == "table" then
+        parts[#parts + 1] = read_media(theirs.inlineData)
+      elseif next(theirs) ~= nil then
+        parts[#parts + 1] = { kind = "vendor", dialect = NAME, type = next(theirs), json = theirs }
+      end
+    end
+  end
+  local notes = read_grounding(candidate)
+  for i = #parts, 1, -1 do
+    if notes and parts[i].kind == "text" then
+      parts[i].annotations, notes = notes, nil
+    end
+  end
+  local reason = finish_reasons[candidate.finishReason] or "error"
+  return { parts = parts, finish = dialect.finish(reason, calls > 0) }
+end
+
+local function read_answer(body, ctx)
+  local choices = {}
+  for i, candidate in ipairs(list(body.candidates)) do
+    choices[i] = type(candidate) == "table" and read_candidate(candidate, ctx) or { parts = {}, finish = "error" }
+  end
+  if #choices == 0 then
+    local blocked = type(body.promptFeedback) == "table" and string_of(body.promptFeedback.blockReason)
+    choices[1] = { parts = {}, finish = blocked and "filtered" or "error" }
+  end
+  return { id = string_of(body.responseId), model = string_of(body.modelVersion), choices = choices,
+           usage = read_usage(body.usageMetadata) }
+end
+
+---- writing
+
+local WRITE = {
+  text = function(part)
+    return { text = part.text }
+  end,
+
+  reasoning = function(part)
+    local signature = part_of.signature(part)
+    if part.text or part.redacted or part.dialect ~= NAME then
+      return (part.text or signature) and { text = part.text or "", thought = true, thoughtSignature = signature } or nil
+    end
+    return signature and { text = "", thoughtSignature = signature } or nil
+  end,
+
+  tool_call = function(part, memo)
+    local signature = part.signature and part_of.signature { signature = part.signature, dialect = part.signed_by or NAME }
+    local args = part.custom and json.encode { input = part.arguments } or dialect.object_text(part.arguments)
+    return { functionCall = { id = part.id, name = dialect.tool_name(memo, part.name), args = json.raw(args) },
+             thoughtSignature = signature }
+  end,
+
+  audio = function(part)
+    return { inlineData = { mimeType = part.mime or "audio/" .. (part.format or "wav"), data = part.data } }
+  end,
+
+  image = function(part)
+    return part.data and { inlineData = { mimeType = part.mime or "image/png", data = part.data } } or nil
+  end,
+}
+WRITE.refusal = WRITE.text
+
+--- Sources of a text, as pages it was grounded in.
+local function grounding(notes)
+  local chunks = array {}
+  for _, note in ipairs(notes or {}) do
+    if note.url then
+      chunks[#chunks + 1] = { web = { uri = note.url, title = note.title } }
+    end
+  end
+  return #chunks > 0 and { groundingChunks = chunks } or nil
+end
+
+local function write_candidate(choice, index, memo)
+  local parts, notes = array {}, {}
+  for _, part in ipairs(choice.parts) do
+    local write = WRITE[part.kind]
+    parts[#parts + 1] = write and write(part, memo) or nil
+    for _, note in ipairs(part.annotations or {}) do
+      notes[#notes + 1] = note
+    end
+  end
+  return { content = { role = "model", parts = parts }, finishReason = FINISH_OUT[choice.finish] or "OTHER", index = index,
+           groundingMetadata = grounding(notes) }
+end
+
+local function write_answer(answer, ctx)
+  local candidates = array {}
+  for i, choice in ipairs(answer.choices) do
+    candidates[i] = write_candidate(choice, i - 1, ctx.memo)
+  end
+  return { candidates = candidates, modelVersion = answer.model or ctx.model, responseId = ctx.id,
+           usageMetadata = answer.usage and write_usage(answer.usage) or nil }
+end
+
+---- the events of a provider
+
+--- Texts, calls and the end are declared; here is what only an extension carries. `tool` is the place of a call among the
+--- parts of its event.
+local function read_signatures(candidate, choice, out)
+  for place, theirs in ipairs(parts_of(candidate)) do
+    if type(theirs) == "table" and string_of(theirs.thoughtSignature) then
+      out[#out + 1] = { kind = "signature", text = theirs.thoughtSignature, dialect = NAME, choice = choice,
+                        tool = type(theirs.functionCall) == "table" and place - 1 or nil }
+    end
+  end
+end
+
+local function read_event(_, data)
+  local out = {}
+  for i, candidate in ipairs(list(data.candidates)) do
+    if type(candidate) == "table" then
+      local choice = type(candidate.index) == "number" and candidate.index or i - 1
+      read_signatures(candidate, choice, out)
+      for _, note in ipairs(read_grounding(candidate) or {}) do
+        out[#out + 1] = { kind = "annotation", url = note.url, title = note.title, choice = choice }
+      end
+    end
+  end
+  return out
+end
+
+return {
+  finish_reasons = finish_reasons, finish_out = FINISH_OUT, read = read_answer, write = write_answer, read_event = read_event,
+  write_usage = write_usage, grounding = grounding,
+}

@@ -1,0 +1,89 @@
+--- stream.lua - generateContent as a client's stream: every event is a piece of an answer, and a call is whole in one.
+---
+--- A stream keeps in `s`: `tail`, what follows the candidates in every event, `thinks`: by choice, whether reasoning is
+--- open, and `notes`: by choice, sources to be told at its end.
+local dialect = require "moongate.dialect"
+local answer, part_of = require "dialects.gemini.answer", require "dialects.gemini.part"
+
+local NAME = "gemini"
+local encode, quoted = dialect.encode, dialect.quoted
+
+local function start(s)
+  s.tail = ',"modelVersion":' .. quoted(s.model) .. ',"responseId":' .. quoted(s.id) .. "}\n\n"
+  s.thinks, s.notes = {}, {}
+  return ""
+end
+
+local function head(choice)
+  return 'data: {"candidates":[{"index":' .. choice .. ',"content":{"role":"model","parts":['
+end
+
+local function event(s, choice, part)
+  return head(choice) .. part .. "]}}]" .. s.tail
+end
+
+local function open(s, block)
+  s.thinks[block.choice] = block.kind == "reasoning"
+  if block.kind == "tool" then
+    return ""
+  end
+  local thought = block.kind == "reasoning" and ',"thought":true' or ""
+  return "", { head(block.choice) .. '{"text":', dialect.TEXT, thought .. "}]}}]" .. s.tail }
+end
+
+local function close(s, block)
+  s.thinks[block.choice] = false
+  if block.kind ~= "tool" then
+    return ""
+  end
+  local signed = { signature = block.signature, dialect = block.signed_by or s.dialect or NAME }
+  local signature = block.signature and part_of.signature(signed)
+  local call = '{"functionCall":{' .. (block.id and '"id":' .. quoted(block.id) .. "," or "") .. '"name":'
+    .. quoted(dialect.tool_name(s.memo, block.name)) .. ',"args":' .. dialect.object_text(dialect.unquoted(block.json)) .. "}"
+  return event(s, block.choice, call .. (signature and ',"thoughtSignature":' .. quoted(signature) or "") .. "}")
+end
+
+--- State goes into a part without text: a thought when it is one's.
+local function opaque(s, delta)
+  local choice = delta.choice or 0
+  if delta.kind == "annotation" then
+    s.notes[choice] = s.notes[choice] or {}
+    table.insert(s.notes[choice], delta)
+    return ""
+  end
+  local from = delta.dialect or s.dialect
+  local signature = part_of.signature { signature = delta.text, redacted = delta.data, dialect = from }
+  local thought = (s.thinks[choice] or delta.data or from ~= NAME) and ',"thought":true' or ""
+  return event(s, choice, '{"text":""' .. thought .. ',"thoughtSignature":' .. quoted(signature) .. "}")
+end
+
+local function finish(s, of)
+  local grounding = answer.grounding(s.notes[of.choice])
+  s.usage = s.usage or of.usage
+  return 'data: {"candidates":[{"index":' .. of.choice .. ',"content":{"role":"model","parts":[{"text":""}]},"finishReason":"'
+    .. (answer.finish_out[of.reason] or "OTHER") .. '"' .. (grounding and ',"groundingMetadata":' .. encode(grounding) or "") .. "}]"
+    .. (of.usage and ',"usageMetadata":' .. encode(answer.write_usage(of.usage)) or "") .. s.tail
+end
+
+--- Counters that came with the last candidate were told with it.
+local function done(s, usage)
+  if not usage or s.usage then
+    return ""
+  end
+  return 'data: {"usageMetadata":' .. encode(answer.write_usage(usage)) .. s.tail
+end
+
+return {
+  writer = {
+    one_block = true, wants_text = false, start = start, open = open, close = close, opaque = opaque, finish = finish, done = done,
+  },
+  error = {
+    body = { '{"error":{"code":', dialect.STATUS, ',"message":', dialect.MESSAGE, ',"status":', dialect.TYPE, "}}" },
+    types = {
+      [401] = "UNAUTHENTICATED", [403] = "PERMISSION_DENIED", [404] = "NOT_FOUND", [409] = "ABORTED", [429] = "RESOURCE_EXHAUSTED",
+      [499] = "CANCELLED", [501] = "UNIMPLEMENTED", [502] = "UNAVAILABLE", [503] = "UNAVAILABLE", [504] = "DEADLINE_EXCEEDED",
+      default4 = "INVALID_ARGUMENT", default5 = "INTERNAL",
+    },
+    statuses = { [402] = 429, [529] = 503 },
+  },
+}
