@@ -50,6 +50,7 @@ RULES = {
     ("GET", "/admin/v1/targets"): (VIEW, True),
     ("POST", "/admin/v1/targets/reset"): (OPERATE, True),
     ("GET", "/admin/v1/limits"): (VIEW, True),
+    ("GET", "/admin/v1/limits"): (VIEW, True),
     ("GET", "/admin/v1/requests"): (VIEW, True),
     ("GET", "/admin/v1/requests/{id}"): (VIEW, True),
     ("GET", "/admin/v1/usage"): (VIEW, True),
