@@ -7,11 +7,13 @@ mg_err mg_adapter_new(const struct mg_adapter_decl *decl, struct mg_adapter **ou
 {
     struct mg_adapter *adapter = mg_new(struct mg_adapter);
     adapter->decl = *decl;
-    if (!mg_adapter_compile(adapter)) {
+    const char *bad = "a path";
+    if (!mg_adapter_compile(adapter, &bad)) {
+        mg_err err = mg_diag_set(diag, MG_E_CONFIG, NULL, 0,
+                                 "adapter %s: \"%s\" is malformed or has two meanings, or there are more than %d paths", decl->name,
+                                 bad, MG_JSON_PATHS);
         mg_adapter_free(adapter);
-        return mg_diag_set(diag, MG_E_CONFIG, NULL, 0,
-                           "adapter %s: a JSON path is malformed or has two meanings, or there are more than %d", decl->name,
-                           MG_JSON_PATHS);
+        return err;
     }
     *out_adapter = adapter;
     return MG_OK;

@@ -245,8 +245,8 @@ struct mg_tap {
     struct mg_usage said;              /* the counters as the provider spells them */
     uint64_t said_more;                /* … of input that stands beside them */
     uint64_t tool_blocks;              /* blocks that began as tool calls, a bit each */
-    uint64_t places_named;             /* places in a list of calls without numbers that a call began at, since call_base */
-    int call_base, call_total;         /* numbers given to such calls: of the one at place 0, and so far */
+    int call_base, call_total;         /* of calls without numbers: that of the one at place 0 of the list, and how many so far */
+    int call_places;                   /* places of the list that such calls began at since call_base: all up to the last */
     char served[128], tier[16];        /* model and service tier as the answer names them; "": it does not */
     char error_type[64], error_code[64], error_message[256];   /* cut to size, unescaped, printable */
     char error_param[64], error_detail[128];     /* detail: all of them, a blank between */

@@ -44,6 +44,7 @@ struct mg_path_set {
     uint8_t number[MG_JSON_PATHS];     /* TYPED: of its row; TAG, PART: of the word */
     uint8_t depth[MG_JSON_PATHS];      /* arrays on the way that number choices: 0 or 1 */
     size_t count;
+    const char *bad;                   /* what could not be compiled; NULL: nothing in particular */
     bool blocks;                       /* events say which part of the answer they are about */
     const char *tags[MG_TAGS];         /* paths of the words; NULL: none of that number */
     char *made[MG_TAGS];               /* owned: paths of the objects around them */
@@ -58,7 +59,8 @@ struct mg_adapter {
     struct mg_path_set error;          /* the words of what turned out to be no answer: scanned only then */
 };
 
-bool mg_adapter_compile(struct mg_adapter *adapter);    /* false: a path is malformed or has two meanings, or there are too many */
+/* False: *out_bad is malformed or unknown or has two meanings, or there is too much of it. */
+bool mg_adapter_compile(struct mg_adapter *adapter, const char **out_bad);
 void mg_path_set_fini(struct mg_path_set *set);
 
 #endif

@@ -62,10 +62,12 @@ static int find_path(const struct mg_path_set *set, const char *text)
 static bool add_path(struct mg_path_set *set, const char *text, unsigned meaning, int number)
 {
     int known = find_path(set, text);
-    if (known >= 0)
-        return set->meaning[known] == meaning && set->number[known] == number;
-    if (set->count == MG_JSON_PATHS)
+    if (known >= 0 && set->meaning[known] == meaning && set->number[known] == number)
+        return true;
+    if (known >= 0 || set->count == MG_JSON_PATHS) {
+        set->bad = text;
         return false;
+    }
     set->texts[set->count] = text;
     set->meaning[set->count] = (uint8_t)meaning;
     set->number[set->count++] = (uint8_t)number;
@@ -130,8 +132,10 @@ static bool add_senses(struct mg_path_set *set, const struct mg_adapter_typed *t
     for (int i = 0; i < typed->sense_count; i++) {
         const struct mg_adapter_sense *sense = &typed->senses[i];
         uint8_t meaning;
-        if (set->sense_count == MG_SENSES || !meaning_of(sense->means, &meaning))
+        if (set->sense_count == MG_SENSES || !meaning_of(sense->means, &meaning)) {
+            set->bad = sense->means;
             return false;
+        }
         set->senses[set->sense_count++] = (struct mg_sense){
             mg_view_cstr(sense->word), sense->word2 ? mg_view_cstr(sense->word2) : MG_VIEW_NONE, meaning};
         row->count++;
@@ -183,6 +187,12 @@ static void find_choices(struct mg_path_set *set, const struct mg_adapter_parts 
 static bool compile(struct mg_path_set *set)
 {
     set->paths = mg_json_paths_try_new(set->texts, set->count);
+    for (size_t i = 0; !set->paths && i < set->count; i++) {
+        struct mg_json_paths *alone = mg_json_paths_try_new(&set->texts[i], 1);
+        if (!alone)
+            set->bad = set->texts[i];
+        mg_json_paths_free(alone);
+    }
     return set->paths != NULL;
 }
 
@@ -205,11 +215,15 @@ static bool fill_error(struct mg_path_set *set, const struct mg_adapter_decl *de
 #undef S
 }
 
-bool mg_adapter_compile(struct mg_adapter *adapter)
+bool mg_adapter_compile(struct mg_adapter *adapter, const char **out_bad)
 {
     const struct mg_adapter_decl *decl = &adapter->decl;
-    return fill_parts(&adapter->chunk, decl, &decl->chunk) && fill_parts(&adapter->answer, decl, &decl->answer) &&
-           fill_error(&adapter->error, decl);
+    struct mg_path_set *sets[] = {&adapter->chunk, &adapter->answer, &adapter->error};
+    bool ok = fill_parts(sets[0], decl, &decl->chunk) && fill_parts(sets[1], decl, &decl->answer) && fill_error(sets[2], decl);
+    for (size_t i = 0; i < MG_COUNT(sets) && !ok; i++)
+        if (sets[i]->bad)
+            *out_bad = sets[i]->bad;
+    return ok;
 }
 
 void mg_path_set_fini(struct mg_path_set *set)

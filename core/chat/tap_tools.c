@@ -1,8 +1,8 @@
 /* Tool calls of an answer: which piece belongs to which call, and whether the arguments are JSON in the end.
  *
  * A call is numbered by what its pieces say, by the block of the answer that the event is about, or by its place in the
- * list. Vendors that send whole calls without numbers put each of them at place 0: a name at a place that has one begins
- * the next call, and its number is the next that is free. */
+ * list. Vendors that send whole calls without numbers begin at place 0 again: a name at a place that is not behind the
+ * last one begins a new list, and its numbers go on from there. */
 #include <limits.h>
 
 #include "base/mem.h"
@@ -94,11 +94,9 @@ static int number_unsaid(struct mg_tap *tap, const struct mg_tool_piece *piece)
 {
     int place = MG_MAX(piece->call_place, 0);
     if (piece->name.len) {
-        if (tap->places_named & bit_of(place)) {
+        if (place < tap->call_places)
             tap->call_base = tap->call_total;
-            tap->places_named = 0;
-        }
-        tap->places_named |= bit_of(place);
+        tap->call_places = place + 1;
     }
     int number = tap->call_base + place;
     tap->call_total = MG_MAX(tap->call_total, number + 1);

@@ -87,7 +87,7 @@ return {
     extends = false,
     type = { "type" },
     block = { "output_index" },
-    item = { "response", "delta" },
+    item = { "response" },
     data = { "partial_image_b64" },
     rare = { "annotation" },
     finish = { "response.incomplete_details.reason" },
