@@ -1,4 +1,5 @@
-/* Every failure that the wire reference knows of a provider with the OpenAI dialect, as its bytes, and the class it is. */
+/* Every failure that the wire reference knows of a provider, as its bytes, and the class it is: as its own dialect says it,
+ * and as the OpenAI dialect does. */
 #include "chat/adapter.h"
 
 #include "check.h"
@@ -7,12 +8,12 @@
 static struct mg_arena arena;
 static struct mg_adapter *adapter;
 
-static void load(void)
+static void load(const char *name)
 {
     static struct mg_adapter_decl decl;
     struct mg_diag diag = {.line = 0};
     mg_arena_init(&arena, 4096);
-    if (mg_adapter_load("openai", &arena, &decl, &diag) != MG_OK || mg_adapter_new(&decl, &adapter, &diag) != MG_OK)
+    if (mg_adapter_load(name, &arena, &decl, &diag) != MG_OK || mg_adapter_new(&decl, &adapter, &diag) != MG_OK)
         check_failed(__FILE__, __LINE__, "%s", diag.text);
 }
 
@@ -127,6 +128,27 @@ static const struct row anthropic[] = {
     {529, CLAUDE("overloaded_error", "Overloaded"), MG_CLASS_overloaded},
 };
 
+#define CLAUDE_CODE(type, code) \
+    "{\"type\":\"error\",\"error\":{\"type\":\"" type "\",\"message\":\"m\",\"details\":{\"error_code\":\"" code "\"}},\"request_id\":\"r\"}"
+
+/* What only its own dialect has words for. */
+static const struct row anthropic_codes[] = {
+    {429, CLAUDE_CODE("rate_limit_error", "enforced_spend_limit_reached"), MG_CLASS_quota_billing},
+    {429, CLAUDE_CODE("rate_limit_error", "contract_spend_limit_reached"), MG_CLASS_quota_billing},
+    {429, CLAUDE_CODE("rate_limit_error", "ramp_limit_exceeded"), MG_CLASS_overloaded},
+    {402, CLAUDE_CODE("billing_error", "linked_organization_unpaid"), MG_CLASS_quota_billing},
+    {400, CLAUDE_CODE("invalid_request_error", "organization_on_hold"), MG_CLASS_permission},
+    {400, CLAUDE_CODE("invalid_request_error", "tool_name_conflict"), MG_CLASS_invalid_request},
+    {501, CLAUDE_CODE("api_error", "cmek_context_unavailable"), MG_CLASS_server_error},
+    {503, CLAUDE_CODE("api_error", "cmek_key_unreachable"), MG_CLASS_server_error},
+    {529, CLAUDE_CODE("overloaded_error", "compaction_unavailable"), MG_CLASS_overloaded},
+    {529, "", MG_CLASS_overloaded},
+    {499, "", MG_CLASS_cancelled},
+    {408, "", MG_CLASS_timeout_total},
+    {400, CLAUDE("invalid_request_error", "temperature: Extra inputs are not permitted"), MG_CLASS_invalid_request},
+    {400, CLAUDE("invalid_request_error", "messages.1: the user wrote: prompt was too long, overloaded_error"), MG_CLASS_invalid_request},
+};
+
 static const struct row gemini[] = {
     {400, GOOGLE("400", "INVALID_ARGUMENT", "bad", ""), MG_CLASS_invalid_request},
     {400, GOOGLE("400", "INVALID_ARGUMENT", "The input token count (5) exceeds the maximum number of tokens allowed (4)", ""), MG_CLASS_context_length},
@@ -146,6 +168,24 @@ static const struct row gemini[] = {
     {504, GOOGLE("504", "DEADLINE_EXCEEDED", "", ""), MG_CLASS_timeout_total},
     {409, GOOGLE("409", "ABORTED", "", ""), MG_CLASS_conflict},
     {404, "{\"error\":{\"code\":404,\"message\":\"\",\"status\":\"NOT_FOUND\"}}", MG_CLASS_model_not_found},
+};
+
+#define G(code, status, message, more) \
+    "{\"error\":{\"code\":" code ",\"message\":\"" message "\",\"status\":\"" status "\"" more "}}"
+
+static const struct row gemini_objects[] = {
+    {400, G("400", "INVALID_ARGUMENT", "Function call is missing a thought_signature in functionCall parts", ""), MG_CLASS_invalid_request},
+    {400, G("400", "FAILED_PRECONDITION", "Billing is not enabled", ""), MG_CLASS_invalid_request},
+    {400, G("400", "OUT_OF_RANGE", "", ""), MG_CLASS_invalid_request},
+    {402, G("402", "", "prepay exhausted", ""), MG_CLASS_quota_billing},
+    {404, G("404", "NOT_FOUND", "Publisher model `x` was not found or your project does not have access", ""), MG_CLASS_model_not_found},
+    {409, G("409", "ALREADY_EXISTS", "", ""), MG_CLASS_conflict},
+    {413, "", MG_CLASS_payload_too_large},
+    {429, G("429", "RESOURCE_EXHAUSTED", "Quota exceeded", QUOTA("GenerateContentInputTokensPerModelPerMinute")), MG_CLASS_rate_limited},
+    {429, G("429", "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota).", ""), MG_CLASS_overloaded},
+    {500, G("500", "UNKNOWN", "", ""), MG_CLASS_server_error},
+    {500, G("500", "DATA_LOSS", "", ""), MG_CLASS_server_error},
+    {0, G("503", "UNAVAILABLE", "", ""), MG_CLASS_overloaded},
 };
 
 static const struct row others[] = {
@@ -218,22 +258,23 @@ static const struct row echoes[] = {
     {404, NOCODE("x", "Invalid content: 'prompt is too long'"), MG_CLASS_model_not_found},
 };
 
-static void check_rows(const char *name, const struct row *rows, size_t count)
+static void check_rows(const char *name, const char *adapter_name, const struct row *rows, size_t count)
 {
-    load();
+    load(adapter_name);
     for (size_t i = 0; i < count; i++) {
         struct mg_tap tap;
         mg_tap_init(&tap, adapter, false);
         mg_tap_body(&tap, mg_view_cstr(rows[i].body));
         enum mg_class got = mg_adapter_hint(adapter, rows[i].status, &tap);
         if (got != rows[i].class_)
-            check_failed(__FILE__, __LINE__, "%s: %d %s is %s, want %s", name, rows[i].status, rows[i].body, mg_class_name(got),
-                         mg_class_name(rows[i].class_));
+            check_failed(__FILE__, __LINE__, "%s in %s: %d %s is %s, want %s", name, adapter_name, rows[i].status, rows[i].body,
+                         mg_class_name(got), mg_class_name(rows[i].class_));
     }
     unload();
 }
 
-#define CHECK_ROWS(rows) check_rows(#rows, rows, sizeof rows / sizeof rows[0])
+#define CHECK_ROWS_IN(adapter, rows) check_rows(#rows, adapter, rows, sizeof rows / sizeof rows[0])
+#define CHECK_ROWS(rows) CHECK_ROWS_IN("openai", rows)
 
 TEST(classifies_what_openai_answers)
 {
@@ -263,6 +304,17 @@ TEST(classifies_what_the_other_vendors_answer)
 TEST(does_not_take_repeated_words_for_what_happened)
 {
     CHECK_ROWS(echoes);
+    CHECK_ROWS_IN("openai_responses", echoes);
+}
+
+TEST(classifies_what_providers_answer_in_their_own_dialect)
+{
+    CHECK_ROWS_IN("openai_responses", openai);
+    CHECK_ROWS_IN("openai_responses", azure);
+    CHECK_ROWS_IN("anthropic", anthropic);
+    CHECK_ROWS_IN("anthropic", anthropic_codes);
+    CHECK_ROWS_IN("gemini", gemini);
+    CHECK_ROWS_IN("gemini", gemini_objects);
 }
 
 /* ---- inside a 200 ---------------------------------------------------------------------------- */
@@ -297,7 +349,7 @@ static const struct {
 
 TEST(classifies_errors_inside_a_stream)
 {
-    load();
+    load("openai");
     for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
         struct mg_tap tap;
         struct mg_tap_event seen;
@@ -320,7 +372,7 @@ TEST(good_events_are_no_errors)
         "{\"choices\":[],\"code\":\"x\",\"message\":\"y\",\"type\":\"z\"}",
         "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"x_groq\":{\"id\":\"r\",\"error\":\"\"}}",
     };
-    load();
+    load("openai");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct mg_tap tap;
         struct mg_tap_event seen;
@@ -335,7 +387,7 @@ TEST(good_events_are_no_errors)
 TEST(finds_the_words_of_an_error_wherever_they_stand)
 {
     struct mg_tap tap;
-    load();
+    load("openai");
     mg_tap_init(&tap, adapter, false);
     mg_tap_body(&tap, MG_VIEW("{\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"m\"},\"message\":\"outer\"}"));
     CHECK_STR(tap.error_type, "api_error");
@@ -374,7 +426,7 @@ TEST(reads_when_to_come_back_from_bodies_and_messages)
         {NOCODE("x", "no word of it"), 0},
         {"{\"error\":{\"details\":[{\"retryDelay\":\"soon\"}]}}", 0},
     };
-    load();
+    load("openai");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct mg_tap tap;
         mg_tap_init(&tap, adapter, false);
