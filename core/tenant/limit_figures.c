@@ -38,7 +38,7 @@ bool mg_limit_row_is_idle(const struct mg_limit_row *row, uint64_t now_us, uint6
     if (mg_limit_in_flight(row) || mg_bucket_missing(&row->requests, now) || mg_bucket_missing(&row->tokens, now))
         return false;
     for (int p = 0; p < MG_PERIOD_COUNT; p++)
-        if (mg_limit_spent(row, (enum mg_period)p, wall_us))
+        if (!mg_money_is_idle(&row->money[p].spent, mg_period_day((enum mg_period)p, wall_us)))
             return false;
     return true;
 }

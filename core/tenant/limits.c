@@ -153,35 +153,6 @@ void mg_limits_leave(const struct mg_limit_use *uses, int count)
         leave_one(&uses[i]);
 }
 
-/* ---- money ----------------------------------------------------------------------------------- */
-
-static uint64_t spent_on(uint64_t word, uint16_t day)
-{
-    return word >> MG_MONEY_BITS == day ? word & MG_MONEY_MASK : 0;
-}
-
-static uint64_t load_spent(const struct mg_limit_money *money, uint16_t day)
-{
-    return spent_on(atomic_load_explicit(&money->word, memory_order_relaxed), day);
-}
-
-/* Adds (and takes away) in one step, never below 0; false when `limit` would be passed. A period that is over is not
- * touched: its day stands in the word no more. A worker whose clock is behind at the turn of a period leaves the new one be. */
-static bool move_money(struct mg_limit_money *money, uint16_t day, uint64_t add, uint64_t take, uint64_t limit)
-{
-    uint64_t word = atomic_load_explicit(&money->word, memory_order_relaxed), next;
-    do {
-        if (word >> MG_MONEY_BITS > day)
-            return true;
-        uint64_t spent = spent_on(word, day) + add;
-        spent = MG_MIN(spent > take ? spent - take : 0, MG_MONEY_MASK);
-        if (spent > limit)
-            return false;
-        next = (uint64_t)day << MG_MONEY_BITS | spent;
-    } while (!atomic_compare_exchange_weak_explicit(&money->word, &word, next, memory_order_relaxed, memory_order_relaxed));
-    return true;
-}
-
 /* ---- tokens and money ------------------------------------------------------------------------ */
 
 bool mg_limits_reserve(const struct mg_limit_use *uses, int count, uint64_t tokens, uint64_t microusd, uint64_t now_us,
@@ -215,7 +186,7 @@ static bool would_spend(const struct mg_limit_use *use, uint64_t microusd, uint6
 {
     for (int p = 0; p < MG_PERIOD_COUNT; p++) {
         uint64_t limit = use->set->budget_microusd[p];
-        if (!limit || load_spent(&use->row->money[p], mg_period_day((enum mg_period)p, wall_us)) + microusd <= limit)
+        if (!limit || mg_limit_spent(use->row, (enum mg_period)p, wall_us) + microusd <= limit)
             continue;
         *refusal = (struct mg_limit_refusal){
             .use = refusal->use,
@@ -257,8 +228,9 @@ static bool reserve_one(const struct mg_limit_use *use, uint64_t tokens, uint64_
     for (int p = 0; p < MG_PERIOD_COUNT; p++) {
         if (!use->set->budget_microusd[p])
             continue;
-        uint16_t day = mg_period_day((enum mg_period)p, wall_us);
-        if (!move_money(&use->row->money[p], day, microusd, 0, use->set->budget_microusd[p])) {
+        uint16_t day;
+        if (!mg_money_debit(&use->row->money[p].spent, mg_period_day((enum mg_period)p, wall_us), microusd,
+                            use->set->budget_microusd[p], &day)) {
             give_back(use, hold);
             return false;
         }
@@ -280,7 +252,7 @@ static void give_back(const struct mg_limit_use *use, const struct mg_limit_hold
 {
     for (int p = 0; p < MG_PERIOD_COUNT; p++)
         if (hold->day[p])
-            (void)move_money(&use->row->money[p], hold->day[p], 0, hold->microusd, UINT64_MAX);
+            mg_money_correct(&use->row->money[p].spent, hold->day[p], 0, hold->microusd);
     if (hold->token_units)
         mg_bucket_give(&use->row->tokens, hold->token_units, hold->token_mark);
 }
@@ -304,7 +276,7 @@ void mg_limits_settle(const struct mg_limit_use *uses, int count, const struct m
         settle_tokens(&uses[i], &holds[i], tokens, now_us);
         for (int p = 0; p < MG_PERIOD_COUNT; p++)
             if (holds[i].day[p])
-                (void)move_money(&uses[i].row->money[p], holds[i].day[p], microusd, holds[i].microusd, UINT64_MAX);
+                mg_money_correct(&uses[i].row->money[p].spent, holds[i].day[p], microusd, holds[i].microusd);
         see_soft(&uses[i], i, &holds[i], on_threshold, arg);
     }
 }
@@ -323,7 +295,7 @@ static void see_soft(const struct mg_limit_use *use, int index, const struct mg_
                      void *arg)
 {
     for (int p = 0; p < MG_PERIOD_COUNT; p++) {
-        uint64_t soft = use->set->soft_microusd[p], spent = hold->day[p] ? load_spent(&use->row->money[p], hold->day[p]) : 0;
+        uint64_t soft = use->set->soft_microusd[p], spent = hold->day[p] ? mg_money_spent(&use->row->money[p].spent, hold->day[p]) : 0;
         if (!soft || !hold->day[p] || spent < soft || !tell_once(&use->row->money[p].soft_day, hold->day[p]))
             continue;
         atomic_fetch_add_explicit(&use->row->rule->soft[p], 1, memory_order_relaxed);
@@ -344,7 +316,7 @@ static void see_stop(const struct mg_limit_use *use, const struct mg_limit_refus
     atomic_fetch_add_explicit(&use->row->rule->stopped[refusal->period], 1, memory_order_relaxed);
     if (!cb)
         return;
-    struct mg_limit_threshold reached = {refusal->use, refusal->period, true, load_spent(money, day), refusal->limit};
+    struct mg_limit_threshold reached = {refusal->use, refusal->period, true, mg_money_spent(&money->spent, day), refusal->limit};
     cb(arg, &reached);
 }
 
@@ -352,17 +324,18 @@ static void see_stop(const struct mg_limit_use *use, const struct mg_limit_refus
 
 uint64_t mg_limit_spent(const struct mg_limit_row *row, enum mg_period period, uint64_t wall_us)
 {
-    return load_spent(&row->money[period], mg_period_day(period, wall_us));
+    return mg_money_spent(&row->money[period].spent, mg_period_day(period, wall_us));
 }
 
 void mg_limit_restore(struct mg_limit_row *row, const struct mg_limit_set *set, enum mg_period period, uint64_t microusd,
                       uint64_t wall_us)
 {
     struct mg_limit_money *money = &row->money[period];
-    uint16_t day = mg_period_day(period, wall_us);
-    (void)move_money(money, day, microusd, 0, UINT64_MAX);
-    if (set->soft_microusd[period] && load_spent(money, day) >= set->soft_microusd[period])
+    uint16_t day;
+    (void)mg_money_debit(&money->spent, mg_period_day(period, wall_us), microusd, UINT64_MAX, &day);
+    uint64_t spent = mg_money_spent(&money->spent, day);
+    if (set->soft_microusd[period] && spent >= set->soft_microusd[period])
         (void)tell_once(&money->soft_day, day);
-    if (set->budget_microusd[period] && load_spent(money, day) >= set->budget_microusd[period])
+    if (set->budget_microusd[period] && spent >= set->budget_microusd[period])
         (void)tell_once(&money->stop_day, day);
 }

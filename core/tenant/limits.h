@@ -18,6 +18,8 @@
  * its place is wanted. When there is none, all further values of the field share one row: they are held to one limit
  * together, which is stricter and never laxer, and refusals say so.
  *
+ * A wall clock that goes back never makes a budget new: see tenant/money.h.
+ *
  * Time is passed in: now_us monotonic, wall_us since 1970. Clocks of two workers may differ: who is behind is held back
  * longer, never less. A bucket word is good for 4 years after its row was made. Any
  * thread. */

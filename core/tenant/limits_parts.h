@@ -6,13 +6,10 @@
 #include "base/list.h"
 #include "tenant/bucket.h"
 #include "tenant/limits.h"
-
-/* A period's money in one word: its first day since 1970 above, micro-dollars below. */
-enum { MG_MONEY_BITS = 48 };
-#define MG_MONEY_MASK ((UINT64_C(1) << MG_MONEY_BITS) - 1)
+#include "tenant/money.h"
 
 struct mg_limit_money {
-    _Atomic uint64_t word;             /* spent and reserved */
+    struct mg_money spent;             /* and reserved */
     _Atomic uint32_t soft_day, stop_day;         /* first day of the period for which it was told */
 };
 

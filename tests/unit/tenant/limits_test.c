@@ -250,6 +250,25 @@ TEST(an_attempt_that_ends_in_the_next_period_counts_in_the_one_it_began_in)
     mg_limit_row_drop(use.row);
 }
 
+TEST(no_clock_that_steps_makes_a_budget_new_be_it_of_a_day_a_week_or_a_month)
+{
+    static const uint64_t length_us[] = {86400 * S, 7 * 86400 * S, 31 * 86400 * S};
+    for (int p = 0; p < MG_PERIOD_COUNT; p++) {
+        char value[8];
+        struct mg_limit_set set = {.any = true};
+        struct mg_limit_hold hold;
+        set.budget_microusd[p] = 100;
+        snprintf(value, sizeof value, "s%d", p);
+        struct mg_limit_use use = use_of("steps", value, &set);
+        CHECK(mg_limits_reserve(&use, 1, 0, 100, S, MONDAY, &hold, &no, NULL, NULL));
+        CHECK(mg_limits_reserve(&use, 1, 0, 10, S, MONDAY + 3 * length_us[p], &hold, &no, NULL, NULL));      /* ahead, once */
+        CHECK(!mg_limits_reserve(&use, 1, 0, 1, S, MONDAY + S, &hold, &no, NULL, NULL));
+        CHECK(!mg_limits_reserve(&use, 1, 0, 1, S, MONDAY - length_us[p], &hold, &no, NULL, NULL));
+        CHECK(mg_limits_reserve(&use, 1, 0, 100, S, MONDAY + length_us[p] + 86400 * S, &hold, &no, NULL, NULL));  /* time went on */
+        mg_limit_row_drop(use.row);
+    }
+}
+
 TEST(a_budget_that_refuses_gives_the_tokens_and_the_other_budgets_back)
 {
     struct mg_limit_set set = {.any = true, .tokens_per_minute = 1000, .budget_microusd = {100, 0, 1000}};
