@@ -9,6 +9,7 @@
 ---   { "temperature", param = "temperature", max = 1 }                     what is larger is lowered, with a warning
 ---   { "service_tier", param = "service_tier", read = {…}, write = {…}, closed = true }   words that differ
 ---   { "background", refuse = "why", unless = false }                      no other dialect can do this
+---   { "stop", param = "stop", single = true, most = 4 }                   one or a list; more of them are refused
 ---   { "prediction", drop = true }                                         a hint nobody else takes
 ---   { "stream", quiet = true }                                            has no meaning of its own behind the gateway
 ---   { "messages", doc = "…" }                                             the dialect's own code reads and writes it
@@ -159,6 +160,9 @@ local function read_row(row, value, chat, ctx)
     if row.read then
       value = row.read[value] or value
     end
+    if row.single and type(value) ~= "table" then
+      value = { value }
+    end
     chat.params[param], chat.spelt[param] = value, field
   end
 end
@@ -228,6 +232,9 @@ local function write_row(row, value, chat, body, ctx)
   end
   if type(value) == "number" then
     value = bounded(row, value, chat, ctx)
+  elseif row.most and #value > row.most then
+    ctx.refuse(dialect.spelt(chat, row.param), format("has more than %d, which is all this provider takes", row.most))
+    value = { unpack(value, 1, row.most) }
   end
   if row.object then
     body[row.object] = body[row.object] or {}

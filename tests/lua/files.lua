@@ -1,2 +1,2 @@
 --- The files with tests.
-return { "dialects.library_test" }
+return { "dialects.library_test", "dialects.pages_test" }

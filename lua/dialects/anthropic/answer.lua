@@ -71,14 +71,22 @@ local function read_content(content, ctx)
   return parts, called
 end
 
+--- Why the answer was declined, where nothing else was said.
+local function read_refusal(body, parts)
+  local details = body.stop_details
+  local why = type(details) == "table" and string_of(details.explanation)
+  if body.stop_reason == "refusal" and why and #parts == 0 then
+    parts[1] = { kind = "refusal", text = why }
+  end
+end
+
 local function read_answer(body, ctx)
   local parts, called = read_content(body.content, ctx)
+  read_refusal(body, parts)
   local finish = dialect.finish(FINISH[body.stop_reason] or "stop", called)
-  local details = body.stop_details
   return {
     id = string_of(body.id), model = string_of(body.model), usage = read_usage(body.usage),
-    choices = { { parts = parts, finish = finish, stop_sequence = string_of(body.stop_sequence),
-                  explanation = type(details) == "table" and string_of(details.explanation) or nil } },
+    choices = { { parts = parts, finish = finish, stop_sequence = string_of(body.stop_sequence) } },
   }
 end
 

@@ -8,7 +8,7 @@ local MODELS = {
   { "haiku%-5%-5", "sampling budget prefill" },
   { "fable%-5%-[12]", "sampling forced budget off prefill" }, { "fable%-5", "sampling budget off prefill" },
   { "opus%-5", "sampling prefill" }, { "sonnet%-5", "sampling prefill" },
-  { "opus%-4%-[78]", "sampling prefill" }, { "[os][po][un][sn]e?t?%-4%-6", "prefill" },
+  { "opus%-4%-[78]", "sampling prefill" }, { "opus%-4%-6", "prefill" }, { "sonnet%-4%-6", "prefill" },
   { "[osh]%a+%-4", "adaptive" }, { "claude%-[123]", "adaptive" }, { "claude%-instant", "adaptive" },
 }
 local NOTHING = {}

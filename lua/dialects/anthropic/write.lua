@@ -192,7 +192,7 @@ local function end_with_user(writer, ctx)
   if block.type == "text" then
     block.text = block.text:gsub("%s+$", "")
   end
-  if refusals_of(ctx).prefill then
+  if refusals_of(ctx).prefill and not (ctx.caps and ctx.caps.prefill) then
     ctx.refuse("messages", "end with a turn of the assistant, which this model does not continue")
     writer.messages[#writer.messages] = nil
   elseif block.type == "text" and block.text == "" then

@@ -21,7 +21,7 @@ return dialect.fields("openai_chat", "OpenAI Chat Completions", {
   { "max_tokens", param = "max_tokens", type = "integer" },
   { "temperature", param = "temperature", type = "number", max = 2 },
   { "top_p", param = "top_p", type = "number", max = 1 },
-  { "stop", doc = "one sequence or up to four" },
+  { "stop", param = "stop", single = true, most = 4 },
   { "seed", param = "seed", type = "integer" },
   { "n", param = "n", type = "integer", unless = 1 },
   { "presence_penalty", param = "presence_penalty", type = "number", unless = 0 },

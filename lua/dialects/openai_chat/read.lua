@@ -339,16 +339,6 @@ local function read_effort(body, chat, ctx)
   end
 end
 
-local function read_stop(body, chat)
-  local stop = body.stop
-  if type(stop) == "string" then
-    stop = { stop }
-  end
-  if type(stop) == "table" and #stop > 0 then
-    chat.params.stop = stop
-  end
-end
-
 local function read_request(body, ctx)
   local chat = dialect.chat "openai_chat"
   dialect.read_fields(fields, body, chat, ctx)
@@ -357,7 +347,6 @@ local function read_request(body, ctx)
   read_tool_choice(body, chat, ctx)
   read_output(body, chat, ctx)
   read_effort(body, chat, ctx)
-  read_stop(body, chat)
   return chat
 end
 

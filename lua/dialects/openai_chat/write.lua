@@ -7,7 +7,7 @@ local find, format, match = string.find, string.format, string.match
 
 --- Marks exist since GPT-5.6; older models cache by themselves.
 local function marks_cache(model)
-  local major, minor = match(model or "", "gpt%-(%d+)%.?(%d*)")
+  local major, minor = match(model, "gpt%-(%d+)%.?(%d*)")
   major, minor = tonumber(major), tonumber(minor) or 0
   return major ~= nil and (major > 5 or major == 5 and minor >= 6)
 end
@@ -156,23 +156,41 @@ local function write_assistant(turn, writer, i, ctx)
                                             refusal = refusal, reasoning_content = reasoning, name = turn.name }
 end
 
+local function write_system(turn, writer, i, ctx)
+  local marked = false
+  for _, part in ipairs(turn.parts) do
+    marked = marked or writer.marks and part.cache ~= nil
+  end
+  local content = marked and write_content(turn.parts, writer, i, ctx) or dialect.texts(turn.parts, "text", "\n\n")
+  if content then
+    writer.messages[#writer.messages + 1] = { role = turn.role, content = content, name = turn.name }
+  end
+end
+
+--- A turn of the assistant at the end is, for its own vendor, the beginning of the answer. Others answer it.
+local function check_end(writer, ctx)
+  local last = writer.messages[#writer.messages]
+  if not last then
+    ctx.refuse("messages", "say nothing", true)
+  elseif last.role == "assistant" and not (ctx.caps and ctx.caps.prefill) then
+    ctx.refuse("messages", "end with a turn of the assistant, which this provider does not continue")
+  end
+end
+
 local function write_turns(chat, body, ctx)
-  local writer = { messages = {}, chat = chat, marks = marks_cache(ctx.model),
-                   replays = find(ctx.model or "", "deepseek", 1, true) ~= nil,
-                   google = ctx.vendor == "gemini" or find(ctx.model or "", "gemini", 1, true) ~= nil }
+  local model = ctx.model or ""
+  local writer = { messages = {}, chat = chat, marks = marks_cache(model), replays = find(model, "deepseek", 1, true) ~= nil,
+                   google = find(model, "gemini", 1, true) ~= nil }
   for i, turn in ipairs(chat.turns) do
     if turn.role == "assistant" then
       write_assistant(turn, writer, i, ctx)
     elseif turn.role == "user" then
       write_user(turn, writer, i, ctx)
     else
-      local marked = writer.marks and #turn.parts > 1
-      local content = marked and write_content(turn.parts, writer, i, ctx) or dialect.texts(turn.parts, "text", "\n\n")
-      if content then
-        writer.messages[#writer.messages + 1] = { role = turn.role, content = content, name = turn.name }
-      end
+      write_system(turn, writer, i, ctx)
     end
   end
+  check_end(writer, ctx)
   body.messages = writer.messages
 end
 
@@ -267,12 +285,6 @@ local function write_request(chat, ctx)
   if body.safety_identifier then
     body.safety_identifier = dialect.hashed(body.safety_identifier)
   end
-  local stop = chat.params.stop
-  if stop and #stop > 4 then
-    ctx.refuse(dialect.spelt(chat, "stop"), "has more than four sequences, which is all this provider takes")
-    stop = { stop[1], stop[2], stop[3], stop[4] }
-  end
-  body.stop = stop
   write_turns(chat, body, ctx)
   write_tools(chat, body, ctx)
   write_tool_choice(chat, body)
