@@ -16,11 +16,9 @@ static bool ready(void *arg)
 static mg_err put_signin_metrics(struct mg_operate *operate, struct mg_buf *out)
 {
     struct mg_signin_status signin;
-    if (!mg_gateway_signin(operate->gateway))
-        return MG_OK;
     mg_signin_status(mg_gateway_signin(operate->gateway), &signin);
     return mg_buf_putf(out,
-                       "# HELP moongate_oidc_keys Keys of the identity provider that tokens are checked with.\n"
+                       "# HELP moongate_oidc_keys Keys of the identity provider that tokens are checked with; 0 without one.\n"
                        "# TYPE moongate_oidc_keys gauge\nmoongate_oidc_keys %zu\n"
                        "# HELP moongate_oidc_key_failures_total Times that its keys could not be read.\n"
                        "# TYPE moongate_oidc_key_failures_total counter\nmoongate_oidc_key_failures_total %llu\n"

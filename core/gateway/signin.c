@@ -209,6 +209,9 @@ mg_err mg_signin_identify(struct mg_signin *signin, mg_view token, struct mg_ide
 
 void mg_signin_status(struct mg_signin *signin, struct mg_signin_status *out_status)
 {
+    *out_status = (struct mg_signin_status){.issuer = NULL};
+    if (!signin)
+        return;
     pthread_mutex_lock(&signin->lock);
     *out_status = (struct mg_signin_status){.issuer = signin->config->issuer, .keys = has_keys(signin) ? mg_jwks_count(signin->keys) : 0,
                                             .read_us = signin->read_wall_us, .accepted = signin->accepted,

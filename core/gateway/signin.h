@@ -26,13 +26,14 @@ bool mg_signin_takes(const struct mg_signin *signin, mg_view token);      /* NUL
 MG_MUST_USE mg_err mg_signin_identify(struct mg_signin *signin, mg_view token, struct mg_identity *out_identity, const char **out_why);
 
 struct mg_signin_status {
-    const char *issuer;                /* borrowed from the configuration */
+    const char *issuer;                /* borrowed from the configuration; NULL: there is none */
     size_t keys;                       /* 0: none were read yet, or they are too old */
     uint64_t read_us;                  /* wall clock; of the keys; 0: never */
     uint64_t accepted, refused;        /* tokens */
     uint64_t failures;                 /* of reading the keys */
     char error[768];                   /* of the last reading; "": it was good */
 };
+/* signin NULL: all zero. */
 void mg_signin_status(struct mg_signin *signin, struct mg_signin_status *out_status);
 
 #endif
