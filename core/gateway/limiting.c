@@ -27,7 +27,8 @@ struct mg_limiting {
     bool per_attempt;                  /* tokens or money are limited */
     bool money;
     bool refused;                      /* the last one that was asked for; `refusal` says why */
-    bool answered;                     /* … and the client is told so */
+    bool answered;                     /* … and the client is told so, in vain or not */
+    const char *unpriced;              /* a target that a budget could not count; NULL: none */
     struct mg_limit_refusal refusal;
     struct reservation lanes[LANES];
 };
@@ -270,15 +271,26 @@ static uint64_t answer_tokens(const struct mg_exchange *x, const struct mg_confi
     return tokens * MG_MAX(asked(request, MG_VIEW("n")), UINT64_C(1));
 }
 
+/* What others wrote stands last in a line of the log, and between quotes, so that it can neither forge a field nor push one
+ * out. */
+static mg_view quoted(struct mg_exchange *x, const char *text)
+{
+    struct mg_buf out;
+    mg_buf_init(&out, 8 * MG_MAX_LIMIT_VALUE_BYTES);
+    mg_view escaped = mg_buf_put_json(&out, mg_view_cstr(text)) == MG_OK ? mg_arena_dup(&x->arena, mg_buf_view(&out)) : MG_VIEW("…");
+    mg_buf_fini(&out);
+    return mg_arena_printf(&x->arena, "\"%.*s\"", MG_FMT(escaped));
+}
+
 static void on_threshold(void *arg, const struct mg_limit_threshold *at)
 {
     struct mg_exchange *x = arg;
     const struct mg_limit_row *row = x->limiting->uses[at->use].row;
     mg_log_warn(at->stop ? "budget.exhausted" : "budget.soft",
-                "project=%.*s scope=%s workflow=%s field=%s value=%s per=%s spent_usd=%.6f budget_usd=%.6f", MG_FMT(x->call.project),
+                "project=%.*s scope=%s workflow=%s field=%s per=%s spent_usd=%.6f budget_usd=%.6f value=%.*s", MG_FMT(x->call.project),
                 mg_limit_scope_name(mg_limit_row_scope(row)), mg_limit_row_workflow(row), mg_limit_row_field(row),
-                mg_limit_row_value(row), mg_limit_period_name(at->period), (double)at->spent_microusd / 1e6,
-                (double)at->limit_microusd / 1e6);
+                mg_limit_period_name(at->period), (double)at->spent_microusd / 1e6, (double)at->limit_microusd / 1e6,
+                MG_FMT(quoted(x, mg_limit_row_value(row))));
 }
 
 /* NULL: more run at once than there are lanes, which cannot be. */
@@ -290,8 +302,9 @@ static struct reservation *free_lane(struct mg_limiting *limiting)
     return NULL;
 }
 
-static bool refuse_unpriced(struct mg_refusal *out_refusal, const struct mg_config_target *target)
+static bool refuse_unpriced(struct mg_limiting *limiting, const struct mg_config_target *target, struct mg_refusal *out_refusal)
 {
+    limiting->unpriced = target->id;
     snprintf(out_refusal->text, sizeof out_refusal->text, "a budget holds and nobody knows the price of %.40s", target->id);
     return false;
 }
@@ -308,7 +321,7 @@ bool mg_limiting_may_call(struct mg_exchange *x, int candidate, struct mg_refusa
     mg_view model = strcmp(target->model, "*") == 0 ? x->call.request.model : mg_view_cstr(target->model);
     uint64_t cost = 0;
     if (limiting->money && !cost_of(mg_price_book_now(x->worker->prices), x->live->generation->config, target, model, &usage, &cost))
-        return refuse_unpriced(out_refusal, target);
+        return refuse_unpriced(limiting, target, out_refusal);
     struct reservation *lane = free_lane(limiting);
     if (!lane)
         return false;
@@ -339,11 +352,28 @@ void mg_limiting_settled(struct mg_exchange *x, int candidate, const struct mg_a
     }
 }
 
+/* Nothing that waiting or the caller could mend: whoever runs the gateway reads it in the log, at most once a second. */
+static void answer_unpriced(struct mg_exchange *x)
+{
+    static _Atomic uint64_t told_s;
+    uint64_t before = atomic_load_explicit(&told_s, memory_order_relaxed), now_s = mg_mono_us() / 1000000;
+    x->limiting->answered = true;
+    if (before != now_s && atomic_compare_exchange_strong(&told_s, &before, now_s))
+        mg_log_error("budget.unpriced", "project=%.*s target=%s; its requests are refused: give it price_usd, or import a catalogue that has it",
+                     MG_FMT(x->call.project), x->limiting->unpriced);
+    mg_exchange_refuse(x, 500, "target_unpriced", "A budget holds for this request, and nobody knows the price of %s. The operator of "
+                       "this gateway has to set it.", x->limiting->unpriced);
+}
+
 bool mg_limiting_refuse(struct mg_exchange *x)
 {
-    if (!x->limiting || !x->limiting->refused || x->timeline->attempt_count)
+    const struct mg_limiting *limiting = x->limiting;
+    if (!limiting || x->timeline->attempt_count || (!limiting->refused && !limiting->unpriced))
         return false;
-    answer(x);
+    if (limiting->refused)
+        answer(x);
+    else
+        answer_unpriced(x);
     return true;
 }
 
@@ -427,7 +457,7 @@ mg_err mg_limiting_put(struct mg_exchange *x, struct mg_buf *lines)
     if (!limiting)
         return put_early(x, lines);
     MG_TRY(put_nearest(x, limiting->uses, limiting->count, lines));
-    bool in_vain = limiting->answered && (limiting->refusal.kind == MG_LIMIT_BUDGET || limiting->refusal.never);
+    bool in_vain = limiting->answered && (!limiting->refused || limiting->refusal.kind == MG_LIMIT_BUDGET || limiting->refusal.never);
     return in_vain ? mg_http_put_own(lines, MG_VIEW("x-should-retry"), MG_VIEW("false")) : MG_OK;
 }
 

@@ -25,7 +25,8 @@ bool mg_limiting_begin(struct mg_exchange *x);
 bool mg_limiting_may_call(struct mg_exchange *x, int candidate, struct mg_refusal *out_refusal);
 void mg_limiting_settled(struct mg_exchange *x, int candidate, const struct mg_attempt_record *attempt);
 
-/* Nobody was called because of a limit: answers 429 and ends the exchange. False: that was not why. */
+/* Nobody was called because of a limit: answers 429 and ends the exchange; 500 when a budget could not count what the target
+ * costs. False: that was not why. */
 bool mg_limiting_refuse(struct mg_exchange *x);
 
 /* The exchange is over. Harmless without limits. */

@@ -277,6 +277,26 @@ class Budgets(unittest.TestCase):
             self.assertIn("p0/m0", line)
             raw(gw.client())                           # the generation before goes on
 
+    def test_a_target_whose_price_is_gone_is_no_rate_limit_and_the_log_says_what_to_do(self):
+        with Upstream() as up, Gateway(limited(up, limits="budget = { usd = 5 }", price=(1, 1))) as gw:
+            gw.write("projects/main.lua", limited(up, limits="budget = { usd = 5 }").replace('"p0/m0"', '"p0/*"'))
+            gw.wait_line(r"generation\.swapped.*number=2")
+            client = gw.client(max_retries=3)
+            with self.assertRaises(openai.InternalServerError) as caught:
+                client.chat.completions.create(model="chat", messages=HI)
+            self.assertEqual((caught.exception.status_code, caught.exception.code), (500, "target_unpriced"))
+            self.assertEqual(caught.exception.response.headers["x-should-retry"], "false")
+            gw.wait_line(r"budget\.unpriced project=main target=p0/\*; .*price_usd")
+            self.assertEqual(up.count, 0)
+
+    def test_a_users_name_forges_no_field_of_the_log(self):
+        forged = 'a" per=month budget_usd=9 x="'
+        limits = 'per_metadata = { user = { budget = { per = "day", usd = 300, soft = 0.01 } } }'
+        with Upstream() as up, Gateway(limited(up, limits=limits, price=self.DEAR)) as gw:
+            raw(gw.client(), max_tokens=3, metadata={"user": forged})
+            line = gw.wait_line(r"budget\.soft")
+            self.assertRegex(line, r' per=day spent_usd=\d+\.\d+ budget_usd=300\.000000 value="a\\" per=month budget_usd=9 x=\\""$')
+
     def test_each_user_has_a_budget(self):
         with Upstream() as up, Gateway(limited(up, limits='per_metadata = { user = { budget = { usd = 60 } } }', price=self.DEAR)) as gw:
             spend = lambda user: raw(gw.client(), max_tokens=3, metadata={"user": user})
