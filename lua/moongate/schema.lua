@@ -214,4 +214,75 @@ function schema.without_const(text)
   return find(text, '"const"', 1, true) and rewrite(text, const_to_enum) or text
 end
 
+---- Anthropic's structured output
+
+local KEPT = {}
+for word in ("$defs $ref enum const anyOf allOf type properties required items format description title"):gmatch "%S+" do
+  KEPT[word] = true
+end
+local FORMATS = {}
+for word in ("date-time time date duration email hostname uri ipv4 ipv6 uuid"):gmatch "%S+" do
+  FORMATS['"' .. word .. '"'] = true
+end
+local RENAMED = { oneOf = "anyOf", definitions = "$defs" }
+
+local function is_kept(key, value)
+  if key == "format" then
+    return FORMATS[value]
+  elseif key == "minItems" then
+    return value == "0" or value == "1"
+  end
+  return KEPT[key]
+end
+
+--- A value as the inside of a JSON string; a string is that already.
+local function inner_text(node)
+  if type(node) == "string" then
+    return sub(node, 1, 1) == '"' and sub(node, 2, -2) or node
+  end
+  local out = {}
+  put(node, out)
+  return (concat(out):gsub('[\\"]', "\\%0"))
+end
+
+--- What the schema cannot say is said in words.
+local function move_to_description(node, moved)
+  if #moved > 0 then
+    local said = node.of.description
+    local before = type(said) == "string" and sub(said, 1, 1) == '"' and #said > 2 and sub(said, 2, -2) .. "\\n\\n" or ""
+    set(node, "description", '"' .. before .. "(" .. concat(moved, ", ") .. ')"')
+  end
+end
+
+local function to_output_format(node)
+  local of, moved = node.of, {}
+  for from, to in next, RENAMED do
+    if of[from] and not of[to] then
+      rename(node, from, to)
+    end
+  end
+  for i = 1, #node.keys do
+    local key = node.keys[i]
+    local value = of[key]
+    if value and key ~= "additionalProperties" and not is_kept(key, value) then
+      moved[#moved + 1] = key .. ": " .. inner_text(value)
+      of[key] = nil
+    end
+  end
+  move_to_description(node, moved)
+  if type(of["$ref"]) == "string" then
+    of["$ref"] = of["$ref"]:gsub("#/definitions/", "#/$defs/")
+  end
+  if of.type == '"object"' or of.properties then
+    set(node, "additionalProperties", "false")
+  else
+    of.additionalProperties = nil
+  end
+end
+
+--- The subset that Anthropic's structured output takes: limits move into descriptions, objects take nothing further.
+function schema.for_anthropic(text)
+  return rewrite(text, to_output_format)
+end
+
 return schema

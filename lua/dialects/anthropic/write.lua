@@ -3,6 +3,7 @@ local dialect = require "moongate.dialect"
 local fields = require "dialects.anthropic.fields"
 local json = require "moongate.json"
 local refusals_of = require "dialects.anthropic.models"
+local schema = require "moongate.schema"
 
 local format, insert, ipairs, type = string.format, table.insert, ipairs, type
 
@@ -320,13 +321,29 @@ local function write_tool_choice(chat, body, ctx, say)
   end
 end
 
+--- Rewritten once for each text: clients send the same schema with every request.
+local schemas, schema_count = {}, 0
+
+local function output_schema(raw)
+  local text = dialect.text(raw)
+  local known = schemas[text]
+  if not known then
+    if schema_count == 64 then
+      schemas, schema_count = {}, 0
+    end
+    known = dialect.raw(schema.for_anthropic(text))
+    schemas[text], schema_count = known, schema_count + 1
+  end
+  return known
+end
+
 local function write_output(chat, body, say)
   local output = chat.output
   if not output then
     return
   elseif output.kind == "json_schema" and output.schema then
     body.output_config = body.output_config or {}
-    body.output_config.format = { type = "json_schema", schema = output.schema }
+    body.output_config.format = { type = "json_schema", schema = output_schema(output.schema) }
   else
     say "Answer with one JSON object and nothing else."
   end
