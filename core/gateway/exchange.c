@@ -156,7 +156,7 @@ static void on_recycle(struct mg_defer *defer)
     x->skipped_events = 0;
     x->admitted_us = x->overhead_us = 0;
     x->refusal = 0;
-    x->recorded = x->counted = false;
+    x->recorded = x->counted = x->disabled = false;
     if (worker->idle_exchange_count < KEEP_EXCHANGES) {
         worker->idle_exchange_count++;
         mg_list_push_front(&worker->idle_exchanges, &x->link);
@@ -287,13 +287,27 @@ static bool step_take_turn(struct mg_exchange *x)
     return false;
 }
 
-static bool step_admit(struct mg_exchange *x)
+static bool begin_record(struct mg_exchange *x)
 {
     if (!reserve(x, mg_record_worst_case(0)))
-        return shed(x, "journal_full", "The usage journal is full.");
+        return false;
     x->recorded = true;
     x->counted = true;
     mg_metrics_begin(x->worker->metrics);
+    return true;
+}
+
+void mg_exchange_record_disabled(struct mg_exchange *x)
+{
+    x->disabled = true;
+    if (!x->recorded)
+        (void)begin_record(x);         /* without room it is refused all the same */
+}
+
+static bool step_admit(struct mg_exchange *x)
+{
+    if (!begin_record(x))
+        return shed(x, "journal_full", "The usage journal is full.");
     x->admitted_us = mg_mono_us();
     mark(x, MG_PHASE_admit);
     return true;
@@ -644,7 +658,7 @@ static void step_settle(struct mg_exchange *x)
     if (x->skipped_events)
         mg_timeline_note(x->timeline, mg_exchange_now(x), "stream", "%u malformed events were skipped", x->skipped_events);
     if (x->recorded) {
-        if (x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_LOG, &x->call) &&
+        if (x->live->script && !x->disabled && mg_script_has(x->live->script, MG_HOOK_ON_LOG, &x->call) &&
             !mg_script_on_log(x->live->script, &x->call))
             drop_content(x);
         charge(x);

@@ -69,6 +69,7 @@ struct mg_exchange {
     bool events;                       /* … and whether it is framed as events */
     int refusal;                       /* status of an answer that waits for the end of the body; 0: none */
     bool recorded;                     /* there is a project to record it for */
+    bool disabled;                     /* refused by a switch: nothing of its project runs for it any more */
     bool counted;                      /* in metrics */
     bool relayed;                      /* the relay was started for it: its result is this exchange's */
     struct mg_timeline room;           /* last, and allocated only up to its first few attempts */
@@ -118,6 +119,9 @@ mg_view mg_error_body(struct mg_arena *arena, int status, mg_view code, mg_view 
 /* refuse.c: a whole answer of ours, and the end of the exchange. */
 void mg_answer_typed(struct mg_exchange *x, int status, const char *content_type, mg_view body);
 void mg_answer_json(struct mg_exchange *x, int status, mg_view body);
+
+/* What a switch refuses is recorded even when its turn to be admitted has not come: who asks in vain is to be found. */
+void mg_exchange_record_disabled(struct mg_exchange *x);
 
 /* refuse.c: what was asked for is disabled by hand. `what` begins the sentence: "The workflow 'chat'". */
 void mg_exchange_refuse_disabled(struct mg_exchange *x, const struct mg_switch *off, const char *what);

@@ -86,6 +86,7 @@ void mg_exchange_refuse_disabled(struct mg_exchange *x, const struct mg_switch *
     mg_view code = mg_arena_printf(&x->arena, "%s_disabled", mg_switch_kind_name(off->kind));
     mg_view text = mg_arena_printf(&x->arena, "%s is disabled%s%s", what, *off->message ? ": " : " by the operator of this gateway.",
                                    off->message);
+    mg_exchange_record_disabled(x);
     mg_timeline_note(x->timeline, mg_exchange_now(x), "switch", "%s %s is disabled by hand", mg_switch_kind_name(off->kind),
                      off->name);
     x->timeline->error_code = code;

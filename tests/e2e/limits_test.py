@@ -412,6 +412,35 @@ def http_get(url, token):
         return error.code, json.loads(error.read())
 
 
+class Recorded(unittest.TestCase):
+    """Requests that were refused are in the log of requests with the reason; nothing was called, so usage has no event."""
+
+    def test_who_is_refused_by_a_limit_or_a_switch_is_in_the_log_and_costs_nothing(self):
+        limits = "requests_per_minute = 2, burst = 2"
+        with Upstream() as up, Gateway(limited(up, limits=limits)) as gw:
+            key = json.loads(gw.cli("key", "list", "--json"))["keys"][0]["id"]
+            raw(gw.client())
+            seen = [("200", None)]
+            for what, enable in ((["project", "disable", "main"], ["project", "enable", "main"]),
+                                 (["key", "disable", key], ["key", "enable", key]),
+                                 (["workflow", "disable", "chat", "--project", "main"], ["workflow", "enable", "chat", "--project", "main"])):
+                gw.cli(*what)
+                with self.assertRaises(openai.APIStatusError) as caught:
+                    raw(gw.client())
+                seen.append((str(caught.exception.status_code), caught.exception.code))
+                gw.cli(*enable)
+            raw(gw.client())
+            error = refused(self, gw.client())
+            seen += [("200", None), ("429", error.code)]
+            self.assertEqual([code for _, code in seen], [None, "project_disabled", "key_disabled", "workflow_disabled", None, "rate_limit_exceeded"])
+            rows = [json.loads(line) for line in gw.cli("logs", "--json").splitlines()]
+            told = [(str(row["status"]), gw.trace(row["id"])["error_code"]) for row in rows]
+            self.assertEqual(sorted(told, key=str), sorted(seen, key=str))
+            self.assertEqual({gw.trace(row["id"])["key_id"] for row in rows}, {key})
+            self.assertEqual(up.count, 2)
+            self.assertEqual(len(gw.cli("usage", "events").splitlines()), 2)
+
+
 class Fairness(unittest.TestCase):
     def ask(self, gw, project, text):
         """A request whose answer is read later; the socket."""
