@@ -1,14 +1,20 @@
 #include "vault/audit.h"
 
 #include <psa/crypto.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
+
+enum { MOST_AHEAD = 1 << 30 };         /* a head that is further ahead of its log was made up */
 
 struct mg_audit_key {
     psa_key_id_t id;
+    pthread_mutex_t lock;              /* of the mark */
+    struct mg_audit_mark mark;         /* the furthest that was confirmed; seq 0: none */
 };
 
 typedef unsigned char chain_bytes[MG_AUDIT_CHAIN_BYTES];
@@ -47,6 +53,7 @@ struct mg_audit_key *mg_audit_key_new(const unsigned char bytes[MG_SEAL_KEY_BYTE
         abort();
     hmac(data_key, &label, derived);
     key->id = import(derived, sizeof derived);
+    pthread_mutex_init(&key->lock, NULL);
     (void)psa_destroy_key(data_key);
     mg_wipe(derived, sizeof derived);
     mg_buf_fini(&label);
@@ -58,7 +65,25 @@ void mg_audit_key_free(struct mg_audit_key *key)
     if (!key)
         return;
     (void)psa_destroy_key(key->id);
+    pthread_mutex_destroy(&key->lock);
     mg_free(key);
+}
+
+void mg_audit_confirm(struct mg_audit_key *key, const struct mg_audit_mark *mark)
+{
+    pthread_mutex_lock(&key->lock);
+    if (mark->seq > key->mark.seq)
+        key->mark = *mark;
+    pthread_mutex_unlock(&key->lock);
+}
+
+static struct mg_audit_mark confirmed(const struct mg_audit_key *key)
+{
+    struct mg_audit_key *mine = (struct mg_audit_key *)(uintptr_t)key;
+    pthread_mutex_lock(&mine->lock);
+    struct mg_audit_mark mark = mine->mark;
+    pthread_mutex_unlock(&mine->lock);
+    return mark;
 }
 
 /* ---- the chain ------------------------------------------------------------------------------- */
@@ -164,19 +189,105 @@ static mg_err set_head(struct mg_db *db, uint64_t seq, const chain_bytes head)
     return err;
 }
 
-mg_err mg_audit_append(const struct mg_audit_key *key, struct mg_db *db, const struct mg_audit_entry *entry)
+/* Where the log stands: its newest entry, and its head row. */
+struct tail {
+    uint64_t seq;                      /* of the newest entry; 0: there is none */
+    chain_bytes chain;                 /* its */
+    struct mg_audit_mark head;         /* seq 0: there is none */
+};
+
+static mg_err read_tail(struct mg_db *db, struct tail *out_tail)
+{
+    struct mg_stmt *stmt;
+    bool row;
+    *out_tail = (struct tail){.seq = 0};
+    MG_TRY(read_newest(db, &out_tail->seq, out_tail->chain));
+    MG_TRY(mg_db_prepare(db, "SELECT seq, mac FROM audit_head", &stmt));
+    mg_err err = mg_stmt_step(stmt, &row);
+    if (err == MG_OK && row) {
+        out_tail->head.seq = (uint64_t)mg_stmt_int(stmt, 0);
+        copy_chain(out_tail->head.head, mg_stmt_blob(stmt, 1));
+    }
+    mg_stmt_free(stmt);
+    return err;
+}
+
+static bool same(const chain_bytes a, const chain_bytes b)
+{
+    return mg_view_eq_ct(mg_view_of((const char *)a, MG_AUDIT_CHAIN_BYTES), mg_view_of((const char *)b, MG_AUDIT_CHAIN_BYTES));
+}
+
+/* Does the log end where its head and this process say? *out_good. */
+static mg_err check_tail(const struct mg_audit_key *key, const struct tail *tail, bool *out_good)
+{
+    chain_bytes head;
+    struct mg_audit_mark mark = confirmed(key);
+    MG_TRY(head_of(key, tail->seq, tail->chain, head));
+    bool ends = tail->seq > 0 && tail->head.seq == tail->seq && same(tail->head.head, head);
+    bool goes_on = tail->seq > mark.seq || (tail->seq == mark.seq && same(mark.head, head));
+    *out_good = ends && goes_on;
+    return MG_OK;
+}
+
+static mg_err put(const struct mg_audit_key *key, struct mg_db *db, const struct mg_audit_entry *entry, struct tail *tail)
 {
     struct mg_audit_entry copy = *entry;
-    chain_bytes chain, head;
-    MG_TRY(read_newest(db, &copy.seq, chain));
-    copy.seq++;
+    copy.seq = tail->seq + 1;
     if (!copy.at_us)
         copy.at_us = mg_wall_us();
     copy.detail = mg_view_head(copy.detail, MG_AUDIT_DETAIL_BYTES);
-    MG_TRY(link_entry(key, &copy, chain));
-    MG_TRY(insert(db, &copy, chain));
-    MG_TRY(head_of(key, copy.seq, chain, head));
-    return set_head(db, copy.seq, head);
+    MG_TRY(link_entry(key, &copy, tail->chain));
+    MG_TRY(insert(db, &copy, tail->chain));
+    tail->seq = tail->head.seq = copy.seq;
+    MG_TRY(head_of(key, copy.seq, tail->chain, tail->head.head));
+    return set_head(db, copy.seq, tail->head.head);
+}
+
+/* The numbers that were taken away, or one more, stay free: whoever verifies finds them missing from now on. */
+static mg_err put_break(const struct mg_audit_key *key, struct mg_db *db, const char *why, struct tail *tail)
+{
+    const struct mg_audit_entry entry = {.actor = MG_VIEW("moongate"), .act = MG_VIEW("audit.broken"), .detail = mg_view_cstr(why)};
+    uint64_t head = tail->head.seq < tail->seq + MOST_AHEAD ? tail->head.seq : 0, most = MG_MAX(head, confirmed(key).seq);
+    tail->seq = MG_MAX(most, tail->seq + 1);
+    mg_log_error("audit.broken", "missing=%llu reason=\"%s\"", (unsigned long long)tail->seq, why);
+    return put(key, db, &entry, tail);
+}
+
+mg_err mg_audit_begin(const struct mg_audit_key *key, struct mg_db *db, bool again)
+{
+    struct tail tail;
+    const struct mg_audit_entry entry = {.actor = MG_VIEW("moongate"), .act = MG_VIEW("audit.begun")};
+    MG_TRY(read_tail(db, &tail));
+    return again ? put_break(key, db, "the key of the log before was taken away, and perhaps the log", &tail)
+                 : put(key, db, &entry, &tail);
+}
+
+mg_err mg_audit_open(struct mg_audit_key *key, struct mg_db *db)
+{
+    struct tail tail;
+    bool good;
+    MG_TRY(read_tail(db, &tail));
+    MG_TRY(check_tail(key, &tail, &good));
+    if (good)
+        mg_audit_confirm(key, &tail.head);
+    else
+        mg_log_error("audit.broken", "reason=\"the log does not end where it had; moongate audit verify says more\"");
+    return MG_OK;
+}
+
+mg_err mg_audit_append(const struct mg_audit_key *key, struct mg_db *db, const struct mg_audit_entry *entry,
+                       struct mg_audit_mark *out_mark)
+{
+    struct tail tail;
+    bool good;
+    MG_TRY(read_tail(db, &tail));
+    MG_TRY(check_tail(key, &tail, &good));
+    if (!good)
+        MG_TRY(put_break(key, db, "the log did not end where it had: entries or its head were taken away or put back", &tail));
+    MG_TRY(put(key, db, entry, &tail));
+    if (out_mark)
+        *out_mark = tail.head;
+    return MG_OK;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -219,6 +330,7 @@ struct verifying {
     struct mg_audit_report *report;
     chain_bytes chain;                 /* of the last good entry */
     uint64_t seq;                      /* its number */
+    struct mg_audit_mark mark;         /* as far as this process knows that it went */
     uint64_t kept_seq;                 /* 0: none was given */
     mg_view kept_head;
 };
@@ -237,6 +349,17 @@ static void print_chain(const chain_bytes chain, char out[2 * MG_AUDIT_CHAIN_BYT
         snprintf(out + 2 * i, 3, "%02x", chain[i]);
 }
 
+static mg_err verify_mark(struct verifying *v)
+{
+    chain_bytes head;
+    if (v->seq != v->mark.seq)
+        return MG_OK;
+    MG_TRY(head_of(v->key, v->seq, v->chain, head));
+    if (!same(head, v->mark.head))
+        blame(v->report, v->seq, "is not the one that this process entered");
+    return MG_OK;
+}
+
 static mg_err verify_row(struct verifying *v, struct mg_stmt *stmt)
 {
     struct mg_audit_entry entry = read_entry(stmt);
@@ -253,34 +376,33 @@ static mg_err verify_row(struct verifying *v, struct mg_stmt *stmt)
         blame(v->report, entry.seq, "was changed, or what stood before it");
     v->seq = entry.seq;
     print_chain(v->chain, v->report->head);
+    MG_TRY(verify_mark(v));
     if (v->seq == v->kept_seq && mg_view_eq(v->kept_head, mg_view_cstr(v->report->head)))
         v->report->kept_found = true;
     return MG_OK;
 }
 
-static mg_err verify_head(struct verifying *v, struct mg_db *db)
+static mg_err verify_end(struct verifying *v, struct mg_db *db)
 {
-    struct mg_stmt *stmt;
-    bool row;
+    struct tail tail;
     chain_bytes head;
-    MG_TRY(mg_db_prepare(db, "SELECT seq, mac FROM audit_head", &stmt));
-    mg_err err = mg_stmt_step(stmt, &row);
-    if (err == MG_OK)
-        err = head_of(v->key, v->seq, v->chain, head);
-    if (err == MG_OK && !row)
+    MG_TRY(read_tail(db, &tail));
+    MG_TRY(head_of(v->key, v->seq, v->chain, head));
+    if (!tail.head.seq)
         blame(v->report, v->seq + 1, "is missing: the log has no head");
-    else if (err == MG_OK && (uint64_t)mg_stmt_int(stmt, 0) > v->seq)
+    else if (tail.head.seq > v->seq)
         blame(v->report, v->seq + 1, "is missing: the log was cut off at its end");
-    else if (err == MG_OK && !mg_view_eq_ct(mg_stmt_blob(stmt, 1), mg_view_of((const char *)head, MG_AUDIT_CHAIN_BYTES)))
+    else if (tail.head.seq != v->seq || !same(tail.head.head, head))
         blame(v->report, MG_MAX(v->seq, (uint64_t)1), "is not the entry that the head names");
-    mg_stmt_free(stmt);
-    return err;
+    if (v->mark.seq > v->seq)
+        blame(v->report, v->seq + 1, "is missing: the log was put back to what it was before");
+    return MG_OK;
 }
 
 mg_err mg_audit_verify(const struct mg_audit_key *key, struct mg_db *db, mg_view kept, struct mg_audit_report *out_report)
 {
     struct mg_audit_report report = {.what = "is good"};
-    struct verifying v = {.key = key, .report = &report};
+    struct verifying v = {.key = key, .report = &report, .mark = confirmed(key)};
     struct mg_stmt *stmt;
     bool row;
     mg_err err;
@@ -293,7 +415,7 @@ mg_err mg_audit_verify(const struct mg_audit_key *key, struct mg_db *db, mg_view
         err = verify_row(&v, stmt);
     mg_stmt_free(stmt);
     MG_TRY(err);
-    MG_TRY(verify_head(&v, db));
+    MG_TRY(verify_end(&v, db));
     if (v.kept_seq && !report.kept_found)
         blame(&report, v.kept_seq, "is not the one whose head was kept: the store was put back from an older copy, or rewritten");
     *out_report = report;

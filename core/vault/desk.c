@@ -19,6 +19,15 @@ static mg_err write_store(struct mg_desk *desk, mg_write_fn fn, void *arg)
     return desk->options.write(desk->options.arg, fn, arg);
 }
 
+/* The same of what enters something in the log, which fn marks. */
+static mg_err write_entry(struct mg_desk *desk, mg_write_fn fn, void *arg, const struct mg_audit_mark *mark)
+{
+    mg_err err = write_store(desk, fn, arg);
+    if (err == MG_OK)
+        mg_audit_confirm(mg_vault_audit_key(desk->vault), mark);
+    return err;
+}
+
 /* ---- open and close -------------------------------------------------------------------------- */
 
 static mg_err read_rows(void *arg, struct mg_db *db)
@@ -26,16 +35,33 @@ static mg_err read_rows(void *arg, struct mg_db *db)
     return mg_vault_read(db, arg);
 }
 
+/* The log's key is the first thing that a vault writes: where there is anything else of one, it was there. */
+static mg_err is_used(struct mg_db *db, bool *out_used)
+{
+    struct mg_stmt *stmt;
+    bool row;
+    MG_TRY(mg_db_prepare(db, "SELECT 1 FROM vault_keys UNION ALL SELECT 1 FROM secrets UNION ALL SELECT 1 FROM audit "
+                             "UNION ALL SELECT 1 FROM audit_head LIMIT 1", &stmt));
+    mg_err err = mg_stmt_step(stmt, &row);
+    if (err == MG_OK)
+        *out_used = row;
+    mg_stmt_free(stmt);
+    return err;
+}
+
 static mg_err store_keys(void *arg, struct mg_db *db)
 {
     struct mg_desk *desk = arg;
-    struct mg_audit_report report;
+    bool again;
+    MG_TRY(is_used(db, &again));
     MG_TRY(mg_vault_store_keys(desk->vault, db));
-    MG_TRY(mg_audit_verify(mg_vault_audit_key(desk->vault), db, MG_VIEW_NONE, &report));
-    if (report.entries)
-        return MG_OK;
-    return mg_audit_append(mg_vault_audit_key(desk->vault), db,
-                           &(struct mg_audit_entry){.actor = MG_VIEW("moongate"), .act = MG_VIEW("audit.begun")});
+    return mg_audit_begin(mg_vault_audit_key(desk->vault), db, again);
+}
+
+static mg_err open_log(void *arg, struct mg_db *db)
+{
+    struct mg_desk *desk = arg;
+    return mg_audit_open(mg_vault_audit_key(desk->vault), db);
 }
 
 static mg_err open_vault(struct mg_desk *desk, struct mg_diag *diag)
@@ -49,7 +75,7 @@ static mg_err open_vault(struct mg_desk *desk, struct mg_diag *diag)
     mg_vault_rows_free(rows);
     MG_TRY(err);
     if (begun)
-        return MG_OK;
+        return write_store(desk, open_log, desk);
     err = write_store(desk, store_keys, desk);
     if (err != MG_OK)
         return mg_diag_set(diag, err, NULL, 0, "the vault cannot be written to the store: %s", mg_err_text(err));
@@ -91,6 +117,7 @@ struct setting {
     struct mg_audit_entry entry;
     char detail[64];
     bool must_exist;
+    struct mg_audit_mark mark;
 };
 
 static mg_err apply(void *arg, struct mg_db *db)
@@ -106,7 +133,7 @@ static mg_err apply(void *arg, struct mg_db *db)
             mg_view_of(setting->detail, (size_t)snprintf(setting->detail, sizeof setting->detail, "version %llu",
                                                          (unsigned long long)mg_vault_version(setting->change)));
     }
-    return mg_audit_append(mg_vault_audit_key(setting->desk->vault), db, &setting->entry);
+    return mg_audit_append(mg_vault_audit_key(setting->desk->vault), db, &setting->entry, &setting->mark);
 }
 
 static mg_err explain(mg_err err, mg_view project, mg_view name, struct mg_diag *diag)
@@ -126,7 +153,7 @@ mg_err mg_desk_set(struct mg_desk *desk, mg_view actor, enum mg_desk_set how, mg
     pthread_mutex_lock(&desk->lock);
     mg_err err = mg_vault_prepare(desk->vault, project, name, plain, &setting.change, diag);
     if (err == MG_OK)
-        err = explain(write_store(desk, apply, &setting), project, name, diag);
+        err = explain(write_entry(desk, apply, &setting, &setting.mark), project, name, diag);
     if (err == MG_OK) {
         mg_vault_publish(setting.change);
         *out_version = mg_vault_version(setting.change);
@@ -141,7 +168,7 @@ mg_err mg_desk_remove(struct mg_desk *desk, mg_view actor, mg_view project, mg_v
     struct setting setting = {.desk = desk, .entry = {.actor = actor, .act = MG_VIEW("secret.remove"), .project = project,
                                                       .subject = name}};
     pthread_mutex_lock(&desk->lock);
-    mg_err err = explain(write_store(desk, apply, &setting), project, name, diag);
+    mg_err err = explain(write_entry(desk, apply, &setting, &setting.mark), project, name, diag);
     if (err == MG_OK)
         mg_vault_forget(project, name);
     pthread_mutex_unlock(&desk->lock);
@@ -171,7 +198,7 @@ static mg_err rewrap_one(void *arg, struct mg_db *db)
 {
     struct setting *setting = arg;
     MG_TRY(mg_vault_write(setting->change, db));
-    return mg_audit_append(mg_vault_audit_key(setting->desk->vault), db, &setting->entry);
+    return mg_audit_append(mg_vault_audit_key(setting->desk->vault), db, &setting->entry, &setting->mark);
 }
 
 static mg_err rewrap_all(struct mg_desk *desk, mg_view actor, unsigned *out_count, struct mg_diag *diag)
@@ -183,7 +210,7 @@ static mg_err rewrap_all(struct mg_desk *desk, mg_view actor, unsigned *out_coun
         if (!setting.change)
             return MG_OK;
         setting.entry.project = mg_vault_change_project(setting.change);
-        mg_err err = write_store(desk, rewrap_one, &setting);
+        mg_err err = write_entry(desk, rewrap_one, &setting, &setting.mark);
         if (err == MG_OK)
             mg_vault_publish(setting.change);
         mg_vault_change_free(setting.change);
@@ -235,28 +262,30 @@ struct acting {
     struct mg_act_entry *entry;
     mg_write_fn fn;
     void *arg;
+    struct mg_audit_mark mark;
 };
 
 static mg_err act(void *arg, struct mg_db *db)
 {
-    const struct acting *acting = arg;
+    struct acting *acting = arg;
     const struct mg_act_entry *entry = acting->entry;
     MG_TRY(acting->fn(acting->arg, db));
-    return mg_desk_audit_in(acting->desk, db,
-                            &(struct mg_audit_entry){.actor = entry->actor, .act = mg_view_cstr(entry->act),
-                                                     .project = mg_view_cstr(entry->project),
-                                                     .subject = mg_view_cstr(entry->subject),
-                                                     .detail = mg_view_cstr(entry->detail)});
+    return mg_audit_append(mg_vault_audit_key(acting->desk->vault), db,
+                           &(struct mg_audit_entry){.actor = entry->actor, .act = mg_view_cstr(entry->act),
+                                                    .project = mg_view_cstr(entry->project),
+                                                    .subject = mg_view_cstr(entry->subject),
+                                                    .detail = mg_view_cstr(entry->detail)}, &acting->mark);
 }
 
 mg_err mg_desk_act(struct mg_desk *desk, struct mg_act_entry *entry, mg_write_fn fn, void *arg)
 {
-    return write_store(desk, act, &(struct acting){desk, entry, fn, arg});
+    struct acting acting = {desk, entry, fn, arg, {.seq = 0}};
+    return write_entry(desk, act, &acting, &acting.mark);
 }
 
 mg_err mg_desk_audit_in(struct mg_desk *desk, struct mg_db *db, const struct mg_audit_entry *entry)
 {
-    return mg_audit_append(mg_vault_audit_key(desk->vault), db, entry);
+    return mg_audit_append(mg_vault_audit_key(desk->vault), db, entry, NULL);
 }
 
 struct reading {
@@ -327,7 +356,7 @@ static mg_err enter_use(const struct mg_desk *desk, struct mg_db *db, const stru
     return mg_audit_append(mg_vault_audit_key(desk->vault), db,
                            &(struct mg_audit_entry){.actor = MG_VIEW("moongate"), .act = MG_VIEW("secret.use"),
                                                     .project = mg_view_cstr(use->project),
-                                                    .subject = mg_view_cstr(use->name), .detail = mg_view_cstr(detail)});
+                                                    .subject = mg_view_cstr(use->name), .detail = mg_view_cstr(detail)}, NULL);
 }
 
 static mg_err note(void *arg, struct mg_db *db)

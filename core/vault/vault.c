@@ -257,7 +257,7 @@ void mg_vault_close(struct mg_vault *vault)
     mg_free(vault);
 }
 
-const struct mg_audit_key *mg_vault_audit_key(const struct mg_vault *vault)
+struct mg_audit_key *mg_vault_audit_key(const struct mg_vault *vault)
 {
     return vault->audit;
 }

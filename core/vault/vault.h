@@ -35,7 +35,7 @@ void mg_vault_note_names(const struct mg_vault_rows *rows);
 void mg_vault_close(struct mg_vault *vault);                  /* NULL is a no-op; empties the slots */
 
 /* The audit log's; made when there is none yet, and written by the first mg_vault_write() or mg_vault_store_keys(). */
-const struct mg_audit_key *mg_vault_audit_key(const struct mg_vault *vault);
+struct mg_audit_key *mg_vault_audit_key(const struct mg_vault *vault);
 MG_MUST_USE mg_err mg_vault_store_keys(struct mg_vault *vault, struct mg_db *db);
 void mg_vault_keys_stored(struct mg_vault *vault);            /* … and was committed */
 

@@ -382,6 +382,9 @@ class Audit(unittest.TestCase):
             db.close()
             done = audit(gw, "verify")
             self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            secret(gw, "rotate", "--project", "main", "openai", value=unique("next"))
+            later = audit(gw, "verify")
+            self.assertEqual(later.returncode, 1, "the next act covered it: " + later.stdout)
             return done.stdout
 
     def test_acts_are_entered_by_whoever_did_them(self):
@@ -474,6 +477,32 @@ class Audit(unittest.TestCase):
     def test_an_entry_put_in_is_found(self):
         self.assertIn("entry 7 was changed", self.tampered(
             "INSERT INTO audit SELECT seq + 1, at_us, actor, act, project, subject, detail, chain FROM audit ORDER BY seq DESC LIMIT 1"))
+
+    def test_a_running_gateway_says_so_loudly_when_it_acts_next(self):
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            with sqlite3.connect(os.path.join(gw.path, "data", "moongate.db")) as db:
+                db.execute("DELETE FROM audit WHERE seq > 1")
+                db.execute("UPDATE audit_head SET seq = 1")
+            db.close()
+            gw.create_key("main")
+            gw.wait_line(r"error audit.broken missing=\d+")
+            self.assertIn("audit.broken", [act[1] for act in self.acts(gw)])
+            self.assertEqual(audit(gw, "verify").returncode, 1)
+            gw.stop()
+            gw.lines.clear()
+            gw.start()
+            self.assertIn("entry 2 is missing", audit(gw, "verify").stdout)
+
+    def test_a_log_whose_key_is_gone_does_not_begin_anew_as_if_nothing_had_been(self):
+        with Upstream() as up:
+            gw = self.world(up)
+            with sqlite3.connect(os.path.join(gw.path, "data", "moongate.db")) as db:
+                db.executescript("DELETE FROM audit; DELETE FROM audit_head; DELETE FROM vault_keys WHERE project = ''")
+            db.close()
+            with gw:
+                gw.wait_line(r"error audit.broken missing=1 .*the key of the log before was taken away")
+                self.assertEqual(gw.chat().status, 200)
+                self.assertIn("entry 1 is missing", audit(gw, "verify").stdout)
 
     def test_a_store_put_back_from_an_older_copy_is_found_by_the_head_that_was_kept(self):
         with Upstream() as up:
