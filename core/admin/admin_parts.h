@@ -59,6 +59,8 @@ struct mg_admin {
     struct mg_db *db;        /* owned; opened by the first job that needs it; only jobs that read touch it */
     struct mg_identity identity;       /* of whoever calls, while it is looked at; large */
     uint64_t refusal_logged_us;        /* monotonic */
+    uint32_t local_uid;                /* who came last over the unix socket … */
+    char local_name[40];               /* … and that user's name; "": nobody yet */
     struct mg_admin_lane acts, reads;  /* a key is revoked while a year of usage is added up */
     int stopping;            /* services that have not stopped yet */
     bool stopped;

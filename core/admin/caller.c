@@ -1,5 +1,7 @@
 /* Who calls the admin plane, and as whom it then acts: one role, in one project or in all. */
+#include <pwd.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "admin/admin_parts.h"
 #include "base/clock.h"
@@ -7,7 +9,7 @@
 #include "http/json.h"
 #include "watch/logs.h"
 
-enum { REFUSALS_LOGGED_US = 1000000 };
+enum { REFUSALS_LOGGED_US = 1000000, LONGEST_NAME = 32 };
 
 /* ---- who is it? ------------------------------------------------------------------------------ */
 
@@ -18,22 +20,48 @@ static void become(struct mg_identity *identity, mg_view name)
     snprintf(identity->name, sizeof identity->name, "%.*s", MG_FMT(name));
 }
 
-/* Whoever opened the socket has every right, so its word on who it is will do for the log. */
-static void name_local(const struct mg_service_call *call, struct mg_identity *out_identity)
+/* A name that can stand in a line of the log. */
+static bool is_word(mg_view text)
 {
+    bool good = text.len > 0 && text.len <= LONGEST_NAME;
+    for (size_t i = 0; i < text.len && good; i++)
+        good = text.ptr[i] > ' ' && text.ptr[i] < 0x7f && !strchr("\"'()\\", text.ptr[i]);
+    return good;
+}
+
+/* The user's name, looked up once for those who come one after the other: where names are kept may be slow. */
+static const char *user_name(struct mg_admin *admin, uint32_t uid)
+{
+    struct passwd row, *found = NULL;
+    char room[1024];
+    if (admin->local_name[0] && admin->local_uid == uid)
+        return admin->local_name;
+    admin->local_uid = uid;
+    if (getpwuid_r(uid, &row, room, sizeof room, &found) == 0 && found && is_word(mg_view_cstr(found->pw_name)))
+        snprintf(admin->local_name, sizeof admin->local_name, "%s", found->pw_name);
+    else
+        snprintf(admin->local_name, sizeof admin->local_name, "%u", uid);
+    return admin->local_name;
+}
+
+/* "local:root", as the kernel says whose process opened the socket, and beside it whom that process says it acts for, when that
+ * is somebody else: "local:root(alice)". */
+static void name_local(struct mg_admin *admin, const struct mg_service_call *call, struct mg_identity *out_identity)
+{
+    char name[sizeof out_identity->name];
     mg_view said = mg_headers_get(call->request->headers, MG_VIEW("x-moongate-actor"));
-    bool plain = said.len > 0 && said.len < sizeof out_identity->name;
-    for (size_t i = 0; i < said.len; i++)
-        plain = plain && said.ptr[i] > ' ' && said.ptr[i] < 0x7f && said.ptr[i] != '"';
-    become(out_identity, plain ? said : MG_VIEW("local"));
+    const char *user = call->uid == UINT32_MAX ? "?" : user_name(admin, call->uid);
+    bool other = is_word(said) && !mg_view_eq(said, mg_view_cstr(user));
+    snprintf(name, sizeof name, other ? "local:%s(%.*s)" : "local:%s", user, MG_FMT(said));
+    become(out_identity, mg_view_cstr(name));
 }
 
 /* MG_OK, or MG_E_DENIED and MG_E_AGAIN with why. */
-static mg_err identify(const struct mg_admin *admin, const struct mg_service_call *call, struct mg_identity *out_identity,
+static mg_err identify(struct mg_admin *admin, const struct mg_service_call *call, struct mg_identity *out_identity,
                        const char **out_why)
 {
     if (call->local) {
-        name_local(call, out_identity);
+        name_local(admin, call, out_identity);
         return MG_OK;
     }
     mg_view given = mg_headers_get(call->request->headers, MG_VIEW("authorization"));

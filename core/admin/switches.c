@@ -26,12 +26,14 @@ void mg_admin_list_switches(struct mg_admin_job *job)
         mg_admin_put_failed(job, listing.err == MG_OK ? mg_buf_put(&job->out, MG_VIEW("]}")) : listing.err);
 }
 
-/* A member that may be missing; false: it is no string, or does not fit. */
+/* A member that may be missing; false: it is no string, has control characters, or does not fit. */
 static bool read_text(const struct mg_json *body, const char *member, char *out, size_t size)
 {
     const struct mg_json *value = mg_json_get(body, member);
     mg_view text = mg_json_string(value);
     snprintf(out, size, "%.*s", MG_FMT(text));
+    if (mg_view_has_controls(text))
+        return false;
     return (!value || mg_json_is(value, MG_JSON_STRING)) && strlen(out) == text.len;
 }
 
@@ -50,7 +52,7 @@ static bool read_row(struct mg_admin_job *job, struct mg_switch *row)
     if (!good)
         mg_admin_fail_with(job, 400, "bad_request",
                            "\"kind\" must be project, key, workflow, provider or plugin, \"name\" a name; \"project\" and "
-                           "\"message\" (at most 511 bytes) are strings");
+                           "\"message\" (at most 511 bytes) are strings without control characters");
     return good;
 }
 

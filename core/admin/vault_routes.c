@@ -51,10 +51,19 @@ static void answer(struct mg_admin_job *job, mg_err err)
         mg_admin_fail(job, err, NULL);
 }
 
+/* Names are people's to choose, and a line of the log is not. */
+static const char *plain(char *text, char blank)
+{
+    for (char *at = text; *at; at++)
+        *at = *at == '"' ? '\'' : *at == ' ' ? blank : *at;
+    return text;
+}
+
 static void say(const struct mg_admin_job *job, const struct mg_act_entry *entry)
 {
-    mg_log_info(entry->act, "project=%s subject=%s detail=\"%s\" by=%s", entry->project, entry->subject, entry->detail,
-                job->who.name);
+    struct mg_act_entry copy = *entry;
+    mg_log_info(entry->act, "project=%s subject=%s detail=\"%s\" by=%s", plain(copy.project, '_'), plain(copy.subject, '_'),
+                plain(copy.detail, ' '), job->who.name);
 }
 
 void mg_admin_did(struct mg_admin_job *job, const char *act, const char *project, const char *subject, const char *detail, ...)
@@ -134,6 +143,19 @@ void mg_admin_list_secrets(struct mg_admin_job *job)
     answer(job, mg_admin_put_secrets(desk_of(job), job->who.project, &job->out));
 }
 
+static void look_away(void *arg, const struct mg_target_row *row)
+{
+    (void)arg;
+    (void)row;
+}
+
+/* "gateway" is for what gateway.lua names. */
+static bool is_configured(const struct mg_admin_job *job, const char *project)
+{
+    return strcmp(project, "gateway") == 0 ||
+           job->admin->ops->target_list(job->admin->arg, mg_view_cstr(project), look_away, NULL) == MG_OK;
+}
+
 void mg_admin_set_secret(struct mg_admin_job *job)
 {
     struct query query[] = {{"project", ""}, {"name", ""}, {"rotate", ""}};
@@ -151,8 +173,9 @@ void mg_admin_set_secret(struct mg_admin_job *job)
     mg_log_info("secret.set", "project=%s name=%s version=%llu by=%s", query[0].value, query[1].value,
                 (unsigned long long)version, job->who.name);
     job->admin->ops->secret_changed(job->admin->arg, mg_view_cstr(query[0].value), mg_view_cstr(query[1].value));
-    answer(job, mg_buf_putf(&job->out, "{\"project\":\"%s\",\"name\":\"%s\",\"version\":%llu}", query[0].value, query[1].value,
-                            (unsigned long long)version));
+    answer(job, mg_buf_putf(&job->out, "{\"project\":\"%s\",\"name\":\"%s\",\"version\":%llu,\"project_known\":%s}",
+                            query[0].value, query[1].value, (unsigned long long)version,
+                            is_configured(job, query[0].value) ? "true" : "false"));
 }
 
 void mg_admin_remove_secret(struct mg_admin_job *job)

@@ -199,3 +199,13 @@ bool mg_view_utf8(mg_view v, size_t *out_bad)
     }
     return true;
 }
+
+bool mg_view_has_controls(mg_view v)
+{
+    for (size_t i = 0; i < v.len; i++) {
+        unsigned char c = (unsigned char)v.ptr[i], next = i + 1 < v.len ? (unsigned char)v.ptr[i + 1] : 0;
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0))
+            return true;
+    }
+    return false;
+}

@@ -95,4 +95,7 @@ size_t mg_view_utf8_floor(mg_view v);
 /* True when v is valid UTF-8 (RFC 3629); else *out_bad, if given, is the offset of the bad byte. */
 bool mg_view_utf8(mg_view v, size_t *out_bad);
 
+/* Bytes that steer a terminal or end a line: C0, DEL and, in UTF-8, C1. */
+bool mg_view_has_controls(mg_view v);
+
 #endif

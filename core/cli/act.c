@@ -19,7 +19,7 @@ static mg_err open_desk(const struct mg_act *act, const char *data_dir, struct m
                         struct mg_diag *diag);
 static mg_err in_transaction(const struct mg_act *act, const struct mg_act_store *store, struct mg_desk *desk, struct mg_buf *out,
                              struct mg_diag *diag);
-static int show(const struct mg_act *act, int status, const struct mg_buf *answer);
+static int show(const struct mg_act *act, int status, struct mg_buf *answer);
 
 int mg_act_run(const struct mg_act *act)
 {
@@ -155,9 +155,45 @@ static mg_err in_transaction(const struct mg_act *act, const struct mg_act_store
     return mg_db_commit(store->db);
 }
 
-static int show(const struct mg_act *act, int status, const struct mg_buf *answer)
+/* How many bytes of JSON make one character of a text that nobody should print; 0: it may be printed. */
+static size_t unprintable(const unsigned char *at, size_t len)
+{
+    unsigned code = 0;
+    if (at[0] == 0x7f)
+        return 1;
+    if (len > 1 && at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
+        return 2;                      /* the second set of controls */
+    if (len < 2 || at[0] != '\\')
+        return 0;
+    if (strchr("nrtbf", at[1]))
+        return 2;
+    for (size_t i = 2; i < 6 && at[1] == 'u' && len >= 6; i++)
+        code = code << 4 | (unsigned)(at[i] <= '9' ? at[i] - '0' : (at[i] | 0x20) - 'a' + 10);
+    return at[1] == 'u' && len >= 6 && (code < 0x20 || (code >= 0x7f && code < 0xa0)) ? 6 : 0;
+}
+
+void mg_act_tame(struct mg_buf *answer)
+{
+    char *text = answer->ptr + answer->start, *out = text;
+    for (size_t i = 0, len = answer->len, n; i < len; i += n) {
+        const char *at = text + i;
+        n = unprintable((const unsigned char *)at, len - i);
+        if (n) {
+            *out++ = '?';
+            continue;
+        }
+        n = *at == '\\' && len - i > 1 ? 2 : 1;
+        memmove(out, at, n);
+        out += n;
+    }
+    answer->len = (size_t)(out - text);
+}
+
+static int show(const struct mg_act *act, int status, struct mg_buf *answer)
 {
     struct mg_json *json = NULL;
+    if (!act->json)
+        mg_act_tame(answer);
     if (mg_json_parse(mg_buf_view(answer), MG_MAX_RESPONSE_BODY_BYTES, &json, NULL) != MG_OK)
         return mg_cli_complain(MG_EXIT_FAILED, act->command, "the gateway's answer is not JSON");
     if (status >= 400) {

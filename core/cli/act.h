@@ -35,6 +35,9 @@ struct mg_act {
 /* The exit code. What was answered is wiped: it may hold the text of a key. */
 int mg_act_run(const struct mg_act *act);
 
+/* For an answer in JSON that is shown to a person: what could steer a terminal or begin a line becomes '?', in place. */
+void mg_act_tame(struct mg_buf *answer);
+
 /* ---- for those who use it -------------------------------------------------------------------- */
 
 /* `"text"` with its quotes. */

@@ -2,6 +2,7 @@
 
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,24 +24,42 @@ mg_err mg_control_put_escaped(struct mg_buf *out, const char *text)
     return MG_OK;
 }
 
-void mg_control_actor(char *out, size_t size)
+static void put_user(char *out, size_t size)
 {
     const struct passwd *user = getpwuid(geteuid());
     if (user)
-        snprintf(out, size, "local:%s", user->pw_name);
+        snprintf(out, size, "%s", user->pw_name);
     else
-        snprintf(out, size, "local:%ld", (long)geteuid());
+        snprintf(out, size, "%ld", (long)geteuid());
+}
+
+/* For whom root acts, if somebody became it for this command: "" when nobody says so. Any process can claim it, so it only ever
+ * stands beside who it is. */
+static const char *claimed(void)
+{
+    const char *name = getenv("SUDO_USER");
+    bool plain = name && *name && strlen(name) <= 32;
+    for (size_t i = 0; plain && name[i]; i++)
+        plain = name[i] > ' ' && name[i] < 0x7f && !strchr("\"'()\\", name[i]);
+    return plain ? name : "";
+}
+
+void mg_control_actor(char *out, size_t size)
+{
+    char user[40];
+    put_user(user, sizeof(user));
+    const char *other = strcmp(claimed(), user) == 0 ? "" : claimed();
+    snprintf(out, size, *other ? "local:%s(%s)" : "local:%s", user, other);
 }
 
 mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body,
                           int *out_status, struct mg_buf *out_body, struct mg_diag *diag)
 {
-    char socket_path[MG_FOLDER_PATH_BYTES], actor[64], headers[160];
+    char socket_path[MG_FOLDER_PATH_BYTES], headers[160];
     if (mg_folder_path(data_dir, "control.sock", socket_path) != MG_OK)
         return mg_diag_set(diag, MG_E_NOT_FOUND, data_dir, 0, "this path is too long");
-    mg_control_actor(actor, sizeof(actor));
-    snprintf(headers, sizeof(headers), "%sx-moongate-actor: %s\r\n",
-             body.len ? "content-type: application/json\r\n" : "", actor);
+    snprintf(headers, sizeof(headers), "%s%s%s%s", body.len ? "content-type: application/json\r\n" : "",
+             *claimed() ? "x-moongate-actor: " : "", claimed(), *claimed() ? "\r\n" : "");
     const struct mg_call_spec spec = {
         .unix_path = socket_path,
         .method = method,

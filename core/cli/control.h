@@ -13,7 +13,8 @@ enum { MG_CONTROL_TIMEOUT_S = 30 };
 MG_MUST_USE mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body,
                                       int *out_status, struct mg_buf *out_body, struct mg_diag *diag);
 
-/* "local:alice": who acts here, the user of the system. Cut to size. */
+/* "local:root", or "local:root(alice)" when alice became root for this command: who acts here. A gateway asks the kernel for the
+ * first and is told the second. Cut to size. */
 void mg_control_actor(char *out, size_t size);
 
 /* What may stand for the text in a query: everything but plain characters percent-encoded. */

@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "cli/act.h"
 #include "cli/cli.h"
 #include "cli/control.h"
 #include "cli/place.h"
@@ -211,10 +212,12 @@ static mg_err ask(const struct verb *verb, struct arguments *a, struct mg_buf *o
     return ask_store(verb, a, out, diag);
 }
 
-static int show(const struct verb *verb, const struct arguments *a, int status, const struct mg_buf *answer)
+static int show(const struct verb *verb, const struct arguments *a, int status, struct mg_buf *answer)
 {
     struct mg_json *json = NULL;
     int end = MG_EXIT_FAILED;
+    if (!a->json)
+        mg_act_tame(answer);
     if (mg_json_parse(mg_buf_view(answer), MG_MAX_RESPONSE_BODY_BYTES, &json, NULL) != MG_OK)
         return mg_cli_complain(MG_EXIT_FAILED, a->command, "the gateway's answer is not JSON");
     if (status >= 400)
@@ -409,9 +412,12 @@ static mg_view text(const struct mg_json *object, const char *name)
 
 static int print_set(const struct arguments *a, const struct mg_json *answer)
 {
+    const struct mg_json *known = mg_json_get(answer, "project_known");
     if (!a->json)
         printf("secret %s of project %s is version %lld; the next request uses it\n", a->name, a->project,
                number(answer, "version"));
+    if (known && !mg_json_bool(known, true))
+        fprintf(stderr, "moongate secret: no project %s is configured yet\n", a->project);
     return MG_EXIT_OK;
 }
 

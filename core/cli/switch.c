@@ -46,6 +46,8 @@ int mg_cli_switch(int argc, char **argv)
         return mg_cli_complain(MG_EXIT_USAGE, command, "nothing has a name like that");
     if (a.message && strlen(a.message) >= MG_MAX_SWITCH_MESSAGE_BYTES)
         return mg_cli_complain(MG_EXIT_USAGE, command, "--message takes at most %d bytes", MG_MAX_SWITCH_MESSAGE_BYTES - 1);
+    if (mg_view_has_controls(mg_view_cstr(a.name)) || (a.message && mg_view_has_controls(mg_view_cstr(a.message))))
+        return mg_cli_complain(MG_EXIT_USAGE, command, "names and messages have no control characters");
     return run(&a);
 }
 

@@ -29,6 +29,7 @@ struct conn {
     bool freed;   /* while pumping: free it afterwards */
     bool chunked; /* the answer is a stream with chunk framing */
     bool local;
+    uint32_t uid; /* of a local peer */
 };
 
 static void on_fd(void *arg, int fd, const struct sockaddr *peer);
@@ -155,12 +156,20 @@ void mg_service_reset(struct mg_service_call *call)
     conn_free(conn);
 }
 
+static uint32_t user_at(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.uid : UINT32_MAX;
+}
+
 static void on_fd(void *arg, int fd, const struct sockaddr *peer)
 {
     struct mg_service *service = arg;
     struct conn *conn = mg_new(struct conn);
     conn->service = service;
     conn->local = !peer || peer->sa_family == AF_UNIX;
+    conn->uid = conn->local ? user_at(fd) : UINT32_MAX;
     conn->parser = mg_http_server_new(&service->limits, &parser_ops, conn);
     mg_buf_init(&conn->body, service->options.body_bytes + 1);
     mg_buf_init(&conn->later, MG_MAX_PIPELINE_BYTES + MG_LOOP_READ_BYTES);
@@ -260,7 +269,7 @@ static mg_view pump_one(struct conn *conn, mg_view in)
         conn->state = CALLED;
         conn->chunked = false;
         conn->call = (struct mg_service_call){&conn->request, mg_buf_view(&conn->body),
-                                              conn->service->loop, conn->local};
+                                              conn->service->loop, conn->local, conn->uid};
         conn->service->options.fn(conn->service->options.arg, &conn->call);
     }
     return in;

@@ -21,7 +21,8 @@ struct mg_service_call {
     const struct mg_http_request *request;   /* borrowed until the call is over */
     mg_view body;                      /* the same; complete */
     struct mg_loop *loop;              /* borrowed */
-    bool local;                        /* came over a unix socket */
+    bool local;                        /* came over a unix socket … */
+    uint32_t uid;                      /* … from a process of this user, as the kernel says; UINT32_MAX: it does not */
     void *user;                        /* the handler's own */
 
     /* For calls that are not answered before the handler returns; NULL: not interested. */

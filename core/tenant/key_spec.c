@@ -136,8 +136,9 @@ static bool is_list_of_names(const struct mg_json *list)
 static bool read_names(const struct mg_json *body, struct mg_arena *arena, struct mg_keys_spec *spec, const char **out_bad)
 {
     const struct mg_json *name, *workflows;
-    *out_bad = "\"name\" must be a string of at most 71 bytes";
-    if (!member(body, "name", MG_JSON_STRING, MG_KEY_NAME, spec, &name) || mg_json_string(name).len >= NAME_BYTES)
+    *out_bad = "\"name\" must be a string of at most 71 bytes without control characters";
+    if (!member(body, "name", MG_JSON_STRING, MG_KEY_NAME, spec, &name) || mg_json_string(name).len >= NAME_BYTES ||
+        mg_view_has_controls(mg_json_string(name)))
         return false;
     spec->name = name ? mg_arena_dup(arena, mg_json_string(name)).ptr : "";
     *out_bad = "\"workflows\" must be a list of names";

@@ -394,6 +394,78 @@ class Audit(unittest.TestCase):
             self.assertEqual(self.acts(gw)[:2], [("moongate", "audit.begun", None, None), (me, "secret.set", "main", "openai")])
             self.assertIn((me, "secret.remove", "main", "openai"), self.acts(gw))
 
+    def test_who_acts_over_the_socket_is_whom_the_kernel_says_and_a_claim_stands_beside_it(self):
+        me = pwd.getpwuid(os.getuid()).pw_name
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            path = os.path.join(gw.path, "data", "control.sock")
+
+            def ask(claim=None, user=None):
+                claim = f"x-moongate-actor: {claim}\r\n" if claim else ""
+                child = os.fork()                          # that may become somebody else, with what is loaded already
+                if not child:
+                    try:
+                        if user:
+                            os.setuid(pwd.getpwnam(user).pw_uid)
+                        with socket.socket(socket.AF_UNIX) as sock:
+                            sock.connect(path)
+                            sock.sendall(f"POST /admin/v1/reload HTTP/1.1\r\nhost: x\r\n{claim}connection: close\r\n\r\n".encode())
+                            os._exit(0 if sock.recv(4096).startswith(b"HTTP/1.1 20") else 1)
+                    finally:
+                        os._exit(2)
+                self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+                return self.acts(gw)[-1][0]
+
+            self.assertEqual(ask(), f"local:{me}")
+            self.assertEqual(ask(me), f"local:{me}")
+            self.assertEqual(ask("admin.token"), f"local:{me}(admin.token)")
+            for lie in 'a" by=b', "x(y)", "two words", "a" * 60:
+                self.assertEqual(ask(lie), f"local:{me}")
+            if os.getuid() == 0:
+                for part, mode in (gw.path, 0o711), (os.path.dirname(path), 0o711), (path, 0o666):
+                    os.chmod(part, mode)
+                self.assertEqual(ask("root", user="nobody"), "local:nobody(root)")
+                self.assertEqual(ask(), f"local:{me}")
+            done = subprocess.run([BIN, "key", "create", "--project", "main", "-c", gw.path], env=clean_env(SUDO_USER="alice"),
+                                  capture_output=True, timeout=PATIENCE_S)
+            self.assertEqual((done.returncode, self.acts(gw)[-1][0]), (0, f"local:{me}(alice)"))
+
+    def test_acts_without_a_gateway_say_the_same_of_who_did_them(self):
+        me = pwd.getpwuid(os.getuid()).pw_name
+        gw = Gateway({"main": PROJECT.format(url="http://127.0.0.1:1/v1")})
+        self.addCleanup(gw.folder.cleanup)
+        secret(gw, "set", "--project", "main", "openai", value=unique("v"), env={"SUDO_USER": "alice"})
+        for args in (("key", "create", "--project", "main"), ("workflow", "disable", "chat", "--project", "main"),
+                     ("admin", "create", "ann", "--role", "viewer")):
+            subprocess.run([BIN, *args, "-c", gw.path], check=True, capture_output=True, timeout=PATIENCE_S, env=clean_env())
+        self.assertEqual([act[:2] for act in self.acts(gw)],
+                         [("moongate", "audit.begun"), (f"local:{me}(alice)", "secret.set"), (f"local:{me}", "key.create"),
+                          (f"local:{me}", "switch.disable"), (f"local:{me}", "member.create")])
+
+    def test_what_people_name_steers_no_terminal_and_forges_no_line(self):
+        forged = 'a\n     9  2026-11-24 10:00:00  local:root   key.revoke\x1b[31m" by=ann'
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            for args in ("key", "create", "--project", "main", "--name", forged), ("provider", "disable", "p", "--message", forged):
+                self.assertNotEqual(gw.cli(*args, check=False).returncode, 0, args)
+            secret(gw, "set", "--project", "main", "openai", value=unique("x"))
+            gw.cli("key", "create", "--project", "main", "--name", 'x" by=ann detail="')
+            gw.wait_line(r"""key.create project=main subject=key_\w+ detail="x' by=ann detail='" by=local:""")
+            with sqlite3.connect(os.path.join(gw.path, "data", "moongate.db")) as db:
+                db.execute("UPDATE keys SET name = ?", (forged,))        # as an older version took them
+                db.execute("UPDATE audit SET detail = ?", (forged + "\x7f\u009b1m",))
+            db.close()
+            for args in ("key", "list"), ("audit",):
+                shown = subprocess.run([BIN, *args, "-c", gw.path], capture_output=True, text=True, timeout=PATIENCE_S).stdout
+                self.assertIn("a?     9  2026", shown)
+                for bad in "\x1b", "\x7f", "\u009b":
+                    self.assertNotIn(bad, shown)
+                self.assertFalse([line for line in shown.splitlines() if line.startswith("     9  2026-11-24 10:00:00  local:root   key.revoke")])
+
+    def test_a_secret_of_a_project_that_is_not_there_is_kept_and_said_to_be_of_no_use_yet(self):
+        with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
+            self.assertIn("no project typo is configured yet", secret(gw, "set", "--project", "typo", "x", value=unique("t")).stderr)
+            for project in "main", "gateway":
+                self.assertEqual(secret(gw, "set", "--project", project, "x", value=unique("t")).stderr, "")
+
     def test_acts_of_the_admin_plane_are_entered_too(self):
         with Upstream() as up, Vaulted(up.url, unique("vault")) as gw:
             id = json.loads(gw.cli("key", "create", "--project", "main", "--json"))["id"]
