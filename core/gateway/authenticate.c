@@ -8,8 +8,13 @@ static mg_view presented_key(const struct mg_exchange *x)
     mg_view value = mg_headers_get(x->request.headers, MG_VIEW("authorization"));
     if (value.len > 7 && mg_view_ieq(mg_view_head(value, 7), MG_VIEW("bearer ")))
         return mg_view_trim(mg_view_skip(value, 7));
-    value = mg_headers_get(x->request.headers, MG_VIEW("api-key"));
-    return value.len ? value : mg_headers_get(x->request.headers, MG_VIEW("x-api-key"));
+    static const char *const names[] = {"x-api-key", "x-goog-api-key", "api-key"};
+    for (size_t i = 0; i < MG_COUNT(names); i++) {
+        value = mg_headers_get(x->request.headers, mg_view_cstr(names[i]));
+        if (value.len)
+            return value;
+    }
+    return MG_VIEW_NONE;
 }
 
 static void refuse_key(struct mg_exchange *x, mg_view presented, const char *why)

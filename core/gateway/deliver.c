@@ -62,6 +62,7 @@ static void on_attempt(void *arg)
 {
     struct mg_exchange *x = arg;
     mg_answer_forget(&x->answer);
+    x->sent_events = 0;
     if (x->filtering)
         mg_filtering_restart(x);
     x->upstream_headers = (struct mg_headers){0};
@@ -86,10 +87,16 @@ static void commit(struct mg_exchange *x)
     watch(x, mg_answer_commit(&x->answer, x->sent_status, mg_exchange_lines(x, true), UINT64_MAX));
 }
 
+/* Did the client ask for usage, or has its dialect no way to ask? */
+bool mg_exchange_keeps_usage(const struct mg_exchange *x)
+{
+    return x->call.request.wants_usage || !mg_adapter_declaration(mg_relay_answer_adapter(&x->relay))->usage_opt_in_field;
+}
+
 /* The usage chunk was asked for by us, not by this client: it gets the event without it. */
 static void add_event(struct mg_exchange *x, const struct mg_sse_event *event, const struct mg_tap_event *seen)
 {
-    bool asked = x->call.request.wants_usage;
+    bool asked = mg_exchange_keeps_usage(x);
     if (seen->usage_only && !asked)
         return;
     if (asked || !seen->cut_len || !event->data_in_raw) {
@@ -106,9 +113,10 @@ static void break_stream_with(struct mg_exchange *x, int status, mg_view code, m
 {
     x->timeline->error_code = mg_arena_dup(&x->arena, code);
     if (x->events) {
-        mg_view error = mg_error_body(&x->arena, status, code, message, MG_VIEW_NONE);
+        mg_view name = x->dialect->error_event ? mg_view_cstr(x->dialect->error_event) : MG_VIEW_NONE;
+        mg_view error = mg_exchange_error(x, status, code, message, MG_VIEW_NONE);
         mg_buf_clear(&x->rewritten);
-        if (mg_sse_put_event(&x->rewritten, MG_VIEW_NONE, error) == MG_OK)
+        if (mg_sse_put_event(&x->rewritten, name, error) == MG_OK)
             watch(x, mg_answer_add(&x->answer, mg_buf_view(&x->rewritten)));
         watch(x, mg_answer_flush(&x->answer));
     }
@@ -165,6 +173,7 @@ static void on_event(void *arg, const struct mg_sse_event *event, const struct m
     if (is_content(x, seen) && !x->answer.committed && !holds(x))
         commit(x);
     let_go_in_time(x, event->raw.len);
+    x->sent_events += !event->is_comment;
     if (wants_accept(x))
         keep_text(x, event, seen);
     if (x->filtering)
@@ -220,7 +229,7 @@ static void deliver_error(struct mg_exchange *x)
     if (mg_limiting_refuse(x) || mg_offline_answer(x))
         return;
     if (!result->body.len) {
-        mg_exchange_refuse_as(x, result->status, result->code, result->message, MG_VIEW_NONE, result->retry_after_ms);
+        mg_exchange_refuse_as(x, result->status, result->code, result->message, result->param, result->retry_after_ms);
         return;
     }
     x->timeline->error_code = result->code;
@@ -267,7 +276,7 @@ static void on_response_done(void *arg, const struct mg_hook_outcome *outcome)
 /* The answer with another text: the content string of the first choice is spliced. */
 static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
 {
-    const struct mg_adapter *adapter = mg_relay_attempt(&x->relay)->tap.adapter;
+    const struct mg_adapter *adapter = mg_relay_answer_adapter(&x->relay);
     if (mg_filtering_buffers(x) && mg_relay_attempt(&x->relay)->event_stream) {
         mg_view text = outcome->body.len ? mg_tap_text_of(adapter, &x->arena, outcome->body) : outcome->text;
         if (mg_filtering_replace(x, text) != MG_OK) {
@@ -286,11 +295,12 @@ static void fill_response(struct mg_exchange *x, struct mg_call_response *respon
 {
     const struct mg_attempt_record *last = mg_relay_record(&x->relay);
     const struct mg_tap *tap = mg_relay_tap(&x->relay);
+    const struct mg_adapter *adapter = mg_relay_answer_adapter(&x->relay);
     *response = (struct mg_call_response){
         .status = mg_relay_attempt(&x->relay)->facts.status,
         .target = last->target,
         .body = x->whole,
-        .text = x->whole.len ? mg_tap_text_of(tap->adapter, &x->arena, x->whole)
+        .text = x->whole.len ? mg_tap_text_of(adapter, &x->arena, x->whole)
                 : mg_filtering_buffers(x) ? mg_filtering_text(x) : mg_buf_view(&x->text),
         .finish = mg_view_cstr(tap->finish),
         .attempts = x->timeline->attempt_count,

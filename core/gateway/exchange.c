@@ -123,7 +123,8 @@ struct mg_exchange *mg_exchange_new(struct mg_client *client)
     x->sent_status = 0;
     x->events = x->relayed = false;
     mg_answer_init(&x->answer, client->stream, &worker->scratch);
-    x->call = (struct mg_call){.arena = &x->arena, .loop = &worker->loop, .timeline = x->timeline, .dialect = "openai"};
+    x->call = (struct mg_call){.arena = &x->arena, .loop = &worker->loop, .timeline = x->timeline};
+    x->dialect = mg_dialects_find(worker->dialects, NULL);
     x->request = (struct mg_http_request){.method = MG_HTTP_OTHER};
     x->timeline->client = mg_arena_dup(&x->arena, mg_view_cstr(mg_stream_peer(client->stream)));
     atomic_fetch_add_explicit(&worker->in_flight, 1, memory_order_relaxed);
@@ -153,7 +154,7 @@ static void on_recycle(struct mg_defer *defer)
     x->key_allows = NULL;
     x->upstream_headers = (struct mg_headers){0};
     x->whole = MG_VIEW_NONE;
-    x->skipped_events = 0;
+    x->skipped_events = x->sent_events = 0;
     x->admitted_us = x->overhead_us = 0;
     x->refusal = 0;
     x->recorded = x->counted = x->disabled = false;
@@ -232,6 +233,8 @@ static bool step_parse(struct mg_exchange *x)
 {
     bool other_method = false;
     x->surface = mg_surface_find(x->request.method, x->request.path, &other_method);
+    x->dialect = mg_dialects_find(x->worker->dialects, x->surface ? x->surface->dialect : mg_surface_dialect(x->request.path));
+    x->call.dialect = x->dialect->name;
     x->timeline->path = x->request.path;
     x->timeline->user_agent = mg_headers_get(x->request.headers, MG_VIEW("user-agent"));
     mark(x, MG_PHASE_parse);
@@ -246,8 +249,8 @@ static bool step_parse(struct mg_exchange *x)
         mg_exchange_refuse(x, 405, "method_not_allowed", "%.*s does not take %.*s.", MG_FMT(mg_view_head(x->request.path, 128)),
                            MG_FMT(x->request.method_text));
     else
-        mg_exchange_refuse(x, 404, "unknown_path", "There is no %.*s here. Offered are /v1/chat/completions, /v1/completions, "
-                           "/v1/embeddings and /v1/models.", MG_FMT(mg_view_head(x->request.path, 128)));
+        mg_exchange_refuse(x, 404, "unknown_path", "There is no %.*s here. Offered are /v1/chat/completions, /v1/responses, "
+                           "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, /v1/embeddings and /v1/models.", MG_FMT(mg_view_head(x->request.path, 128)));
     return false;
 }
 
@@ -437,6 +440,15 @@ static bool check_deadline(struct mg_exchange *x)
     return false;
 }
 
+/* "/v1beta/models/gemini-3:streamGenerateContent": what stands where the pattern has its star. */
+static void take_path(struct mg_exchange *x)
+{
+    mg_view pattern = mg_view_cstr(x->surface->path), path = x->request.path;
+    size_t before = mg_view_find(pattern, "*"), after = pattern.len - before - 1;
+    x->call.request.model = mg_view_head(mg_view_skip(path, before), path.len - before - after);
+    x->call.request.stream = x->surface->stream;
+}
+
 static bool step_resolve(struct mg_exchange *x)
 {
     if (x->surface->answer) {
@@ -447,6 +459,8 @@ static bool step_resolve(struct mg_exchange *x)
     mg_err err = x->body.len ? mg_request_scan(&x->call.request, &x->arena, mg_buf_view(&x->body), &error) : MG_E_BAD_REQUEST;
     if (err != MG_OK)
         return refuse_body(x, err, &error);
+    if (x->surface->model_in_path)
+        take_path(x);
     if (!resolve_model(x) || !mg_exchange_has_keys_it_needs(x) || !check_deadline(x) || !check_metadata(x))
         return false;
     fill_call(x);
@@ -591,6 +605,10 @@ static void step_relay(struct mg_exchange *x)
         .policy = x->live->policy,
         .policy_arg = x->live->policy_arg,
         .surface = x->surface->name,
+        .converse = x->surface->converse,
+        .lenient = mg_view_ieq(mg_headers_get(x->request.headers, MG_VIEW("x-moongate-lenient")), MG_VIEW("true")),
+        .translator = &x->worker->translator,
+        .client_adapter = x->dialect->adapter,
         .forwarded = forwarded_lines(x),
         .worker = x->worker->index,
         .whole = x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_RESPONSE, &x->call),

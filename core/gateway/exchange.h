@@ -13,6 +13,7 @@
 
 #include "gateway/answer.h"
 #include "gateway/client.h"
+#include "gateway/dialects.h"
 #include "gateway/fairness.h"
 #include "relay/relay.h"
 
@@ -39,6 +40,7 @@ struct mg_exchange {
     struct mg_call call;
     struct mg_http_request request;    /* views into the client's parser */
     const struct mg_surface *surface;  /* NULL: no such path */
+    const struct mg_dialect *dialect;  /* the client's */
     struct mg_live *live;              /* the generation this exchange runs on; entered */
     const struct mg_route *route;
     struct mg_candidate *candidates;
@@ -63,7 +65,7 @@ struct mg_exchange {
     size_t reserved_bytes;             /* of the journal */
     uint64_t admitted_us;              /* monotonic, not the loop's cached time: overhead is less than a turn */
     uint64_t overhead_us;              /* from there until the first attempt was under way */
-    uint32_t skipped_events;
+    uint32_t skipped_events, sent_events;        /* of the stream: not understood; handed on */
     struct mg_buf text;                /* of choice 0 of a stream that is held for `accept`, decoded */
     int sent_status;                   /* what the committed answer began with */
     bool events;                       /* … and whether it is framed as events */
@@ -109,12 +111,15 @@ bool mg_exchange_take_caller_keys(struct mg_exchange *x, const char **out_why);
 bool mg_exchange_may_bring_keys(struct mg_exchange *x, const char *why_not);
 bool mg_exchange_has_keys_it_needs(struct mg_exchange *x);
 
+/* deliver.c: usage in the events of a stream is the client's to see. */
+bool mg_exchange_keeps_usage(const struct mg_exchange *x);
+
 /* refuse.c: an error in the client's dialect. code is stable and documented. */
 void mg_exchange_refuse(struct mg_exchange *x, int status, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_view message, mg_view param,
                            uint64_t retry_after_ms);
-mg_view mg_error_body(struct mg_arena *arena, int status, mg_view code, mg_view message, mg_view param);
+mg_view mg_exchange_error(struct mg_exchange *x, int status, mg_view code, mg_view message, mg_view param);
 
 /* refuse.c: a whole answer of ours, and the end of the exchange. */
 void mg_answer_typed(struct mg_exchange *x, int status, const char *content_type, mg_view body);

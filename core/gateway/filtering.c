@@ -233,11 +233,11 @@ mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *even
         return MG_E_DENIED;
     if (seen->finish || seen->done)
         MG_TRY(end_outputs(f, seen, out_outcome));
-    if (seen->usage_only && !x->call.request.wants_usage)
+    if (seen->usage_only && !mg_exchange_keeps_usage(x))
         return MG_OK;
     MG_TRY(filter_texts(f, event->data, seen, splices, &count, out_outcome));
     arm_flush(f);
-    bool cut = seen->cut_len && !x->call.request.wants_usage;
+    bool cut = seen->cut_len && !mg_exchange_keeps_usage(x);
     if (cut)
         splices[count++] = (struct mg_splice){seen->cut_offset, seen->cut_len, MG_VIEW_NONE};
     if (count == 0)
@@ -290,7 +290,7 @@ mg_err mg_filtering_replace(struct mg_exchange *x, mg_view text)
 {
     struct mg_filtering *f = x->filtering;
     struct rewrite rewrite = {.placed = false};
-    mg_tap_init(&rewrite.tap, mg_relay_tap(&x->relay)->adapter, true);
+    mg_tap_init(&rewrite.tap, mg_relay_answer_adapter(&x->relay), true);
     mg_buf_init(&rewrite.out, MG_MAX_BUFFERED_BYTES);
     struct mg_sse *sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_held_event, &rewrite);
     mg_err err = quote(&f->quoted[0], text);

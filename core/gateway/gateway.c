@@ -63,6 +63,7 @@ struct mg_gateway {
     uint64_t drain_until_us;
     struct mg_post quit;
     atomic_bool serving;
+    struct mg_dialects *dialects;      /* owned */
     bool script_ready;
 };
 
@@ -366,11 +367,13 @@ static mg_err start_workers(struct mg_gateway *gateway, struct mg_diag *diag)
     unsigned count = (unsigned)gateway->config->workers;
     MG_TRY(mg_script_init(diag));
     gateway->script_ready = true;
+    MG_TRY(mg_dialects_new(&gateway->dialects, diag));
     gateway->workers = mg_new_array(struct mg_worker, count);
     for (unsigned i = 0; i < count; i++) {
         MG_TRY(mg_worker_start(&gateway->workers[i], i, gateway->config, mg_recorder_journal(gateway->recorder, i),
                                mg_metrics_worker(gateway->metrics, i), diag));
         gateway->workers[i].prices = gateway->pricing.book;
+        gateway->workers[i].dialects = gateway->dialects;
         gateway->workers[i].on_tainted_arg = gateway;
         gateway->workers[i].on_tainted = on_tainted;
         gateway->worker_count++;
@@ -514,6 +517,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
     for (unsigned i = 0; i < gateway->worker_count; i++)
         mg_worker_stop(&gateway->workers[i]);
     mg_exporting_stop(&gateway->exporting);
+    mg_dialects_free(gateway->dialects);
     if (gateway->script_ready)
         mg_script_fini();
     mg_desk_close(gateway->desk);

@@ -42,6 +42,9 @@ static mg_err put_attempt(struct mg_exchange *x)
     MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-provider"), last->provider));
     if (mg_http_is_field_value(last->model))           /* with "*" it is the client's word, which may hold anything */
         MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-model"), last->model));
+    mg_view dropped = mg_relay_dropped(&x->relay);
+    if (dropped.len)
+        MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-warning"), mg_arena_printf(&x->arena, "dropped=%.*s", MG_FMT(dropped))));
     MG_TRY(mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-attempts"), x->timeline->attempt_count));
     return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-overhead-us"), mg_exchange_overhead_us(x));
 }

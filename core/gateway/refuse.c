@@ -1,46 +1,13 @@
-/* Errors in the dialect of the client that asked: the OpenAI shape, since this is what the surfaces speak so far. */
+/* Errors in the dialect of the client that asked. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "gateway/exchange.h"
 
-static const char *type_of(int status)
+mg_view mg_exchange_error(struct mg_exchange *x, int status, mg_view code, mg_view message, mg_view param)
 {
-    switch (status) {
-    case 401: return "authentication_error";
-    case 403: return "permission_error";
-    case 429: return "rate_limit_error";
-    default: return status < 500 ? "invalid_request_error" : "api_error";
-    }
-}
-
-static mg_err put_string(struct mg_buf *out, const char *before, mg_view text)
-{
-    MG_TRY(mg_buf_put(out, mg_view_cstr(before)));
-    if (!text.ptr)
-        return mg_buf_put(out, MG_VIEW("null"));
-    MG_TRY(mg_buf_putc(out, '"'));
-    MG_TRY(mg_buf_put_json(out, text));
-    return mg_buf_putc(out, '"');
-}
-
-static mg_err put_error(struct mg_buf *out, int status, mg_view code, mg_view message, mg_view param)
-{
-    MG_TRY(put_string(out, "{\"error\":{\"message\":", message));
-    MG_TRY(put_string(out, ",\"type\":", mg_view_cstr(type_of(status))));
-    MG_TRY(put_string(out, ",\"param\":", param));
-    MG_TRY(put_string(out, ",\"code\":", code));
-    return mg_buf_put(out, MG_VIEW("}}"));
-}
-
-mg_view mg_error_body(struct mg_arena *arena, int status, mg_view code, mg_view message, mg_view param)
-{
-    struct mg_buf out;
-    mg_buf_init(&out, 65536);
-    mg_view body = put_error(&out, status, mg_view_head(code, 128), mg_view_head(message, 4096), param) == MG_OK
-                       ? mg_arena_dup(arena, mg_buf_view(&out)) : MG_VIEW("{\"error\":{\"message\":\"internal error\"}}");
-    mg_buf_fini(&out);
-    return body;
+    struct mg_error_text error = {.status = status, .code = code, .message = message, .param = param, .seq = x->sent_events};
+    return mg_dialect_error(x->dialect, &x->arena, &error, x->answer.committed);
 }
 
 static void put_retry_after(struct mg_exchange *x, uint64_t retry_after_ms)
@@ -76,7 +43,8 @@ void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_v
     x->timeline->error_code = mg_arena_dup(&x->arena, code);
     mg_exchange_lines(x, false);
     put_retry_after(x, retry_after_ms);
-    answer_with_lines(x, status, "application/json", mg_error_body(&x->arena, status, code, message, param));
+    status = mg_dialect_status(x->dialect, status);
+    answer_with_lines(x, status, "application/json", mg_exchange_error(x, status, code, message, param));
 }
 
 /* Nobody should try again by itself: a human decides when it is back. */
@@ -93,7 +61,8 @@ void mg_exchange_refuse_disabled(struct mg_exchange *x, const struct mg_switch *
     mg_exchange_lines(x, false);
     if (mg_http_put_own(&x->lines, MG_VIEW("x-should-retry"), MG_VIEW("false")) != MG_OK)
         mg_timeline_note(x->timeline, mg_exchange_now(x), "answer", "x-should-retry did not fit");
-    answer_with_lines(x, status, "application/json", mg_error_body(&x->arena, status, code, text, MG_VIEW_NONE));
+    status = mg_dialect_status(x->dialect, status);
+    answer_with_lines(x, status, "application/json", mg_exchange_error(x, status, code, text, MG_VIEW_NONE));
 }
 
 void mg_exchange_refuse(struct mg_exchange *x, int status, const char *code, const char *fmt, ...)

@@ -11,6 +11,7 @@ struct mg_routing {
     struct mg_arena arena;             /* owns routes and adapter declarations */
     const struct mg_config_project *config;
     struct mg_adapter **adapters;      /* owned; by provider */
+    struct mg_adapter *(*spoken)[MG_ADAPTER_SPEAKS];       /* owned; by provider: what it speaks besides */
     struct mg_upstream **upstreams;    /* owned; by provider */
     const struct mg_config_account **accounts;   /* borrowed from the gateway's; by provider; NULL: its own keys */
     struct mg_route *routes;           /* by workflow */
@@ -22,7 +23,13 @@ static mg_err load_adapter(struct mg_routing *routing, int i, struct mg_diag *di
     const char *name = routing->config->providers[i].adapter;
     struct mg_adapter_decl *decl = mg_arena_new(&routing->arena, struct mg_adapter_decl);
     MG_TRY(mg_adapter_load(name, &routing->arena, decl, diag));
-    return mg_adapter_new(decl, &routing->adapters[i], diag);
+    MG_TRY(mg_adapter_new(decl, &routing->adapters[i], diag));
+    for (int s = 0; s < decl->speaks_count; s++) {
+        struct mg_adapter_decl *spoken = mg_arena_new(&routing->arena, struct mg_adapter_decl);
+        MG_TRY(mg_adapter_load_spoken(name, s, &routing->arena, spoken, diag));
+        MG_TRY(mg_adapter_new(spoken, &routing->spoken[i][s], diag));
+    }
+    return MG_OK;
 }
 
 /* A shared account is only for projects it was granted to. */
@@ -57,8 +64,11 @@ static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_r
         if (!base_url)
             return MG_E_CONFIG;
     }
-    return mg_upstream_new(routing->config->name, provider, routing->adapters[i], routing->accounts[i], base_url, options->default_proxy,
-                           &routing->upstreams[i], diag);
+    MG_TRY(mg_upstream_new(routing->config->name, provider, routing->adapters[i], routing->accounts[i], base_url, options->default_proxy,
+                           &routing->upstreams[i], diag));
+    for (int s = 0; s < MG_ADAPTER_SPEAKS && routing->spoken[i][s]; s++)
+        mg_upstream_speaks(routing->upstreams[i], routing->spoken[i][s]);
+    return MG_OK;
 }
 
 /* health: what breakers and benches know it as; the target itself, or one that stands for many. */
@@ -117,6 +127,8 @@ mg_err mg_routing_new(const struct mg_config_project *config, const struct mg_ro
     mg_map_init(&routing->by_name);
     routing->config = config;
     routing->adapters = mg_arena_array(&routing->arena, struct mg_adapter *, (size_t)config->provider_count);
+    routing->spoken = (struct mg_adapter *(*)[MG_ADAPTER_SPEAKS])mg_arena_array(
+        &routing->arena, struct mg_adapter *, (size_t)config->provider_count * MG_ADAPTER_SPEAKS);
     routing->upstreams = mg_arena_array(&routing->arena, struct mg_upstream *, (size_t)config->provider_count);
     routing->accounts = mg_arena_array(&routing->arena, const struct mg_config_account *, (size_t)config->provider_count);
     for (int i = 0; i < config->provider_count; i++) {
@@ -139,6 +151,8 @@ void mg_routing_free(void *arg)
     for (int i = 0; i < routing->config->provider_count; i++) {
         mg_upstream_free(routing->upstreams[i]);
         mg_adapter_free(routing->adapters[i]);
+        for (int s = 0; s < MG_ADAPTER_SPEAKS; s++)
+            mg_adapter_free(routing->spoken[i][s]);
     }
     mg_map_fini(&routing->by_name);
     mg_arena_fini(&routing->arena);

@@ -3,18 +3,22 @@
 #include "gateway/models.h"
 
 static const struct mg_surface surfaces[] = {
-    {"/v1/chat/completions", MG_HTTP_POST, "chat", NULL},
-    {"/v1/completions", MG_HTTP_POST, "completions", NULL},
-    {"/v1/embeddings", MG_HTTP_POST, "embeddings", NULL},
-    {"/v1/models", MG_HTTP_GET, "models", mg_models_list},
-    {"/v1/models/*", MG_HTTP_GET, "models", mg_models_get},
+    {"/v1/chat/completions", MG_HTTP_POST, "chat", "openai_chat", .converse = true},
+    {"/v1/responses", MG_HTTP_POST, "responses", "openai_responses", .converse = true},
+    {"/v1/messages", MG_HTTP_POST, "messages", "anthropic", .converse = true},
+    {"/v1beta/models/*:generateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true},
+    {"/v1beta/models/*:streamGenerateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true, .stream = true},
+    {"/v1/completions", MG_HTTP_POST, "completions", "openai_chat"},
+    {"/v1/embeddings", MG_HTTP_POST, "embeddings", "openai_chat"},
+    {"/v1/models", MG_HTTP_GET, "models", "openai_chat", .answer = mg_models_list},
+    {"/v1/models/*", MG_HTTP_GET, "models", "openai_chat", .answer = mg_models_get},
 };
 
 /* Clients with and without the /v1 prefix in their base URL are both served. */
 static bool matches(const char *pattern, mg_view path)
 {
     mg_view full = mg_view_cstr(pattern);
-    if (!mg_view_starts(path, MG_VIEW("/v1/")))
+    if (mg_view_starts(full, MG_VIEW("/v1/")) && !mg_view_starts(path, MG_VIEW("/v1/")))
         full = mg_view_skip(full, 3);
     return mg_view_glob(full, path);
 }
@@ -30,4 +34,13 @@ const struct mg_surface *mg_surface_find(enum mg_http_method method, mg_view pat
         *out_other_method = true;
     }
     return NULL;
+}
+
+const char *mg_surface_dialect(mg_view path)
+{
+    if (mg_view_starts(path, MG_VIEW("/v1/messages")))
+        return "anthropic";
+    if (mg_view_starts(path, MG_VIEW("/v1/responses")))
+        return "openai_responses";
+    return mg_view_starts(path, MG_VIEW("/v1beta/")) ? "gemini" : "openai_chat";
 }

@@ -5,13 +5,20 @@
 #include "gateway/exchange.h"
 
 struct mg_surface {
-    const char *path;                  /* a trailing '*' matches the rest */
+    const char *path;                  /* '*' matches anything */
     enum mg_http_method method;
     const char *name;                  /* what adapters call the operation */
+    const char *dialect;               /* of its bodies and errors */
+    bool converse;                     /* it carries a conversation: targets may speak another dialect */
+    bool model_in_path;                /* between "models/" and the last ':' … */
+    bool stream;                       /* … and there it stands whether the answer is streamed */
     void (*answer)(struct mg_exchange *x);       /* answered here; NULL: relayed to an upstream */
 };
 
 /* NULL: no such path; *out_other_method: the path exists under another method. */
 const struct mg_surface *mg_surface_find(enum mg_http_method method, mg_view path, bool *out_other_method);
+
+/* The dialect in which a path that may not exist is answered. */
+const char *mg_surface_dialect(mg_view path);
 
 #endif

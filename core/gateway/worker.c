@@ -323,6 +323,7 @@ mg_err mg_worker_start(struct mg_worker *worker, unsigned index, const struct mg
 {
     *worker = (struct mg_worker){.index = index, .config = config, .journal = journal, .metrics = metrics};
     MG_TRY(mg_trusted_new(&worker->trusted, diag));
+    worker->translator = (struct mg_translator){&mg_trusted_translator, worker->trusted};
     take_limits(worker);
     mg_loop_init(&worker->loop);
     worker->loop.owner = worker;

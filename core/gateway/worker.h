@@ -52,8 +52,10 @@ struct mg_worker {
     const struct mg_config_gateway *config;      /* borrowed; process life */
     struct mg_pool pool;
     struct mg_trusted *trusted;        /* owned */
+    struct mg_translator translator;   /* over it */
     struct mg_journal *journal;        /* borrowed from the recorder */
     const struct mg_price_book *prices;          /* borrowed; process life */
+    const struct mg_dialects *dialects;          /* borrowed; process life */
     struct mg_metrics *metrics;        /* borrowed from the hub */
     struct mg_keyring *keyring;        /* one reference */
     uint32_t keyring_number;           /* how many keyrings there were */

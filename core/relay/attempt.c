@@ -197,7 +197,7 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     attempt->facts = (struct mg_attempt_facts){.hint = MG_CLASS_none};
     attempt->headers = (struct mg_headers){0};
     attempt->content_type = MG_VIEW_NONE;
-    mg_tap_init(&attempt->tap, call->upstream->adapter, call->stream);
+    mg_tap_init(&attempt->tap, call->adapter, call->stream);
     mg_buf_init(&attempt->body, call->whole ? MG_MAX_BUFFERED_BYTES : MG_MAX_HELD_BYTES);
     mg_buf_init(&attempt->tail, TAIL_BYTES * 2);
     mg_timer_start(call->loop, &attempt->total, cut(attempt, call->timeouts.total_ms), on_total_timeout);
@@ -673,23 +673,6 @@ static const char *phase_reached(const struct mg_attempt *attempt)
     return marks[MG_MARK_connect] ? "tls" : marks[MG_MARK_dns] ? "connect" : "dns";
 }
 
-/* Providers bill answers, and may bill a request they took without answering; an error status is free. */
-static bool may_be_billed(const struct mg_attempt *attempt)
-{
-    int status = attempt->facts.status;
-    return status ? status < 300 : attempt->call.record->mark_us[MG_MARK_sent] != 0;
-}
-
-static void take_usage(struct mg_attempt *attempt)
-{
-    struct mg_usage *usage = &attempt->call.record->usage;
-    *usage = attempt->tap.usage;
-    if (usage->reported || !may_be_billed(attempt))
-        return;
-    usage->input_tokens = attempt->call.record->bytes_sent / 4;
-    usage->output_tokens = (attempt->streaming_body ? attempt->call.record->bytes_received : attempt->tap.content_bytes) / 4;
-}
-
 static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout)
 {
     struct mg_attempt_facts *facts = &attempt->facts;
@@ -731,7 +714,7 @@ static void on_deferred_end(struct mg_defer *defer)
 /* The one way out but mg_attempt_cancel(). */
 static void end(struct mg_attempt *attempt)
 {
-    take_usage(attempt);
+    mg_judge_usage(attempt);
     stop_timers(attempt);
     mg_pool_cancel(&attempt->connect);
     set_state(attempt, MG_ATTEMPT_ENDING);
@@ -743,6 +726,15 @@ static void fail(struct mg_attempt *attempt, enum mg_class hint, const char *tra
     fill_facts(attempt, hint, transport, timeout);
     release_stream(attempt, false);
     end(attempt);
+}
+
+void mg_attempt_spoil(struct mg_attempt *attempt, enum mg_class hint, const char *why)
+{
+    say(attempt, why);
+    attempt->ok = false;
+    attempt->facts.hint = hint;
+    if (attempt->state == MG_ATTEMPT_READING)
+        fail(attempt, hint, NULL, NULL);
 }
 
 /* The message is complete on the wire. */
@@ -759,7 +751,7 @@ static void conclude(struct mg_attempt *attempt)
     release_stream(attempt, all_sent && mg_http_client_keep_alive(attempt->client));
     if (attempt->ok && !attempt->event_stream && !attempt->streaming_body)
         attempt->call.ops->on_body(attempt->call.arg, mg_buf_view(&attempt->body));
-    if (attempt->state != MG_ATTEMPT_IDLE)
+    if (attempt->state == MG_ATTEMPT_READING)
         end(attempt);
 }
 
@@ -778,7 +770,7 @@ void mg_attempt_cancel(struct mg_attempt *attempt)
 {
     if (attempt->state == MG_ATTEMPT_IDLE)
         return;
-    take_usage(attempt);
+    mg_judge_usage(attempt);
     stop_timers(attempt);
     mg_pool_cancel(&attempt->connect);
     mg_loop_defer_cancel(&attempt->end);

@@ -33,6 +33,7 @@ struct mg_attempt_call {               /* what to send; borrowed until on_end */
     struct mg_loop *loop;
     struct mg_pool *pool;
     const struct mg_upstream *upstream;
+    const struct mg_adapter *adapter;  /* its own, or another that it speaks */
     mg_view head;                      /* complete request head, but for the lines that hold secrets */
     int credential;                    /* of the upstream; -1: none. Its line is put in when all is ready to be sent */
     struct mg_sealed *caller_key;      /* sent in its place; NULL: the client brought none for this provider */
@@ -99,6 +100,9 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
 
 /* Closes the connection at once; on_end never comes. The record keeps what was seen. Harmless when idle. */
 void mg_attempt_cancel(struct mg_attempt *attempt);
+
+/* What came is complete on the wire and yet of no use: the attempt ends as a failure. From a callback of its ops. */
+void mg_attempt_spoil(struct mg_attempt *attempt, enum mg_class hint, const char *why);
 
 void mg_attempt_pause(struct mg_attempt *attempt, bool paused);
 

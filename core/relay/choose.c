@@ -2,6 +2,7 @@
 #include "relay/caller_keys.h"
 #include "relay/rates.h"
 #include "relay/relay_parts.h"
+#include "relay/translated.h"
 
 /* ---- bounds no policy can lift --------------------------------------------------------------- */
 
@@ -188,9 +189,22 @@ static bool lacks_key(struct mg_relay *relay, int candidate)
     return true;
 }
 
+/* What its dialect has no word for now it has none for in the next round. */
+static bool lacks_words(struct mg_relay *relay, int candidate)
+{
+    mg_view why;
+    if (mg_relay_can_say(relay, candidate, &why))
+        return false;
+    if (relay->placed && candidate == relay->waiting_for)
+        mg_relay_give_back_place(relay);
+    relay->refused &= ~bit(candidate);
+    mg_relay_skip(relay, candidate, why.ptr);
+    return true;
+}
+
 static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find)
 {
-    if (is_off(relay, candidate) || lacks_key(relay, candidate))
+    if (is_off(relay, candidate) || lacks_key(relay, candidate) || lacks_words(relay, candidate))
         return false;
     const struct mg_caller_key *key = mg_relay_caller_key(relay, candidate);
     const struct mg_reach *reach = &relay->call.route->reaches[candidate];

@@ -125,6 +125,18 @@ static void never_asked(struct mg_relay *relay, const char *why)
                                 : mg_arena_printf(arena(relay), "No attempt was made: %s.", why);
 }
 
+/* Nobody's dialect has a word for something that was asked. */
+static void never_said(struct mg_relay *relay)
+{
+    const struct mg_translation_report *report = &relay->unsayable;
+    relay->result.class_ = MG_CLASS_invalid_request;
+    relay->result.status = 400;
+    relay->result.code = MG_VIEW("unsupported_parameter");
+    relay->result.param = report->param;
+    relay->result.message = mg_arena_printf(arena(relay), "'%.*s' %.*s. Send the header 'x-moongate-lenient: true' to have it left out.",
+                                            MG_FMT(report->param), MG_FMT(report->message));
+}
+
 /* Who is told "too many" or "not now" is told when, too: by the providers, by their breakers and benches, or by what the
  * class waits for at least. */
 static uint64_t retry_after_ms(const struct mg_relay *relay)
@@ -145,7 +157,9 @@ void mg_relay_exhausted(struct mg_relay *relay, const char *why)
         planned_error(relay, why);
         return;
     }
-    if (relay->made == 0)
+    if (relay->made == 0 && relay->unsayable.message.len)
+        never_said(relay);
+    else if (relay->made == 0)
         never_asked(relay, why);
     else if (relay->made > 1 && !result->body.len)
         result->message = mg_arena_printf(arena(relay), "%.*s%.*s", MG_FMT(result->message), MG_FMT(summary(relay)));

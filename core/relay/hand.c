@@ -1,6 +1,7 @@
 /* What the lanes hand on: of two the first with content is the answer, and the others are cancelled. And the start of
  * those beside the first. */
 #include "relay/relay_parts.h"
+#include "relay/translated.h"
 
 enum { HEDGE_WANTS_CALLS = 20 };       /* fewer say nothing about a p95 */
 
@@ -78,7 +79,8 @@ static void on_head(void *arg, int status, struct mg_headers headers)
         lane->relay->call.ops->on_head(lane->relay->call.arg, status, headers);
 }
 
-static void on_event(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+/* An event in the client's dialect. */
+static void take_event(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen)
 {
     struct mg_lane *lane = arg;
     struct mg_relay *relay = lane->relay;
@@ -112,11 +114,35 @@ static void on_flush(void *arg)
     struct mg_lane *lane = arg;
     if (lane->relay->answering == lane)
         lane->relay->call.ops->on_flush(lane->relay->call.arg);
+    if (lane->weave)
+        mg_weave_flushed(lane->weave);
+}
+
+static const struct mg_weave_ops weave_ops = {.emit = take_event, .flush = on_flush};
+
+static void on_event(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+{
+    struct mg_lane *lane = arg;
+    if (lane->translated)
+        mg_lane_translate_event(lane, event, seen, &weave_ops);
+    else
+        take_event(lane, event, seen);
+}
+
+/* Some providers say nothing after their last words: what waited for that is written now. */
+void mg_relay_end_stream(struct mg_lane *lane)
+{
+    if (!lane->weave)
+        return;
+    mg_lane_translate_end(lane);
+    on_flush(lane);
 }
 
 static void on_body(void *arg, mg_view bytes)
 {
     struct mg_lane *lane = arg;
+    if (lane->translated && !mg_lane_translate_body(lane, bytes, &bytes))
+        return;
     mg_relay_cancel_other(lane->relay, lane);
     mg_relay_promote(lane->relay, lane);
     if (lane->relay->state == MG_RELAY_RUNNING)

@@ -167,3 +167,20 @@ uint64_t mg_judge_retry_after_ms(const struct mg_attempt *attempt, enum mg_class
         ms = limits_reset_ms(attempt, wall_us);
     return ms;
 }
+
+/* Providers bill answers, and may bill a request they took without answering; an error status is free. */
+static bool may_be_billed(const struct mg_attempt *attempt)
+{
+    int status = attempt->facts.status;
+    return status ? status < 300 : attempt->call.record->mark_us[MG_MARK_sent] != 0;
+}
+
+void mg_judge_usage(struct mg_attempt *attempt)
+{
+    struct mg_usage *usage = &attempt->call.record->usage;
+    *usage = attempt->tap.usage;
+    if (usage->reported || !may_be_billed(attempt))
+        return;
+    usage->input_tokens = attempt->call.record->bytes_sent / 4;
+    usage->output_tokens = (attempt->streaming_body ? attempt->call.record->bytes_received : attempt->tap.content_bytes) / 4;
+}

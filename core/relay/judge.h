@@ -17,6 +17,9 @@ enum mg_class mg_judge_stream(struct mg_attempt *attempt);
  * itself says; 0: it does not say. */
 uint64_t mg_judge_retry_after_ms(const struct mg_attempt *attempt, enum mg_class hint, uint64_t wall_us);
 
+/* What it used, for its record: as reported, else an estimate by bytes. */
+void mg_judge_usage(struct mg_attempt *attempt);
+
 /* An HTML page, by its type or its first byte: a proxy spoke, not the provider. */
 bool mg_judge_is_html(const struct mg_attempt *attempt);
 

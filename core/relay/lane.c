@@ -8,6 +8,7 @@
 #include "relay/caller_keys.h"
 #include "relay/rates.h"
 #include "relay/relay.h"
+#include "relay/translated.h"
 
 enum { P99_WANTS_CALLS = 20 };         /* fewer say nothing about a p99 */
 
@@ -66,8 +67,8 @@ static void open_record(struct mg_lane *lane, const struct mg_lane_start *start)
         .model = mg_view_cstr(candidate(lane)->target->model),
         .credential = credential_name(lane),
         .arm = mg_view_cstr(candidate(lane)->arm),
-        .dialect = mg_view_cstr(mg_adapter_declaration(upstream(lane)->adapter)->name),
         .vendor = mg_view_cstr(upstream(lane)->config->vendor),
+        .dialect = mg_view_cstr(mg_adapter_declaration(lane->adapter)->dialect),
         .why = start->why.len ? start->why : lane->relay->call.plan->explain,
         .reason = lane->reason,
         .number = (uint16_t)lane->number,
@@ -121,9 +122,8 @@ static void find_repair(struct mg_lane *lane)
     lane->repair = -1;
     if (relay->committed || repaired || lane->attempt.facts.status < 400)
         return;
-    lane->repair = mg_repair_find(upstream(lane)->adapter, lane->attempt.facts.status, &lane->attempt.tap,
-                                  &relay->call.call->request, &lane->change);
-    lane->attempt.facts.repair = mg_repair_name(upstream(lane)->adapter, lane->repair);
+    lane->repair = mg_repair_find(lane->adapter, lane->attempt.facts.status, &lane->attempt.tap, lane->request, &lane->change);
+    lane->attempt.facts.repair = mg_repair_name(lane->adapter, lane->repair);
 }
 
 void mg_lane_facts(struct mg_lane *lane)
@@ -152,9 +152,15 @@ static mg_view model_to_send(const struct mg_lane *lane, const struct mg_attempt
     return mg_view_eq(model, MG_VIEW("*")) ? lane->relay->call.call->request.model : model;
 }
 
-static mg_err build_body(struct mg_lane *lane, const struct mg_request *request, const struct mg_attempt_patch *patch)
+/* NULL: the provider has no such thing. */
+static const struct mg_adapter_operation *operation(const struct mg_lane *lane)
 {
-    const struct mg_adapter_decl *decl = mg_adapter_declaration(upstream(lane)->adapter);
+    return lane->translated ? mg_adapter_converse(lane->adapter) : mg_adapter_operation(lane->adapter, lane->relay->call.surface);
+}
+
+static mg_err build_body(struct mg_lane *lane, const struct mg_attempt_patch *patch)
+{
+    const struct mg_adapter_decl *decl = mg_adapter_declaration(lane->adapter);
     lane->repairs |= mg_repair_known(lane->relay->call.route->repairs[lane->candidate], now_us(lane));
     lane->change = (struct mg_body_change){
         .model = model_to_send(lane, patch),
@@ -162,9 +168,58 @@ static mg_err build_body(struct mg_lane *lane, const struct mg_request *request,
         .usage_field = decl->usage_opt_in_field,
         .usage_member = decl->usage_opt_in_member,
     };
-    mg_repair_fill(upstream(lane)->adapter, lane->repairs, &lane->change);
-    mg_lane_record(lane)->model = lane->change.model;
-    return mg_request_for_attempt(request, arena(lane), &lane->change, &lane->body);
+    mg_repair_fill(lane->adapter, lane->repairs, &lane->change);
+    lane->model = mg_lane_record(lane)->model = lane->change.model;
+    if (strstr(operation(lane)->path, "{model}"))
+        lane->change.model = MG_VIEW_NONE;     /* it stands in the path */
+    return mg_request_for_attempt(lane->request, arena(lane), &lane->change, &lane->body);
+}
+
+static mg_view line_name(mg_view line)
+{
+    return mg_view_head(line, mg_view_find(line, ":"));
+}
+
+static mg_view next_line(mg_view *lines)
+{
+    mg_view line = mg_view_head(*lines, mg_view_find(*lines, "\n") + 1);
+    *lines = mg_view_skip(*lines, line.len);
+    return line;
+}
+
+static bool has_line(mg_view lines, mg_view name)
+{
+    while (lines.len > 0)
+        if (mg_view_ieq(line_name(next_line(&lines)), name))
+            return true;
+    return false;
+}
+
+/* Of its own vendor and its SDK: they mean nothing to another, or something else. */
+static bool is_of_dialect(mg_view name)
+{
+    static const char *const beginnings[] = {"anthropic-", "openai-", "x-goog-", "x-stainless-"};
+    for (size_t i = 0; i < MG_COUNT(beginnings); i++)
+        if (mg_view_ieq(mg_view_head(name, strlen(beginnings[i])), mg_view_cstr(beginnings[i])))
+            return true;
+    return false;
+}
+
+static mg_view forwarded_lines(const struct mg_lane *lane)
+{
+    mg_view lines = lane->relay->call.forwarded;
+    if (!lane->translated)
+        return lines;
+    char *kept = mg_arena_alloc(arena(lane), lines.len + 1);
+    size_t len = 0;
+    while (lines.len > 0) {
+        mg_view line = next_line(&lines);
+        if (is_of_dialect(line_name(line)))
+            continue;
+        memcpy(kept + len, line.ptr, line.len);
+        len += line.len;
+    }
+    return mg_view_of(kept, len);
 }
 
 /* A header of the client that a patch sets is the patch's to say. */
@@ -173,14 +228,12 @@ static mg_err put_forwarded(struct mg_buf *head, mg_view lines, const struct mg_
     if (patch->header_count == 0)
         return mg_buf_put(head, lines);
     while (lines.len > 0) {
-        mg_view line = mg_view_head(lines, mg_view_find(lines, "\n") + 1);
-        mg_view name = mg_view_head(line, mg_view_find(line, ":"));
+        mg_view line = next_line(&lines), name = line_name(line);
         bool patched = false;
         for (size_t i = 0; i < patch->header_count; i++)
             patched |= mg_view_ieq(name, patch->headers[i].name);
         if (!patched)
             MG_TRY(mg_buf_put(head, line));
-        lines = mg_view_skip(lines, line.len);
     }
     return MG_OK;
 }
@@ -192,23 +245,41 @@ static mg_err put_idempotency(struct mg_buf *head, const struct mg_lane *lane)
     return name ? mg_http_put_header(head, mg_view_cstr(name), mg_view_cstr(timeline(lane)->id)) : MG_OK;
 }
 
+/* What the adapter sends with each request, unless the client said it itself. */
+static mg_err put_fixed(struct mg_buf *head, const struct mg_lane *lane, mg_view forwarded)
+{
+    const struct mg_adapter_decl *decl = mg_adapter_declaration(lane->adapter);
+    for (int i = 0; i < decl->header_count; i++)
+        if (!has_line(forwarded, mg_view_cstr(decl->headers[i].name)))
+            MG_TRY(mg_http_put_header(head, mg_view_cstr(decl->headers[i].name), mg_view_cstr(decl->headers[i].value)));
+    return MG_OK;
+}
+
+static mg_err put_path(struct mg_buf *head, const struct mg_lane *lane)
+{
+    const struct mg_adapter_operation *op = operation(lane);
+    const struct mg_adapter_value model = {"model", lane->model};
+    mg_view unknown;
+    return mg_adapter_expand(mg_adapter_declaration(lane->adapter), lane->request->stream ? op->stream_path : op->path, &model, 1,
+                             head, &unknown);
+}
+
 static mg_err build_head(struct mg_lane *lane, const struct mg_attempt_patch *patch)
 {
     const struct mg_upstream *up = upstream(lane);
-    const char *path = mg_adapter_path(up->adapter, lane->relay->call.surface);
-    if (!path)
-        return MG_E_NOT_FOUND;
+    mg_view forwarded = forwarded_lines(lane);
     struct mg_buf *head = &lane->head;
     if (!head->max)
         mg_buf_init(head, MG_MAX_HEADER_BYTES * 2);
     mg_buf_clear(head);
     MG_TRY(mg_buf_put(head, MG_VIEW("POST ")));
     MG_TRY(mg_buf_put(head, up->base_path));
-    MG_TRY(mg_buf_put(head, mg_view_cstr(path)));
+    MG_TRY(put_path(head, lane));
     MG_TRY(mg_buf_put(head, MG_VIEW(" HTTP/1.1\r\n")));
     MG_TRY(mg_buf_put(head, up->fixed_head));
     MG_TRY(put_idempotency(head, lane));
-    MG_TRY(put_forwarded(head, lane->relay->call.forwarded, patch));
+    MG_TRY(put_fixed(head, lane, forwarded));
+    MG_TRY(put_forwarded(head, forwarded, patch));
     for (size_t i = 0; i < patch->header_count; i++)
         MG_TRY(mg_http_put_header(head, patch->headers[i].name, patch->headers[i].value));
     MG_TRY(mg_http_put_header_u64(head, MG_VIEW("content-length"), lane->body.length));
@@ -293,13 +364,14 @@ static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
         .loop = lane->relay->call.call->loop,
         .pool = lane->relay->call.pool,
         .upstream = upstream(lane),
+        .adapter = lane->adapter,
         .head = mg_buf_view(&lane->head),
         .credential = lane->credential,
         .caller_key = caller_key(lane),
         .body = &lane->body,
         .stream = lane->relay->call.call->request.stream,
         .once = lane->relay->call.call->request.background,
-        .whole = workflow->has_accept || workflow->expect_schema || lane->relay->call.whole,
+        .whole = workflow->has_accept || workflow->expect_schema || lane->relay->call.whole || lane->translated,
         .timeouts = timers(lane),
         .deadline_us = lane->relay->deadline_us,
         .record = mg_lane_record(lane),
@@ -337,11 +409,14 @@ mg_err mg_lane_start(struct mg_lane *lane, const struct mg_lane_start *start)
     lane->number = lane->relay->made;
     lane->held = NULL;
     lane->held_end = &lane->held;
+    lane->adapter = mg_relay_adapter(lane->relay, start->candidate);
     open_record(lane, start);
 
     struct mg_attempt_patch patch;
     ask_patch(lane, &patch);
-    mg_err err = build_body(lane, start->request, &patch);
+    mg_err err = mg_lane_translate(lane, start->request, &lane->request);
+    if (err == MG_OK)
+        err = operation(lane) ? build_body(lane, &patch) : MG_E_NOT_FOUND;
     if (err == MG_OK)
         err = build_head(lane, &patch);
     if (err == MG_OK)
@@ -469,6 +544,8 @@ static void settle_reach(struct mg_lane *lane, enum mg_class class_, const struc
 void mg_lane_settle(struct mg_lane *lane, enum mg_class class_, enum mg_action action, const struct mg_penalty *penalty)
 {
     lane->busy = false;
+    mg_weave_free(lane->weave);
+    lane->weave = NULL;
     close_record(lane, class_, action);
     settle_reach(lane, class_, penalty);
     if (lane->relay->call.ops->on_settled)
@@ -495,5 +572,6 @@ void mg_lane_cancel(struct mg_lane *lane, enum mg_class class_, enum mg_action a
 void mg_lane_fini(struct mg_lane *lane)
 {
     mg_attempt_fini(&lane->attempt);
+    mg_weave_free(lane->weave);
     mg_buf_fini(&lane->head);
 }

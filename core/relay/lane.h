@@ -8,6 +8,7 @@
 #ifndef MG_RELAY_LANE_H
 #define MG_RELAY_LANE_H
 
+#include "chat/weave.h"
 #include "relay/attempt.h"
 #include "relay/reach.h"
 #include "relay/repair.h"
@@ -21,10 +22,17 @@ struct mg_held_event {
     struct mg_tap_event seen;
 };
 
+struct mg_relay_translated;
+
 struct mg_lane {
     struct mg_relay *relay;            /* borrowed */
+    const struct mg_adapter *adapter;  /* what the target is spoken to with */
+    const struct mg_request *request;  /* what the body was made from */
+    struct mg_relay_translated *translated;      /* NULL: the target speaks the client's dialect */
+    struct mg_weave *weave;            /* owned; of a stream that is translated */
     struct mg_attempt attempt;
     struct mg_pass pass;               /* held while busy */
+    mg_view model;                     /* asked of it */
     struct mg_buf head;                /* request head; memory is kept */
     struct mg_body body;
     struct mg_body_change change;      /* how it was made from the request; views into the arena */

@@ -3,6 +3,7 @@
 
 #include "relay/judge.h"
 #include "relay/relay_parts.h"
+#include "relay/translated.h"
 
 enum {
     WAIT_MAX_MS = 60000,               /* for a key that cools down: nobody waits longer inside one call */
@@ -335,12 +336,11 @@ static enum mg_action effective(struct mg_relay *relay, struct mg_lane *lane, co
 /* The request is changed as the provider wants it, and asked again at once. */
 static bool repaired(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict)
 {
-    const struct mg_upstream *upstream = relay->call.route->upstreams[lane->candidate];
     bool meant = lane->repair >= 0 && verdict->action == MG_ACTION_retry &&
-                 mg_view_eq(verdict->repair, mg_repair_name(upstream->adapter, lane->repair));
+                 mg_view_eq(verdict->repair, mg_repair_name(lane->adapter, lane->repair));
     if (!meant || relay->made >= relay->max_attempts)
         return false;
-    mg_repair_learn(relay->call.route->repairs[lane->candidate], upstream->adapter, lane->repair, now_us(relay));
+    mg_repair_learn(relay->call.route->repairs[lane->candidate], lane->adapter, lane->repair, now_us(relay));
     relay->repairs = lane->repairs | mg_repair_bit(lane->repair);
     relay->repaired |= bit(lane->candidate);
     relay->again = relay->free_of = lane->candidate;
@@ -512,6 +512,8 @@ void mg_relay_ended(void *arg)
 {
     struct mg_lane *lane = arg;
     struct mg_relay *relay = lane->relay;
+    if (lane->attempt.ok)
+        mg_relay_end_stream(lane);
     if (lane->attempt.ok && !denied(relay, lane))
         good(relay, lane);
     else
@@ -539,6 +541,8 @@ void mg_relay_start(struct mg_relay *relay, const struct mg_relay_call *call)
     relay->reason = MG_REASON_first;
     relay->why = MG_VIEW_NONE;
     relay->rescue = NULL;
+    relay->translated = NULL;
+    relay->unsayable = (struct mg_translation_report){.dropped = MG_VIEW_NONE};
     relay->rank = 0;
     relay->result = (struct mg_relay_result){.class_ = MG_CLASS_none};
     relay->max_attempts = MG_MIN(MG_MIN(call->plan->max_attempts, call->call->default_max_attempts),
@@ -628,6 +632,17 @@ void mg_relay_fini(struct mg_relay *relay)
 const struct mg_attempt *mg_relay_attempt(const struct mg_relay *relay)
 {
     return &relay->answering->attempt;
+}
+
+mg_view mg_relay_dropped(const struct mg_relay *relay)
+{
+    const struct mg_relay_translated *row = relay->answering->translated;
+    return row ? row->report.dropped : MG_VIEW_NONE;
+}
+
+const struct mg_adapter *mg_relay_answer_adapter(const struct mg_relay *relay)
+{
+    return relay->answering->translated ? relay->call.client_adapter : relay->answering->adapter;
 }
 
 const struct mg_tap *mg_relay_tap(const struct mg_relay *relay)

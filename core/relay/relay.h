@@ -64,6 +64,10 @@ struct mg_relay_call {                 /* borrowed until on_done */
     const struct mg_policy_ops *policy;
     void *policy_arg;
     const char *surface;               /* "chat" … */
+    bool converse;                     /* the surface carries a conversation: a target may speak another dialect */
+    bool lenient;                      /* what a target's dialect has no word for is left out instead of refused */
+    const struct mg_translator *translator;
+    const struct mg_adapter *client_adapter;     /* whose taps read the client's dialect */
     mg_view forwarded;                 /* header lines of the client that go upstream */
     unsigned worker;                   /* index */
     bool whole;                        /* a hook must see all of an answer that is not streamed */
@@ -76,6 +80,7 @@ struct mg_relay_result {
     enum mg_class class_;
     int status;                        /* for the client */
     mg_view code, message;             /* for the client; in the exchange's arena */
+    mg_view param;                     /* the field that is wrong; empty: none, or many */
     mg_view body;                      /* an upstream's own error answer that the client should see as it is; else empty */
     uint64_t retry_after_ms;           /* 0: none */
 };
@@ -112,6 +117,8 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     uint64_t called;                   /* called at all: another call is a repeat */
     enum mg_class refused_class;       /* of the last refusal, should nobody be called at all */
     mg_view refused_text;              /* … and its words; in the arena */
+    struct mg_relay_translated *translated;      /* requests in other dialects; translated.h */
+    struct mg_translation_report unsayable;      /* why the last of them that was refused was */
     uint32_t avoid_keys;               /* bitmap of credentials of `keys_of` that failed */
     uint32_t window_above;             /* only targets with a larger context window; 0: any */
     uint64_t wait_since_us;            /* when the pause or the queueing before the next attempt began; 0: none */
@@ -153,6 +160,8 @@ void mg_relay_fini(struct mg_relay *relay);
 /* The attempt whose answer is handed on; during and after it, until the next start. */
 const struct mg_attempt *mg_relay_attempt(const struct mg_relay *relay);
 const struct mg_tap *mg_relay_tap(const struct mg_relay *relay);
+mg_view mg_relay_dropped(const struct mg_relay *relay);         /* fields its target's dialect has no word for; empty: none */
+const struct mg_adapter *mg_relay_answer_adapter(const struct mg_relay *relay);       /* whose taps read what is handed on */
 const struct mg_attempt_record *mg_relay_record(const struct mg_relay *relay);   /* its record; there was one attempt at least */
 
 /* --- exhausted.c: what the client will read if nothing better comes ------------------------------------------- */

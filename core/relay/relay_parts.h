@@ -86,6 +86,7 @@ mg_err mg_relay_start_lane(struct mg_relay *relay, struct mg_lane *lane, const s
 /* ---- hand.c ---------------------------------------------------------------------------------- */
 
 extern const struct mg_attempt_ops mg_relay_attempt_ops;
+void mg_relay_end_stream(struct mg_lane *lane);        /* the provider's stream is complete */
 struct mg_lane *mg_relay_other(struct mg_relay *relay, const struct mg_lane *lane);      /* the busy one beside it; NULL */
 void mg_relay_promote(struct mg_relay *relay, struct mg_lane *lane);       /* its bytes are the answer from now on */
 void mg_relay_cancel_other(struct mg_relay *relay, struct mg_lane *lane);  /* this one was first */

@@ -73,7 +73,7 @@ static void seam(struct mg_relay *relay, struct mg_lane *lane, uint64_t bytes)
 bool mg_relay_resume(struct mg_relay *relay, struct mg_lane *lane, const struct mg_sse_event *event,
                    const struct mg_tap_event *seen, struct mg_sse_event *out_event, struct mg_tap_event *out_seen)
 {
-    const struct mg_adapter *adapter = relay->call.route->upstreams[lane->candidate]->adapter;
+    const struct mg_adapter *adapter = lane->translated ? relay->call.client_adapter : lane->adapter;
     uint64_t bytes = mg_rescue_bytes(relay->rescue);
     switch (mg_rescue_event(relay->rescue, adapter, event, seen, out_event, out_seen)) {
     case MG_RESUME_FORWARD:

@@ -1,5 +1,6 @@
 #include "relay/upstream.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -140,6 +141,9 @@ mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credentia
     struct mg_sealed *used = NULL;
     bool ours = !callers && credential >= 0 && credential < upstream->credential_count;
     mg_err err = upstream->config ? put_secret_headers(upstream->config, out) : MG_OK;
+    *out_used = NULL;
+    if (!upstream->credential_start.len)
+        return err;                    /* it asks nobody for a key */
     if (err == MG_OK && (ours || callers))
         err = mg_locked_put(out, upstream->credential_start);
     if (err == MG_OK && callers)
@@ -177,7 +181,8 @@ static mg_err write_head(struct mg_upstream *upstream, const struct mg_url *url)
     if (err == MG_OK)
         upstream->fixed_head = mg_arena_dup(&upstream->arena, mg_buf_view(&head));
     mg_buf_fini(&head);
-    upstream->credential_start = mg_arena_printf(&upstream->arena, "%s: %s", decl->auth[0].header, decl->auth[0].prefix);
+    if (decl->auth[0].header[0])
+        upstream->credential_start = mg_arena_printf(&upstream->arena, "%s: %s", decl->auth[0].header, decl->auth[0].prefix);
     return err;
 }
 
@@ -232,6 +237,23 @@ void mg_upstream_free(struct mg_upstream *upstream)
     mg_wipe(&upstream->proxy, sizeof upstream->proxy);
     mg_arena_fini(&upstream->arena);
     mg_free(upstream);
+}
+
+void mg_upstream_speaks(struct mg_upstream *upstream, const struct mg_adapter *adapter)
+{
+    assert(upstream->spoken_count < MG_ADAPTER_SPEAKS);
+    upstream->spoken[upstream->spoken_count++] = adapter;
+}
+
+const struct mg_adapter *mg_upstream_adapter(const struct mg_upstream *upstream, const char *dialect, const char *surface)
+{
+    if (strcmp(mg_adapter_declaration(upstream->adapter)->dialect, dialect) == 0 && mg_adapter_operation(upstream->adapter, surface))
+        return upstream->adapter;
+    for (int i = 0; i < upstream->spoken_count; i++)
+        if (strcmp(mg_adapter_declaration(upstream->spoken[i])->dialect, dialect) == 0 &&
+            mg_adapter_operation(upstream->spoken[i], surface))
+            return upstream->spoken[i];
+    return upstream->adapter;
 }
 
 bool mg_upstream_sets(const struct mg_upstream *upstream, mg_view name)

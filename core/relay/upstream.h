@@ -13,6 +13,8 @@ struct mg_upstream {
     struct mg_arena arena;             /* owns the strings */
     const struct mg_config_provider *config;   /* borrowed from the generation */
     const struct mg_adapter *adapter;  /* borrowed from the generation */
+    const struct mg_adapter *spoken[MG_ADAPTER_SPEAKS];      /* others that the same base URL offers; borrowed */
+    int spoken_count;
     struct mg_endpoint endpoint;
     struct mg_proxy proxy;             /* used when endpoint.proxy points here */
     mg_view base_path;                 /* "/v1"; no trailing slash */
@@ -36,6 +38,12 @@ MG_MUST_USE mg_err mg_upstream_new(const char *project, const struct mg_config_p
                                    const char *base_url, const char *default_proxy,
                                    struct mg_upstream **out_upstream, struct mg_diag *diag);
 void mg_upstream_free(struct mg_upstream *upstream);          /* NULL is a no-op */
+
+/* Another adapter that the same base URL offers, at most MG_ADAPTER_SPEAKS; borrowed. Before anybody else sees the upstream. */
+void mg_upstream_speaks(struct mg_upstream *upstream, const struct mg_adapter *adapter);
+
+/* The adapter to speak to it with: one of that dialect that offers the surface, or a conversation; else its own. */
+const struct mg_adapter *mg_upstream_adapter(const struct mg_upstream *upstream, const char *dialect, const char *surface);
 
 /* True when a header of that name is among the fixed ones, or carries the idempotency key: the client's is then not forwarded. */
 bool mg_upstream_sets(const struct mg_upstream *upstream, mg_view name);

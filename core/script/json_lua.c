@@ -12,6 +12,9 @@
 /* Lists carry a metatable, found in the registry under this number, so that an empty one stays a list. */
 enum { ARRAY_META = 0x6d670002 };
 
+/* Of tables whose one element is JSON text that is written as it stands. */
+enum { RAW_META = 0x6d670700 };
+
 enum { STACK_PER_LEVEL = 4, ENCODE_BYTES = 8388608, PATCHES = 32 };
 
 struct member {                        /* of an object being written: where it stands in `out` */
@@ -27,8 +30,17 @@ struct writer {
     uint32_t steps;
 };
 
+struct reader {
+    lua_State *L;
+    mg_view rest;
+    struct mg_buf *scratch;
+    const mg_view *raw;                /* spans left that stay JSON text, in order, none inside another */
+    size_t raw_count;
+    bool exact;                        /* numbers that a double cannot hold stay text, and members that are null go */
+};
+
 static mg_err put_value(struct writer *w, int index, int depth);
-static void push_value(lua_State *L, mg_view *rest, struct mg_buf *scratch, int depth);
+static void push_value(struct reader *r, int depth);
 
 static mg_err refuse(struct writer *w, mg_err err, const char *why)
 {
@@ -38,11 +50,11 @@ static mg_err refuse(struct writer *w, mg_err err, const char *why)
 
 /* ---- Lua to JSON */
 
-static bool is_marked_array(lua_State *L, int index)
+static bool has_meta(lua_State *L, int index, int meta)
 {
     if (!lua_getmetatable(L, index))
         return false;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, ARRAY_META);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, meta);
     bool same = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return same;
@@ -84,7 +96,7 @@ static bool measure(lua_State *L, int index, size_t *out_count, bool *out_list)
         strings += type == LUA_TSTRING;
     }
     *out_count = numbers + strings;
-    *out_list = numbers > 0 || (strings == 0 && is_marked_array(L, index));
+    *out_list = numbers > 0 || (strings == 0 && has_meta(L, index, ARRAY_META));
     return numbers == 0 || strings == 0;
 }
 
@@ -168,10 +180,22 @@ static mg_err put_object(struct writer *w, int index, size_t count, int depth)
     return err;
 }
 
+static mg_err put_raw(struct writer *w, int index)
+{
+    size_t len = 0;
+    lua_rawgeti(w->L, index, 1);
+    const char *text = lua_tolstring(w->L, -1, &len);
+    mg_err err = mg_buf_put(w->out, mg_view_of(text, len));
+    lua_pop(w->L, 1);
+    return err;
+}
+
 static mg_err put_table(struct writer *w, int index, int depth)
 {
     size_t count = 0;
     bool list = false;
+    if (has_meta(w->L, index, RAW_META))
+        return put_raw(w, index);
     if (depth > MG_MAX_JSON_DEPTH)
         return refuse(w, MG_E_BAD_REQUEST, "a table nested too deeply, or in itself");
     if (!measure(w->L, index, &count, &list))
@@ -230,16 +254,22 @@ void mg_lua_must_json(lua_State *L, int index, struct mg_buf *scratch, const cha
 
 /* ---- JSON to Lua: the document was checked, so the walk only has to follow it */
 
-static void skip_blanks(mg_view *rest)
+static char next_char(struct reader *r)
 {
-    while (rest->len > 0 && (*rest->ptr == ' ' || *rest->ptr == '\t' || *rest->ptr == '\n' || *rest->ptr == '\r'))
-        *rest = mg_view_skip(*rest, 1);
+    while (r->rest.len > 0 && (*r->rest.ptr == ' ' || *r->rest.ptr == '\t' || *r->rest.ptr == '\n' || *r->rest.ptr == '\r'))
+        r->rest = mg_view_skip(r->rest, 1);
+    return r->rest.len > 0 ? *r->rest.ptr : '\0';
 }
 
-static char next_char(mg_view *rest)
+static void skip(struct reader *r, size_t count)
 {
-    skip_blanks(rest);
-    return rest->len > 0 ? *rest->ptr : '\0';
+    r->rest = mg_view_skip(r->rest, count);
+}
+
+static void skip_if(struct reader *r, char c)
+{
+    if (next_char(r) == c)
+        skip(r, 1);
 }
 
 static mg_view string_span(mg_view rest)
@@ -250,94 +280,159 @@ static mg_view string_span(mg_view rest)
     return mg_view_head(rest, at + 1);
 }
 
-static void push_string(lua_State *L, mg_view *rest, struct mg_buf *scratch)
+static void push_string(struct reader *r)
 {
-    mg_view span = string_span(*rest), text = MG_VIEW_NONE;
-    *rest = mg_view_skip(*rest, span.len);
-    mg_lua_check(L, mg_json_span_text(span, scratch, &text), "JSON text");
-    mg_lua_push_view(L, text);
+    mg_view span = string_span(r->rest), text = MG_VIEW_NONE;
+    skip(r, span.len);
+    mg_lua_check(r->L, mg_json_span_text(span, r->scratch, &text), "JSON text");
+    mg_lua_push_view(r->L, text);
 }
 
-static void push_list(lua_State *L, mg_view *rest, struct mg_buf *scratch, int depth)
+static void push_list(struct reader *r, int depth)
 {
-    *rest = mg_view_skip(*rest, 1);
+    lua_State *L = r->L;
+    skip(r, 1);
     lua_newtable(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, ARRAY_META);
     lua_setmetatable(L, -2);
-    for (int i = 1; next_char(rest) != ']'; i++) {
-        push_value(L, rest, scratch, depth + 1);
+    for (int i = 1; next_char(r) != ']'; i++) {
+        push_value(r, depth + 1);
         lua_rawseti(L, -2, i);
         if (i % 1024 == 0)
             mg_lua_poll(L);
-        if (next_char(rest) == ',')
-            *rest = mg_view_skip(*rest, 1);
+        skip_if(r, ',');
     }
-    *rest = mg_view_skip(*rest, 1);
+    skip(r, 1);
 }
 
-static void push_object(lua_State *L, mg_view *rest, struct mg_buf *scratch, int depth)
+static void set_member(struct reader *r)
 {
-    *rest = mg_view_skip(*rest, 1);
+    bool gone = r->exact && lua_islightuserdata(r->L, -1);
+    if (gone)
+        lua_pop(r->L, 2);
+    else
+        lua_rawset(r->L, -3);
+}
+
+static void push_object(struct reader *r, int depth)
+{
+    lua_State *L = r->L;
+    skip(r, 1);
     lua_newtable(L);
-    for (int i = 1; next_char(rest) != '}'; i++) {
-        push_string(L, rest, scratch);
-        if (next_char(rest) == ':')
-            *rest = mg_view_skip(*rest, 1);
-        push_value(L, rest, scratch, depth + 1);
-        lua_rawset(L, -3);
+    for (int i = 1; next_char(r) != '}'; i++) {
+        push_string(r);
+        skip_if(r, ':');
+        push_value(r, depth + 1);
+        set_member(r);
         if (i % 1024 == 0)
             mg_lua_poll(L);
-        if (next_char(rest) == ',')
-            *rest = mg_view_skip(*rest, 1);
+        skip_if(r, ',');
     }
-    *rest = mg_view_skip(*rest, 1);
+    skip(r, 1);
 }
 
-static void push_number(lua_State *L, mg_view *rest)
+static void push_raw(lua_State *L, mg_view text)
 {
-    size_t len = mg_view_find(*rest, ",]} \t\r\n");
+    lua_createtable(L, 1, 0);
+    mg_lua_push_view(L, text);
+    lua_rawseti(L, -2, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, RAW_META);
+    lua_setmetatable(L, -2);
+}
+
+/* Would it be written as it came? Fifteen digits always survive, and sixteen of a whole number below 2^53. */
+static bool is_exact(mg_view span, double number)
+{
+    size_t digits = 0;
+    for (size_t i = 0; i < span.len; i++) {
+        if (span.ptr[i] == 'e' || span.ptr[i] == 'E')
+            return false;
+        digits += span.ptr[i] >= '0' && span.ptr[i] <= '9';
+    }
+    return digits <= 15 || (number == floor(number) && fabs(number) < 9007199254740992.0);
+}
+
+static void push_number(struct reader *r)
+{
+    mg_view span = mg_view_head(r->rest, mg_view_find(r->rest, ",]} \t\r\n"));
     double number = 0;
-    mg_json_span_double(mg_view_head(*rest, len), &number);
-    *rest = mg_view_skip(*rest, len);
-    lua_pushnumber(L, number);
+    mg_json_span_double(span, &number);
+    skip(r, span.len);
+    if (r->exact && !is_exact(span, number))
+        push_raw(r->L, span);
+    else
+        lua_pushnumber(r->L, number);
 }
 
-static void push_value(lua_State *L, mg_view *rest, struct mg_buf *scratch, int depth)
+static bool push_if_raw(struct reader *r)
 {
+    if (!r->raw_count || r->rest.ptr != r->raw->ptr)
+        return false;
+    mg_view text = *r->raw++;
+    r->raw_count--;
+    push_raw(r->L, text);
+    skip(r, text.len);
+    return true;
+}
+
+static void push_value(struct reader *r, int depth)
+{
+    lua_State *L = r->L;
     luaL_checkstack(L, STACK_PER_LEVEL, "JSON");
-    switch (next_char(rest)) {
-    case '{':
-        push_object(L, rest, scratch, depth);
+    char first = next_char(r);
+    if (push_if_raw(r))
         return;
-    case '[':
-        push_list(L, rest, scratch, depth);
-        return;
-    case '"':
-        push_string(L, rest, scratch);
-        return;
+    switch (first) {
+    case '{': push_object(r, depth); return;
+    case '[': push_list(r, depth); return;
+    case '"': push_string(r); return;
     case 't':
-        *rest = mg_view_skip(*rest, 4);
+        skip(r, 4);
         lua_pushboolean(L, true);
         return;
     case 'f':
-        *rest = mg_view_skip(*rest, 5);
+        skip(r, 5);
         lua_pushboolean(L, false);
         return;
     case 'n':
-        *rest = mg_view_skip(*rest, 4);
+        skip(r, 4);
         lua_pushlightuserdata(L, NULL);
         return;
-    default:
-        push_number(L, rest);
+    default: push_number(r);
     }
 }
 
 static void push_checked(lua_State *L, mg_view text)
 {
-    struct mg_buf *scratch = mg_lua_scratch(L, text.len + 1);
-    push_value(L, &text, scratch, 1);
-    mg_lua_scratch_end(scratch);
+    struct reader reader = {.L = L, .rest = text, .scratch = mg_lua_scratch(L, text.len + 1)};
+    push_value(&reader, 1);
+    mg_lua_scratch_end(reader.scratch);
     lua_replace(L, -2);                /* the value instead of the scratch */
+}
+
+void mg_lua_push_json_exact(lua_State *L, mg_view text, const mg_view *raw, size_t raw_count)
+{
+    struct reader reader = {.L = L, .rest = text, .scratch = mg_lua_scratch(L, text.len + 1), .raw = raw,
+                            .raw_count = raw_count, .exact = true};
+    push_value(&reader, 1);
+    mg_lua_scratch_end(reader.scratch);
+    lua_replace(L, -2);
+}
+
+void mg_lua_push_raw_json(lua_State *L, mg_view text)
+{
+    push_raw(L, text);
+}
+
+mg_view mg_lua_raw_json(lua_State *L, int index)
+{
+    size_t len = 0;
+    if (!lua_istable(L, index) || !has_meta(L, index, RAW_META))
+        return MG_VIEW_NONE;
+    lua_rawgeti(L, index, 1);
+    const char *text = lua_tolstring(L, -1, &len);
+    lua_pop(L, 1);                     /* the table keeps it */
+    return mg_view_of(text, len);
 }
 
 void mg_lua_push_json(lua_State *L, mg_view text)
@@ -422,7 +517,7 @@ static int json_array(lua_State *L)
     mg_lua_table(L, 1, "moongate.json.array: t");
     lua_settop(L, 1);
     if (lua_getmetatable(L, 1)) {
-        if (!is_marked_array(L, 1))
+        if (!has_meta(L, 1, ARRAY_META))
             luaL_error(L, "moongate.json.array: t has a metatable already");
         lua_pop(L, 1);
     }
@@ -512,12 +607,36 @@ static int json_patch(lua_State *L)
     return 1;
 }
 
+static int json_raw(lua_State *L)
+{
+    mg_view text = mg_lua_text(L, 1, "moongate.json.raw: text");
+    struct mg_json_error error = {0, ""};
+    if (mg_json_check(text, &error) != MG_OK)
+        luaL_error(L, "moongate.json.raw: at byte %d: %s", (int)error.offset, error.reason);
+    push_raw(L, text);
+    return 1;
+}
+
+static int json_text(lua_State *L)
+{
+    mg_view text = mg_lua_raw_json(L, 1);
+    if (text.ptr)
+        mg_lua_push_view(L, text);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
 static void json_open(lua_State *L)
 {
     lua_createtable(L, 0, 1);
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     lua_rawseti(L, LUA_REGISTRYINDEX, ARRAY_META);
+    lua_createtable(L, 0, 1);
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_rawseti(L, LUA_REGISTRYINDEX, RAW_META);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
 }
@@ -528,6 +647,8 @@ static const struct mg_lua_function functions[] = {
     {"array", json_array, MG_LUA_ANYWHERE, NULL, false},
     {"is_array", json_is_array, MG_LUA_ANYWHERE, NULL, false},
     {"patch", json_patch, MG_LUA_ANYWHERE, NULL, false},
+    {"raw", json_raw, MG_LUA_ANYWHERE, NULL, false},
+    {"text", json_text, MG_LUA_ANYWHERE, NULL, false},
     {NULL, NULL, 0, NULL, false},
 };
 

@@ -9,6 +9,8 @@
 
 #include "chat/adapter.h"
 #include "chat/call.h"
+#include "chat/dialect.h"
+#include "chat/translator.h"
 #include "config/config.h"
 #include "relay/policy.h"
 #include "tenant/switches.h"
@@ -26,6 +28,9 @@ void mg_trusted_free(struct mg_trusted *trusted);
 /* Default policy and taxonomy; the `policy` argument of the ops is the mg_trusted. */
 extern const struct mg_policy_ops mg_trusted_policy;
 
+/* Maps between the dialects of lua/dialects; the argument of the ops is the mg_trusted. */
+extern const struct mg_translator_ops mg_trusted_translator;
+
 /* Reads lua/adapters/<name>.lua (through a state of its own) into plain data. Builder thread or
  * start-up; the declaration lives in `arena`. */
 MG_MUST_USE mg_err mg_adapter_load(const char *name, struct mg_arena *arena, struct mg_adapter_decl *out_decl,
@@ -35,6 +40,8 @@ MG_MUST_USE mg_err mg_adapter_load(const char *name, struct mg_arena *arena, str
  * with the authentication, headers, limits and vars of `name`. MG_E_CONFIG also when it speaks less. */
 MG_MUST_USE mg_err mg_adapter_load_spoken(const char *name, int speaks, struct mg_arena *arena, struct mg_adapter_decl *out_decl,
                                           struct mg_diag *diag);
+/* Reads what C executes of lua/dialects/<name>.lua, all but the adapter. As mg_adapter_load(). */
+MG_MUST_USE mg_err mg_dialect_load(const char *name, struct mg_arena *arena, struct mg_dialect *out_dialect, struct mg_diag *diag);
 
 /* Does the project bring any Lua function or plugin? When not, it has no state at all. */
 bool mg_script_needed(const struct mg_config_project *config);

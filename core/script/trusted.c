@@ -52,6 +52,7 @@ void mg_trusted_free(struct mg_trusted *trusted)
 {
     if (!trusted)
         return;
+    mg_trusted_dialects_free(trusted);
     mg_sandbox_close(&trusted->lua);
     mg_free(trusted);
 }

@@ -2,12 +2,29 @@
 #ifndef MG_SCRIPT_TRUSTED_H
 #define MG_SCRIPT_TRUSTED_H
 
+#include "chat/translator.h"
+#include "http/json_scan.h"
 #include "script/enter.h"
+
+enum { MG_DIALECTS = 16 };
+
+/* One file of lua/dialects, loaded when it is first needed. */
+struct mg_lua_dialect {
+    char name[32];
+    int ref;                           /* registry reference of what the file returned */
+    struct mg_json_paths *raw_request, *raw_answer, *raw_event;      /* owned; members that stay JSON text; NULL: none */
+    struct mg_stream_style style;
+    bool wants_request;                /* the stream's writer repeats what was asked */
+};
 
 struct mg_trusted {
     struct mg_lua lua;
     int route, classify;               /* registry references of the functions */
+    struct mg_lua_dialect dialects[MG_DIALECTS];
+    int dialect_count;
 };
+
+void mg_trusted_dialects_free(struct mg_trusted *trusted);
 
 /* Loads the text of an embedded file in a strict environment and pushes what it returns. May raise. */
 void mg_trusted_run_file(lua_State *L, const char *name);

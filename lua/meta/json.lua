@@ -53,4 +53,21 @@ function json.is_array(value) end
 ---@return moongate.Error? err  `invalid_json`, `too_large`, `not_found`: there is no object to put it into
 function json.patch(text, changes, removals) end
 
+--- A value that `encode` writes as this text, byte for byte: how members survive whose order of keys or spelling of numbers
+--- matters. Raises when it is no JSON.
+---
+--- Phases: anywhere
+--- Since: 1
+---@param text string
+---@return table value
+function json.raw(text) end
+
+--- The text of such a value; nil for anything else.
+---
+--- Phases: anywhere
+--- Since: 1
+---@param value any
+---@return string? text
+function json.text(value) end
+
 return json

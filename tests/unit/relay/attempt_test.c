@@ -101,7 +101,7 @@ static void begin(bool stream)
     ended = heads = 0;
     record = (struct mg_attempt_record){.number = 1};
     struct mg_attempt_call call = {
-        .loop = &loop, .pool = &pool, .upstream = &upstream, .head = MG_VIEW("POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n"),
+        .loop = &loop, .pool = &pool, .upstream = &upstream, .adapter = upstream.adapter, .head = MG_VIEW("POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n"),
         .body = &body, .stream = stream, .record = &record, .ops = &ops, .deadline_us = UINT64_MAX,
         .timeouts = {.connect_ms = 1000, .first_token_ms = FIRST_TOKEN_MS, .idle_ms = IDLE_MS, .total_ms = TOTAL_MS},
     };

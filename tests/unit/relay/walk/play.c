@@ -214,6 +214,13 @@ void mg_attempt_pause(struct mg_attempt *attempt, bool paused)
     attempt->paused = paused;
 }
 
+void mg_attempt_spoil(struct mg_attempt *attempt, enum mg_class hint, const char *why)
+{
+    (void)why;
+    attempt->ok = false;               /* nothing here speaks another dialect */
+    attempt->facts.hint = hint;
+}
+
 void mg_attempt_fini(struct mg_attempt *attempt)
 {
     mg_attempt_cancel(attempt);

@@ -1,0 +1,576 @@
+#include "chat/weave.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+enum { OUT_BYTES = 65536, MAX_CHOICES = 8 };
+
+/* A tool call. Its arguments are followed, so that it is known when another may begin. */
+struct tool {
+    struct tool *next;
+    int upstream;                      /* the provider's number */
+    struct mg_block block;             /* id and name are owned */
+    struct mg_json_pieces arguments;
+    struct mg_buf waiting;             /* insides of the strings that came while another block was open */
+    struct mg_frame frame;
+    enum { TOOL_WAITING, TOOL_OPEN, TOOL_CLOSED } state;
+};
+
+struct choice {
+    int blocks, tools;                 /* begun so far */
+    bool open;                         /* a block that is no tool call */
+    struct mg_block block;
+    struct mg_frame frame;
+    struct mg_buf text;                /* of the open block, where the dialect wants it */
+    struct tool *calls, **calls_end;
+    char finish[48];                   /* the reason as a JSON string; "": none yet */
+};
+
+struct mg_weave {
+    const struct mg_translator *translator;
+    struct mg_translated *stream;
+    struct mg_stream_style style;
+    const struct mg_weave_ops *ops;
+    void *arg;
+    struct mg_tap client;              /* what was emitted, as its reader sees it */
+    struct mg_buf out;                 /* from `emitted` on not handed out yet */
+    size_t emitted;
+    struct mg_buf quoted;
+    uint64_t seq;
+    int tool_count;
+    bool started, ended;
+    bool busy, doomed;                 /* inside mg_weave_event() or _end(); freed meanwhile */
+    struct choice choices[MAX_CHOICES];
+};
+
+static mg_err apply(struct mg_weave *weave, const struct mg_delta *delta);
+
+mg_err mg_weave_new(const struct mg_translator *translator, const struct mg_translation *what, const struct mg_adapter *client,
+                    const struct mg_weave_ops *ops, void *arg, struct mg_weave **out_weave)
+{
+    struct mg_weave *weave = mg_new(struct mg_weave);
+    weave->translator = translator;
+    weave->ops = ops;
+    weave->arg = arg;
+    mg_buf_init(&weave->out, MG_MAX_TRANSLATED_BYTES);
+    mg_buf_init(&weave->quoted, MG_MAX_TRANSLATED_BYTES);
+    mg_tap_init(&weave->client, client, true);
+    for (int i = 0; i < MAX_CHOICES; i++) {
+        mg_buf_init(&weave->choices[i].text, MG_MAX_TRANSLATED_BYTES);
+        mg_buf_init(&weave->choices[i].frame.text, OUT_BYTES);
+        weave->choices[i].calls_end = &weave->choices[i].calls;
+    }
+    mg_err err = mg_buf_reserve(&weave->out, OUT_BYTES);
+    if (err == MG_OK)
+        err = translator->ops->begin(translator->arg, what, &weave->stream, &weave->style);
+    if (err == MG_OK)
+        *out_weave = weave;
+    else
+        mg_weave_free(weave);
+    return err;
+}
+
+static void free_tool(struct tool *tool)
+{
+    mg_buf_fini(&tool->waiting);
+    mg_buf_fini(&tool->frame.text);
+    mg_free((void *)tool->block.id.ptr);
+    mg_free((void *)tool->block.name.ptr);
+    mg_free(tool);
+}
+
+void mg_weave_free(struct mg_weave *weave)
+{
+    if (!weave)
+        return;
+    if (weave->busy) {
+        weave->doomed = true;          /* whoever it was emitted to wants no more */
+        return;
+    }
+    weave->translator->ops->end(weave->stream);
+    for (int i = 0; i < MAX_CHOICES; i++) {
+        struct choice *choice = &weave->choices[i];
+        for (struct tool *tool = choice->calls, *next; tool; tool = next) {
+            next = tool->next;
+            free_tool(tool);
+        }
+        mg_buf_fini(&choice->text);
+        mg_buf_fini(&choice->frame.text);
+    }
+    mg_buf_fini(&weave->out);
+    mg_buf_fini(&weave->quoted);
+    mg_free(weave);
+}
+
+/* ---- out --------------------------------------------------------------------------------------- */
+
+/* The buffer may only move when nobody holds views into it. */
+static mg_err room(struct mg_weave *weave, size_t bytes)
+{
+    if (bytes <= weave->out.cap - weave->out.start - weave->out.len)
+        return MG_OK;
+    if (weave->emitted)
+        weave->ops->flush(weave->arg);
+    mg_weave_flushed(weave);
+    return mg_buf_reserve(&weave->out, bytes);
+}
+
+void mg_weave_flushed(struct mg_weave *weave)
+{
+    mg_buf_consume(&weave->out, weave->emitted);
+    weave->emitted = 0;
+}
+
+static mg_err put_seq(struct mg_weave *weave)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%llu", (unsigned long long)weave->seq++);
+    return mg_buf_put(&weave->out, mg_view_of(text, (size_t)len));
+}
+
+/* before, span, after: one JSON string whose quotes stand in before and after, or in the span itself. */
+static mg_err put_framed(struct mg_weave *weave, const struct mg_frame *frame, mg_view before, mg_view span, mg_view after)
+{
+    size_t at = 0;
+    MG_TRY(room(weave, frame->text.len + span.len + 2 + 24 * MG_FRAME_PIECES));
+    for (int i = 0; i < frame->count; i++) {
+        const struct mg_frame_piece *piece = &frame->pieces[i];
+        if (piece->kind == MG_PIECE_LITERAL) {
+            MG_TRY(mg_buf_put(&weave->out, mg_view_head(mg_view_skip(mg_buf_view(&frame->text), at), piece->len)));
+            at += piece->len;
+        } else if (piece->kind == MG_PIECE_SEQ) {
+            MG_TRY(put_seq(weave));
+        } else {
+            MG_TRY(mg_buf_put(&weave->out, before));
+            MG_TRY(mg_buf_put(&weave->out, span));
+            MG_TRY(mg_buf_put(&weave->out, after));
+        }
+    }
+    return MG_OK;
+}
+
+/* Lua's events are built apart, so that the buffer does not move under views that are out. */
+static mg_err write(struct mg_weave *weave, struct mg_write_call *call)
+{
+    struct mg_buf events;
+    mg_buf_init(&events, MG_MAX_TRANSLATED_BYTES);
+    call->seq = &weave->seq;
+    mg_err err = weave->translator->ops->write(weave->stream, call, &events);
+    if (err == MG_OK)
+        err = room(weave, events.len);
+    if (err == MG_OK)
+        err = mg_buf_put(&weave->out, mg_buf_view(&events));
+    mg_buf_fini(&events);
+    return err;
+}
+
+static mg_view line_value(mg_view *rest, const char *field)
+{
+    mg_view line = mg_view_head(*rest, mg_view_find(*rest, "\n"));
+    if (!mg_view_starts(line, mg_view_cstr(field)))
+        return MG_VIEW_NONE;
+    *rest = mg_view_skip(*rest, line.len + 1);
+    return mg_view_skip(line, strlen(field));
+}
+
+/* Our own events: an optional "event: " line, one "data: " line, a blank line. */
+static void emit_event(struct mg_weave *weave, mg_view raw)
+{
+    struct mg_tap_event seen;
+    mg_view rest = raw;
+    struct mg_sse_event event = {.raw = raw, .data_in_raw = true};
+    event.name = line_value(&rest, "event: ");
+    event.data = line_value(&rest, "data: ");
+    event.is_comment = !event.data.ptr;
+    if (event.is_comment)
+        seen = (struct mg_tap_event){.content = false};
+    else
+        mg_tap_event(&weave->client, event.name, event.data, &seen);
+    seen.cut_len = 0;                  /* the dialect knew whether usage was asked for */
+    seen.usage_only = false;
+    weave->ops->emit(weave->arg, &event, &seen);
+}
+
+static void emit_all(struct mg_weave *weave)
+{
+    while (weave->emitted < weave->out.len && !weave->doomed) {
+        mg_view rest = mg_view_skip(mg_buf_view(&weave->out), weave->emitted);
+        size_t end = mg_view_find(rest, "\n\n");
+        mg_view raw = mg_view_head(rest, MG_MIN(end + 2, rest.len));
+        weave->emitted += raw.len;
+        emit_event(weave, raw);
+    }
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------ */
+
+/* Its text, if any was kept, as a JSON string: the opening quote was put when it began. */
+static mg_err end_block(struct mg_weave *weave, struct choice *choice, struct mg_block *block)
+{
+    struct mg_write_call call = {.what = MG_WRITE_CLOSE, .block = block};
+    if (choice->text.len) {
+        MG_TRY(mg_buf_putc(&choice->text, '"'));
+        block->text = mg_buf_view(&choice->text);
+    }
+    mg_err err = write(weave, &call);
+    mg_buf_clear(&choice->text);
+    return err;
+}
+
+static mg_err close_block(struct mg_weave *weave, struct choice *choice)
+{
+    if (!choice->open)
+        return MG_OK;
+    choice->open = false;
+    return end_block(weave, choice, &choice->block);
+}
+
+/* A block without a frame is written whole at its end. */
+static bool keeps_text(const struct mg_weave *weave, const struct mg_frame *frame)
+{
+    return weave->style.wants_text || !frame->count;
+}
+
+static mg_err keep_text(struct mg_weave *weave, struct choice *choice, const struct mg_frame *frame, mg_view inside)
+{
+    return keeps_text(weave, frame) ? mg_buf_put(&choice->text, inside) : MG_OK;
+}
+
+static mg_err close_tool(struct mg_weave *weave, struct choice *choice, struct tool *tool)
+{
+    if (tool->state != TOOL_OPEN)
+        return MG_OK;
+    tool->state = TOOL_CLOSED;
+    return end_block(weave, choice, &tool->block);
+}
+
+static struct tool *open_tool(const struct choice *choice)
+{
+    for (struct tool *tool = choice->calls; tool; tool = tool->next)
+        if (tool->state == TOOL_OPEN)
+            return tool;
+    return NULL;
+}
+
+static mg_err begin_block(struct mg_weave *weave, struct choice *choice, struct mg_block *block, struct mg_frame *frame)
+{
+    block->index = choice->blocks++;
+    mg_buf_clear(&frame->text);
+    frame->count = 0;
+    mg_buf_clear(&choice->text);
+    struct mg_write_call call = {.what = MG_WRITE_OPEN, .block = block, .frame = frame};
+    MG_TRY(write(weave, &call));
+    return keeps_text(weave, frame) ? mg_buf_putc(&choice->text, '"') : MG_OK;
+}
+
+static mg_err piece_of_call(struct mg_weave *weave, struct choice *choice, struct tool *tool, mg_view inside)
+{
+    if (!inside.len)
+        return MG_OK;
+    MG_TRY(keep_text(weave, choice, &tool->frame, inside));
+    return put_framed(weave, &tool->frame, MG_VIEW("\""), inside, MG_VIEW("\""));
+}
+
+/* The call's block begins, with what waited of it. */
+static mg_err begin_tool(struct mg_weave *weave, struct choice *choice, struct tool *tool)
+{
+    MG_TRY(close_block(weave, choice));
+    MG_TRY(begin_block(weave, choice, &tool->block, &tool->frame));
+    tool->state = TOOL_OPEN;
+    mg_err err = piece_of_call(weave, choice, tool, mg_buf_view(&tool->waiting));
+    mg_buf_fini(&tool->waiting);
+    return err;
+}
+
+static bool is_whole(const struct tool *tool)
+{
+    return mg_json_pieces_complete(&tool->arguments);
+}
+
+/* All that waited: those whose arguments are whole begin and end, the first other one begins. `all`: no more will come. */
+static mg_err let_calls_begin(struct mg_weave *weave, struct choice *choice, bool all)
+{
+    for (struct tool *tool = choice->calls; tool; tool = tool->next) {
+        struct tool *open = weave->style.one_block ? open_tool(choice) : NULL;
+        if (open && open != tool && !all && !is_whole(open))
+            return MG_OK;
+        if (tool->state != TOOL_WAITING)
+            continue;
+        if (open)
+            MG_TRY(close_tool(weave, choice, open));
+        MG_TRY(begin_tool(weave, choice, tool));
+    }
+    return MG_OK;
+}
+
+static mg_err end_calls(struct mg_weave *weave, struct choice *choice)
+{
+    MG_TRY(let_calls_begin(weave, choice, true));
+    for (struct tool *tool = choice->calls; tool; tool = tool->next)
+        MG_TRY(close_tool(weave, choice, tool));
+    return MG_OK;
+}
+
+static mg_err begin_text(struct mg_weave *weave, struct choice *choice, const struct mg_delta *delta)
+{
+    if (choice->open && choice->block.kind == delta->kind)
+        return MG_OK;
+    MG_TRY(close_block(weave, choice));
+    if (weave->style.one_block)
+        MG_TRY(end_calls(weave, choice));
+    choice->block = (struct mg_block){.kind = delta->kind, .choice = delta->choice};
+    choice->open = true;
+    return begin_block(weave, choice, &choice->block, &choice->frame);
+}
+
+static mg_err add_text(struct mg_weave *weave, struct choice *choice, const struct mg_delta *delta)
+{
+    if (delta->text.len <= 2)
+        return MG_OK;
+    MG_TRY(begin_text(weave, choice, delta));
+    MG_TRY(keep_text(weave, choice, &choice->frame, mg_view_head(mg_view_skip(delta->text, 1), delta->text.len - 2)));
+    return put_framed(weave, &choice->frame, MG_VIEW_NONE, delta->text, MG_VIEW_NONE);
+}
+
+/* ---- tool calls -------------------------------------------------------------------------------- */
+
+static mg_view owned(mg_view text)
+{
+    char *copy = text.len ? mg_alloc(text.len) : NULL;
+    if (copy)
+        memcpy(copy, text.ptr, text.len);
+    return mg_view_of(copy, text.len);
+}
+
+static mg_err new_tool(struct mg_weave *weave, struct choice *choice, const struct mg_delta *delta, struct tool **out_tool)
+{
+    if (weave->tool_count == MG_MAX_STREAM_TOOLS)
+        return MG_E_TOO_LARGE;
+    struct tool *tool = mg_new(struct tool);
+    tool->upstream = delta->tool;
+    tool->block = (struct mg_block){.kind = MG_DELTA_TOOL, .choice = delta->choice, .tool = choice->tools++,
+                                    .id = owned(delta->id), .name = owned(delta->name)};
+    mg_buf_init(&tool->waiting, MG_MAX_TRANSLATED_BYTES);
+    mg_buf_init(&tool->frame.text, OUT_BYTES);
+    *choice->calls_end = tool;
+    choice->calls_end = &tool->next;
+    weave->tool_count++;
+    *out_tool = tool;
+    return MG_OK;
+}
+
+/* The last call of that number. Some vendors number none, or all the same: a name after whole arguments begins another. */
+static struct tool *find_tool(const struct choice *choice, const struct mg_delta *delta)
+{
+    struct tool *found = NULL;
+    for (struct tool *tool = choice->calls; tool; tool = tool->next)
+        if (tool->upstream == delta->tool)
+            found = tool;
+    bool another = found && delta->name.len > 2 && is_whole(found);
+    return another ? NULL : found;
+}
+
+static mg_err add_call(struct mg_weave *weave, struct choice *choice, const struct mg_delta *delta)
+{
+    struct tool *tool = find_tool(choice, delta);
+    if (!tool)
+        MG_TRY(new_tool(weave, choice, delta, &tool));
+    MG_TRY(let_calls_begin(weave, choice, false));
+    if (delta->text.len <= 2)
+        return MG_OK;
+    mg_view inside = mg_view_head(mg_view_skip(delta->text, 1), delta->text.len - 2);
+    (void)mg_json_pieces_feed_string(&tool->arguments, delta->text);     /* broken ones fail the attempt by its own tap */
+    return tool->state == TOOL_WAITING ? mg_buf_put(&tool->waiting, inside) : piece_of_call(weave, choice, tool, inside);
+}
+
+/* ---- deltas ------------------------------------------------------------------------------------ */
+
+static mg_err add_opaque(struct mg_weave *weave, const struct mg_delta *delta)
+{
+    struct mg_write_call call = {.what = MG_WRITE_OPAQUE, .opaque = delta->opaque};
+    return write(weave, &call);
+}
+
+static void keep_finish(struct choice *choice, mg_view reason)
+{
+    if (reason.len < sizeof choice->finish)
+        snprintf(choice->finish, sizeof choice->finish, "%.*s", MG_FMT(reason));
+}
+
+static mg_err apply(struct mg_weave *weave, const struct mg_delta *delta)
+{
+    if (delta->choice < 0 || delta->choice >= MAX_CHOICES)
+        return MG_OK;                  /* nobody can have asked for so many */
+    struct choice *choice = &weave->choices[delta->choice];
+    switch (delta->kind) {
+    case MG_DELTA_TEXT:
+    case MG_DELTA_REASONING:
+    case MG_DELTA_REFUSAL: return add_text(weave, choice, delta);
+    case MG_DELTA_TOOL: return add_call(weave, choice, delta);
+    case MG_DELTA_FINISH: keep_finish(choice, delta->text); return MG_OK;
+    case MG_DELTA_OPAQUE: return add_opaque(weave, delta);
+    }
+    return MG_OK;
+}
+
+/* Arguments that are an object, as the string that other dialects have. */
+static mg_err quote(struct mg_weave *weave, mg_view *text)
+{
+    mg_buf_clear(&weave->quoted);
+    MG_TRY(mg_buf_putc(&weave->quoted, '"'));
+    MG_TRY(mg_buf_put_json(&weave->quoted, *text));
+    MG_TRY(mg_buf_putc(&weave->quoted, '"'));
+    *text = mg_buf_view(&weave->quoted);
+    return MG_OK;
+}
+
+static mg_err apply_refusal(struct mg_weave *weave, mg_view data, const struct mg_tap_text *at)
+{
+    struct mg_delta delta = {.kind = MG_DELTA_REFUSAL, .choice = at->choice,
+                             .text = mg_view_head(mg_view_skip(data, at->offset), at->len)};
+    return apply(weave, &delta);
+}
+
+static mg_view span(mg_view data, size_t offset, size_t len)
+{
+    return mg_view_head(mg_view_skip(data, offset), len);
+}
+
+static mg_err apply_text(struct mg_weave *weave, mg_view data, const struct mg_tap_text *at)
+{
+    struct mg_delta delta = {
+        .kind = at->reasoning ? MG_DELTA_REASONING : MG_DELTA_TEXT,
+        .choice = at->choice,
+        .text = span(data, at->offset, at->len),
+    };
+    return apply(weave, &delta);
+}
+
+static mg_err apply_tool(struct mg_weave *weave, mg_view data, const struct mg_tap_tool *at)
+{
+    struct mg_delta delta = {
+        .kind = MG_DELTA_TOOL,
+        .choice = at->choice,
+        .tool = at->index,
+        .id = span(data, at->id_offset, at->id_len),
+        .name = span(data, at->name_offset, at->name_len),
+        .text = span(data, at->arguments_offset, at->arguments_len),
+    };
+    if (at->whole)
+        MG_TRY(quote(weave, &delta.text));
+    return apply(weave, &delta);
+}
+
+static size_t place_of(const struct mg_tap_tool *tool)
+{
+    return tool->id_len ? tool->id_offset : tool->name_len ? tool->name_offset : tool->arguments_offset;
+}
+
+/* Texts and calls in the order in which they stand in the event. */
+static mg_err apply_seen(struct mg_weave *weave, mg_view data, const struct mg_tap_event *seen)
+{
+    int text = 0, tool = 0;
+    while (text < seen->text_count || tool < seen->tool_count) {
+        bool text_first = tool == seen->tool_count ||
+                          (text < seen->text_count && seen->texts[text].offset < place_of(&seen->tools[tool]));
+        MG_TRY(text_first ? apply_text(weave, data, &seen->texts[text++]) : apply_tool(weave, data, &seen->tools[tool++]));
+    }
+    return seen->refused.len ? apply_refusal(weave, data, &seen->refused) : MG_OK;
+}
+
+static mg_err apply_read(struct mg_weave *weave, const struct mg_sse_event *event)
+{
+    struct mg_delta deltas[MG_DELTAS];
+    int count = 0;
+    MG_TRY(weave->translator->ops->read(weave->stream, event->name, event->data, deltas, &count));
+    for (int i = 0; i < count; i++)
+        MG_TRY(apply(weave, &deltas[i]));
+    return MG_OK;
+}
+
+/* Of a stream the tap keeps the last reason as text; each choice has its own. */
+static void keep_finishes(struct mg_weave *weave, const struct mg_tap *tap, const struct mg_tap_event *seen)
+{
+    char reason[48];
+    int len = snprintf(reason, sizeof reason, "\"%s\"", tap->finish);
+    for (int i = 0; i < seen->finished_count && len < (int)sizeof reason; i++)
+        if (seen->finished[i] >= 0 && seen->finished[i] < MAX_CHOICES)
+            keep_finish(&weave->choices[seen->finished[i]], mg_view_of(reason, (size_t)len));
+}
+
+static mg_err start(struct mg_weave *weave)
+{
+    if (weave->started)
+        return MG_OK;
+    weave->started = true;
+    struct mg_write_call call = {.what = MG_WRITE_START};
+    return write(weave, &call);
+}
+
+static mg_err finish_choice(struct mg_weave *weave, int number, const struct mg_usage *usage, enum mg_finish end);
+
+static mg_err end(struct mg_weave *weave, const struct mg_tap *tap)
+{
+    if (weave->ended || !tap->finished)
+        return MG_OK;
+    weave->ended = true;
+    MG_TRY(start(weave));
+    for (int i = 0; i < MAX_CHOICES; i++)
+        if (i == 0 || weave->choices[i].blocks || weave->choices[i].finish[0])
+            MG_TRY(finish_choice(weave, i, &tap->usage, tap->end));
+    struct mg_write_call call = {.what = MG_WRITE_DONE, .usage = &tap->usage};
+    return write(weave, &call);
+}
+
+static mg_err take_event(struct mg_weave *weave, const struct mg_tap *tap, const struct mg_sse_event *event,
+                         const struct mg_tap_event *seen)
+{
+    if (event->is_comment || seen->malformed || weave->ended)
+        return MG_OK;
+    MG_TRY(start(weave));
+    MG_TRY(seen->rare ? apply_read(weave, event) : apply_seen(weave, event->data, seen));
+    keep_finishes(weave, tap, seen);
+    return seen->done ? end(weave, tap) : MG_OK;
+}
+
+static mg_err leave(struct mg_weave *weave, mg_err err)
+{
+    if (err == MG_OK)
+        emit_all(weave);
+    weave->busy = false;
+    if (weave->doomed)
+        mg_weave_free(weave);
+    return err;
+}
+
+mg_err mg_weave_event(struct mg_weave *weave, const struct mg_tap *tap, const struct mg_sse_event *event,
+                      const struct mg_tap_event *seen)
+{
+    weave->busy = true;
+    return leave(weave, take_event(weave, tap, event, seen));
+}
+
+mg_err mg_weave_end(struct mg_weave *weave, const struct mg_tap *tap)
+{
+    weave->busy = true;
+    return leave(weave, end(weave, tap));
+}
+
+static mg_err finish_choice(struct mg_weave *weave, int number, const struct mg_usage *usage, enum mg_finish end)
+{
+    struct choice *choice = &weave->choices[number];
+    struct mg_write_call call = {
+        .what = MG_WRITE_FINISH,
+        .choice = number,
+        .reason = mg_view_cstr(choice->finish),
+        .end = end,
+        .has_tools = choice->tools > 0,
+        .usage = usage,
+    };
+    MG_TRY(end_calls(weave, choice));
+    MG_TRY(close_block(weave, choice));
+    return write(weave, &call);
+}

@@ -1,0 +1,148 @@
+#include "relay/translated.h"
+
+#include "base/clock.h"
+#include "relay/relay_parts.h"
+
+const struct mg_adapter *mg_relay_adapter(const struct mg_relay *relay, int candidate)
+{
+    const struct mg_upstream *upstream = relay->call.route->upstreams[candidate];
+    return mg_upstream_adapter(upstream, relay->call.call->dialect, relay->call.surface);
+}
+
+static bool translates(const struct mg_relay *relay, const struct mg_adapter *adapter)
+{
+    return relay->call.converse && strcmp(mg_adapter_declaration(adapter)->dialect, relay->call.call->dialect) != 0;
+}
+
+/* ---- the request ------------------------------------------------------------------------------- */
+
+static void describe(const struct mg_relay *relay, int candidate, const struct mg_request *source, struct mg_translation *out)
+{
+    const struct mg_call *call = relay->call.call;
+    const struct mg_adapter_decl *decl = mg_adapter_declaration(mg_relay_adapter(relay, candidate));
+    const struct mg_config_target *target = target_of(relay, candidate);
+    mg_view model = mg_view_cstr(target->model);
+    *out = (struct mg_translation){
+        .client = call->dialect,
+        .provider = decl->dialect,
+        .vendor = decl->name,
+        .model = mg_view_eq(model, MG_VIEW("*")) ? source->model : model,
+        .asked_model = source->model,
+        .id = mg_view_skip(mg_view_cstr(call->timeline->id), sizeof "req_" - 1),
+        .request = source->body,
+        .created_s = call->timeline->start_wall_us / 1000000,
+        .stream = source->stream,
+        .include_usage = source->wants_usage,
+        .lenient = relay->call.lenient,
+    };
+}
+
+static mg_err translate(struct mg_relay *relay, struct mg_relay_translated *row)
+{
+    const struct mg_translator *translator = relay->call.translator;
+    struct mg_json_error error = {0, ""};
+    mg_view body = MG_VIEW_NONE;
+    MG_TRY(translator->ops->request(translator->arg, &row->what, arena(relay), &body, &row->report));
+    mg_err err = mg_request_scan(&row->request, arena(relay), body, &error);
+    row->request.stream = row->source->stream;   /* some dialects say both in the path */
+    if (!row->request.model.len)
+        row->request.model = row->source->model;
+    return err == MG_OK ? MG_OK : MG_E_SCRIPT;
+}
+
+static struct mg_relay_translated *row_of(struct mg_relay *relay, int candidate, const struct mg_request *source)
+{
+    for (struct mg_relay_translated *row = relay->translated; row; row = row->next)
+        if (row->candidate == candidate && row->source == source)
+            return row;
+    struct mg_relay_translated *row = mg_arena_new(arena(relay), struct mg_relay_translated);
+    row->candidate = candidate;
+    row->source = source;
+    row->next = relay->translated;
+    relay->translated = row;
+    describe(relay, candidate, source, &row->what);
+    row->err = translate(relay, row);
+    if (row->report.dropped.len)
+        mg_timeline_note(timeline(relay), now_us(relay), "translate", "%s has no word for %.*s",
+                         row->what.provider, MG_FMT(row->report.dropped));
+    return row;
+}
+
+static const struct mg_request *source_of(const struct mg_relay *relay)
+{
+    return relay->prefill ? relay->prefill : &relay->call.call->request;
+}
+
+bool mg_relay_can_say(struct mg_relay *relay, int candidate, mg_view *out_text)
+{
+    const struct mg_adapter *adapter = mg_relay_adapter(relay, candidate);
+    *out_text = MG_VIEW_NONE;
+    if (!translates(relay, adapter))
+        return true;
+    struct mg_relay_translated *row = row_of(relay, candidate, source_of(relay));
+    if (row->err == MG_OK)
+        return true;
+    if (row->err == MG_E_BAD_REQUEST && row->report.message.len) {
+        relay->unsayable = row->report;
+        *out_text = mg_arena_printf(arena(relay), "'%.*s' %.*s", MG_FMT(row->report.param), MG_FMT(row->report.message));
+    } else {
+        *out_text = mg_arena_printf(arena(relay), "the request could not be put into the dialect %s", row->what.provider);
+    }
+    return false;
+}
+
+mg_err mg_lane_translate(struct mg_lane *lane, const struct mg_request *request, const struct mg_request **out_request)
+{
+    struct mg_relay *relay = lane->relay;
+    lane->translated = NULL;
+    *out_request = request;
+    if (!translates(relay, lane->adapter))
+        return MG_OK;
+    lane->translated = row_of(relay, lane->candidate, request);
+    *out_request = &lane->translated->request;
+    return lane->translated->err;
+}
+
+/* ---- the answer -------------------------------------------------------------------------------- */
+
+/* What came is no answer that this client could read. */
+static void untranslatable(struct mg_lane *lane, const char *why)
+{
+    struct mg_attempt *attempt = &lane->attempt;
+    mg_timeline_note(timeline(lane->relay), now_us(lane->relay), "translate", "%s", why);
+    mg_attempt_spoil(attempt, MG_CLASS_invalid_json, why);
+}
+
+static bool weave_of(struct mg_lane *lane, const struct mg_weave_ops *ops)
+{
+    const struct mg_relay_call *call = &lane->relay->call;
+    if (!lane->weave && mg_weave_new(call->translator, &lane->translated->what, call->client_adapter, ops, lane, &lane->weave) != MG_OK)
+        untranslatable(lane, "the stream could not be put into the client's dialect");
+    return lane->weave;
+}
+
+void mg_lane_translate_event(struct mg_lane *lane, const struct mg_sse_event *event, const struct mg_tap_event *seen,
+                             const struct mg_weave_ops *ops)
+{
+    if (event->is_comment) {
+        ops->emit(lane, event, seen);
+        return;
+    }
+    if (weave_of(lane, ops) && mg_weave_event(lane->weave, &lane->attempt.tap, event, seen) != MG_OK)
+        untranslatable(lane, "an event could not be put into the client's dialect");
+}
+
+void mg_lane_translate_end(struct mg_lane *lane)
+{
+    if (lane->weave && mg_weave_end(lane->weave, &lane->attempt.tap) != MG_OK)
+        untranslatable(lane, "the end of the stream could not be put into the client's dialect");
+}
+
+bool mg_lane_translate_body(struct mg_lane *lane, mg_view body, mg_view *out_body)
+{
+    const struct mg_translator *translator = lane->relay->call.translator;
+    if (translator->ops->answer(translator->arg, &lane->translated->what, arena(lane->relay), body, out_body) == MG_OK)
+        return true;
+    untranslatable(lane, "the answer could not be put into the client's dialect");
+    return false;
+}
