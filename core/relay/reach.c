@@ -88,7 +88,7 @@ static double share_of(const struct mg_config_account *account, const char *proj
 static void init_callers(struct mg_reach *reach, const struct names *names)
 {
     for (int i = 0; i < MG_MAX_CALLER_BUCKETS && reach->provider->caller_keys != MG_CALLER_KEYS_REFUSE; i++) {
-        char name[NAME_BYTES], bucket[16];
+        char name[NAME_BYTES], bucket[24];
         snprintf(bucket, sizeof bucket, "@caller-%d", i);
         reach->callers[i] = mg_breaker_find(names->scope, name_of(name, names->owner, names->model, names->region, bucket));
     }

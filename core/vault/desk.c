@@ -70,11 +70,10 @@ static mg_err open_vault(struct mg_desk *desk, struct mg_diag *diag)
     mg_err err = write_store(desk, read_rows, &rows);
     if (err != MG_OK)
         return mg_diag_set(diag, err, NULL, 0, "the vault cannot be read from the store: %s", mg_err_text(err));
-    bool begun = mg_vault_rows_begun(rows);
     err = mg_vault_open(&desk->options.vault, rows, &desk->vault, diag);
     mg_vault_rows_free(rows);
     MG_TRY(err);
-    if (begun)
+    if (mg_vault_begun(desk->vault))
         return write_store(desk, open_log, desk);
     err = write_store(desk, store_keys, desk);
     if (err != MG_OK)

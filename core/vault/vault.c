@@ -117,14 +117,6 @@ void mg_vault_rows_free(struct mg_vault_rows *rows)
     mg_free(rows);
 }
 
-bool mg_vault_rows_begun(const struct mg_vault_rows *rows)
-{
-    const struct key_row *key = rows->keys;
-    while (key && key->project.len)
-        key = key->next;
-    return key != NULL;
-}
-
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static struct data_key *find_key(const struct mg_vault *vault, mg_view project)
@@ -188,6 +180,25 @@ static mg_err unwrap_row(struct mg_vault *vault, const struct key_row *row, stru
     return err;
 }
 
+/* A key that was damaged or moved is left out, with the secrets under it, when others show that the master is the right one. */
+static mg_err unwrap_rows(struct mg_vault *vault, const struct mg_vault_rows *rows, struct mg_diag *diag)
+{
+    unsigned good = 0;
+    for (const struct key_row *row = rows->keys; row; row = row->next) {
+        struct mg_diag why = {.line = 0};
+        mg_err err = unwrap_row(vault, row, &why);
+        good += err == MG_OK;
+        if (err == MG_OK)
+            continue;
+        if (err != MG_E_DENIED || !master_of(vault, row->master.ptr) || (!good && !row->next)) {
+            *diag = why;
+            return err;
+        }
+        mg_log_error("vault.broken_key", "%s", why.text);
+    }
+    return MG_OK;
+}
+
 static mg_err open_row(struct mg_vault *vault, const struct secret_row *row, struct mg_diag *diag)
 {
     struct data_key *key = find_key(vault, row->project);
@@ -212,8 +223,8 @@ mg_err mg_vault_open(const struct mg_vault_options *options, const struct mg_vau
     mg_err err = mg_master_open(options->master, options->data_dir, rows->keys == NULL || has_previous, &vault->master, diag);
     if (err == MG_OK && has_previous)
         err = mg_master_open(options->previous, options->data_dir, false, &vault->previous, diag);
-    for (const struct key_row *row = rows->keys; row && err == MG_OK; row = row->next)
-        err = unwrap_row(vault, row, diag);
+    if (err == MG_OK)
+        err = unwrap_rows(vault, rows, diag);
     for (const struct secret_row *row = rows->secrets; row && err == MG_OK; row = row->next) {
         struct mg_diag why = {.line = 0};
         if (open_row(vault, row, &why) != MG_OK)
@@ -260,6 +271,11 @@ void mg_vault_close(struct mg_vault *vault)
 struct mg_audit_key *mg_vault_audit_key(const struct mg_vault *vault)
 {
     return vault->audit;
+}
+
+bool mg_vault_begun(const struct mg_vault *vault)
+{
+    return find_key(vault, MG_VIEW_NONE)->stored;
 }
 
 /* ---- changing -------------------------------------------------------------------------------- */

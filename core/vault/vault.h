@@ -24,10 +24,9 @@ struct mg_vault_options {
 struct mg_vault_rows;
 MG_MUST_USE mg_err mg_vault_read(struct mg_db *db, struct mg_vault_rows **out_rows);
 void mg_vault_rows_free(struct mg_vault_rows *rows);          /* NULL is a no-op */
-bool mg_vault_rows_begun(const struct mg_vault_rows *rows);   /* there is an audit log's key */
 
-/* Opens the master, unwraps every data key and fills the slots. A key that does not open is an error, and the diag says
- * whose and why; a secret that does not is logged and left out. */
+/* Opens the master, unwraps every data key and fills the slots. When no key opens that is an error, and the diag says
+ * why; when some do, a key or a secret that does not is logged and left out. */
 MG_MUST_USE mg_err mg_vault_open(const struct mg_vault_options *options, const struct mg_vault_rows *rows,
                                  struct mg_vault **out_vault, struct mg_diag *diag);
 /* The names alone, without a master: for `moongate check`, which wants to know what is there. */
@@ -36,6 +35,7 @@ void mg_vault_close(struct mg_vault *vault);                  /* NULL is a no-op
 
 /* The audit log's; made when there is none yet, and written by the first mg_vault_write() or mg_vault_store_keys(). */
 struct mg_audit_key *mg_vault_audit_key(const struct mg_vault *vault);
+bool mg_vault_begun(const struct mg_vault *vault);            /* it was in the store and opened */
 MG_MUST_USE mg_err mg_vault_store_keys(struct mg_vault *vault, struct mg_db *db);
 void mg_vault_keys_stored(struct mg_vault *vault);            /* … and was committed */
 

@@ -1,5 +1,6 @@
 """The vault: secrets are encrypted in the store, in clear only while an attempt is sent, and rotated while traffic flows."""
 
+import contextlib
 import glob
 import pwd
 import sqlite3
@@ -194,6 +195,39 @@ class Rows(unittest.TestCase):
                                      {"authorization": f"Bearer {gw.keys['other']}"}, key=False)
                 self.assertNotEqual(refused.status, 200)
                 self.assertEqual(up.count, 1)
+
+    def test_a_data_key_that_was_damaged_or_moved_takes_nobody_elses_down(self):
+        with Upstream() as up:
+            text = PROJECT.format(url=up.url)
+            gw = Gateway({"main": text, "other": text})
+            for project in "main", "other":
+                secret(gw, "set", "--project", project, "openai", value=unique(project))
+            for sql, of in (("UPDATE vault_keys SET wrapped = zeroblob(60) WHERE project = 'other'", "other"),
+                            ("UPDATE vault_keys SET project = 'third' WHERE project = 'other'", "third"),
+                            ("UPDATE vault_keys SET wrapped = zeroblob(60) WHERE project = ''", "")):
+                with self.store(gw) as db:
+                    db.execute(sql)
+                db.close()
+                gw.lines = []
+                with gw if not of else self.kept(gw):
+                    gw.wait_line(rf"vault.broken_key .*project '{of}'")
+                    self.assertEqual(gw.chat().status, 200)
+                    if of:
+                        ask = {"authorization": f"Bearer {gw.keys['other']}"}
+                        body = {"model": "chat", "messages": []}
+                        self.assertNotEqual(gw.request("POST", "/v1/chat/completions", body, ask, key=False).status, 200)
+                        secret(gw, "set", "--project", "other", "openai", value=unique("mended"))
+                        gw.wait_line("generation.swapped project=other")
+                        self.assertEqual(gw.request("POST", "/v1/chat/completions", body, ask, key=False).status, 200)
+                    else:
+                        gw.wait_line("audit.broken")
+                        self.assertEqual(audit(gw, "verify").returncode, 1)
+
+    @contextlib.contextmanager
+    def kept(self, gw):
+        gw.start()
+        yield gw
+        self.assertEqual(gw.stop(), 0)
 
     def test_the_master_key_is_a_file_of_its_own_and_without_it_nothing_opens(self):
         with Upstream() as up:
