@@ -15,7 +15,7 @@
 #include "cli/history.h"
 #include "cli/place.h"
 
-enum { USUAL = 100, WIDE = 94, PATH_BYTES = 512, TEXT = 200 };
+enum { USUAL = 100, WIDE = 94, WIDER = 102, PATH_BYTES = 512, TEXT = 200 };
 
 struct arguments {
     const char *project, *credential, *data, *config;
@@ -239,7 +239,20 @@ static void put_head(const struct mg_paint *paint)
            "RUNNING", "P50", "P95");
     if (is_wide())
         printf(" %6s %8s", "P99", "RETRIES");
+    if (mg_history_columns(stdout, USUAL) >= WIDER)
+        printf(" %7s", "EST OFF");
     printf("%s\n", paint->off);
+}
+
+/* How far off the estimates are that limits reserve by; the worse of prompt and answer. */
+static void put_estimate_error(const struct mg_json *row)
+{
+    char value[MG_TIME_TEXT] = "-";
+    const struct mg_json *estimate = mg_json_get(row, "estimate");
+    double in = real(estimate, "input_error"), out = real(estimate, "output_error");
+    if (number(estimate, "calls") > 0)
+        snprintf(value, sizeof value, "%.0f%%", (in > out ? in : out) * 100);
+    put_right(value, 7);
 }
 
 /* The average of the last calls says nothing before there were some. */
@@ -272,6 +285,8 @@ static void put_target(const struct mg_json *row)
                  number(row, "retry_burst"));
         put_right(value, 8);
     }
+    if (mg_history_columns(stdout, USUAL) >= WIDER)
+        put_estimate_error(row);
     putchar('\n');
 }
 

@@ -266,6 +266,17 @@ static double retry_tokens(const struct mg_target_row *row)
     return row->retry_tokens;
 }
 
+/* Of the last calls; before there were any nobody knows. */
+static double input_error(const struct mg_target_row *row)
+{
+    return row->estimate.calls ? row->estimate.input_error : -1;
+}
+
+static double output_error(const struct mg_target_row *row)
+{
+    return row->estimate.calls ? row->estimate.output_error : -1;
+}
+
 static double breaker_state(const struct mg_target_credential *credential, uint64_t now_us,
                             char more[LABEL])
 {
@@ -299,6 +310,10 @@ static const struct metric metrics[MG_TARGET_METRICS] = {
     {"target_waiting", "gauge", "Calls that wait for a place at the target", waiting, NULL},
     {"retry_budget_tokens", "gauge", "Repeats and hedges that may still be made", retry_tokens,
      NULL},
+    {"estimate_input_error", "gauge",
+     "Mean absolute error of what limits reserve for a prompt; 0.1 is ten percent", input_error, NULL},
+    {"estimate_output_error", "gauge",
+     "Mean absolute error of what is estimated when an answer's usage is not reported", output_error, NULL},
     {"breaker_state", "gauge", "0 closed, 1 ramp, 2 half open, 3 open", NULL, breaker_state},
     {"breaker_opened_total", "counter", "How often the breaker opened", NULL, opened},
     {"credential_benched", "gauge", "1 while a key is left alone, with the class that led to it",
@@ -337,10 +352,10 @@ void mg_targets_scrape_add(void *arg, const struct mg_target_row *row)
              mg_prom_escape(target, sizeof target, row->target));
     for (size_t i = 0; i < MG_TARGET_METRICS; i++) {
         struct mg_prom_out out = {&scrape->metrics[i], scrape->err};
-        if (metrics[i].row)
-            mg_prom_print(&out, "moongate_%s{%s} %g\n", metrics[i].name, labels,
-                          metrics[i].row(row));
-        else
+        double figure = metrics[i].row ? metrics[i].row(row) : -1;
+        if (figure >= 0)
+            mg_prom_print(&out, "moongate_%s{%s} %g\n", metrics[i].name, labels, figure);
+        else if (metrics[i].credential)
             print_credentials(&out, &metrics[i], row, labels);
         scrape->err = out.err;
     }

@@ -52,7 +52,7 @@ MG_MUST_USE mg_err mg_target_row_json(const struct mg_target_row *row, struct mg
 
 /* Prometheus text, which wants all samples of a metric together: rows are added one by one, each metric gathers its own,
  * and the end puts them in order. Rows past MG_TARGETS_SHOWN are only counted. */
-enum { MG_TARGET_METRICS = 8 };
+enum { MG_TARGET_METRICS = 10 };
 struct mg_targets_scrape {             /* fields belong to targets.c */
     struct mg_buf metrics[MG_TARGET_METRICS];
     size_t count;                      /* rows that were added */

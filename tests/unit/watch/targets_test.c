@@ -181,6 +181,7 @@ TEST(metrics_are_of_targets_and_of_their_credentials)
     rows[1].target = "house/\"q\"";
     rows[1].credentials[0] = a_credential("");
     rows[1].gate = (struct mg_gate_view){.limit = 0};
+    rows[1].estimate.calls = 0;
     open_breaker(&rows[0].credentials[0], NOW + 1);
     rows[0].credentials[0].model.benched_until_us = NOW + 5;
     rows[0].credentials[0].model.why = MG_CLASS_rate_limited;
@@ -193,6 +194,9 @@ TEST(metrics_are_of_targets_and_of_their_credentials)
     CHECK_HAS(text, "moongate_target_limit{project=\"acme\",target=\"openai/gpt-5\"} 8");
     CHECK_HAS(text, "moongate_target_waiting{project=\"acme\",target=\"openai/gpt-5\"} 2");
     CHECK_HAS(text, "moongate_retry_budget_tokens{project=\"acme\",target=\"openai/gpt-5\"} 7.5");
+    CHECK_HAS(text, "moongate_estimate_input_error{project=\"acme\",target=\"openai/gpt-5\"} 0.125");
+    CHECK_HAS(text, "moongate_estimate_output_error{project=\"acme\",target=\"openai/gpt-5\"} 0.25");
+    CHECK(!strstr(text, "moongate_estimate_input_error{project=\"acme\",target=\"house/"));
     CHECK_HAS(
         text,
         "moongate_breaker_state{project=\"acme\",target=\"openai/gpt-5\",credential=\"main\"} 3");
