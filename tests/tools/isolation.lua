@@ -8,7 +8,10 @@ local lookups = {
     mg_worker_project = { ["core/gateway/authenticate.c"] = { mg_exchange_authenticate = true }, ["core/gateway/worker.c"] = true },
     project_names = { ["core/gateway/worker.c"] = true },
     mg_builder_live = { ["core/gateway/builder.c"] = true, ["core/gateway/gateway.c"] = true, ["core/gateway/targets.c"] = true,
-        ["core/gateway/switches.c"] = true, ["core/gateway/budgets.c"] = true },
+        ["core/gateway/switches.c"] = true, ["core/gateway/budgets.c"] = true, ["core/gateway/limit_list.c"] = { take_live = true } },
+    take_live = { ["core/gateway/targets.c"] = true, ["core/gateway/limit_list.c"] = true },
+    mg_limits_each = { ["core/gateway/limit_list.c"] = true, ["core/cli/operate.c"] = true },
+    mg_limits_put = { ["core/gateway/limit_list.c"] = true, ["core/cli/operate.c"] = true },
     mg_builder_list = { ["core/gateway/builder.c"] = true, ["core/gateway/gateway.c"] = true, ["core/cli/"] = true },
     mg_switches_of = { ["core/gateway/worker.c"] = true, ["core/tenant/switches.c"] = true },
     mg_fair_share = { ["core/gateway/worker.c"] = true, ["core/gateway/fairness.c"] = true },
@@ -20,7 +23,8 @@ local lookups = {
 -- is the one of its generation. A function that is not here takes none.
 local named = {
     ["core/gateway/"] = { mg_builder_live = true, weight_of = true, mg_fair_share = true, on_report = true,
-        mg_gateway_secret_changed = true, mg_last_good_key = true, fits = true, note = true, take_live = true },
+        mg_gateway_secret_changed = true, mg_last_good_key = true, fits = true, note = true, take_live = true,
+        mg_limits_each = true, mg_limits_put = true },
     ["core/relay/"] = { find_share = true, mg_gate_share = true, share_of = true, init_gate = true, mg_reach_init = true,
         mg_retry_budget_find = true, mg_stats_peek = true, mg_stats_find = true, fill = true, mg_upstream_new = true,
         mg_repair_memory = true },
