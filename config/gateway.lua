@@ -46,7 +46,8 @@ return {
   -- Usage events, handed on to files and webhooks: in order, each at least once. A bare text is a file.
   --   exports = {
   --     archive = { file = "usage.ndjson" },
-  --     billing = { webhook = "https://billing.example.com/usage", token = secret "billing", batch = 500 },
+  --     billing = { webhook = "https://billing.example.com/usage", token = secret "billing", batch = 500,
+  --                 signing_key = secret "billing_signature" }, -- as Standard Webhooks has it
   --   },
   exports = {},
 

@@ -46,6 +46,7 @@
 #include "config/config.h"
 #include "gateway/gateway.h"
 #include "gateway/limit_list.h"
+#include "meter/export.h"
 #include "gateway/targets.h"
 #include "meter/reprice.h"
 #include "vault/desk.h"
@@ -86,6 +87,8 @@ struct mg_admin_ops {
     mg_err (*target_list)(void *arg, mg_view project, mg_targets_cb each, void *each_arg);
     /* {"limits", "left_out"}, see gateway/limit_list.h; project and errors as above. */
     mg_err (*limit_list)(void *arg, mg_view project, size_t most, struct mg_buf *out);
+    /* How many exports there are, and how they are; at most MG_CONFIG_EXPORTS. */
+    int (*export_list)(void *arg, struct mg_export_state *out_states);
     struct mg_desk *(*desk)(void *arg);                        /* secrets and the audit log */
     void (*secret_changed)(void *arg, mg_view project, mg_view name);
     mg_err (*rewrap)(void *arg, mg_view actor, unsigned *out_count, struct mg_diag *diag);

@@ -132,6 +132,9 @@ void mg_admin_list_members(struct mg_admin_job *job);
 void mg_admin_create_member(struct mg_admin_job *job);
 void mg_admin_remove_member(struct mg_admin_job *job);
 
+/* exports.c */
+void mg_admin_list_exports(struct mg_admin_job *job);
+
 /* limits.c */
 void mg_admin_list_limits(struct mg_admin_job *job);
 

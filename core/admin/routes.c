@@ -76,6 +76,9 @@ static const struct mg_admin_route routes[] = {
      "`{\"targets\": [...]}`, each with its credentials: breaker, benches, limits, figures; `?project=NAME` for one project's", MG_RIGHT_VIEW, true},
     {MG_HTTP_POST, "/admin/v1/targets/reset", reset_targets, true, false, JSON,
      "takes `{\"target\", \"project\"?, \"credential\"?}`: closes breakers, ends benches; `{\"reset\": how many credentials}`", MG_RIGHT_OPERATE, true},
+    {MG_HTTP_GET, "/admin/v1/exports", mg_admin_list_exports, true, false, JSON,
+     "`{\"exports\": [...]}`: how far each sink of usage events has got: `next_us`, `waiting` requests, `events` it took, `failures`, `error`",
+     MG_RIGHT_VIEW, false},
     {MG_HTTP_GET, "/admin/v1/limits", mg_admin_list_limits, true, false, JSON,
      "`{\"limits\": [...], \"left_out\"}`: whose each is, `max`, `used`, `left`, `free_us` (when something passes again), `full_us`, "
      "`refused`; `?project=NAME`, `limit=N`", MG_RIGHT_VIEW, true},

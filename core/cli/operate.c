@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "watch/exports.h"
 
 static mg_err put_text(struct mg_buf *out, const char *name, const char *text);
 static mg_err put_project(struct mg_buf *out, const struct mg_builder_status *row, bool first);
@@ -44,7 +46,9 @@ static mg_err metrics(void *arg, struct mg_buf *out)
     mg_limits_each(mg_gateway_builder(operate->gateway), mg_gateway_keys(operate->gateway), MG_VIEW_NONE, mg_limits_scrape_add,
                    &limits);
     mg_err limits_err = mg_limits_scrape_end(&limits, out);
-    return err == MG_OK ? limits_err : err;
+    MG_TRY(err == MG_OK ? limits_err : err);
+    struct mg_export_state states[MG_CONFIG_EXPORTS];
+    return mg_exports_metrics(states, mg_gateway_exports(operate->gateway, states), mg_wall_us(), out);
 }
 
 static mg_err put_projects(struct mg_operate *operate, struct mg_buf *out)
@@ -288,7 +292,14 @@ static mg_err rewrap(void *arg, mg_view actor, unsigned *out_count, struct mg_di
     return mg_gateway_rewrap(operate->gateway, actor, out_count, diag);
 }
 
+static int export_list(void *arg, struct mg_export_state *out_states)
+{
+    struct mg_operate *operate = arg;
+    return mg_gateway_exports(operate->gateway, out_states);
+}
+
 const struct mg_admin_ops mg_operate_ops = {
+    .export_list = export_list,
     .desk = desk,
     .secret_changed = secret_changed,
     .rewrap = rewrap,

@@ -537,7 +537,7 @@ static void put_served(struct words *words, const struct mg_attempt_record *atte
 {
     if (attempt->served.len > 0 && !mg_view_eq(attempt->served, attempt->model))
         word(words, "served by %.*s", MG_FMT(attempt->served));
-    if (attempt->tier.len > 0)
+    if (attempt->tier.len > 0 && !mg_view_eq(attempt->tier, MG_VIEW("default")))
         word(words, "tier %.*s", MG_FMT(attempt->tier));
     if (attempt->arm.len > 0 && !mg_view_eq(attempt->arm, attempt->target))
         word(words, "arm %.*s", MG_FMT(attempt->arm));

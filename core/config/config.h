@@ -94,6 +94,7 @@ struct mg_config_export {              /* a sink of usage events: a file or a we
     const char *file;                  /* absolute; NULL: a webhook */
     const char *webhook;               /* URL */
     const char *token;                 /* secret; NULL: none */
+    const char *signing_key;           /* secret of the webhook's signature; NULL: none */
     int batch;                         /* exchanges at once */
 };
 

@@ -293,6 +293,7 @@ static void copy_export(const struct row *row, int index, void *items)
                                                                           .file = text(row, "file"),
                                                                           .webhook = text(row, "webhook"),
                                                                           .token = clear_secret(row, "token"),
+                                                                          .signing_key = clear_secret(row, "signing_key"),
                                                                           .batch = integer(row, "batch")};
 }
 

@@ -579,6 +579,11 @@ struct mg_signin *mg_gateway_signin(struct mg_gateway *gateway)
     return gateway->signin;
 }
 
+int mg_gateway_exports(const struct mg_gateway *gateway, struct mg_export_state *out_states)
+{
+    return mg_exporting_states(&gateway->exporting, out_states);
+}
+
 struct mg_keys *mg_gateway_keys(struct mg_gateway *gateway)
 {
     return gateway->keys;

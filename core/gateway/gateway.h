@@ -47,6 +47,9 @@ struct mg_recorder *mg_gateway_recorder(struct mg_gateway *gateway);
 const struct mg_prices *mg_gateway_prices(const struct mg_gateway *gateway);   /* in force; lives as long as the gateway */
 struct mg_members *mg_gateway_members(struct mg_gateway *gateway);
 struct mg_keys *mg_gateway_keys(struct mg_gateway *gateway);
+struct mg_export_state;
+/* How many exports there are, and how they are; at most MG_CONFIG_EXPORTS. Any thread. */
+int mg_gateway_exports(const struct mg_gateway *gateway, struct mg_export_state *out_states);
 struct mg_signin *mg_gateway_signin(struct mg_gateway *gateway);   /* NULL: gateway.lua names no identity provider */
 
 /* Keys. Changes are on disk, with the actor's entry in the audit log, and obeyed by every worker when these return.

@@ -28,11 +28,13 @@ static mg_err append(int fd, const char *path, mg_view bytes, struct mg_diag *di
     struct stat before;
     if (fstat(fd, &before) != 0)
         return failed(diag, path, "look at");
+    if (!S_ISREG(before.st_mode))      /* a reader who stops would hold us, and half a batch could not be taken back */
+        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "%s is no regular file", path);
     if (write_all(fd, bytes) && fdatasync(fd) == 0)
         return MG_OK;
     mg_err err = failed(diag, path, "write to");
     /* half a line would spoil the one that comes next */
-    if (S_ISREG(before.st_mode) && ftruncate(fd, before.st_size) != 0)
+    if (ftruncate(fd, before.st_size) != 0)
         return failed(diag, path, "cut half a batch off");
     return err;
 }
@@ -40,7 +42,7 @@ static mg_err append(int fd, const char *path, mg_view bytes, struct mg_diag *di
 static mg_err append_batch(void *arg, const struct mg_export_batch *batch, struct mg_diag *diag)
 {
     const char *path = arg;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
     if (fd < 0)
         return failed(diag, path, "open");
     mg_err err = append(fd, path, batch->events, diag);
@@ -56,5 +58,6 @@ static void free_path(void *path)
 
 struct mg_export_sink mg_export_to_file(const char *name, const char *path)
 {
-    return (struct mg_export_sink){.name = name, .arg = mg_strdup(path), .send = append_batch, .close = free_path};
+    char *kept = mg_strdup(path);
+    return (struct mg_export_sink){.name = name, .to = kept, .arg = kept, .send = append_batch, .close = free_path};
 }

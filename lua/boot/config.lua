@@ -170,7 +170,8 @@ local function exports(ctx, entries)
   local out = {}
   for i, entry in ipairs(entries) do
     local value = entry.value
-    out[i] = { name = entry.key, file = value.file, webhook = value.webhook, token = value.token, batch = value.batch }
+    out[i] = { name = entry.key, file = value.file, webhook = value.webhook, token = value.token,
+      signing_key = value.signing_key, batch = value.batch }
     if (value.file == nil) == (value.webhook == nil) then
       check.fail(ctx, entry.at, 'expected either "file" or "webhook"')
     end

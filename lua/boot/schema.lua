@@ -106,6 +106,8 @@ local export = record { short = "file", fields = {
   { "webhook", text { format = "url" }, example = '"https://billing.example.com/usage"',
     doc = "Events are sent here, as `application/x-ndjson`; a 2xx answer means that they arrived." },
   { "token", secret, doc = "Of a webhook: sent as a bearer token." },
+  { "signing_key", secret, example = 'env "USAGE_SIGNING_KEY"',
+    doc = "Of a webhook: each batch is signed with it, as Standard Webhooks has it. A text of 16 to 256 bytes, or `whsec_` and their base64." },
   { "batch", integer { min = 1, max = 10000 }, default = 500, doc = "The most requests whose events are handed on at once." },
 } }
 

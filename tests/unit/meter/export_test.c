@@ -1,10 +1,13 @@
 #include "meter/export.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store_world.h"
 
@@ -36,6 +39,7 @@ struct probe {
     unsigned tried;
     char last_id[48];
     bool closed;
+    bool hang, let_go;                 /* a send does not come back before it is let go */
 };
 
 static struct probe probe;
@@ -61,6 +65,8 @@ static mg_err take(void *arg, const struct mg_export_batch *batch, struct mg_dia
         count_events(batch->events);
     snprintf(probe.last_id, sizeof probe.last_id, "%s", batch->id);
     pthread_cond_broadcast(&probe.changed);
+    while (probe.hang && !probe.let_go)
+        pthread_cond_wait(&probe.changed, &probe.lock);
     pthread_mutex_unlock(&probe.lock);
     return refused ? mg_diag_set(diag, MG_E_CONNECT, "", 0, "no") : MG_OK;
 }
@@ -123,6 +129,105 @@ TEST(a_sink_that_fails_gets_the_same_batch_again_and_nothing_is_lost)
 
     for (unsigned i = 0; i < 4; i++)
         CHECK_INT(probe.seen[i], 1);
+    world_stop(&world);
+}
+
+static void await_tries(unsigned tries)
+{
+    pthread_mutex_lock(&probe.lock);
+    while (probe.tried < tries)
+        pthread_cond_wait(&probe.changed, &probe.lock);
+    pthread_mutex_unlock(&probe.lock);
+}
+
+TEST(a_batch_comes_again_as_it_was_whatever_settled_meanwhile)
+{
+    struct world world;
+    fresh(&world);
+    struct mg_export *exporter = start(&world, 0);
+    char id[48];
+    probe.refuse = 1;
+    probe.take_and_fail = true;
+    record_some(&world, 0, 1);
+    await_tries(1);
+    memcpy(id, probe.last_id, sizeof id);
+    record_some(&world, 1, 5);
+    await_tries(2);
+    CHECK_STR(probe.last_id, id);
+    mg_export_stop(exporter);
+
+    CHECK_INT(probe.seen[0], 2);
+    for (unsigned i = 1; i < 6; i++)
+        CHECK_INT(probe.seen[i], 1);
+    world_stop(&world);
+}
+
+TEST(whoever_asks_is_told_how_an_export_is)
+{
+    struct world world;
+    struct mg_export_state state;
+    fresh(&world);
+    struct mg_export *exporter = start(&world, 0);
+    mg_export_state(exporter, &state);
+    CHECK_STR(state.name, "probe");
+    CHECK_INT(state.failures + state.events + state.waiting_since_us + state.taken_us, 0);
+
+    probe.refuse = 1;
+    record_some(&world, 0, 2);
+    await_tries(1);
+    for (int i = 0; i < 1000 && state.failures == 0; i++, usleep(1000))
+        mg_export_state(exporter, &state);
+    CHECK_STR(state.error, "no");
+    CHECK_INT(state.failed_in_row, 1);
+    CHECK(state.waiting_since_us >= UINT64_C(1000000) * BEGAN_S && state.failing_since_us > 0);
+
+    await_tries(2);
+    for (int i = 0; i < 1000 && state.events == 0; i++, usleep(1000))
+        mg_export_state(exporter, &state);
+    CHECK_INT(state.events, 2);
+    CHECK_INT(state.failed_in_row + state.waiting_since_us + state.failing_since_us, 0);
+    CHECK(!*state.error && state.taken_us > 0);
+    mg_export_stop(exporter);
+    world_stop(&world);
+}
+
+TEST(a_sink_that_never_comes_back_is_left_behind)
+{
+    struct world world;
+    fresh(&world);
+    struct mg_export *exporter = start(&world, 0);
+    probe.hang = true;
+    record_some(&world, 0, 1);
+    await_tries(1);
+    uint64_t began_us = mg_mono_us();
+    mg_export_stop(exporter);
+    CHECK(mg_mono_us() - began_us >= MG_EXPORT_LAST_MS * 1000u && mg_mono_us() - began_us < 3 * MG_EXPORT_LAST_MS * 1000u);
+    world_stop(&world);                /* and it may come back when nothing is left that it knew */
+    pthread_mutex_lock(&probe.lock);
+    probe.let_go = true;
+    pthread_cond_broadcast(&probe.changed);
+    pthread_mutex_unlock(&probe.lock);
+    usleep(50000);
+    CHECK(!probe.closed);
+}
+
+TEST(a_pipe_is_no_file)
+{
+    struct world world;
+    char path[512];
+    fresh(&world);
+    snprintf(path, sizeof path, "%s/pipe", world.data);
+    CHECK_INT(mkfifo(path, 0600), 0);
+    struct mg_export_sink sink = mg_export_to_file("file", path);
+    struct mg_export_batch batch = {.events = MG_VIEW("{}\n"), .count = 1};
+    struct mg_diag diag = {.line = 0};
+
+    CHECK_INT(sink.send(sink.arg, &batch, &diag), MG_E_SYSTEM);    /* nobody reads */
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    CHECK_INT(sink.send(sink.arg, &batch, &diag), MG_E_SYSTEM);
+    CHECK(strstr(diag.text, "is no regular file"));
+    close(reader);
+    sink.close(sink.arg);
     world_stop(&world);
 }
 
