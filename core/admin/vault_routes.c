@@ -267,6 +267,8 @@ mg_err mg_admin_put_report(const struct mg_audit_report *report, struct mg_buf *
     mg_json_out_bool(&json, "good", report->bad_seq == 0);
     mg_json_out_number(&json, "entries", report->entries);
     mg_json_out_text(&json, "head", mg_view_cstr(report->head));
+    if (*report->late)
+        mg_json_out_text(&json, "begun_late", mg_view_cstr(report->late));
     if (report->bad_seq) {
         mg_json_out_number(&json, "bad_seq", report->bad_seq);
         mg_json_out_text(&json, "what", mg_view_cstr(report->what));

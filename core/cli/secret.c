@@ -473,11 +473,13 @@ static int print_audit(const struct arguments *a, const struct mg_json *answer)
 static int print_report(const struct arguments *a, const struct mg_json *answer)
 {
     bool good = mg_json_bool(mg_json_get(answer, "good"), false);
-    mg_view what = text(answer, "what"), head = text(answer, "head");
+    mg_view what = text(answer, "what"), head = text(answer, "head"), late = text(answer, "begun_late");
     if (!a->json && good)
         printf("%lld entries, nothing was changed. To compare with later: --kept %lld:%.*s\n", number(answer, "entries"),
                number(answer, "entries"), MG_FMT(head));
     else if (!a->json)
         printf("entry %lld %.*s\n", number(answer, "bad_seq"), MG_FMT(what));
+    if (!a->json && late.len)
+        printf("it did not begin with the store: %.*s. So it is with one from before there was a log, and only then\n", MG_FMT(late));
     return good ? MG_EXIT_OK : MG_EXIT_FAILED;
 }

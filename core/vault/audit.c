@@ -253,10 +253,10 @@ static mg_err put_break(const struct mg_audit_key *key, struct mg_db *db, const 
     return put(key, db, &entry, tail);
 }
 
-mg_err mg_audit_begin(const struct mg_audit_key *key, struct mg_db *db, bool again)
+mg_err mg_audit_begin(const struct mg_audit_key *key, struct mg_db *db, bool again, mg_view late)
 {
     struct tail tail;
-    const struct mg_audit_entry entry = {.actor = MG_VIEW("moongate"), .act = MG_VIEW("audit.begun")};
+    const struct mg_audit_entry entry = {.actor = MG_VIEW("moongate"), .act = MG_VIEW("audit.begun"), .detail = late};
     MG_TRY(read_tail(db, &tail));
     return again ? put_break(key, db, "the key of the log before was taken away, and perhaps the log", &tail)
                  : put(key, db, &entry, &tail);
@@ -375,6 +375,8 @@ static mg_err verify_row(struct verifying *v, struct mg_stmt *stmt)
     if (!mg_view_eq_ct(stored, mg_view_of((const char *)v->chain, MG_AUDIT_CHAIN_BYTES)))
         blame(v->report, entry.seq, "was changed, or what stood before it");
     v->seq = entry.seq;
+    if (entry.seq == 1)
+        snprintf(v->report->late, sizeof v->report->late, "%.*s", MG_FMT(entry.detail));
     print_chain(v->chain, v->report->head);
     MG_TRY(verify_mark(v));
     if (v->seq == v->kept_seq && mg_view_eq(v->kept_head, mg_view_cstr(v->report->head)))

@@ -40,8 +40,9 @@ struct mg_audit_entry {
     mg_view detail;                    /* for people; never a secret; cut at MG_AUDIT_DETAIL_BYTES */
 };
 
-/* The first entry of a new log. `again`: there was one before whose key is gone, and that stays visible. */
-MG_MUST_USE mg_err mg_audit_begin(const struct mg_audit_key *key, struct mg_db *db, bool again);
+/* The first entry of a new log. `again`: there was one before whose key is gone, and that stays visible. `late`: in words, what
+ * the store held already; empty: it is new. */
+MG_MUST_USE mg_err mg_audit_begin(const struct mg_audit_key *key, struct mg_db *db, bool again, mg_view late);
 
 /* When a log that was begun is opened: confirms where it ends, or says in the log of the process that it is broken. */
 MG_MUST_USE mg_err mg_audit_open(struct mg_audit_key *key, struct mg_db *db);
@@ -60,6 +61,7 @@ struct mg_audit_report {
     uint64_t bad_seq;                  /* the first that is wrong or missing; 0: all is well */
     const char *what;                  /* what is wrong, for people; static */
     char head[2 * MG_AUDIT_CHAIN_BYTES + 1];     /* chain of the newest, in hexadecimal: keep it elsewhere */
+    char late[MG_AUDIT_DETAIL_BYTES];  /* what the store held already when the log began; "": it was new, as it should be */
     bool kept_found;                   /* the head asked for is in the log */
 };
 /* kept: "seq:head" of an earlier report, or empty. MG_OK says that it was read, the report whether it is good. */

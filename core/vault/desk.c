@@ -49,13 +49,34 @@ static mg_err is_used(struct mg_db *db, bool *out_used)
     return err;
 }
 
+/* A store from before there was a log has keys and no entry; so has one whose log somebody took away, which nothing else
+ * shows. "": it is new. */
+static mg_err describe_store(struct mg_db *db, char *out, size_t size)
+{
+    struct mg_stmt *stmt;
+    bool row;
+    *out = '\0';
+    MG_TRY(mg_db_prepare(db, "SELECT (SELECT count(*) FROM keys), (SELECT count(*) FROM members), "
+                             "(SELECT count(*) FROM switches)", &stmt));
+    mg_err err = mg_stmt_step(stmt, &row);
+    if (err == MG_OK && row && mg_stmt_int(stmt, 0) + mg_stmt_int(stmt, 1) + mg_stmt_int(stmt, 2) > 0)
+        snprintf(out, size, "the store had %lld keys, %lld members, %lld switches, and no log", (long long)mg_stmt_int(stmt, 0),
+                 (long long)mg_stmt_int(stmt, 1), (long long)mg_stmt_int(stmt, 2));
+    mg_stmt_free(stmt);
+    return err;
+}
+
 static mg_err store_keys(void *arg, struct mg_db *db)
 {
     struct mg_desk *desk = arg;
     bool again;
+    char late[96];
     MG_TRY(is_used(db, &again));
+    MG_TRY(describe_store(db, late, sizeof late));
+    if (*late && !again)
+        mg_log_warn("audit.begun_late", "reason=\"%s\"", late);
     MG_TRY(mg_vault_store_keys(desk->vault, db));
-    return mg_audit_begin(mg_vault_audit_key(desk->vault), db, again);
+    return mg_audit_begin(mg_vault_audit_key(desk->vault), db, again, mg_view_cstr(late));
 }
 
 static mg_err open_log(void *arg, struct mg_db *db)

@@ -610,6 +610,20 @@ class Audit(unittest.TestCase):
                 self.assertEqual(gw.chat().status, 200)
                 self.assertIn("entry 1 is missing", audit(gw, "verify").stdout)
 
+    def test_a_log_that_is_taken_away_whole_with_its_key_leaves_a_trace_though_nothing_else_is_in_the_vault(self):
+        with Upstream() as up, Gateway(project(up)) as gw:
+            self.assertNotIn("did not begin", audit(gw, "verify").stdout)
+            gw.stop()
+            with sqlite3.connect(os.path.join(gw.path, "data", "moongate.db")) as db:
+                db.executescript("DELETE FROM audit; DELETE FROM audit_head; DELETE FROM vault_keys")
+            db.close()
+            gw.lines.clear()
+            gw.start()
+            gw.wait_line("warn audit.begun_late")
+            for _ in range(2):
+                self.assertIn("it did not begin with the store: the store had 1 keys", audit(gw, "verify").stdout)
+                gw.create_key("main")
+
     def test_a_store_put_back_from_an_older_copy_is_found_by_the_head_that_was_kept(self):
         with Upstream() as up:
             gw = self.world(up)

@@ -15,7 +15,7 @@ static void open_log(void)
     static const unsigned char bytes[MG_SEAL_KEY_BYTES] = {1, 2, 3};
     CHECK_OK(mg_db_open(check_fresh_path("moongate.db"), MG_DB_WRITE, &db, NULL));
     key = mg_audit_key_new(bytes);
-    CHECK_OK(mg_audit_begin(key, db, false));
+    CHECK_OK(mg_audit_begin(key, db, false, MG_VIEW_NONE));
 }
 
 /* Another process opens the same store: it knows nothing of what was entered before. */
@@ -198,10 +198,24 @@ TEST(a_log_whose_key_was_taken_away_does_not_begin_as_if_there_was_none)
     CHECK_OK(mg_db_exec(db, "DELETE FROM audit; DELETE FROM audit_head"));
     mg_audit_key_free(key);
     key = mg_audit_key_new(other);
-    CHECK_OK(mg_audit_begin(key, db, true));
+    CHECK_OK(mg_audit_begin(key, db, true, MG_VIEW_NONE));
     acts(3);
     CHECK_INT(verify().bad_seq, 1);
     CHECK_INT(breaks(), 1);
+    close_log();
+}
+
+TEST(a_log_that_began_in_a_store_in_use_says_so_for_ever)
+{
+    static const unsigned char bytes[MG_SEAL_KEY_BYTES] = {1, 2, 3};
+    CHECK_OK(mg_db_open(check_fresh_path("moongate.db"), MG_DB_WRITE, &db, NULL));
+    key = mg_audit_key_new(bytes);
+    CHECK_OK(mg_audit_begin(key, db, false, MG_VIEW("the store had 6 keys")));
+    acts(3);
+    CHECK_INT(verify().bad_seq, 0);
+    CHECK_STR(verify().late, "the store had 6 keys");
+    CHECK_OK(mg_db_exec(db, "UPDATE audit SET detail = '' WHERE seq = 1"));
+    CHECK_INT(verify().bad_seq, 1);
     close_log();
 }
 
