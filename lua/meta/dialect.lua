@@ -134,11 +134,17 @@
 
 ---@alias moongate.dialect.Finish "stop"|"stop_sequence"|"length"|"tool"|"filtered"|"pause"|"error"
 
+---@class moongate.dialect.Choice
+---@field parts moongate.dialect.Part[]
+---@field finish moongate.dialect.Finish
+---@field stop_sequence? string
+---@field logprobs? table[]  as OpenAI tells them: { token, logprob, bytes, top_logprobs }
+
 ---@class moongate.dialect.Answer
 ---@field id? string
 ---@field model? string
 ---@field created? integer
----@field choices { parts: moongate.dialect.Part[], finish: moongate.dialect.Finish, stop_sequence?: string }[]
+---@field choices moongate.dialect.Choice[]
 ---@field usage? moongate.dialect.Usage
 
 --- Input counts what came from a cache and went into one; output counts reasoning.

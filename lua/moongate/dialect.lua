@@ -31,6 +31,7 @@ dialect.MESSAGE, dialect.TYPE, dialect.CODE, dialect.PARAM, dialect.STATUS = 3, 
 
 local null = json.null
 dialect.null, dialect.array, dialect.encode, dialect.raw, dialect.text = null, json.array, json.encode, json.raw, json.text
+dialect.decode = json.decode
 
 ---- parameters
 
@@ -246,6 +247,10 @@ end
 --- Writes the parameters the dialect has rows for, and treats the others by their class.
 function dialect.write_fields(rows, chat, body, ctx)
   local params, by_param = chat.params, rows.by_param
+  if params.logprobs and ctx.stream then -- the pieces of a translated stream have no room for them
+    ctx.refuse(dialect.spelt(chat, "logprobs"), "cannot be translated in a stream")
+    params.logprobs, params.top_logprobs = nil, nil
+  end
   for i = 1, #dialect.params do
     local param = dialect.params[i][1]
     local value = params[param]
@@ -272,7 +277,7 @@ function dialect.write_vendor(rows, chat, body, ctx)
   end
   table.sort(names)
   for _, name in ipairs(names) do
-    if rows.native[name] and chat.dialect ~= rows.dialect then
+    if rows.native[name] or chat.dialect == rows.dialect then
       body[name] = chat.vendor[name]
     else
       ctx.drop(name)
@@ -374,13 +379,14 @@ end
 
 ---- names and ids
 
-local function digest(text, length)
+--- The beginning of a text's digest, in hexadecimal.
+function dialect.digest(text, length)
   return sub(crypto.hex(crypto.sha256(text)), 1, length)
 end
 
 --- An end user's id as a provider may see it: the same for the same user, and nothing else about them.
 function dialect.hashed(text)
-  return digest("user\0" .. text, 32)
+  return dialect.digest("user\0" .. text, 32)
 end
 
 --- A name of at most `max` letters, digits, `_` and `-`. What does not fit is replaced by something that depends on the
@@ -389,7 +395,7 @@ function dialect.plain_name(text, max)
   if #text <= max and not find(text, "[^%w_-]") and text ~= "" then
     return text
   end
-  return sub(text:gsub("[^%w_-]", "_"), 1, max - 9) .. "_" .. digest(text, 8)
+  return sub(text:gsub("[^%w_-]", "_"), 1, max - 9) .. "_" .. dialect.digest(text, 8)
 end
 
 function dialect.id(text)
@@ -488,7 +494,7 @@ end
 
 --- Dialect, text and call of packed state; nothing when it is not ours.
 function dialect.unpack(packed)
-  local from, call, text = packed:match "^mg1:([%w_]*):([^:]*):(.*)$"
+  local from, call, text = packed:match "^mg1:([^:]*):([^:]*):(.*)$"
   if from then
     return from, text, call ~= "" and call or nil
   end

@@ -3,7 +3,7 @@ local json, dialect = require "moongate.json", require "moongate.dialect"
 local part_of = require "dialects.gemini.part"
 
 local NAME = "gemini"
-local array = json.array
+local array, null = json.array, json.null
 local list, string_of = dialect.list, dialect.string
 
 local finish_reasons = {
@@ -77,6 +77,27 @@ local function read_media(blob)
   return { kind = (kind == "image" or kind == "audio" or kind == "video") and kind or "document", mime = mime, data = data }
 end
 
+local function read_token(theirs, alternatives)
+  local top
+  for _, each in ipairs(list(alternatives)) do
+    top = top or array {}
+    top[#top + 1] = { token = each.token, logprob = each.logProbability, bytes = null }
+  end
+  return { token = theirs.token, logprob = theirs.logProbability, bytes = null, top_logprobs = top or array {} }
+end
+
+local function read_logprobs(candidate)
+  local result = candidate.logprobsResult
+  if type(result) ~= "table" then
+    return
+  end
+  local tokens, tops = array {}, list(result.topCandidates)
+  for i, theirs in ipairs(list(result.chosenCandidates)) do
+    tokens[i] = read_token(theirs, type(tops[i]) == "table" and tops[i].candidates)
+  end
+  return tokens
+end
+
 --- What one candidate said. Calls without an id get one that is no other answer's.
 local function read_candidate(candidate, ctx)
   local parts, calls = {}, 0
@@ -101,7 +122,7 @@ local function read_candidate(candidate, ctx)
     end
   end
   local reason = finish_reasons[candidate.finishReason] or "error"
-  return { parts = parts, finish = dialect.finish(reason, calls > 0) }
+  return { parts = parts, finish = dialect.finish(reason, calls > 0), logprobs = read_logprobs(candidate) }
 end
 
 local function read_answer(body, ctx)
@@ -160,6 +181,21 @@ local function grounding(notes)
   return #chunks > 0 and { groundingChunks = chunks } or nil
 end
 
+local function write_logprobs(tokens)
+  if not tokens then
+    return
+  end
+  local chosen, tops = array {}, array {}
+  for i, token in ipairs(tokens) do
+    local candidates = array {}
+    for k, other in ipairs(list(token.top_logprobs)) do
+      candidates[k] = { token = other.token, logProbability = other.logprob }
+    end
+    chosen[i], tops[i] = { token = token.token, logProbability = token.logprob }, { candidates = candidates }
+  end
+  return { chosenCandidates = chosen, topCandidates = tops }
+end
+
 local function write_candidate(choice, index, memo)
   local parts, notes = array {}, {}
   for _, part in ipairs(choice.parts) do
@@ -170,7 +206,7 @@ local function write_candidate(choice, index, memo)
     end
   end
   return { content = { role = "model", parts = parts }, finishReason = FINISH_OUT[choice.finish] or "OTHER", index = index,
-           groundingMetadata = grounding(notes) }
+           groundingMetadata = grounding(notes), logprobsResult = write_logprobs(choice.logprobs) }
 end
 
 local function write_answer(answer, ctx)

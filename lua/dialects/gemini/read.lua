@@ -163,6 +163,7 @@ local ROLES = { user = "user", ["function"] = "user", model = "assistant" }
 
 local function read_contents(body, chat, ctx)
   local reader = { open = {}, calls = 0, turn = 1, ctx = ctx }
+  chat.spelt.messages = "contents"
   local instruction = body.systemInstruction
   if type(instruction) == "table" then
     chat.turns[1] = { role = "system", parts = read_parts(reader, instruction, {}) }

@@ -2,7 +2,7 @@
 local dialect = require "moongate.dialect"
 local READ = require "dialects.openai_chat.read"
 
-local list, string_of = dialect.list, dialect.string
+local given, list, string_of = dialect.given, dialect.list, dialect.string
 local null = dialect.null
 local type = type
 
@@ -16,15 +16,15 @@ local FINISH_OUT = {
   stop = "stop", stop_sequence = "stop", length = "length", tool = "tool_calls", filtered = "content_filter", pause = "stop",
 }
 
+local function number(value)
+  return type(value) == "number" and value or nil
+end
+
 local function read_usage(usage)
   if type(usage) ~= "table" then
     return
   end
-  local input = type(usage.prompt_tokens_details) == "table" and usage.prompt_tokens_details or {}
-  local output = type(usage.completion_tokens_details) == "table" and usage.completion_tokens_details or {}
-  local function number(value)
-    return type(value) == "number" and value or nil
-  end
+  local input, output = list(usage.prompt_tokens_details), list(usage.completion_tokens_details)
   return {
     input = number(usage.prompt_tokens), output = number(usage.completion_tokens),
     cached_read = number(input.cached_tokens) or number(usage.prompt_cache_hit_tokens),
@@ -57,11 +57,32 @@ local function read_annotations(message, parts)
   end
 end
 
+--- Details of a provider are its own state, whoever made it: they go back to it as they came, and to nobody else.
+local function owner(ctx)
+  return "openai_chat/" .. (ctx.vendor or "")
+end
+
+local function read_reasoning(message, parts, ctx)
+  for _, item in ipairs(list(message.reasoning_details)) do
+    if type(item) == "table" then
+      local text = string_of(item.text) or string_of(item.summary)
+      local state = (given(item.data) or given(item.signature)) and dialect.encode(item) or nil
+      if text or state then
+        parts[#parts + 1] = { kind = "reasoning", text = text or "", signature = state, dialect = state and owner(ctx) }
+      end
+    end
+  end
+  local text = string_of(message.reasoning_content) or string_of(message.reasoning)
+  if #parts == 0 and text and text ~= "" then
+    parts[1] = { kind = "reasoning", text = text }
+  end
+end
+
 local function read_choice(choice, ctx)
   local message = type(choice.message) == "table" and choice.message or {}
   local parts = {}
-  READ.reasoning(message, parts)
-  READ.content(message.content, parts, ctx, 1)
+  read_reasoning(message, parts, ctx)
+  READ.content(message.content, parts, ctx)
   read_annotations(message, parts)
   if type(message.refusal) == "string" and message.refusal ~= "" then
     parts[#parts + 1] = { kind = "refusal", text = message.refusal }
@@ -69,7 +90,8 @@ local function read_choice(choice, ctx)
   local before = #parts
   READ.calls(message, parts, 1)
   local finish = FINISH[choice.finish_reason] or "stop"
-  return { parts = parts, finish = dialect.finish(finish, #parts > before) }
+  local logprobs = type(choice.logprobs) == "table" and type(choice.logprobs.content) == "table" and choice.logprobs.content or nil
+  return { parts = parts, finish = dialect.finish(finish, #parts > before), logprobs = logprobs }
 end
 
 local function read_answer(body, ctx)
@@ -142,7 +164,8 @@ end
 local function write_answer(answer, ctx)
   local choices = {}
   for i, choice in ipairs(answer.choices) do
-    choices[i] = { index = i - 1, message = write_message(choice.parts, ctx), logprobs = null,
+    choices[i] = { index = i - 1, message = write_message(choice.parts, ctx),
+                   logprobs = choice.logprobs and { content = choice.logprobs, refusal = null } or null,
                    finish_reason = FINISH_OUT[choice.finish] or "stop" }
   end
   return { id = "chatcmpl-" .. ctx.id, object = "chat.completion", created = ctx.created, model = answer.model or ctx.model,
@@ -152,25 +175,21 @@ end
 ---- streams: this dialect as the provider's
 
 --- Only what an extension carries comes here: reasoning_details, annotations, thought signatures.
-local function read_details_event(details, out, choice)
+local function read_details_event(details, out, choice, stream)
   for _, item in ipairs(details) do
-    if type(item) == "table" then
-      if item.type == "reasoning.encrypted" and type(item.data) == "string" then
-        out[#out + 1] = { kind = "redacted", data = item.data, dialect = string_of(item.format), choice = choice }
-      elseif type(item.signature) == "string" then
-        out[#out + 1] = { kind = "signature", text = item.signature, dialect = string_of(item.format), choice = choice }
-      end
+    if type(item) == "table" and (given(item.data) or given(item.signature)) then
+      out[#out + 1] = { kind = "signature", text = dialect.encode(item), dialect = owner(stream), choice = choice }
     end
   end
 end
 
-local function read_event(_, data)
+local function read_event(_, data, stream)
   local out = {}
   for _, choice in ipairs(list(data.choices)) do
     local delta = type(choice) == "table" and choice.delta
     if type(delta) == "table" then
       local index = type(choice.index) == "number" and choice.index or 0
-      read_details_event(list(delta.reasoning_details), out, index)
+      read_details_event(list(delta.reasoning_details), out, index, stream)
       for _, note in ipairs(list(delta.annotations)) do
         local of = type(note) == "table" and note.url_citation
         if type(of) == "table" then
@@ -188,8 +207,7 @@ local function read_event(_, data)
   return out
 end
 
-
 return {
   finish_reasons = FINISH, finish_out = FINISH_OUT, read = read_answer, write = write_answer, write_usage = write_usage,
-  annotation = annotation_of, read_event = read_event,
+  annotation = annotation_of, owner = owner, read_event = read_event,
 }

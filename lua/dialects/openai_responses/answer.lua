@@ -34,11 +34,25 @@ local function reason_of(body)
   return body.status == "incomplete" and type(details) == "table" and details.reason or body.status
 end
 
+--- The log probabilities of all texts, one after the other.
+local function read_logprobs(output)
+  local tokens
+  for _, item in ipairs(dialect.list(output)) do
+    for _, part in ipairs(dialect.list(type(item) == "table" and item.content)) do
+      for _, token in ipairs(dialect.list(type(part) == "table" and part.logprobs)) do
+        tokens = tokens or array {}
+        tokens[#tokens + 1] = token
+      end
+    end
+  end
+  return tokens
+end
+
 local function read_answer(body, ctx)
   local parts, called = read.output(body.output, ctx)
   local finish = dialect.finish(finish_reasons[reason_of(body)] or "error", called)
   return { id = dialect.string(body.id), model = dialect.string(body.model), created = count(body.created_at),
-           choices = { { parts = parts, finish = finish } }, usage = read_usage(body.usage) }
+           choices = { { parts = parts, finish = finish, logprobs = read_logprobs(body.output) } }, usage = read_usage(body.usage) }
 end
 
 local answer_writers = {}
@@ -85,6 +99,7 @@ local function write_answer(answer, ctx)
   local memo = ctx.memo or {}
   local response, output = items.response(ctx, memo.asked), array {}
   response.model = answer.model or ctx.model
+  local logprobs = choice.logprobs
   for _, part in ipairs(joined(choice.parts)) do
     local write = answer_writers[part.kind]
     if part.kind == "tool_call" and part.signature then
@@ -92,6 +107,9 @@ local function write_answer(answer, ctx)
       output[#output + 1] = items.reasoning(items.id(ctx, "reasoning", #output), "completed", nil, sealed)
     end
     output[#output + 1] = write and write(part, ctx, #output, memo) or nil
+    if part.kind == "text" and logprobs then -- nobody says which text a token is of
+      output[#output].content[1].logprobs, logprobs = logprobs, nil
+    end
   end
   items.complete(response, choice.finish, output, answer.usage)
   return response

@@ -207,6 +207,7 @@ end
 
 local function read_input(body, chat, ctx)
   local reader = { turns = chat.turns, names = {}, seals = {}, item = 1, ctx = ctx }
+  chat.spelt.messages = "input"
   local instructions = some(body.instructions)
   if instructions then
     chat.turns[1] = { role = "system", parts = {}, instructions = true }
@@ -235,7 +236,7 @@ end
 local function read_tool(tool)
   if tool.type == "function" then
     return {
-      kind = "function", name = tool.name, description = some(tool.description), strict = some(tool.strict),
+      kind = "function", name = tool.name, description = some(tool.description), strict = tool.strict == true or nil,
       schema = dialect.raw_value(tool.parameters),
     }
   elseif tool.type == "custom" then
@@ -325,7 +326,7 @@ local function read_request(body, ctx)
   return chat
 end
 
---- The parts of an answer's items, and whether one of them calls a tool.
+--- The parts of an answer's items, whether one of them calls a tool, and the log probabilities of its texts.
 local function read_output(output, ctx)
   local reader = { turns = {}, names = {}, seals = {}, item = 1, ctx = ctx }
   local parts, called = parts_of(reader, "assistant", "model"), false

@@ -22,9 +22,11 @@ local function frame(s, name, member)
   }
 end
 
+--- The first two events tell the same response, which has all of the request's settings and tools in it.
 local function start(s)
   s.response, s.done, s.pending = items.response(s, s.memo and s.memo.asked), array {}, {}
-  return event(s, "response.created", { response = s.response }) .. event(s, "response.in_progress", { response = s.response })
+  local text = json.raw(encode(s.response))
+  return event(s, "response.created", { response = text }) .. event(s, "response.in_progress", { response = text })
 end
 
 local function begin(s, kind)

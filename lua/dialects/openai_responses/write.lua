@@ -173,16 +173,29 @@ local function write_turn(turn, writer)
   flush(writer)
 end
 
+--- Clients of some dialects end with the beginning of the answer. Here it would be a turn that is over.
+local function refuse_beginning(chat, ctx)
+  local last = chat.turns[#chat.turns]
+  local part = last and last.role == "assistant" and last.parts[#last.parts]
+  if part and part.kind == "text" and (chat.dialect == "anthropic" or chat.dialect == "gemini") then
+    ctx.refuse(dialect.spelt(chat, "messages"), "end with a turn of the assistant, which this provider does not continue")
+  end
+end
+
 local function write_input(chat, body, ctx)
   local writer = { items = array {}, free = {}, marks = marks_cache(ctx.model), chat = chat, ctx = ctx }
-  for i = 1, #chat.turns do
+  for i, turn in ipairs(chat.turns) do
     writer.turn = i
-    if chat.turns[i].instructions then
-      body.instructions = dialect.texts(chat.turns[i].parts, "text", "\n\n")
+    if turn.instructions then
+      body.instructions = dialect.texts(turn.parts, "text", "\n\n")
     else
-      write_turn(chat.turns[i], writer)
+      write_turn(turn, writer)
+    end
+    if turn.name then
+      ctx.drop "name"
     end
   end
+  refuse_beginning(chat, ctx)
   body.input = writer.items
 end
 

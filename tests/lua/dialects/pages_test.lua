@@ -1,5 +1,12 @@
 local pages = require "support.pages"
 
-for _, name in ipairs { "openai-chat-to-anthropic", "anthropic-to-openai-chat" } do
-  pages.declare(name, read_file("tests/wire/dialects/" .. name .. ".md"))
+local dialects = { "openai-chat", "openai-responses", "anthropic", "gemini" }
+
+for _, from in ipairs(dialects) do
+  for _, to in ipairs(dialects) do
+    if from ~= to then
+      local name = from .. "-to-" .. to
+      pages.declare(name, read_file("tests/wire/dialects/" .. name .. ".md"))
+    end
+  end
 end

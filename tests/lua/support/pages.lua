@@ -85,13 +85,14 @@ local function check_request(section, from, to, options)
   t.eq(world.decode(text), world.decode(to.text))
   t.eq(json.array(told), json.array(section.told or {}), "told")
   if not section.raw then
-    validator(to.dialect .. "_request")(world.decode(text))
+    validator(to.dialect .. "_request")(world.decode(text), options)
   end
 end
 
 local function check_answer(from, to, options)
   local text = world.answer(from.dialect, to.dialect, from.text, options)
   t.eq(world.decode(text), world.decode(to.text))
+  validator(to.dialect .. "_answer")(world.decode(text), "answer")
 end
 
 local function check_stream(from, to, options)

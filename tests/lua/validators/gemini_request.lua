@@ -168,7 +168,7 @@ local CONFIG = {
   temperature = "number?", topP = "number?", topK = "number?", candidateCount = "integer?", maxOutputTokens = "integer?",
   stopSequences = "list?", seed = "integer?", presencePenalty = "number?", frequencyPenalty = "number?",
   responseMimeType = optional(one_of "text/plain application/json text/x.enum"), responseJsonSchema = optional(no_const),
-  responseSchema = "object?", mediaResolution = "string?", speechConfig = "object?",
+  responseSchema = "object?", responseLogprobs = "boolean?", logprobs = "integer?", mediaResolution = "string?", speechConfig = "object?",
   responseModalities = optional(function(value, at)
     each(value, at, one_of "TEXT IMAGE AUDIO VIDEO")
   end),

@@ -2,69 +2,8 @@
 local check = require "validators.check"
 local json = require "moongate.json"
 local sse = require "validators.sse"
-local fail, is, object, each, one_of, optional = check.fail, check.is, check.object, check.each, check.one_of, check.optional
-
-local function signature(value, at)
-  is(value, "string", at)
-  if #value % 4 ~= 0 or value:find "[^%w+/=]" then
-    fail(at, "is no base64, which clients decode: %s", value)
-  end
-end
-
-local PART = {
-  text = "string?", thought = "boolean?", thoughtSignature = optional(signature),
-  inlineData = optional(function(value, at)
-    object(value, { mimeType = "string", data = "string" }, at)
-  end),
-  functionCall = optional(function(value, at)
-    object(value, { id = "string?", name = "string", args = "object" }, at)
-  end),
-}
-
-local function part(value, at)
-  object(value, PART, at)
-  local count = (value.text and 1 or 0) + (value.functionCall and 1 or 0) + (value.inlineData and 1 or 0)
-  if count ~= 1 then
-    fail(at, "has %d data members", count)
-  end
-end
-
-local REASONS = "STOP MAX_TOKENS SAFETY RECITATION OTHER BLOCKLIST PROHIBITED_CONTENT SPII MALFORMED_FUNCTION_CALL"
-
-local function candidate(value, at)
-  object(value, {
-    index = "integer?", finishReason = optional(one_of(REASONS)), groundingMetadata = "object?",
-    content = optional(function(content, inner)
-      object(content, { role = one_of "model", parts = "list" }, inner)
-      each(content.parts, inner .. ".parts", part)
-    end),
-  }, at)
-end
-
-local USAGE = {
-  promptTokenCount = "integer", candidatesTokenCount = "integer?", thoughtsTokenCount = "integer?",
-  cachedContentTokenCount = "integer?", totalTokenCount = "integer",
-}
-
-local function usage(value, at)
-  object(value, USAGE, at)
-  local sum = value.promptTokenCount + (value.candidatesTokenCount or 0) + (value.thoughtsTokenCount or 0)
-  if value.totalTokenCount ~= sum then
-    fail(at, "totalTokenCount is not the sum")
-  end
-end
-
-local RESPONSE = {
-  candidates = optional(function(value, at)
-    each(value, at, candidate)
-  end),
-  usageMetadata = optional(usage), modelVersion = "string", responseId = "string",
-}
-
---- One answer, or one piece of one.
-local function response(value, at)
-  object(value, RESPONSE, at or "response")
-end
+local answer = require "validators.gemini_answer"
+local fail = check.fail
 
 local function add(state, value)
   local index = value.index or 0
@@ -87,7 +26,7 @@ return function(text)
       fail("event", "has the name %s", event.name)
     end
     local data = json.decode(event.data) or fail("data", "is no JSON: %s", event.data)
-    response(data)
+    answer(data, "event")
     state.usage = data.usageMetadata or state.usage
     for _, value in ipairs(data.candidates or {}) do
       add(state, value)
