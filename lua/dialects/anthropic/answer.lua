@@ -1,12 +1,13 @@
 --- answer.lua - answers in Anthropic Messages, whole and as the events of a provider.
 local dialect = require "moongate.dialect"
 local json = require "moongate.json"
-local READ_BLOCK = require("dialects.anthropic.read").blocks
+local read = require "dialects.anthropic.read"
 
 local list, string_of, null = dialect.list, dialect.string, dialect.null
 local type = type
 
 local NOTHING = {}
+local READ_BLOCK, GATEWAY_SIGNATURE = read.blocks, read.GATEWAY_SIGNATURE
 
 local FINISH = {
   end_turn = "stop", stop_sequence = "stop_sequence", max_tokens = "length", model_context_window_exceeded = "length",
@@ -26,19 +27,19 @@ local function read_usage(usage)
   if type(usage) ~= "table" then
     return
   end
-  local read, write = number(usage.cache_read_input_tokens) or 0, number(usage.cache_creation_input_tokens) or 0
+  local cached, stored = number(usage.cache_read_input_tokens) or 0, number(usage.cache_creation_input_tokens) or 0
   local details = usage.output_tokens_details
   return {
-    input = (number(usage.input_tokens) or 0) + read + write, output = number(usage.output_tokens),
-    cached_read = read, cached_write = write, reasoning = type(details) == "table" and number(details.thinking_tokens) or nil,
+    input = (number(usage.input_tokens) or 0) + cached + stored, output = number(usage.output_tokens),
+    cached_read = cached, cached_write = stored, reasoning = type(details) == "table" and number(details.thinking_tokens) or nil,
   }
 end
 
 local function write_usage(usage)
-  local read, write = usage.cached_read or 0, usage.cached_write or 0
+  local cached, stored = usage.cached_read or 0, usage.cached_write or 0
   return {
-    input_tokens = math.max(0, (usage.input or 0) - read - write), cache_read_input_tokens = read,
-    cache_creation_input_tokens = write, output_tokens = usage.output or 0,
+    input_tokens = math.max(0, (usage.input or 0) - cached - stored), cache_read_input_tokens = cached,
+    cache_creation_input_tokens = stored, output_tokens = usage.output or 0,
     output_tokens_details = usage.reasoning and { thinking_tokens = usage.reasoning } or nil,
   }
 end
@@ -56,8 +57,8 @@ end
 local function read_content(content, ctx)
   local parts, called = {}, false
   for _, block in ipairs(list(content)) do
-    local read = type(block) == "table" and READ_BLOCK[block.type]
-    local part = read and read(block, ctx, "content")
+    local reader = type(block) == "table" and READ_BLOCK[block.type]
+    local part = reader and reader(block, ctx, "content")
     if part and (part.text ~= "" or part.signature) then
       if part.kind == "text" then
         read_citations(block, part)
@@ -90,16 +91,13 @@ local function read_answer(body, ctx)
   }
 end
 
-local GATEWAY_SIGNATURE = dialect.pack("", "")
-
 --- Reasoning of others has no signature Anthropic would know: the mark says so when it comes back.
 local function answer_reasoning(part)
-  local from = part.dialect
+  local own = part.dialect == "anthropic"
   if part.redacted then
-    return { type = "redacted_thinking", data = from == "anthropic" and part.redacted or dialect.pack(from or "", part.redacted) }
+    return { type = "redacted_thinking", data = own and part.redacted or dialect.seal(part) }
   end
-  local signature = part.signature and (from == "anthropic" and part.signature or dialect.pack(from or "", part.signature))
-  return { type = "thinking", thinking = part.text or "", signature = signature or GATEWAY_SIGNATURE }
+  return { type = "thinking", thinking = part.text or "", signature = dialect.seal(part, "anthropic") or GATEWAY_SIGNATURE }
 end
 
 local function answer_calls(part, content, memo)

@@ -5,6 +5,9 @@ local fields = require "dialects.anthropic.fields"
 local list, given, string_of, raw_value = dialect.list, dialect.given, dialect.string, dialect.raw_value
 local concat, format, next, type = table.concat, string.format, next, type
 
+--- On reasoning that nobody signed.
+local GATEWAY_SIGNATURE = dialect.pack("")
+
 local function cache_of(block)
   local mark = block.cache_control
   return type(mark) == "table" and { ttl = string_of(mark.ttl) } or nil
@@ -55,7 +58,8 @@ local READ_BLOCK = {
   end,
 
   search_result = function(block)
-    local texts = { string_of(block.title), string_of(block.source) }
+    local texts = { string_of(block.title) }
+    texts[#texts + 1] = string_of(block.source)
     for _, inner in ipairs(list(block.content)) do
       texts[#texts + 1] = type(inner) == "table" and string_of(inner.text) or nil
     end
@@ -80,24 +84,21 @@ local READ_BLOCK = {
 
   --- Signed by Anthropic, or a text of another vendor with its own state in the signature.
   thinking = function(block)
-    local signature = string_of(block.signature)
-    if signature == "" then
-      signature = nil
+    local part, signature = { kind = "reasoning", text = string_of(block.thinking) or "" }, string_of(block.signature)
+    if signature and signature ~= "" and signature ~= GATEWAY_SIGNATURE then
+      dialect.unseal(part, signature, "anthropic")
     end
-    local from, inner = "anthropic", signature
-    if signature then
-      local packed_by, text = dialect.unpack(signature)
-      if packed_by then
-        from, inner = packed_by ~= "" and packed_by or nil, text ~= "" and text or nil
-      end
-    end
-    return { kind = "reasoning", text = string_of(block.thinking) or "", signature = inner, dialect = inner and from }
+    return part
   end,
 
   redacted_thinking = function(block)
-    local data = string_of(block.data) or ""
-    local from, text, call = dialect.unpack(data)
-    return { kind = "reasoning", redacted = text or data, dialect = from or "anthropic", call = call }
+    local part, data = { kind = "reasoning" }, string_of(block.data) or ""
+    if dialect.unpack(data) then
+      part.call = dialect.unseal(part, data)
+    else
+      part.redacted, part.dialect = data, "anthropic"
+    end
+    return part
   end,
 }
 
@@ -135,7 +136,7 @@ local function return_state(parts)
     if part.call then
       for _, call in ipairs(parts) do
         if call.kind == "tool_call" and call.id == part.call then
-          call.signature, call.signed_by = part.redacted, part.dialect
+          call.signature, call.signed_by = part.signature, part.dialect
         end
       end
     else
@@ -201,6 +202,9 @@ local function read_tools(body, chat, ctx)
     local mode = CHOICES[choice.type]
     if not mode then
       ctx.refuse("tool_choice", "is none of auto, any, tool and none")
+    elseif mode == "tool" and not string_of(choice.name) then
+      ctx.refuse("tool_choice.name", "is missing")
+      mode = "auto"
     end
     chat.tool_choice = { mode = mode or "auto", name = string_of(choice.name) }
     if choice.disable_parallel_tool_use == true then
@@ -236,6 +240,9 @@ end
 local function read_request(body, ctx)
   local chat = dialect.chat "anthropic"
   dialect.read_fields(fields, body, chat, ctx)
+  if chat.params.max_tokens == 0 then
+    ctx.refuse("max_tokens", "0 asks only to warm Anthropic's own cache", true)
+  end
   read_system(body, chat, ctx)
   read_messages(body, chat, ctx)
   read_tools(body, chat, ctx)
@@ -244,4 +251,4 @@ local function read_request(body, ctx)
 end
 
 
-return { blocks = READ_BLOCK, request = read_request }
+return { blocks = READ_BLOCK, request = read_request, GATEWAY_SIGNATURE = GATEWAY_SIGNATURE }

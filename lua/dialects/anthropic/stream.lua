@@ -66,16 +66,18 @@ local function close(s)
   end
   s.open = nil
   text = text .. stop_block(s)
-  if s.waiting then
-    text, s.waiting = text .. whole_block(s, redacted_block(s.waiting)), nil
+  for _, data in ipairs(s.waiting or {}) do
+    text = text .. whole_block(s, redacted_block(data))
   end
+  s.waiting = nil
   return text
 end
 
 --- A block of its own, as soon as no other is open.
 local function put_redacted(s, data)
   if s.open then
-    s.waiting = data
+    s.waiting = s.waiting or {}
+    s.waiting[#s.waiting + 1] = data
     return ""
   end
   return whole_block(s, redacted_block(data))
@@ -93,7 +95,7 @@ local function opaque(s, delta)
     end
     return put_redacted(s, signature)
   elseif delta.kind == "redacted" then
-    return put_redacted(s, from == "anthropic" and delta.data or dialect.pack(from, delta.data))
+    return put_redacted(s, from == "anthropic" and delta.data or dialect.pack(from, "redacted." .. delta.data))
   end
   return ""
 end

@@ -111,8 +111,8 @@ local function write_block(part, writer, ctx)
   return block, why
 end
 
-local function refuse_part(ctx, why)
-  ctx.refuse("messages", "a part " .. why)
+local function refuse_part(writer, ctx, why)
+  ctx.refuse(dialect.spelt(writer.chat, "messages"), "has a part that " .. why)
 end
 
 function write_result(part, writer, ctx)
@@ -121,7 +121,7 @@ function write_result(part, writer, ctx)
     if inner.text ~= "" then
       local block, why = write_block(inner, writer, ctx)
       if why then
-        refuse_part(ctx, why)
+        refuse_part(writer, ctx, why)
       end
       content[#content + 1] = block
     end
@@ -160,7 +160,7 @@ local function write_turn(turn, writer, ctx)
     if part.text ~= "" or part.kind == "reasoning" or part.kind == "document" then
       local block, why = write_block(part, writer, ctx)
       if why then
-        refuse_part(ctx, why)
+        refuse_part(writer, ctx, why)
       elseif block then
         put_block(writer, turn.role, block)
       end
@@ -194,7 +194,7 @@ local function end_with_user(writer, ctx)
     block.text = block.text:gsub("%s+$", "")
   end
   if refusals_of(ctx).prefill and not (ctx.caps and ctx.caps.prefill) then
-    ctx.refuse("messages", "end with a turn of the assistant, which this model does not continue")
+    ctx.refuse(dialect.spelt(writer.chat, "messages"), "end with a turn of the assistant, which this model does not continue")
     writer.messages[#writer.messages] = nil
   elseif block.type == "text" and block.text == "" then
     last.content[#last.content] = nil
@@ -218,7 +218,7 @@ local function write_messages(chat, body, writer, ctx)
   end
   end_with_user(writer, ctx)
   if #writer.messages == 0 then
-    ctx.refuse("messages", "say nothing", true)
+    ctx.refuse(dialect.spelt(chat, "messages"), "say nothing", true)
   end
   body.messages = writer.messages
   body.system = #system > 0 and system or nil

@@ -3,7 +3,7 @@ local dialect = require "moongate.dialect"
 local fields = require "dialects.openai_chat.fields"
 
 local list, given, string_of, raw_value = dialect.list, dialect.given, dialect.string, dialect.raw_value
-local format, type = string.format, type
+local concat, format, type = table.concat, string.format, type
 
 local function refuse_part(ctx, i, j, why)
   ctx.refuse(format("messages[%d].content[%d]", i - 1, j - 1), why)
@@ -77,7 +77,17 @@ local READ_PART = {
 }
 READ_PART.input_text, READ_PART.output_text = READ_PART.text, READ_PART.text
 
---- Appends the parts of a message's content. Empty text says nothing, and other vendors refuse it.
+--- As Mistral shows what its models thought.
+function READ_PART.thinking(item)
+  local texts = {}
+  for _, inner in ipairs(list(item.thinking)) do
+    texts[#texts + 1] = type(inner) == "table" and string_of(inner.text) or nil
+  end
+  return { kind = "reasoning", text = string_of(item.thinking) or concat(texts) }
+end
+
+--- Appends the parts of a message's content. Empty text says nothing, and other vendors refuse it. Without `i` it is the
+--- content of an answer, where nothing is refused: what is unknown is left out.
 local function read_content(content, parts, ctx, i)
   if type(content) == "string" then
     if content ~= "" then
@@ -96,9 +106,9 @@ local function read_content(content, parts, ctx, i)
     else
       why = format("has the unknown type %s", type(item) == "table" and tostring(item.type) or type(item))
     end
-    if why then
+    if why and i then
       refuse_part(ctx, i, j, why)
-    elseif part.text ~= "" then
+    elseif part and part.text ~= "" then
       parts[#parts + 1] = part
     end
   end
@@ -201,6 +211,7 @@ local function read_result(message, turns, ctx, i)
     id = last_call(turns)
   elseif not id then
     ctx.refuse(format("messages[%d].tool_call_id", i - 1), "is missing")
+    id = last_call(turns)
   end
   return { { kind = "tool_result", id = id, name = string_of(message.name), parts = read_content(message.content, {}, ctx, i) } }
 end

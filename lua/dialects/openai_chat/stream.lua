@@ -98,7 +98,7 @@ end
 local function detail(s, delta, kind, member, value)
   local from = delta.dialect or s.dialect
   return chunk(s, delta.choice or 0, '{"reasoning_details":[{"type":"' .. kind .. '","' .. member .. '":' .. quoted(value)
-    .. (from and ',"format":' .. quoted(from) or "") .. ',"index":' .. s.details .. "}]}")
+    .. (from and ',"format":' .. quoted(from) or "") .. (delta.id and ',"id":' .. quoted(delta.id) or "") .. ',"index":' .. s.details .. "}]}")
 end
 
 local function opaque(s, delta)

@@ -1,15 +1,28 @@
 --- write.lua - requests in OpenAI Chat Completions, written.
 local dialect = require "moongate.dialect"
+local answer = require "dialects.openai_chat.answer"
 local fields = require "dialects.openai_chat.fields"
 
 local null = dialect.null
 local find, format, match = string.find, string.format, string.match
+
+--- Models of OpenAI's own refuse the old name, and many vendors know no other.
+local function is_openai_model(ctx)
+  local model = ctx.model or ""
+  return find(ctx.vendor or "", "^azure") or find(model, "^gpt%-") or find(model, "^o%d") or find(model, "^chatgpt")
+    or find(model, "^ft:") or find(model, "^codex")
+end
 
 --- Marks exist since GPT-5.6; older models cache by themselves.
 local function marks_cache(model)
   local major, minor = match(model, "gpt%-(%d+)%.?(%d*)")
   major, minor = tonumber(major), tonumber(minor) or 0
   return major ~= nil and (major > 5 or major == 5 and minor >= 6)
+end
+
+--- Mistral's ids are nine letters and digits.
+local function mistral_id(id)
+  return find(id, "^%w%w%w%w%w%w%w%w%w$") and id or dialect.digest(id, 9)
 end
 
 local function cache_point(part, writer)
@@ -69,10 +82,10 @@ local function write_content(parts, writer, i, ctx)
     if write then
       item, why = write(part, writer)
     elseif part.kind == "vendor" then
-      ctx.drop(format("turn %d: %s", i, part.type or part.dialect))
+      ctx.drop(part.type or part.dialect)
     end
     if why then
-      ctx.refuse("messages", format("part %d of turn %d %s", j, i, why))
+      ctx.refuse(dialect.spelt(writer.chat, "messages"), format("part %d of turn %d %s", j, i, why))
     end
     out[#out + 1] = item
   end
@@ -98,7 +111,7 @@ local function write_result(part, writer, later)
   if others > 0 and text == "" then
     text = "The result follows in the next message."
   end
-  return { role = "tool", tool_call_id = dialect.id(part.id), content = part.error and "Error: " .. text or text }
+  return { role = "tool", tool_call_id = writer.id(part.id), content = part.error and "Error: " .. text or text }
 end
 
 --- Results first, each a message of its own, then what the user said beside them.
@@ -122,7 +135,7 @@ local function write_user(turn, writer, i, ctx)
 end
 
 local function write_call(part, writer)
-  local id, name = dialect.id(part.id or "call"), dialect.sent_name(writer.chat, part.name, 64)
+  local id, name = writer.id(part.id or "call"), dialect.sent_name(writer.chat, part.name, 64)
   if part.custom then
     return { id = id, type = "custom", custom = { name = name, input = part.arguments } }
   end
@@ -131,39 +144,65 @@ local function write_call(part, writer)
            extra_content = part.signature and writer.google and { google = { thought_signature = part.signature } } or nil }
 end
 
+--- A detail as its provider gave it; a client that streams keeps the text beside it.
+local function own_detail(part)
+  local item = dialect.decode(part.signature)
+  if type(item) == "table" and item.type == "reasoning.text" and part.text and part.text ~= "" then
+    item.text = part.text
+  end
+  return item
+end
+
+--- What was thought goes back where it came from: as details, or as text to those who want it.
+local function write_reasoning(part, message, writer)
+  if part.signature and part.dialect == writer.owner then
+    message.reasoning_details = message.reasoning_details or {}
+    table.insert(message.reasoning_details, own_detail(part))
+  elseif writer.replays and part.text and part.text ~= "" then
+    message.reasoning_content = (message.reasoning_content or "") .. part.text
+  end
+end
+
 local function write_assistant(turn, writer, i, ctx)
-  local said, calls, reasoning = {}, nil, nil
+  local said, message = {}, { role = "assistant", name = turn.name }
   for _, part in ipairs(turn.parts) do
-    local kind = part.kind
-    if kind == "tool_call" then
-      calls = calls or {}
-      calls[#calls + 1] = write_call(part, writer)
-    elseif kind == "reasoning" then
-      reasoning = writer.replays and part.text and (reasoning or "") .. part.text or reasoning
+    if part.kind == "vendor" then
+      ctx.drop(part.type or part.dialect)
+    elseif part.kind == "tool_call" then
+      message.tool_calls = message.tool_calls or {}
+      table.insert(message.tool_calls, write_call(part, writer))
+    elseif part.kind == "reasoning" then
+      write_reasoning(part, message, writer)
     else
       said[#said + 1] = part
     end
   end
-  local content = dialect.texts(said, "text")
-  local refusal = dialect.texts(said, "refusal")
-  if #said > 0 and not content and not refusal then
-    content = write_content(said, writer, i, ctx)
+  message.content, message.refusal = dialect.texts(said, "text"), dialect.texts(said, "refusal")
+  if #said > 0 and not message.content and not message.refusal then
+    message.content = write_content(said, writer, i, ctx)
   end
-  if not content and not calls and not refusal then
+  if not message.content and not message.tool_calls and not message.refusal then
     return
   end
-  writer.messages[#writer.messages + 1] = { role = "assistant", content = content or not refusal and null or nil, tool_calls = calls,
-                                            refusal = refusal, reasoning_content = reasoning, name = turn.name }
+  message.content = message.content or not message.refusal and null or nil
+  writer.messages[#writer.messages + 1] = message
 end
 
+--- Those in front are one message: many templates of open models take no second one.
 local function write_system(turn, writer, i, ctx)
-  local marked = false
+  local marked, messages = false, writer.messages
   for _, part in ipairs(turn.parts) do
     marked = marked or writer.marks and part.cache ~= nil
   end
   local content = marked and write_content(turn.parts, writer, i, ctx) or dialect.texts(turn.parts, "text", "\n\n")
-  if content then
-    writer.messages[#writer.messages + 1] = { role = turn.role, content = content, name = turn.name }
+  local role = writer.developer and turn.role or "system"
+  local last = messages[#messages]
+  if not content then
+    return
+  elseif #messages == 1 and last.role == role and not writer.marks then
+    last.content = last.content .. "\n\n" .. content
+  else
+    messages[#messages + 1] = { role = role, content = content, name = turn.name }
   end
 end
 
@@ -171,16 +210,19 @@ end
 local function check_end(writer, ctx)
   local last = writer.messages[#writer.messages]
   if not last then
-    ctx.refuse("messages", "say nothing", true)
+    ctx.refuse(dialect.spelt(writer.chat, "messages"), "say nothing", true)
   elseif last.role == "assistant" and not (ctx.caps and ctx.caps.prefill) then
-    ctx.refuse("messages", "end with a turn of the assistant, which this provider does not continue")
+    ctx.refuse(dialect.spelt(writer.chat, "messages"), "end with a turn of the assistant, which this provider does not continue")
   end
 end
 
 local function write_turns(chat, body, ctx)
   local model = ctx.model or ""
-  local writer = { messages = {}, chat = chat, marks = marks_cache(model), replays = find(model, "deepseek", 1, true) ~= nil,
-                   google = find(model, "gemini", 1, true) ~= nil }
+  local writer = {
+    messages = {}, chat = chat, marks = marks_cache(model), replays = find(model, "deepseek", 1, true) ~= nil,
+    google = find(model, "gemini", 1, true) ~= nil, developer = is_openai_model(ctx) ~= nil, owner = answer.owner(ctx),
+    id = ctx.vendor == "mistral" and mistral_id or dialect.id,
+  }
   for i, turn in ipairs(chat.turns) do
     if turn.role == "assistant" then
       write_assistant(turn, writer, i, ctx)
@@ -267,13 +309,6 @@ local function write_effort(chat, body, ctx)
     effort = "none"
   end
   body.reasoning_effort = effort
-end
-
---- Models of OpenAI's own refuse the old name, and many vendors know no other.
-local function is_openai_model(ctx)
-  local model = ctx.model or ""
-  return find(ctx.vendor or "", "^azure") or find(model, "^gpt%-") or find(model, "^o%d") or find(model, "^chatgpt")
-    or find(model, "^ft:") or find(model, "^codex")
 end
 
 local function write_request(chat, ctx)
