@@ -6,8 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "cli/call.h"
 #include "store/folder.h"
+#include "vault/ask.h"
+
+enum { HEAD_BYTES = 20480, REMOTE_MS = MG_CONTROL_TIMEOUT_S * 1000 };
 
 static mg_err on_body(void *arg, mg_view bytes)
 {
@@ -52,19 +56,57 @@ void mg_control_actor(char *out, size_t size)
     snprintf(out, size, *other ? "local:%s(%s)" : "local:%s", user, other);
 }
 
-mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body,
-                          int *out_status, struct mg_buf *out_body, struct mg_diag *diag)
+/* NULL: it is not set, or empty. */
+static const char *from_env(const char *name)
 {
-    char socket_path[MG_FOLDER_PATH_BYTES], headers[160];
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+/* A whole line, unless the value could end it. */
+static mg_err put_header(struct mg_buf *head, const char *start, const char *value)
+{
+    for (const char *c = value; *c; c++)
+        if ((unsigned char)*c <= ' ' || *c == 0x7f)
+            return MG_E_BAD_REQUEST;
+    return mg_buf_putf(head, "%s %s\r\n", start, value);
+}
+
+static mg_err put_head(struct mg_buf *head, mg_view body)
+{
+    const char *project = from_env("MOONGATE_PROJECT");
+    if (body.len)
+        MG_TRY(mg_buf_put(head, MG_VIEW("content-type: application/json\r\n")));
+    return project ? put_header(head, "x-moongate-project:", project) : MG_OK;
+}
+
+static mg_err ask_remote(const char *method, const char *path, mg_view body, struct mg_buf *head, int *out_status, struct mg_buf *out_body,
+                         struct mg_diag *diag)
+{
+    const char *url = from_env("MOONGATE_URL"), *token = from_env("MOONGATE_TOKEN");
+    if (!mg_ask_is_private(mg_view_cstr(url)))
+        return mg_diag_set(diag, MG_E_CONFIG, NULL, 0, "MOONGATE_URL must be https, or this machine: the token would be read on the way");
+    if (token && put_header(head, "authorization: Bearer", token) != MG_OK)
+        return mg_diag_set(diag, MG_E_CONFIG, NULL, 0, "MOONGATE_TOKEN is no token");
+    const struct mg_ask question = {.method = method, .url = url, .path = mg_view_cstr(path), .ca = from_env("MOONGATE_CA"),
+                                    .headers = mg_buf_view(head), .body = body, .whom = "the gateway", .total_ms = REMOTE_MS};
+    mg_err err = mg_ask(&question, out_status, out_body, diag);
+    return err == MG_E_CONNECT || err == MG_E_NOT_FOUND ? MG_E_IO : err;       /* those mean that none runs here */
+}
+
+static mg_err ask_local(const char *data_dir, const char *method, const char *path, mg_view body, struct mg_buf *head, int *out_status,
+                        struct mg_buf *out_body, struct mg_diag *diag)
+{
+    char socket_path[MG_FOLDER_PATH_BYTES], actor[64];
     if (mg_folder_path(data_dir, "control.sock", socket_path) != MG_OK)
         return mg_diag_set(diag, MG_E_NOT_FOUND, data_dir, 0, "this path is too long");
-    snprintf(headers, sizeof(headers), "%s%s%s%s", body.len ? "content-type: application/json\r\n" : "",
-             *claimed() ? "x-moongate-actor: " : "", claimed(), *claimed() ? "\r\n" : "");
+    mg_control_actor(actor, sizeof(actor));
+    MG_TRY(mg_buf_putf(head, "x-moongate-actor: %s\r\n", actor));
     const struct mg_call_spec spec = {
         .unix_path = socket_path,
         .method = method,
         .path = path,
-        .headers = headers,
+        .headers = mg_buf_cstr(head),
         .body = body,
         .timeout_s = MG_CONTROL_TIMEOUT_S,
         .on_body = on_body,
@@ -73,5 +115,22 @@ mg_err mg_control_request(const char *data_dir, const char *method, const char *
     mg_err err = mg_call(&spec, out_status, diag);
     if (err == MG_E_TOO_LARGE)
         mg_diag_set(diag, err, NULL, 0, "the answer is too long");
+    return err;
+}
+
+mg_err mg_control_request(const char *data_dir, const char *method, const char *path, mg_view body,
+                          int *out_status, struct mg_buf *out_body, struct mg_diag *diag)
+{
+    struct mg_buf head;
+    mg_buf_init(&head, HEAD_BYTES);
+    mg_err err = mg_buf_reserve(&head, HEAD_BYTES);               /* at once: growing would leave copies of a token */
+    if (err == MG_OK && (err = put_head(&head, body)) == MG_E_BAD_REQUEST)
+        mg_diag_set(diag, err, NULL, 0, "MOONGATE_PROJECT is no name");
+    if (err == MG_OK)
+        err = from_env("MOONGATE_URL") ? ask_remote(method, path, body, &head, out_status, out_body, diag)
+                                       : ask_local(data_dir, method, path, body, &head, out_status, out_body, diag);
+    if (head.ptr)
+        mg_wipe(head.ptr, head.cap);
+    mg_buf_fini(&head);
     return err;
 }

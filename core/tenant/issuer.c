@@ -57,23 +57,12 @@ mg_err mg_issuer_post(const struct mg_config_oidc *config, const char *url, mg_v
 
 /* ---- discovery ------------------------------------------------------------------------------- */
 
-static bool is_here(mg_view url)
-{
-    static const char *const heres[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
-    for (size_t i = 0; i < MG_COUNT(heres); i++) {
-        mg_view rest = mg_view_skip(url, strlen(heres[i]));
-        if (mg_view_starts(url, mg_view_cstr(heres[i])) && rest.len && (rest.ptr[0] == ':' || rest.ptr[0] == '/'))
-            return true;
-    }
-    return false;
-}
-
 static bool is_safe(const struct mg_config_oidc *config, mg_view url)
 {
     for (size_t i = 0; i < url.len; i++)
         if (url.ptr[i] <= ' ' || url.ptr[i] >= 0x7f)
             return false;              /* it goes into a request line */
-    return mg_view_starts(url, MG_VIEW("https://")) || (is_here(url) && is_here(mg_view_cstr(config->issuer)));
+    return mg_ask_is_private(url) && (!mg_ask_is_here(url) || mg_ask_is_here(mg_view_cstr(config->issuer)));
 }
 
 /* What is missing becomes "". */

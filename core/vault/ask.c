@@ -8,7 +8,7 @@
 #include "io/dial.h"
 #include "io/tls.h"
 
-enum { TOTAL_MS = 15000, ANSWER_BYTES = 65536, TURN_MS = 1000, CANCEL_MS = 100 };
+enum { TOTAL_MS = 15000, TURN_MS = 1000, CANCEL_MS = 100 };
 
 struct url {
     bool https;
@@ -23,6 +23,7 @@ struct asking {
     struct mg_timer deadline;
     struct mg_stream *stream;          /* owned; NULL once it is gone */
     struct mg_http_client *client;
+    struct mg_http_limits limits;
     struct mg_buf *body;               /* the caller's */
     const mg_view *parts;              /* head and body */
     int status;
@@ -30,8 +31,6 @@ struct asking {
     mg_err result;
     char why[160];
 };
-
-static const struct mg_http_limits limits = {.header_bytes = 16384, .header_count = 128, .body_bytes = ANSWER_BYTES};
 
 static bool read_url(const char *text, struct url *out)
 {
@@ -67,6 +66,22 @@ bool mg_ask_host(const char *url, char *out, size_t size)
     if (!plain)
         snprintf(port, sizeof port, ":%d", parts.port);
     return snprintf(out, size, "%s%s%s%s", v6 ? "[" : "", parts.host, v6 ? "]" : "", port) < (int)size;
+}
+
+bool mg_ask_is_here(mg_view url)
+{
+    static const char *const heres[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
+    for (size_t i = 0; i < MG_COUNT(heres); i++) {
+        mg_view rest = mg_view_skip(url, strlen(heres[i]));
+        if (mg_view_starts(url, mg_view_cstr(heres[i])) && (!rest.len || rest.ptr[0] == ':' || rest.ptr[0] == '/'))
+            return true;
+    }
+    return false;
+}
+
+bool mg_ask_is_private(mg_view url)
+{
+    return mg_view_starts(url, MG_VIEW("https://")) || mg_ask_is_here(url);
 }
 
 /* The first word is the last one. */
@@ -151,14 +166,16 @@ static void wait_for_end(struct asking *asking, const atomic_bool *cancel)
     }
 }
 
-static void converse(struct asking *asking, const struct mg_endpoint *endpoint, const atomic_bool *cancel)
+static void converse(struct asking *asking, const struct mg_endpoint *endpoint, const struct mg_ask *ask)
 {
+    unsigned total_ms = ask->total_ms ? ask->total_ms : TOTAL_MS;
+    asking->limits = (struct mg_http_limits){.header_bytes = 16384, .header_count = 128, .body_bytes = asking->body->max};
     mg_loop_init(&asking->loop);
-    asking->client = mg_http_client_new(&limits, &client_ops, asking);
+    asking->client = mg_http_client_new(&asking->limits, &client_ops, asking);
     mg_http_client_begin(asking->client, false);
-    mg_timer_start(&asking->loop, &asking->deadline, TOTAL_MS, on_deadline);
-    mg_dial_start(&asking->dial, &asking->loop, endpoint, TOTAL_MS, on_dialed);
-    wait_for_end(asking, cancel);
+    mg_timer_start(&asking->loop, &asking->deadline, total_ms, on_deadline);
+    mg_dial_start(&asking->dial, &asking->loop, endpoint, total_ms, on_dialed);
+    wait_for_end(asking, ask->cancel);
     mg_timer_cancel(&asking->loop, &asking->deadline);
     mg_dial_cancel(&asking->dial);
     mg_stream_discard(asking->stream);
@@ -198,7 +215,7 @@ mg_err mg_ask(const struct mg_ask *ask, int *out_status, struct mg_buf *out_body
     asking->body = out_body;
     asking->parts = parts;
     if (err == MG_OK) {
-        converse(asking, &endpoint, ask->cancel);
+        converse(asking, &endpoint, ask);
         err = asking->result;
         *out_status = asking->status;
     }

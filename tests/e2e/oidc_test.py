@@ -237,6 +237,59 @@ class People(Oidc):
             self.assertEqual(self.ask(gw, "GET", "/admin/v1/status", token=old)[0], 401)  # its key is gone
 
 
+class Elsewhere(Oidc):
+    """The commands against a gateway of another machine."""
+
+    def run_at(self, gw, token, *args, **env):
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([BIN, *args], cwd=folder, capture_output=True, text=True, timeout=2 * PATIENCE_S, stdin=subprocess.DEVNULL,
+                                  env=clean_env(**{"MOONGATE_URL": f"http://127.0.0.1:{self.port(gw)}", "MOONGATE_TOKEN": token, **env}))
+            self.assertEqual(os.listdir(folder), [])  # it did not take a store of its own for the gateway's
+            return done
+
+    def test_the_commands_do_what_their_caller_may(self):
+        with Provider() as idp:
+            gw = self.with_keys(idp.issuer)
+            token, _ = sign_in(gw.path, "ann", "--browser")
+            made = json.loads(self.run_at(gw, token, "key", "create", "--project", "search", "--json").stdout)
+            self.assertEqual({row["project"] for row in json.loads(self.run_at(gw, token, "key", "list", "--json").stdout)["keys"]}, {"search"})
+            answer = gw.request("POST", "/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "x"}]},
+                                {"authorization": f"Bearer {made['key']}"}, key=False)
+            self.assertEqual(answer.status, 200)
+            self.assertIn(answer.headers["x-request-id"], self.run_at(gw, token, "logs", "--json").stdout)
+            self.assertIn(made["id"], self.run_at(gw, token, "usage", "--by", "key", "--json").stdout)
+            self.assertEqual(json.loads(self.run_at(gw, token, "trace", answer.headers["x-request-id"], "--json").stdout)["id"], answer.headers["x-request-id"])
+            self.assertIn("is disabled", self.run_at(gw, token, "workflow", "disable", "chat").stdout)
+            self.assertEqual(json.loads(self.run_at(gw, token, "disabled", "--json").stdout)["disabled"][0]["by"], "oidc:ann@example.com")
+            self.assertEqual(json.loads(self.run_at(gw, token, "targets", "--json").stdout)["targets"][0]["project"], "search")
+            for args in (("audit",), ("admin", "list"), ("admin", "create", "eve", "--role", "owner"), ("key", "create", "--project", "support")):
+                done = self.run_at(gw, token, *args)
+                self.assertEqual((done.returncode, done.stdout), (1, ""), args)
+                self.assertIn("role", done.stderr, args)
+            self.assertIn(("oidc:ann@example.com", "key.create"), {(row["actor"], row["act"]) for row in json.loads(gw.cli("audit", "--json"))["entries"]})
+
+    def test_a_project_is_named_by_the_environment(self):
+        with Provider() as idp:
+            gw = self.with_keys(idp.issuer)
+            token, _ = sign_in(gw.path, "vic", "--browser")
+            self.assertIn("x-moongate-project", self.run_at(gw, token, "key", "list").stderr)
+            for project in ("search", "support"):
+                rows = json.loads(self.run_at(gw, token, "key", "list", "--json", MOONGATE_PROJECT=project).stdout)["keys"]
+                self.assertEqual({row["project"] for row in rows}, {project})
+            self.assertEqual(self.run_at(gw, token, "key", "list", MOONGATE_PROJECT="a\r\nx: y").returncode, 1)
+
+    def test_who_is_not_let_in_or_does_not_get_through_is_told_and_nothing_is_done_here_instead(self):
+        with ScriptedProvider() as idp, self.gateway(idp.issuer) as gw:
+            self.assertIn("token", self.run_at(gw, "mga-wrong", "key", "list").stderr)
+            self.assertIn("is no token", self.run_at(gw, "a\r\nx: y", "key", "list").stderr)
+            self.assertIn("must be https", self.run_at(gw, "t", "key", "list", MOONGATE_URL="http://192.0.2.1:8081").stderr)
+            for args in (("key", "create", "--project", "search"), ("key", "list"), ("logs",), ("usage",), ("audit",), ("secret", "list"), ("limits",),
+                         ("targets",), ("trace", "req_x"), ("disabled",), ("usage", "reprice", "--dry-run")):
+                done = self.run_at(gw, "t", *args, MOONGATE_URL="http://127.0.0.1:1")
+                self.assertEqual((done.returncode, done.stdout), (1, ""), args)
+                self.assertIn("the gateway 127.0.0.1", done.stderr, args)
+
+
 NOW = int(time.time())
 
 

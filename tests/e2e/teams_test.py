@@ -197,7 +197,9 @@ class Switches(Teams):
                 if mode == "closed":
                     self.assertIn("under repair", answer.json["error"]["message"])
                 else:
-                    self.assertIn("disabled by hand", json.dumps(gw.trace(answer)["notes"]))
+                    self.assertIn("disabled by hand (under repair)", json.dumps(gw.trace(answer)["notes"]))
+                    row = json.loads(gw.cli("disabled", "--json"))["disabled"][0]
+                    self.assertEqual((row["kind"], row["project"], row["name"], row["message"]), ("plugin", "main", "guard", "under repair"))
                 gw.cli("plugin", "enable", "guard")
                 self.assertEqual(gw.chat().status, 418)
 
@@ -309,6 +311,17 @@ class Members(Teams):
             self.assertEqual(self.ask(gw, "DELETE", "/admin/v1/members/ann", token=owner)[0], 200)
             self.assertEqual(self.ask(gw, "GET", "/admin/v1/keys", token=operator)[0], 401)
             self.assertEqual(self.ask(gw, "GET", "/admin/v1/members")[0], 200)  # the configured token is an owner
+
+    def test_a_token_ends_when_it_was_said_to_and_a_removed_one_at_once(self):
+        with self.gateway() as gw:
+            brief, long = (gw.cli("admin", "create", name, "--role", "viewer", "--expires", time_).strip() for name, time_ in (("vic", "2s"), ("ann", "1h")))
+            self.assertEqual([self.ask(gw, "GET", "/admin/v1/keys", token=token)[0] for token in (brief, long)], [200, 200])
+            deadline = time.monotonic() + PATIENCE_S
+            while self.ask(gw, "GET", "/admin/v1/keys", token=brief)[0] == 200 and time.monotonic() < deadline:
+                time.sleep(0.1)  # the wall clock is what it waits for
+            self.assertEqual([self.ask(gw, "GET", "/admin/v1/keys", token=token)[0] for token in (brief, long)], [401, 200])
+            gw.cli("admin", "remove", "ann")
+            self.assertEqual(self.ask(gw, "GET", "/admin/v1/keys", token=long)[0], 401)
 
     def test_a_client_key_is_no_token_and_a_token_no_client_key(self):
         with self.gateway() as gw:

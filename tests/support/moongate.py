@@ -28,7 +28,7 @@ PATIENCE_S = 20  # only reached when something is broken
 def clean_env(**more):
     """The environment without what would lead a gateway elsewhere."""
     mine = {name: value for name, value in os.environ.items()
-            if not re.search(r"(?i)_proxy$|^OPENAI_|^MOONGATE_(LISTEN|ADMIN|DATA|WORKERS|LOG)|^(NOTIFY_SOCKET|LISTEN_)", name)}
+            if not re.search(r"(?i)_proxy$|^OPENAI_|^MOONGATE_(LISTEN|ADMIN|DATA|WORKERS|LOG|URL|TOKEN|CA|PROJECT)|^(NOTIFY_SOCKET|LISTEN_)", name)}
     return {**mine, **more}
 
 
@@ -110,7 +110,7 @@ class Gateway:
     def cli(self, *args, check=True):
         """One `moongate` command on this gateway's data folder; its standard output."""
         done = subprocess.run([BIN, *args, "--data", os.path.join(self.path, "data")], capture_output=True, text=True,
-                              timeout=PATIENCE_S)
+                              timeout=PATIENCE_S, env=clean_env())
         if check and done.returncode != 0:
             raise AssertionError(f"moongate {' '.join(args)} answered {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout if check else done
