@@ -126,7 +126,7 @@ mg_err mg_exports_metrics(const struct mg_export_state *states, int count, uint6
 {
     struct mg_prom_out out = {.buf = buf};
     char room[2 * MG_EXPORT_NAME];
-    for (size_t m = 0; m < MG_COUNT(metrics) && count > 0; m++) {
+    for (size_t m = 0; m < MG_COUNT(metrics); m++) {
         mg_prom_head(&out, metrics[m].name, metrics[m].type, metrics[m].help);
         for (int i = 0; i < count; i++)
             mg_prom_print(&out, "moongate_%s{sink=\"%s\"} %.15g\n", metrics[m].name,
