@@ -53,6 +53,12 @@ const char *mg_adapter_path(const struct mg_adapter *adapter, const char *surfac
     return operation ? operation->path : NULL;
 }
 
+bool mg_adapter_model_in_path(const struct mg_adapter *adapter, const char *surface)
+{
+    const char *path = mg_adapter_path(adapter, surface);
+    return path && strstr(path, "{model}");
+}
+
 /* ---- names in paths -------------------------------------------------------------------------- */
 
 static mg_err put_encoded(struct mg_buf *out, mg_view value)

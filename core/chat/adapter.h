@@ -23,6 +23,7 @@ enum {
     MG_ADAPTER_RULES = 240,
     MG_ADAPTER_OPERATIONS = 24,
     MG_ADAPTER_REPAIRS = 64,
+    MG_ADAPTER_EDITS = 12,
     MG_ADAPTER_HEADERS = 8,
     MG_ADAPTER_AUTHS = 4,
     MG_ADAPTER_VARS = 8,
@@ -139,6 +140,7 @@ struct mg_adapter_decl {
     int operation_count;
     const char *usage_opt_in_field;    /* "stream_options" … */
     const char *usage_opt_in_member;   /* … "include_usage": set to true upstream; NULL: always reported */
+    bool usage_optional;               /* a client of the dialect who did not ask for usage expects none */
     struct {
         mg_adapter_paths input, output, total, cached_read, cached_write, reasoning, input_audio, output_audio;
         mg_adapter_paths input_more;   /* input that `input` leaves out and no other counter tells */
@@ -182,6 +184,9 @@ struct mg_adapter_decl {
     mg_adapter_texts finish_done;      /* … of a good one; NULL: all the others are good, else all the others are failures */
     struct mg_adapter_repair repairs[MG_ADAPTER_REPAIRS];
     int repair_count;
+    struct mg_body_edit edits[MG_ADAPTER_EDITS]; /* of every request: what its dialect has and this provider spells otherwise */
+    int edit_count;
+    const char *params;                /* JSON object whose members every conversation gets; NULL: none */
     struct mg_adapter_rule rules[MG_ADAPTER_RULES];
     int rule_count;
 };
@@ -197,6 +202,9 @@ const struct mg_adapter_decl *mg_adapter_declaration(const struct mg_adapter *ad
 const char *mg_adapter_path(const struct mg_adapter *adapter, const char *surface);   /* NULL: not offered */
 const struct mg_adapter_operation *mg_adapter_operation(const struct mg_adapter *adapter, const char *surface);   /* NULL: not offered */
 const struct mg_adapter_operation *mg_adapter_converse(const struct mg_adapter *adapter);    /* NULL: no conversation is offered */
+
+/* The path of the operation names the model, so the body must not. */
+bool mg_adapter_model_in_path(const struct mg_adapter *adapter, const char *surface);
 
 /* One {name} of a path or base URL. */
 struct mg_adapter_value {

@@ -43,6 +43,7 @@ struct mg_path_set {
     uint8_t meaning[MG_JSON_PATHS];
     uint8_t number[MG_JSON_PATHS];     /* TYPED: of its row; TAG, PART: of the word */
     uint8_t depth[MG_JSON_PATHS];      /* arrays on the way that number choices: 0 or 1 */
+    bool nested[MG_JSON_PATHS];        /* what stands in the elements of an array there is told by other paths */
     size_t count;
     const char *bad;                   /* what could not be compiled; NULL: nothing in particular */
     bool blocks;                       /* events say which part of the answer they are about */

@@ -40,6 +40,7 @@ static bool meaning_of(const char *name, uint8_t *out_meaning)
         uint8_t meaning;
     } names[] = {PARTS(X){"input_audio", MG_IS_INPUT_AUDIO},
                  {"output_audio", MG_IS_OUTPUT_AUDIO},
+                 {"cached_write_long", MG_IS_CACHED_WRITE_LONG},
                  {"rare", MG_IS_NOTHING | MG_IS_RARE},
                  {"rare_data", MG_IS_DATA | MG_IS_RARE}};
 #undef X
@@ -184,6 +185,16 @@ static void find_choices(struct mg_path_set *set, const struct mg_adapter_parts 
     }
 }
 
+/* "a" beside "a[*].text" */
+static void find_nested(struct mg_path_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        for (size_t k = 0; k < set->count; k++) {
+            size_t len = strlen(set->texts[i]);
+            set->nested[i] |= strncmp(set->texts[k], set->texts[i], len) == 0 && strncmp(set->texts[k] + len, "[*]", 3) == 0;
+        }
+}
+
 static bool compile(struct mg_path_set *set)
 {
     set->paths = mg_json_paths_try_new(set->texts, set->count);
@@ -204,6 +215,7 @@ static bool fill_parts(struct mg_path_set *set, const struct mg_adapter_decl *de
 #undef X
 #undef S
     find_choices(set, parts);
+    find_nested(set);
     set->blocks = parts->block[0] != NULL;
     return ok && compile(set);
 }

@@ -141,7 +141,7 @@ static void see_content(struct mg_look *look, const struct mg_json_hit *hit, boo
 {
     if (look->texts_arena)
         keep_text(look, hit, reasoning);
-    if (!mg_hit_has_bytes(hit))
+    if (!mg_hit_has_bytes(hit) || (hit->type == MG_JSON_ARRAY && look->set->nested[hit->path]))
         return;
     look->content_bytes += hit->value.len;
     if (is_blank(hit)) {
@@ -413,8 +413,8 @@ static void describe(const struct mg_look *look, struct mg_tap_event *event)
     event->finish = look->finish[0] != '\0';
     event->refusal = look->refused;
     event->error = look->tap->failed;
-    if (!look->tap->adapter->decl.usage_opt_in_field)
-        return;                        /* nobody has to ask for usage, so nobody misses that others did not */
+    if (!look->tap->adapter->decl.usage_optional)
+        return;
     event->usage_only = look->usage_seen && !look->item && !look->content;
     if (look->usage_hit.member.ptr) {
         mg_view cut = mg_json_cut_span(look->doc, &look->usage_hit);

@@ -56,6 +56,7 @@ struct mg_delta {
     } kind;
     int choice, tool;                  /* tool: the provider's own number */
     mg_view text, id, name;
+    mg_view signature;                 /* of a call: what its provider wants back with it */
     int opaque;
 };
 
@@ -65,7 +66,7 @@ struct mg_block {
     int choice;
     int index;                         /* of the blocks of its choice, from 0 */
     int tool;                          /* of the tool calls of its choice, from 0 */
-    mg_view id, name;                  /* JSON strings; of a tool call */
+    mg_view id, name, signature;       /* JSON strings; of a tool call */
     mg_view text;                      /* MG_WRITE_CLOSE, when the dialect wants it: all of it as a JSON string */
 };
 

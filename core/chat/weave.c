@@ -12,7 +12,7 @@ enum { OUT_BYTES = 65536, MAX_CHOICES = 8 };
 struct tool {
     struct tool *next;
     int upstream;                      /* the provider's number */
-    struct mg_block block;             /* id and name are owned */
+    struct mg_block block;             /* id, name and signature are owned */
     struct mg_json_pieces arguments;
     struct mg_buf waiting;             /* insides of the strings that came while another block was open */
     struct mg_frame frame;
@@ -79,6 +79,7 @@ static void free_tool(struct tool *tool)
     mg_buf_fini(&tool->frame.text);
     mg_free((void *)tool->block.id.ptr);
     mg_free((void *)tool->block.name.ptr);
+    mg_free((void *)tool->block.signature.ptr);
     mg_free(tool);
 }
 
@@ -352,7 +353,7 @@ static mg_err new_tool(struct mg_weave *weave, struct choice *choice, const stru
     struct tool *tool = mg_new(struct tool);
     tool->upstream = delta->tool;
     tool->block = (struct mg_block){.kind = MG_DELTA_TOOL, .choice = delta->choice, .tool = choice->tools++,
-                                    .id = owned(delta->id), .name = owned(delta->name)};
+                                    .id = owned(delta->id), .name = owned(delta->name), .signature = owned(delta->signature)};
     mg_buf_init(&tool->waiting, MG_MAX_TRANSLATED_BYTES);
     mg_buf_init(&tool->frame.text, OUT_BYTES);
     *choice->calls_end = tool;

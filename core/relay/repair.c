@@ -60,6 +60,9 @@ static bool is_among(const struct mg_body_change *change, const struct mg_body_e
 void mg_repair_fill(const struct mg_adapter *adapter, mg_repairs repairs, struct mg_body_change *change)
 {
     const struct mg_adapter_decl *decl = mg_adapter_declaration(adapter);
+    for (int i = 0; i < decl->edit_count && change->edit_count < MG_BODY_EDITS; i++)
+        if (!is_among(change, &decl->edits[i]))
+            change->edits[change->edit_count++] = &decl->edits[i];
     for (int i = 0; repairs && i < decl->repair_count; i++) {
         const struct mg_body_edit *edit = &decl->repairs[i].edit;
         if (repairs & mg_repair_bit(i) && change->edit_count < MG_BODY_EDITS && !is_among(change, edit))

@@ -1,6 +1,6 @@
-/* Reads an adapter's file into plain data. A file that `extends` another says only what differs: tables with names are
- * merged (unless they say `extends = false`), lists take the place of the base's (`false` removes), rules and repairs
- * stand before the base's. */
+/* Reads what adapter_merge.c makes of an adapter's files into plain data. */
+#include "script/adapter_lua.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@
 #include "script/sandbox.h"
 #include "script/trusted.h"
 
-enum { MAX_SET_BYTES = 1024, MAX_EXTENDS = 4, MAX_FILE_NAME = 128, MAX_TYPED = 32 };
+enum { MAX_SET_BYTES = 1024, MAX_TYPED = 32 };
 
 struct loader {
     const char *name, *file;
@@ -21,8 +21,6 @@ struct loader {
 };
 
 static int load(lua_State *L);
-static void push_adapter(lua_State *L, const char *name, int depth);
-static void push_spoken(lua_State *L, int index, int number);
 static void read_identity(lua_State *L, struct loader *loader, int table);
 static void read_auth(lua_State *L, struct loader *loader, int table);
 static void read_operations(lua_State *L, struct loader *loader, int table);
@@ -32,11 +30,7 @@ static void read_error(lua_State *L, struct loader *loader, int table);
 static void read_finish(lua_State *L, struct loader *loader, int table);
 static void read_rules(lua_State *L, struct loader *loader, int table);
 static void read_repairs(lua_State *L, struct loader *loader, int table);
-
-static bool name_is_plain(const char *name)
-{
-    return name[0] && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == strlen(name);
-}
+static void read_edits(lua_State *L, struct loader *loader, int table);
 
 /* "openai, …": what can be named. */
 static void list_adapters(char *out, size_t size)
@@ -51,12 +45,6 @@ static void list_adapters(char *out, size_t size)
         name = mg_view_head(mg_view_skip(name, prefix.len), name.len - prefix.len - 4);
         at += (size_t)snprintf(out + at, size - at, "%s%.*s", at ? ", " : "", MG_FMT(name));
     }
-}
-
-static bool file_of(const char *name, char file[MAX_FILE_NAME])
-{
-    snprintf(file, MAX_FILE_NAME, "adapters/%s.lua", name);
-    return name_is_plain(name) && mg_embedded_find(file);
 }
 
 static mg_err run(struct loader *loader, struct mg_adapter_decl *out_decl, struct mg_diag *diag)
@@ -79,8 +67,8 @@ static mg_err run(struct loader *loader, struct mg_adapter_decl *out_decl, struc
 mg_err mg_adapter_load_spoken(const char *name, int speaks, struct mg_arena *arena, struct mg_adapter_decl *out_decl,
                               struct mg_diag *diag)
 {
-    char file[MAX_FILE_NAME];
-    if (!file_of(name, file)) {
+    char file[MG_ADAPTER_FILE_BYTES];
+    if (!mg_adapter_file(name, file)) {
         char known[640];
         list_adapters(known, sizeof(known));
         return mg_diag_set(diag, MG_E_CONFIG, "", 0, "there is no adapter \"%s\"; there are %s", name, known);
@@ -100,11 +88,11 @@ static int load(lua_State *L)
         "name",          "dialect",      "base_url",   "converse",   "speaks",          "auth",           "headers",      "forward",
         "vars",          "framing",      "limits",     "operations", "usage_opt_in",    "usage",          "answer",       "chunk",
         "error",         "done",         "done_events", "finish_failed", "finish_cut",   "finish_filtered", "finish_refused",
-        "finish_later",  "finish_done",  "rules",      "repairs",    NULL};
+        "finish_later",  "finish_done",  "rules",      "repairs",    "edits",           "params",         NULL};
     struct loader *loader = mg_lua_of(L)->body_arg;
-    push_adapter(L, loader->name, 0);
+    mg_adapter_push(L, loader->name);
     if (loader->speaks)
-        push_spoken(L, lua_gettop(L), loader->speaks);
+        mg_adapter_push_spoken(L, lua_gettop(L), loader->speaks);
     int table = lua_gettop(L);
     mg_lua_only(L, table, "adapter", names);
 
@@ -118,122 +106,8 @@ static int load(lua_State *L)
     read_finish(L, loader, table);
     read_rules(L, loader, table);
     read_repairs(L, loader, table);
+    read_edits(L, loader, table);
     return 0;
-}
-
-/* ---- one over the other ---------------------------------------------------------------------- */
-
-static bool is_list(lua_State *L, int index)
-{
-    return lua_objlen(L, index) > 0;
-}
-
-static bool is_map(lua_State *L, int index)
-{
-    return lua_istable(L, index) && !is_list(L, index);
-}
-
-static bool key_is(lua_State *L, int index, const char *name)
-{
-    return lua_type(L, index) == LUA_TSTRING && strcmp(lua_tostring(L, index), name) == 0;
-}
-
-/* Appends the list at `from` to the one at `to`. */
-static void append(lua_State *L, int to, int from)
-{
-    int count = (int)lua_objlen(L, from), at = (int)lua_objlen(L, to);
-    for (int i = 1; i <= count; i++) {
-        lua_rawgeti(L, from, i);
-        lua_rawseti(L, to, at + i);
-    }
-}
-
-/* A table that says `extends = false` takes the place of the base's. */
-static bool stands_alone(lua_State *L, int index)
-{
-    lua_getfield(L, index, "extends");
-    bool alone = lua_isboolean(L, -1);
-    lua_pop(L, 1);
-    lua_pushnil(L);
-    lua_setfield(L, index, "extends");
-    return alone;
-}
-
-/* Both at positive indexes; what stands in `over` is said of `base`. */
-static void merge(lua_State *L, int base, int over)
-{
-    luaL_checkstack(L, 8, "adapter");
-    for (lua_pushnil(L); lua_next(L, over);) {
-        int value = lua_gettop(L), key = value - 1;
-        lua_pushvalue(L, key);
-        lua_rawget(L, base);
-        int old = lua_gettop(L);
-        bool alone = is_map(L, value) && stands_alone(L, value);
-        bool stays_first = key_is(L, key, "rules") || key_is(L, key, "repairs");
-        if (stays_first && lua_istable(L, old) && lua_istable(L, value)) {
-            append(L, value, old);
-        } else if (is_map(L, old) && is_map(L, value) && !key_is(L, key, "auth") && !alone) {
-            merge(L, old, value);
-            lua_settop(L, key);
-            continue;
-        }
-        lua_pushvalue(L, key);
-        if (lua_isboolean(L, value) && !lua_toboolean(L, value))
-            lua_pushnil(L);
-        else
-            lua_pushvalue(L, value);
-        lua_rawset(L, base);
-        lua_settop(L, key);
-    }
-}
-
-/* What the file says, over what those say that it extends. */
-static void push_adapter(lua_State *L, const char *name, int depth)
-{
-    char file[MAX_FILE_NAME];
-    if (!file_of(name, file))
-        luaL_error(L, "there is no adapter \"%s\" to extend", name);
-    if (depth == MAX_EXTENDS)
-        luaL_error(L, "\"%s\": more than %d adapters extend one another", name, (int)MAX_EXTENDS);
-    luaL_checkstack(L, 8, "adapter");
-    mg_trusted_run_file(L, file);
-    int table = lua_gettop(L);
-    mg_lua_table(L, table, "an adapter");
-    mg_view base = mg_lua_field_text(L, table, "extends", "adapter", MG_VIEW_NONE);
-    if (!base.ptr)
-        return;
-    push_adapter(L, base.ptr, depth + 1);
-    lua_pushnil(L);
-    lua_setfield(L, table, "extends");
-    merge(L, table + 1, table);
-    lua_replace(L, table);
-}
-
-/* The adapter whose dialect the one at `index` also speaks: asked at the same place, in the same name. */
-static void push_spoken(lua_State *L, int index, int number)
-{
-    static const char *const shared[] = {"base_url", "auth", "limits", "headers", "vars"};
-    mg_lua_field(L, index, "speaks");
-    lua_rawgeti(L, lua_gettop(L), number);
-    int entry = lua_gettop(L);
-    bool differs = lua_istable(L, entry);
-    mg_view base = differs ? mg_lua_field_text(L, entry, "extends", "speaks", MG_VIEW("")) : mg_lua_text(L, entry, "speaks");
-    push_adapter(L, base.ptr, 0);
-    int spoken = lua_gettop(L);
-    lua_newtable(L);
-    for (size_t i = 0; i < MG_COUNT(shared); i++) {
-        lua_getfield(L, index, shared[i]);
-        lua_setfield(L, -2, shared[i]);
-    }
-    merge(L, spoken, lua_gettop(L));
-    if (differs) {
-        lua_pushnil(L);
-        lua_setfield(L, entry, "extends");
-        merge(L, spoken, entry);
-    }
-    lua_pushnil(L);
-    lua_setfield(L, spoken, "speaks");
-    lua_settop(L, spoken);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -342,13 +216,13 @@ static void read_speaks(lua_State *L, struct loader *loader, int table)
     if (count > MG_ADAPTER_SPEAKS)
         luaL_error(L, "'speaks' has more than %d rows", (int)MG_ADAPTER_SPEAKS);
     for (int i = 0; i < count; i++) {
-        char file[MAX_FILE_NAME];
+        char file[MG_ADAPTER_FILE_BYTES];
         lua_rawgeti(L, list, i + 1);
         int entry = lua_gettop(L);
         mg_view name = lua_istable(L, entry) ? mg_lua_field_text(L, entry, "extends", "speaks", MG_VIEW(""))
                                              : mg_lua_text(L, entry, "speaks");
         decl->speaks[i] = mg_arena_dup(loader->arena, name).ptr;
-        if (!file_of(decl->speaks[i], file))
+        if (!mg_adapter_file(decl->speaks[i], file))
             luaL_error(L, "speaks: there is no adapter \"%s\"", decl->speaks[i]);
     }
     decl->speaks_count = count;
@@ -385,9 +259,11 @@ static void read_identity(lua_State *L, struct loader *loader, int table)
 
 static void read_opt_in(lua_State *L, struct loader *loader, int table)
 {
-    static const char *const names[] = {"field", "member", NULL};
+    static const char *const names[] = {"field", "member", "always", NULL};
     int opt_in = open_table(L, table, "usage_opt_in", names);
-    if (opt_in) {
+    bool asks = opt_in && !mg_lua_field_boolean(L, opt_in, "always", "usage_opt_in", false);
+    loader->decl->usage_optional = opt_in;
+    if (asks) {
         loader->decl->usage_opt_in_field = need_text(L, loader, opt_in, "field", "usage_opt_in");
         loader->decl->usage_opt_in_member = need_text(L, loader, opt_in, "member", "usage_opt_in");
     }
@@ -440,7 +316,7 @@ static void read_auth(lua_State *L, struct loader *loader, int table)
     int auth = open_table(L, table, "auth", NULL);
     if (!auth)
         luaL_error(L, "adapter: field 'auth' is missing");
-    if (!is_list(L, auth))
+    if (lua_objlen(L, auth) == 0)
         read_one_auth(L, loader, auth);
     for (int i = 1; i <= (int)lua_objlen(L, auth); i++) {
         lua_rawgeti(L, auth, i);
@@ -695,6 +571,15 @@ static void read_rules(lua_State *L, struct loader *loader, int table)
     lua_settop(L, table);
 }
 
+static const char *read_json(lua_State *L, struct loader *loader, int value, const char *what)
+{
+    struct mg_buf *json = mg_lua_scratch(L, MAX_SET_BYTES);
+    mg_lua_must_json(L, value, json, what);
+    const char *text = mg_arena_dup(loader->arena, mg_buf_view(json)).ptr;
+    mg_lua_scratch_end(json);
+    return text;
+}
+
 static void read_edit(lua_State *L, struct loader *loader, int row, const char *what, struct mg_body_edit *out)
 {
     int top = lua_gettop(L);
@@ -704,13 +589,8 @@ static void read_edit(lua_State *L, struct loader *loader, int row, const char *
     if (rename && sets)
         luaL_error(L, "%s: a field is renamed or set, not both", what);
     *out = (struct mg_body_edit){.op = rename ? MG_EDIT_RENAME : sets ? MG_EDIT_SET : MG_EDIT_DROP, .to = rename};
-    if (sets) {
-        int value = lua_gettop(L);
-        struct mg_buf *json = mg_lua_scratch(L, MAX_SET_BYTES);
-        mg_lua_must_json(L, value, json, what);
-        out->to = mg_arena_dup(loader->arena, mg_buf_view(json)).ptr;
-        mg_lua_scratch_end(json);
-    }
+    if (sets)
+        out->to = read_json(L, loader, lua_gettop(L), what);
     lua_settop(L, top);
 }
 
@@ -752,5 +632,40 @@ static void read_repairs(lua_State *L, struct loader *loader, int table)
         read_repair(L, loader, i);
         lua_settop(L, list);
     }
+    lua_settop(L, table);
+}
+
+/* A row for each of its fields. */
+static void read_edit_row(lua_State *L, struct loader *loader, int row)
+{
+    static const char *const names[] = {"fields", "rename", "set", NULL};
+    struct mg_adapter_decl *decl = loader->decl;
+    struct mg_body_edit edit;
+    mg_lua_table(L, row, "edits");
+    mg_lua_only(L, row, "edits", names);
+    read_edit(L, loader, row, "edits", &edit);
+    mg_adapter_texts field = read_texts(L, loader, row, "fields");
+    if (!field || !*field)
+        luaL_error(L, "edits: field 'fields' is missing");
+    for (; *field; field++) {
+        if (decl->edit_count == MG_ADAPTER_EDITS)
+            luaL_error(L, "more than %d edits", (int)MG_ADAPTER_EDITS);
+        edit.field = *field;
+        decl->edits[decl->edit_count++] = edit;
+    }
+}
+
+static void read_edits(lua_State *L, struct loader *loader, int table)
+{
+    int list = open_table(L, table, "edits", NULL), count = list ? (int)lua_objlen(L, list) : 0;
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, list, i);
+        read_edit_row(L, loader, lua_gettop(L));
+        lua_settop(L, list);
+    }
+    lua_settop(L, table);
+    int params = open_table(L, table, "params", NULL);
+    if (params)
+        loader->decl->params = read_json(L, loader, params, "params");
     lua_settop(L, table);
 }

@@ -1,0 +1,7 @@
+--- fireworks.lua - Fireworks. Its models are called "accounts/fireworks/models/…".
+return {
+  name = "fireworks",
+  extends = "openai_chat",
+  base_url = "https://api.fireworks.ai/inference/v1",
+  forward = { "x-session-affinity" },
+}

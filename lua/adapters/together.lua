@@ -1,0 +1,10 @@
+--- together.lua - Together. Usage comes unasked; a chunk says its text twice, and once is enough.
+return {
+  name = "together",
+  extends = "openai_chat",
+  base_url = "https://api.together.xyz/v1",
+  usage_opt_in = { always = true },
+  operations = { images = "/images/generations", rerank = "/rerank", audio_speech = "/audio/speech" },
+  usage = { cached_read = { "usage.prompt_tokens_details.cached_tokens", "usage.cached_tokens" } },
+  chunk = { content = { "choices[*].delta.content" }, data = { "choices[*].text" } },
+}
