@@ -51,8 +51,8 @@
 ---@field model string  the name to send upstream
 ---@field asked_model? string  the name the client gave
 ---@field vendor string  the adapter of the provider
----@field dialect? string  the provider's dialect
----@field client? string  the client's dialect
+---@field provider string  the provider's dialect
+---@field client string  the client's dialect
 ---@field stream boolean
 ---@field lenient boolean  what changes the answer is dropped, not refused
 ---@field include_usage? boolean  the client wants usage in its stream

@@ -46,7 +46,7 @@ local function open(s, block)
   elseif block.kind == "tool" then
     s.called = true
     local id = dialect.id(block.id or "call_" .. block.tool)
-    local before = block.signature and whole_block(s, redacted_block(dialect.pack(block.signed_by or "gemini", block.signature, id))) or ""
+    local before = block.signature and whole_block(s, redacted_block(dialect.pack(s.provider or "gemini", block.signature, id))) or ""
     local name = dialect.tool_name(s.memo, block.name)
     return before .. start_block(s, '{"type":"tool_use","id":' .. quoted(id) .. ',"name":' .. quoted(name) .. ',"input":{}}'),
       delta_frame(s, "input_json_delta", "partial_json")
@@ -84,7 +84,7 @@ local function put_redacted(s, data)
 end
 
 local function opaque(s, delta)
-  local from = delta.dialect or s.dialect or ""
+  local from = delta.dialect or s.provider or ""
   if delta.kind == "signature" and delta.tool then
     return put_redacted(s, dialect.pack(from, delta.text, delta.id and dialect.id(delta.id)))
   elseif delta.kind == "signature" then
@@ -94,6 +94,8 @@ local function opaque(s, delta)
       return ""
     end
     return put_redacted(s, signature)
+  elseif delta.kind == "stop_sequence" then
+    s.stop_sequence = delta.text
   elseif delta.kind == "redacted" then
     return put_redacted(s, from == "anthropic" and delta.data or dialect.pack(from, "redacted." .. delta.data))
   end
@@ -102,7 +104,8 @@ end
 
 --- What it ended with waits for the counters: they come last from others, and once here.
 local function finish(s, of)
-  s.reason, s.stop_sequence, s.usage = of.reason, of.stop_sequence, of.usage
+  s.reason, s.usage = of.reason, of.usage
+  s.stop_sequence = of.stop_sequence or s.stop_sequence
   return ""
 end
 

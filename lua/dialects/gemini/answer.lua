@@ -77,13 +77,8 @@ local function read_media(blob)
   return { kind = (kind == "image" or kind == "audio" or kind == "video") and kind or "document", mime = mime, data = data }
 end
 
-local function read_token(theirs, alternatives)
-  local top
-  for _, each in ipairs(list(alternatives)) do
-    top = top or array {}
-    top[#top + 1] = { token = each.token, logprob = each.logProbability, bytes = null }
-  end
-  return { token = theirs.token, logprob = theirs.logProbability, bytes = null, top_logprobs = top or array {} }
+local function read_token(theirs)
+  return { token = string_of(theirs.token) or "", logprob = tonumber(theirs.logProbability) or 0, bytes = null }
 end
 
 local function read_logprobs(candidate)
@@ -93,7 +88,12 @@ local function read_logprobs(candidate)
   end
   local tokens, tops = array {}, list(result.topCandidates)
   for i, theirs in ipairs(list(result.chosenCandidates)) do
-    tokens[i] = read_token(theirs, type(tops[i]) == "table" and tops[i].candidates)
+    local token = read_token(type(theirs) == "table" and theirs or {})
+    token.top_logprobs = array {}
+    for _, other in ipairs(list(type(tops[i]) == "table" and tops[i].candidates)) do
+      table.insert(token.top_logprobs, type(other) == "table" and read_token(other) or nil)
+    end
+    tokens[i] = token
   end
   return tokens
 end
@@ -188,8 +188,9 @@ local function write_logprobs(tokens)
   local chosen, tops = array {}, array {}
   for i, token in ipairs(tokens) do
     local candidates = array {}
-    for k, other in ipairs(list(token.top_logprobs)) do
-      candidates[k] = { token = other.token, logProbability = other.logprob }
+    token = type(token) == "table" and token or {}
+    for _, other in ipairs(list(token.top_logprobs)) do
+      candidates[#candidates + 1] = type(other) == "table" and { token = other.token, logProbability = other.logprob } or nil
     end
     chosen[i], tops[i] = { token = token.token, logProbability = token.logprob }, { candidates = candidates }
   end
@@ -220,26 +221,44 @@ end
 
 ---- the events of a provider
 
---- Texts, calls and the end are declared; here is what only an extension carries. `tool` is the place of a call among the
---- parts of its event.
-local function read_signatures(candidate, choice, out)
-  for place, theirs in ipairs(parts_of(candidate)) do
-    if type(theirs) == "table" and string_of(theirs.thoughtSignature) then
-      out[#out + 1] = { kind = "signature", text = theirs.thoughtSignature, dialect = NAME, choice = choice,
-                        tool = type(theirs.functionCall) == "table" and place - 1 or nil }
-    end
+local function read_text_event(theirs, choice, out)
+  if theirs.text ~= "" then
+    out[#out + 1] = { kind = theirs.thought == true and "reasoning" or "text", text = theirs.text, choice = choice }
+  end
+  local signature = string_of(theirs.thoughtSignature)
+  if signature then
+    out[#out + 1] = { kind = "signature", text = signature, dialect = NAME, choice = choice }
   end
 end
 
-local function read_event(_, data)
+--- Calls come whole; they are numbered through the stream, and get an id where they have none.
+local function read_call_event(theirs, choice, stream)
+  stream.calls = (stream.calls or 0) + 1
+  local call = part_of.read_call(theirs, "call_" .. stream.id .. "_" .. stream.calls)
+  return { kind = "tool", tool = stream.calls, id = call.id, name = call.name, arguments = call.arguments,
+           signature = call.signature, choice = choice }
+end
+
+local function read_candidate_event(candidate, choice, out, stream)
+  for _, theirs in ipairs(parts_of(candidate)) do
+    if type(theirs) == "table" and type(theirs.text) == "string" then
+      read_text_event(theirs, choice, out)
+    elseif type(theirs) == "table" and type(theirs.functionCall) == "table" then
+      out[#out + 1] = read_call_event(theirs, choice, stream)
+    end
+  end
+  for _, note in ipairs(read_grounding(candidate) or {}) do
+    out[#out + 1] = { kind = "annotation", url = note.url, title = note.title, choice = choice }
+  end
+end
+
+--- All of an event that has something rare in it: a signature, a call, pages. The end is declared.
+local function read_event(_, data, stream)
   local out = {}
   for i, candidate in ipairs(list(data.candidates)) do
     if type(candidate) == "table" then
       local choice = type(candidate.index) == "number" and candidate.index or i - 1
-      read_signatures(candidate, choice, out)
-      for _, note in ipairs(read_grounding(candidate) or {}) do
-        out[#out + 1] = { kind = "annotation", url = note.url, title = note.title, choice = choice }
-      end
+      read_candidate_event(candidate, choice, out, stream)
     end
   end
   return out

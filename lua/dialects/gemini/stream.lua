@@ -36,7 +36,7 @@ local function close(s, block)
   if block.kind ~= "tool" then
     return ""
   end
-  local signed = { signature = block.signature, dialect = block.signed_by or s.dialect or NAME }
+  local signed = { signature = block.signature, dialect = s.provider or NAME }
   local signature = block.signature and part_of.signature(signed)
   local call = '{"functionCall":{' .. (block.id and '"id":' .. quoted(block.id) .. "," or "") .. '"name":'
     .. quoted(dialect.tool_name(s.memo, block.name)) .. ',"args":' .. dialect.object_text(dialect.unquoted(block.json)) .. "}"
@@ -50,8 +50,10 @@ local function opaque(s, delta)
     s.notes[choice] = s.notes[choice] or {}
     table.insert(s.notes[choice], delta)
     return ""
+  elseif delta.kind ~= "signature" and delta.kind ~= "redacted" then
+    return ""
   end
-  local from = delta.dialect or s.dialect
+  local from = delta.dialect or s.provider
   local signature = part_of.signature { signature = delta.text, redacted = delta.data, dialect = from }
   local thought = (s.thinks[choice] or delta.data or from ~= NAME) and ',"thought":true' or ""
   return event(s, choice, '{"text":""' .. thought .. ',"thoughtSignature":' .. quoted(signature) .. "}")

@@ -6,6 +6,8 @@ local given, list, string_of = dialect.given, dialect.list, dialect.string
 local null = dialect.null
 local type = type
 
+local NOTHING = {}
+
 local FINISH = {
   stop = "stop", length = "length", tool_calls = "tool", function_call = "tool", content_filter = "filtered",
   -- vendors that say it otherwise
@@ -174,7 +176,14 @@ end
 
 ---- streams: this dialect as the provider's
 
---- Only what an extension carries comes here: reasoning_details, annotations, thought signatures.
+--- All of an event that has something rare in it, in its order: texts, extensions, calls. Ends are declared.
+local function read_texts(delta, choice, out)
+  local reasoning = string_of(delta.reasoning_content) or string_of(delta.reasoning)
+  out[#out + 1] = reasoning and { kind = "reasoning", text = reasoning, choice = choice } or nil
+  out[#out + 1] = string_of(delta.content) and { kind = "text", text = delta.content, choice = choice } or nil
+  out[#out + 1] = string_of(delta.refusal) and { kind = "refusal", text = delta.refusal, choice = choice } or nil
+end
+
 local function read_details_event(details, out, choice, stream)
   for _, item in ipairs(details) do
     if type(item) == "table" and (given(item.data) or given(item.signature)) then
@@ -183,24 +192,37 @@ local function read_details_event(details, out, choice, stream)
   end
 end
 
+local function read_annotations_event(notes, out, choice)
+  for _, note in ipairs(notes) do
+    local of = type(note) == "table" and note.url_citation
+    if type(of) == "table" then
+      out[#out + 1] = { kind = "annotation", url = string_of(of.url), title = string_of(of.title), choice = choice }
+    end
+  end
+end
+
+local function read_call_event(call, place, choice)
+  local of = type(call["function"]) == "table" and call["function"] or type(call.custom) == "table" and call.custom or NOTHING
+  return {
+    kind = "tool", tool = type(call.index) == "number" and call.index or place - 1, choice = choice, id = string_of(call.id),
+    name = string_of(of.name), arguments = string_of(of.arguments) or string_of(of.input), signature = READ.thought_signature(call),
+  }
+end
+
 local function read_event(_, data, stream)
   local out = {}
   for _, choice in ipairs(list(data.choices)) do
     local delta = type(choice) == "table" and choice.delta
     if type(delta) == "table" then
       local index = type(choice.index) == "number" and choice.index or 0
+      read_texts(delta, index, out)
       read_details_event(list(delta.reasoning_details), out, index, stream)
-      for _, note in ipairs(list(delta.annotations)) do
-        local of = type(note) == "table" and note.url_citation
-        if type(of) == "table" then
-          out[#out + 1] = { kind = "annotation", url = string_of(of.url), title = string_of(of.title), choice = index }
-        end
+      read_annotations_event(list(delta.annotations), out, index)
+      for place, call in ipairs(list(delta.tool_calls)) do
+        out[#out + 1] = type(call) == "table" and read_call_event(call, place, index) or nil
       end
-      for _, call in ipairs(list(delta.tool_calls)) do
-        local signature = type(call) == "table" and READ.thought_signature(call)
-        if signature then
-          out[#out + 1] = { kind = "signature", text = signature, tool = call.index, dialect = "gemini", choice = index }
-        end
+      if type(delta.function_call) == "table" then
+        out[#out + 1] = read_call_event({ ["function"] = delta.function_call, id = "call_0" }, 1, index)
       end
     end
   end

@@ -39,7 +39,7 @@ end
 --- Signed reasoning is repeated in the extension: a signature is worth something only beside its very text.
 local function reasoning_frame(s, choice)
   local out = frame(s, choice, '"reasoning_content":', "")
-  if s.dialect == "anthropic" then
+  if s.provider == "anthropic" then
     local last = ',"format":"anthropic","index":' .. s.details .. "}]" .. out[3]
     out[3], out[4], out[5] = ',"reasoning_details":[{"type":"reasoning.text","text":', TEXT, last
   end
@@ -96,7 +96,7 @@ local function close(s, block)
 end
 
 local function detail(s, delta, kind, member, value)
-  local from = delta.dialect or s.dialect
+  local from = delta.dialect or s.provider
   return chunk(s, delta.choice or 0, '{"reasoning_details":[{"type":"' .. kind .. '","' .. member .. '":' .. quoted(value)
     .. (from and ',"format":' .. quoted(from) or "") .. (delta.id and ',"id":' .. quoted(delta.id) or "") .. ',"index":' .. s.details .. "}]}")
 end

@@ -117,8 +117,19 @@ end
 
 ---- streams: this dialect as the provider's
 
---- Texts, calls and the end are declared; here is what only an extension carries.
+--- Texts, calls of functions and the end are declared; here is the rest, and what an extension carries.
 local event_readers = {}
+
+event_readers["response.output_item.added"] = function(data)
+  local item = data.item
+  if type(item) == "table" and item.type == "custom_tool_call" then
+    return { kind = "tool", tool = data.output_index, id = some(item.call_id), name = some(item.name), choice = 0 }
+  end
+end
+
+event_readers["response.custom_tool_call_input.delta"] = function(data)
+  return { kind = "tool", tool = data.output_index, arguments = some(data.delta), choice = 0 }
+end
 
 event_readers["response.output_item.done"] = function(data)
   local item = data.item

@@ -280,12 +280,12 @@ local function read_tool_choice(body, chat, ctx)
     if choice ~= nil then
       ctx.refuse("tool_choice", "must be auto, none, required or a tool")
     end
-  elseif choice.type == "function" or choice.type == "custom" then
+  elseif (choice.type == "function" or choice.type == "custom") and type(choice.name) == "string" then
     chat.tool_choice = { mode = "tool", name = choice.name }
   elseif choice.type == "allowed_tools" then
     chat.tool_choice = { mode = choice.mode == "required" and "required" or "auto", allowed = allowed_names(choice) }
   else
-    ctx.refuse("tool_choice", "names a tool that only OpenAI runs")
+    ctx.refuse("tool_choice", "names no tool, or one that only OpenAI runs")
   end
 end
 

@@ -96,7 +96,7 @@ end
 function openers.tool(s, block)
   local before = ""
   if block.signature then
-    before = sealed_item(s, dialect.seal({ signature = block.signature, dialect = block.signed_by or s.dialect }, nil, block.id))
+    before = sealed_item(s, dialect.seal({ signature = block.signature, dialect = s.provider }, nil, block.id))
   end
   local name = dialect.tool_name(s.memo, block.name)
   if dialect.is_custom(s.memo, block.name) then
@@ -183,9 +183,12 @@ local function opaque(s, delta)
     return event(s, "response.output_text.annotation.added", {
       item_id = s.item, output_index = s.index, content_index = 0, annotation_index = #s.notes - 1, annotation = note })
   end
-  local part = { signature = delta.text, redacted = delta.data, dialect = delta.dialect or s.dialect }
-  local sealed = dialect.seal(part, NAME, delta.tool and delta.id)
-  if s.kind == "reasoning" and delta.kind == "signature" and not delta.tool then
+  if delta.kind ~= "signature" and delta.kind ~= "redacted" then
+    return ""
+  end
+  local part = { signature = delta.text, redacted = delta.data, dialect = delta.dialect or s.provider }
+  local sealed = dialect.seal(part, NAME)
+  if s.kind == "reasoning" and delta.kind == "signature" then
     s.sealed = sealed
   elseif s.kind then
     s.pending[#s.pending + 1] = sealed

@@ -129,7 +129,7 @@ end
 --- The stream that a client of `to` gets for deltas of a provider of `from`.
 return function(from, to, deltas, options)
   local s = world.ctx(options)
-  s.model, s.dialect, s.client, s.seq = s.model or "m", from, to, 0
+  s.model, s.provider, s.client, s.seq = s.model or "m", from, to, 0
   if s.include_usage == nil then
     s.include_usage = true
   end

@@ -45,7 +45,7 @@ end
 function world.request(from, to, text, options)
   local reader, writer = world.dialect(from), world.dialect(to)
   local ctx = world.ctx(options)
-  ctx.client, ctx.dialect, ctx.vendor, ctx.model = from, to, ctx.vendor or to, ctx.model or MODELS[to]
+  ctx.client, ctx.provider, ctx.vendor, ctx.model = from, to, ctx.vendor or to, ctx.model or MODELS[to]
   local chat = reader.read_request(world.decode(text, reader.raw.request), ctx)
   local body, memo = writer.write_request(chat, ctx)
   return json.encode(body), ctx.told, memo, chat
@@ -55,7 +55,7 @@ end
 function world.answer(from, to, text, options)
   local reader, writer = world.dialect(from), world.dialect(to)
   local ctx = world.ctx(options)
-  ctx.client, ctx.dialect, ctx.vendor, ctx.model = to, from, ctx.vendor or from, ctx.model or MODELS[from]
+  ctx.client, ctx.provider, ctx.vendor, ctx.model = to, from, ctx.vendor or from, ctx.model or MODELS[from]
   local answer = reader.read_answer(world.decode(text, reader.raw.answer), ctx)
   return json.encode(writer.write_answer(answer, ctx)), answer
 end
