@@ -2,39 +2,64 @@
  * mg_request_render() splices them all in one copy. */
 #include "chat/request.h"
 
+#include <stdio.h>
+
 #include "base/limits.h"
+#include "base/mem.h"
 #include "http/json_members.h"
+
 
 enum path {
     PATH_MODEL, PATH_STREAM, PATH_BACKGROUND, PATH_INCLUDE_USAGE, PATH_METADATA, PATH_MESSAGES, PATH_MESSAGE, PATH_ROLE,
-    PATH_CONTENT, PATH_PART_TYPE, PATH_PART_TEXT, PATH_COUNT
+    PATH_CONTENT, PATH_PART_TYPE, PATH_PART_TEXT, PATH_SYSTEM, PATH_COUNT
 };
 
-static const char *const path_texts[PATH_COUNT] = {
-    [PATH_MODEL] = "model",
-    [PATH_STREAM] = "stream",
-    [PATH_BACKGROUND] = "background",
-    [PATH_INCLUDE_USAGE] = "stream_options.include_usage",
-    [PATH_METADATA] = "metadata",
-    [PATH_MESSAGES] = "messages",
-    [PATH_MESSAGE] = "messages[*]",
-    [PATH_ROLE] = "messages[*].role",
-    [PATH_CONTENT] = "messages[*].content",
-    /* Named so that a key given twice is refused: a guard and the provider could each read another one. */
-    [PATH_PART_TYPE] = "messages[*].content[*].type",
-    [PATH_PART_TEXT] = "messages[*].content[*].text",
+struct mg_request_shape {
+    const char *dialect;
+    const char *messages;              /* the list … */
+    const char *content;               /* … and what each of it holds */
+    const char *system;                /* a field of its own for the system's words */
+    bool parts;                        /* content is always a list of parts without a type */
+    struct mg_json_paths *paths;       /* process life */
 };
 
-static struct mg_json_paths *paths;    /* process life */
+static struct mg_request_shape shapes[] = {
+    {"openai_chat", "messages", "content", NULL, false, NULL},
+    {"anthropic", "messages", "content", "system", false, NULL},
+    {"openai_responses", "input", "content", "instructions", false, NULL},
+    {"gemini", "contents", "parts", "systemInstruction", true, NULL},
+};
 
 __attribute__((constructor)) static void compile_paths(void)
 {
-    paths = mg_json_paths_new(path_texts, PATH_COUNT);
+    /* Parts are named so that a key given twice is refused: a guard and the provider could each read another one. */
+    static const char *const format[PATH_COUNT] = {"model", "stream", "background", "stream_options.include_usage", "metadata",
+                                                   "%1$s", "%1$s[*]", "%1$s[*].role", "%1$s[*].%2$s", "%1$s[*].%2$s[*].type",
+                                                   "%1$s[*].%2$s[*].text", "%3$s"};
+    char texts[PATH_COUNT][64];
+    const char *paths[PATH_COUNT];
+    for (size_t i = 0; i < MG_COUNT(shapes); i++) {
+        int count = shapes[i].system ? PATH_COUNT : PATH_SYSTEM;
+        for (int p = 0; p < count; p++) {
+            snprintf(texts[p], sizeof texts[p], format[p], shapes[i].messages, shapes[i].content, shapes[i].system);
+            paths[p] = texts[p];
+        }
+        shapes[i].paths = mg_json_paths_new(paths, (size_t)count);
+    }
 }
 
 __attribute__((destructor)) static void free_paths(void)
 {
-    mg_json_paths_free(paths);
+    for (size_t i = 0; i < MG_COUNT(shapes); i++)
+        mg_json_paths_free(shapes[i].paths);
+}
+
+static const struct mg_request_shape *shape_of(const char *dialect)
+{
+    for (size_t i = 0; i < MG_COUNT(shapes); i++)
+        if (strcmp(shapes[i].dialect, dialect) == 0)
+            return &shapes[i];
+    return &shapes[0];
 }
 
 struct scan {
@@ -79,15 +104,23 @@ static mg_err grow_messages(struct mg_request *request)
     return MG_OK;
 }
 
+static mg_err add_message(struct scan *scan, const struct mg_message *message)
+{
+    MG_TRY(grow_messages(scan->request));
+    scan->request->messages[scan->request->message_count++] = *message;
+    return MG_OK;
+}
+
 static mg_err end_message(struct scan *scan, const struct mg_json_hit *hit)
 {
     if (hit->type != MG_JSON_OBJECT)
         return wrong(scan, hit, "a message must be an object");
-    MG_TRY(grow_messages(scan->request));
     scan->open.bytes = hit->value;
-    scan->request->messages[scan->request->message_count++] = scan->open;
+    if (!scan->open.content.len)       /* a tool's result of the Responses API */
+        scan->open.content = mg_json_member(hit->value, MG_VIEW("output"));
+    struct mg_message message = scan->open;
     scan->open = (struct mg_message){0};
-    return MG_OK;
+    return add_message(scan, &message);
 }
 
 static mg_err set_model(struct scan *scan, const struct mg_json_hit *hit)
@@ -106,12 +139,44 @@ static mg_err set_stream(struct scan *scan, const struct mg_json_hit *hit)
     return wrong(scan, hit, "stream must be true or false");
 }
 
+/* A single string is what a user says. */
 static mg_err set_messages(struct scan *scan, const struct mg_json_hit *hit)
 {
-    if (hit->type != MG_JSON_ARRAY)
-        return wrong(scan, hit, "messages must be an array");
+    bool may_be_text = strcmp(scan->request->shape->messages, "input") == 0;
     scan->request->messages_span = hit->value;
+    if (hit->type == MG_JSON_ARRAY)
+        return MG_OK;
+    if (hit->type != MG_JSON_STRING || !may_be_text)
+        return wrong(scan, hit, may_be_text ? "input must be a string or an array" : "messages must be an array");
+    struct mg_message message = {.bytes = hit->value, .content = hit->value, .role = MG_VIEW("user"), .bare = true};
+    return add_message(scan, &message);
+}
+
+/* The system's words may come behind the messages; they are put in front in the end. */
+static void set_system(struct scan *scan, const struct mg_json_hit *hit)
+{
+    if (hit->type != MG_JSON_NULL)
+        scan->request->system_span = hit->value;
+}
+
+static mg_err put_system_first(struct mg_request *request)
+{
+    mg_view span = request->system_span;
+    if (!span.len)
+        return MG_OK;
+    mg_view parts = span.ptr[0] == '{' ? mg_json_member(span, mg_view_cstr(request->shape->content)) : span;
+    MG_TRY(grow_messages(request));
+    memmove(&request->messages[1], &request->messages[0], request->message_count * sizeof *request->messages);
+    request->messages[0] = (struct mg_message){.bytes = span, .content = parts, .role = MG_VIEW("system"), .bare = true, .apart = true};
+    request->message_count++;
     return MG_OK;
+}
+
+/* Gemini's own word; and items that are no messages have no role. */
+static mg_view role_of(const struct mg_request *request, mg_view span)
+{
+    mg_view role = decode(request->arena, span);
+    return mg_view_eq(role, MG_VIEW("model")) ? MG_VIEW("assistant") : role;
 }
 
 static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
@@ -124,9 +189,10 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
     case PATH_BACKGROUND: (void)mg_json_span_bool(hit->value, &request->background); break;
     case PATH_INCLUDE_USAGE: (void)mg_json_span_bool(hit->value, &request->wants_usage); break;
     case PATH_METADATA: request->metadata = hit->type == MG_JSON_OBJECT ? hit->value : MG_VIEW_NONE; break;
+    case PATH_SYSTEM: set_system(scan, hit); break;
     case PATH_MESSAGES: return set_messages(scan, hit);
     case PATH_MESSAGE: return end_message(scan, hit);
-    case PATH_ROLE: scan->open.role = decode(request->arena, hit->value); break;
+    case PATH_ROLE: scan->open.role = role_of(request, hit->value); break;
     case PATH_CONTENT: scan->open.content = hit->value; break;
     case PATH_PART_TYPE:
     case PATH_PART_TEXT:
@@ -143,17 +209,28 @@ static bool is_object(mg_view body)
     return at < body.len && body.ptr[at] == '{';
 }
 
-mg_err mg_request_scan(struct mg_request *request, struct mg_arena *arena, mg_view body,
-                       struct mg_json_error *out_error)
+static mg_err scan_shape(struct mg_request *request, struct mg_arena *arena, const struct mg_request_shape *shape, mg_view body,
+                         struct mg_json_error *out_error)
 {
-    *request = (struct mg_request){.arena = arena, .body = body};
+    *request = (struct mg_request){.shape = shape, .arena = arena, .body = body};
     struct scan scan = {.request = request};
-    mg_err err = mg_json_scan(body, paths, on_hit, &scan, out_error);
+    mg_err err = mg_json_scan(body, shape->paths, on_hit, &scan, out_error);
     if (err == MG_OK && !is_object(body))
         err = wrong(&scan, &(struct mg_json_hit){.value = body}, "the body must be a JSON object");
     if (err != MG_OK && scan.error.reason)
         *out_error = scan.error;
-    return err;
+    return err == MG_OK ? put_system_first(request) : err;
+}
+
+mg_err mg_request_scan(struct mg_request *request, struct mg_arena *arena, mg_view body, struct mg_json_error *out_error)
+{
+    return scan_shape(request, arena, &shapes[0], body, out_error);
+}
+
+mg_err mg_request_scan_as(struct mg_request *request, struct mg_arena *arena, const char *dialect, mg_view body,
+                          struct mg_json_error *out_error)
+{
+    return scan_shape(request, arena, shape_of(dialect), body, out_error);
 }
 
 /* The object itself, without blanks around it. */
@@ -178,8 +255,14 @@ static bool settable(mg_view key)
         if (!word)
             return false;
     }
-    return !mg_view_eq(key, MG_VIEW("model")) && !mg_view_eq(key, MG_VIEW("stream")) &&
-           !mg_view_eq(key, MG_VIEW("messages"));
+    return !mg_view_eq(key, MG_VIEW("model")) && !mg_view_eq(key, MG_VIEW("stream"));
+}
+
+/* Messages have their own doors. */
+static bool is_settable(const struct mg_request *request, mg_view key)
+{
+    return settable(key) && !mg_view_eq(key, mg_view_cstr(request->shape->messages)) &&
+           !(request->shape->system && mg_view_eq(key, mg_view_cstr(request->shape->system)));
 }
 
 static struct mg_param *find_param(struct mg_param *params, size_t count, mg_view key)
@@ -192,7 +275,7 @@ static struct mg_param *find_param(struct mg_param *params, size_t count, mg_vie
 
 bool mg_request_set_param(struct mg_request *request, mg_view key, mg_view json)
 {
-    if (!settable(key) || (json.len && mg_json_check(json, NULL) != MG_OK))
+    if (!is_settable(request, key) || (json.len && mg_json_check(json, NULL) != MG_OK))
         return false;
     struct mg_param *param = find_param(request->params, request->param_count, key);
     if (!param && request->param_count == MG_REQUEST_PARAMS)
@@ -204,18 +287,35 @@ bool mg_request_set_param(struct mg_request *request, mg_view key, mg_view json)
     return true;
 }
 
+static bool is_string(mg_view span)
+{
+    return span.len && span.ptr[0] == '"';
+}
+
+/* Texts of parts; a tool's result holds parts again, or a string. */
+static mg_err put_parts(struct mg_buf *text, mg_view parts, int depth)
+{
+    struct mg_json_member part;
+    for (size_t at = 0; mg_json_next_member(parts, &at, &part);) {
+        if (part.value.ptr[0] != '{')
+            continue;
+        mg_view span = mg_json_member(part.value, MG_VIEW("text")), inner = mg_json_member(part.value, MG_VIEW("content"));
+        if (is_string(span))
+            MG_TRY(mg_json_unescape(span, text));
+        if (is_string(inner))
+            MG_TRY(mg_json_unescape(inner, text));
+        else if (inner.len && inner.ptr[0] == '[' && depth < 4)
+            MG_TRY(put_parts(text, inner, depth + 1));
+    }
+    return MG_OK;
+}
+
 static mg_view join_parts(struct mg_arena *arena, mg_view parts)
 {
     struct mg_buf text;
     mg_buf_init(&text, parts.len);
-    struct mg_json_member part;
-    mg_err err = MG_OK;
-    for (size_t at = 0; err == MG_OK && mg_json_next_member(parts, &at, &part);) {
-        mg_view span = mg_json_member(part.value, MG_VIEW("text"));
-        if (span.len && span.ptr[0] == '"')
-            err = mg_json_unescape(span, &text);
-    }
-    mg_view joined = mg_arena_dup(arena, mg_buf_view(&text));
+    mg_err err = put_parts(&text, parts, 0);
+    mg_view joined = err == MG_OK ? mg_arena_dup(arena, mg_buf_view(&text)) : MG_VIEW_NONE;
     mg_buf_fini(&text);
     return joined;
 }
@@ -243,49 +343,86 @@ static mg_view quote(struct mg_arena *arena, mg_view text)
     return quoted;
 }
 
+/* A text as the content of a message. */
+static mg_view content_of(const struct mg_request *request, mg_view text)
+{
+    mg_view quoted = quote(request->arena, text);
+    return request->shape->parts ? mg_arena_printf(request->arena, "[{\"text\":%.*s}]", MG_FMT(quoted)) : quoted;
+}
+
 void mg_request_message_set(struct mg_request *request, size_t i, mg_view text)
 {
     struct mg_message *message = &request->messages[i];
-    mg_view quoted = quote(request->arena, text);
-    mg_view before, after;
-    const char *comma = "";
+    mg_view content = content_of(request, text);
+    mg_view before, after, name = MG_VIEW_NONE;
     if (message->content.len) {
         before = mg_view_head(message->bytes, (size_t)(message->content.ptr - message->bytes.ptr));
         after = mg_view_skip(message->bytes, before.len + message->content.len);
     } else {
         before = mg_view_head(message->bytes, message->bytes.len - 1);
         after = MG_VIEW("}");
-        comma = mg_json_span_is_empty(message->bytes) ? "\"content\":" : ",\"content\":";
+        name = mg_arena_printf(request->arena, "%s\"%s\":", mg_json_span_is_empty(message->bytes) ? "" : ",", request->shape->content);
     }
-    size_t content_at = before.len + strlen(comma);
-    message->bytes = mg_arena_printf(request->arena, "%.*s%s%.*s%.*s", MG_FMT(before), comma, MG_FMT(quoted), MG_FMT(after));
-    message->content = mg_view_of(message->bytes.ptr + content_at, quoted.len);
+    size_t content_at = before.len + name.len;
+    message->bytes = mg_arena_printf(request->arena, "%.*s%.*s%.*s%.*s", MG_FMT(before), MG_FMT(name), MG_FMT(content), MG_FMT(after));
+    message->content = mg_view_of(message->bytes.ptr + content_at, content.len);
     message->edited = true;
+}
+
+/* The system's first words, where a dialect keeps them apart. */
+static struct mg_message system_message(const struct mg_request *request, mg_view text)
+{
+    mg_view content = content_of(request, text), bytes = content;
+    if (request->shape->parts) {
+        bytes = mg_arena_printf(request->arena, "{\"%s\":%.*s}", request->shape->content, MG_FMT(content));
+        content = mg_json_member(bytes, mg_view_cstr(request->shape->content));
+    }
+    return (struct mg_message){.bytes = bytes, .content = content, .role = MG_VIEW("system"), .bare = true, .apart = true, .edited = true};
+}
+
+/* The dialect's own word for a role. */
+static mg_view role_word(const struct mg_request *request, mg_view role)
+{
+    if (!request->shape->parts)
+        return role;
+    return mg_view_eq(role, MG_VIEW("assistant")) ? MG_VIEW("model") : MG_VIEW("user");
+}
+
+static struct mg_message new_message(const struct mg_request *request, mg_view role, mg_view text)
+{
+    mg_view bytes = mg_arena_printf(request->arena, "{\"role\":%.*s,\"%s\":%.*s}",
+                                    MG_FMT(quote(request->arena, role_word(request, role))), request->shape->content,
+                                    MG_FMT(content_of(request, text)));
+    return (struct mg_message){
+        .bytes = bytes,
+        .role = mg_arena_dup(request->arena, role),
+        .content = mg_json_member(bytes, mg_view_cstr(request->shape->content)),
+        .edited = true,
+    };
 }
 
 mg_err mg_request_message_insert(struct mg_request *request, size_t i, mg_view role, mg_view text)
 {
+    bool has_system = request->message_count && request->messages[0].apart;
+    bool apart = i == 0 && !has_system && request->shape->system && mg_view_eq(role, MG_VIEW("system"));
     MG_TRY(grow_messages(request));
     i = i < request->message_count ? i : request->message_count;
+    i += i == 0 && has_system;
     memmove(&request->messages[i + 1], &request->messages[i], (request->message_count - i) * sizeof *request->messages);
-    mg_view bytes = mg_arena_printf(request->arena, "{\"role\":%.*s,\"content\":%.*s}",
-                                    MG_FMT(quote(request->arena, role)), MG_FMT(quote(request->arena, text)));
-    request->messages[i] = (struct mg_message){
-        .bytes = bytes,
-        .role = mg_arena_dup(request->arena, role),
-        .content = mg_json_member(bytes, MG_VIEW("content")),
-        .edited = true,
-    };
+    request->messages[i] = apart ? system_message(request, text) : new_message(request, role, text);
     request->message_count++;
-    request->restructured = true;
+    request->restructured |= !apart;
+    request->system_moved |= apart;
     return MG_OK;
 }
 
 void mg_request_message_remove(struct mg_request *request, size_t i)
 {
+    bool apart = request->messages[i].apart;
+    request->restructured |= !apart;
+    request->system_moved |= apart;
     request->message_count--;
     memmove(&request->messages[i], &request->messages[i + 1], (request->message_count - i) * sizeof *request->messages);
-    request->restructured = true;
 }
 
 /* Edits of one body, kept sorted by offset. */
@@ -303,44 +440,92 @@ static void add_edit(struct edits *edits, size_t offset, size_t len, mg_view wit
     edits->count++;
 }
 
+static mg_err put_param(struct mg_param *params, size_t *count, mg_view key, mg_view value)
+{
+    struct mg_param *param = find_param(params, *count, key);
+    if (!param && *count == MG_REQUEST_PARAMS)
+        return MG_E_TOO_LARGE;
+    if (!param)
+        param = &params[(*count)++];
+    *param = (struct mg_param){key, value};
+    return MG_OK;
+}
+
+static size_t first_listed(const struct mg_request *request)
+{
+    return request->message_count && request->messages[0].apart ? 1 : 0;
+}
+
 static mg_view new_array(struct mg_request *request)
 {
-    size_t length = 2;
-    for (size_t i = 0; i < request->message_count; i++)
-        length += request->messages[i].bytes.len + 1;
-    char *out = mg_arena_alloc(request->arena, length);
-    size_t n = 0;
-    out[n++] = '[';
-    for (size_t i = 0; i < request->message_count; i++) {
-        if (i > 0)
-            out[n++] = ',';
-        memcpy(out + n, request->messages[i].bytes.ptr, request->messages[i].bytes.len);
-        n += request->messages[i].bytes.len;
+    struct mg_buf out;
+    mg_buf_init(&out, MG_MAX_BODY_BYTES);
+    mg_err err = mg_buf_putc(&out, '[');
+    for (size_t i = first_listed(request), first = i; i < request->message_count && err == MG_OK; i++) {
+        const struct mg_message *message = &request->messages[i];
+        if (i > first)
+            err = mg_buf_putc(&out, ',');
+        if (err == MG_OK && message->bare)
+            err = mg_buf_putf(&out, "{\"role\":\"user\",\"content\":%.*s}", MG_FMT(message->bytes));
+        else if (err == MG_OK)
+            err = mg_buf_put(&out, message->bytes);
     }
-    out[n++] = ']';
-    return mg_view_of(out, n);
+    if (err == MG_OK)
+        err = mg_buf_putc(&out, ']');
+    mg_view array = err == MG_OK ? mg_arena_dup(request->arena, mg_buf_view(&out)) : MG_VIEW_NONE;
+    mg_buf_fini(&out);
+    return array;
+}
+
+static void replace(const struct mg_request *request, struct edits *edits, mg_view span, mg_view with)
+{
+    add_edit(edits, (size_t)(span.ptr - request->body.ptr), span.len, with);
 }
 
 /* Messages that kept their places are spliced one by one: their neighbours keep every byte. */
 static void edit_in_place(struct mg_request *request, struct edits *edits)
 {
     struct mg_json_member element;
-    size_t i = 0;
+    size_t i = first_listed(request);
+    if (is_string(request->messages_span)) {
+        if (request->messages[i].edited)
+            replace(request, edits, request->messages_span, request->messages[i].bytes);
+        return;
+    }
     for (size_t at = 0; mg_json_next_member(request->messages_span, &at, &element); i++)
         if (request->messages[i].edited)
-            add_edit(edits, (size_t)(element.value.ptr - request->body.ptr), element.value.len,
-                     request->messages[i].bytes);
+            replace(request, edits, element.value, request->messages[i].bytes);
 }
 
-static void edit_messages(struct mg_request *request, struct edits *edits)
+/* The field itself comes and goes as a parameter does. */
+static mg_err edit_system(struct mg_request *request, struct edits *edits)
 {
+    const struct mg_message *system = first_listed(request) ? &request->messages[0] : NULL;
+    if (system && request->system_span.len) {
+        if (system->edited)
+            replace(request, edits, request->system_span, system->bytes);
+        return MG_OK;
+    }
+    if (!request->system_moved)
+        return MG_OK;
+    return put_param(request->params, &request->param_count, mg_view_cstr(request->shape->system),
+                     system ? system->bytes : MG_VIEW_NONE);
+}
+
+static mg_err edit_messages(struct mg_request *request, struct edits *edits)
+{
+    MG_TRY(edit_system(request, edits));
     if (!request->messages_span.len)
-        return;
-    if (request->restructured)
-        add_edit(edits, (size_t)(request->messages_span.ptr - request->body.ptr), request->messages_span.len,
-                 new_array(request));
-    else
+        return MG_OK;
+    if (!request->restructured) {
         edit_in_place(request, edits);
+        return MG_OK;
+    }
+    mg_view array = new_array(request);
+    if (!array.len)
+        return MG_E_TOO_LARGE;
+    replace(request, edits, request->messages_span, array);
+    return MG_OK;
 }
 
 /* Sets and removes top-level members. `model` is among them and stays, so what is put in front of
@@ -379,7 +564,7 @@ static void edit_params(mg_view body, struct mg_arena *arena, const struct mg_pa
 
 static bool was_edited(const struct mg_request *request)
 {
-    bool edited = request->restructured || request->param_count > 0;
+    bool edited = request->restructured || request->system_moved || request->param_count > 0;
     for (size_t i = 0; !edited && i < request->message_count; i++)
         edited = request->messages[i].edited;
     return edited;
@@ -391,35 +576,24 @@ mg_err mg_request_render(struct mg_request *request, struct mg_json_error *out_e
         return MG_OK;
     struct edits edits = {.cap = request->message_count + 2 * MG_REQUEST_PARAMS + 2};
     edits.items = mg_arena_array(request->arena, struct mg_splice, edits.cap);
-    edit_messages(request, &edits);
+    MG_TRY(edit_messages(request, &edits));
     edit_params(request->body, request->arena, request->params, request->param_count, &edits);
 
     struct mg_buf out;
     mg_buf_init(&out, MG_MAX_BODY_BYTES);
     mg_err err = mg_splice_apply(request->body, edits.items, edits.count, &out);
     if (err == MG_OK)
-        err = mg_request_scan(request, request->arena, mg_arena_dup(request->arena, mg_buf_view(&out)), out_error);
+        err = scan_shape(request, request->arena, request->shape, mg_arena_dup(request->arena, mg_buf_view(&out)), out_error);
     mg_buf_fini(&out);
     return err;
 }
 
-static mg_err put_param(struct mg_param *params, size_t *count, mg_view key, mg_view value)
-{
-    struct mg_param *param = find_param(params, *count, key);
-    if (!param && *count == MG_REQUEST_PARAMS)
-        return MG_E_TOO_LARGE;
-    if (!param)
-        param = &params[(*count)++];
-    *param = (struct mg_param){key, value};
-    return MG_OK;
-}
-
-static mg_err collect_params(const struct mg_body_change *change, struct mg_param *params, size_t *count)
+static mg_err collect_params(const struct mg_request *request, const struct mg_body_change *change, struct mg_param *params, size_t *count)
 {
     for (size_t i = 0; i < 3; i++) {
         struct mg_json_member m;
         for (size_t at = 0; mg_json_next_member(change->params[i], &at, &m);)
-            if (settable(m.key))
+            if (is_settable(request, m.key))
                 MG_TRY(put_param(params, count, m.key, m.value));
     }
     return MG_OK;
@@ -487,11 +661,11 @@ static mg_view field_value(struct fields *fields, mg_view key)
 static mg_err apply_edit(struct fields *fields, const struct mg_body_edit *edit)
 {
     mg_view field = mg_view_cstr(edit->field), value = field_value(fields, field);
-    if (!value.len || !settable(field) || fields->count + 2 > MG_REQUEST_PARAMS)
+    if (!value.len || !is_settable(fields->request, field) || fields->count + 2 > MG_REQUEST_PARAMS)
         return MG_OK;
     if (edit->op == MG_EDIT_SET)
         return put_param(fields->params, &fields->count, field, mg_view_cstr(edit->to));
-    if (edit->op == MG_EDIT_RENAME && settable(mg_view_cstr(edit->to)))
+    if (edit->op == MG_EDIT_RENAME && is_settable(fields->request, mg_view_cstr(edit->to)))
         MG_TRY(put_param(fields->params, &fields->count, mg_view_cstr(edit->to), value));
     return put_param(fields->params, &fields->count, field, MG_VIEW_NONE);
 }
@@ -515,7 +689,7 @@ static mg_err collect_fields(const struct mg_request *request, const struct mg_b
 {
     out->request = request;
     out->count = 0;
-    MG_TRY(collect_params(change, out->params, &out->count));
+    MG_TRY(collect_params(request, change, out->params, &out->count));
     for (size_t i = 0; i < change->edit_count; i++)
         MG_TRY(apply_edit(out, change->edits[i]));
     return MG_OK;

@@ -12,11 +12,17 @@
 #include "base/err.h"
 #include "http/json_scan.h"
 
+/* Where a dialect keeps its messages. All of them are shown as one list: what a dialect keeps apart as the system's words
+ * comes first, with the role "system". */
+struct mg_request_shape;
+
 struct mg_message {
     mg_view bytes;                     /* the whole JSON value */
-    mg_view role;                      /* decoded; empty when absent */
+    mg_view role;                      /* decoded, "assistant" whatever the dialect calls it; empty when absent */
     mg_view content;                   /* JSON span of its content: string, array or null; empty when absent */
     bool edited;
+    bool bare;                         /* not a message object but its content alone */
+    bool apart;                        /* the system's words, in a field of their own */
 };
 
 struct mg_param {                      /* a top-level field set or removed by a hook */
@@ -34,6 +40,7 @@ struct mg_body_edit {
 };
 
 struct mg_request {
+    const struct mg_request_shape *shape;
     struct mg_arena *arena;            /* borrowed: the exchange's */
     mg_view body;                      /* what the spans point into */
     mg_view model;                     /* decoded; empty when absent */
@@ -41,13 +48,15 @@ struct mg_request {
     mg_view metadata;                  /* JSON span of the dialect's own `metadata`; empty: absent */
     struct mg_message *messages;       /* in the arena; count ≤ JSON_SPANS */
     size_t message_count, message_cap;
-    mg_view messages_span;             /* the array; empty when the body has none */
+    mg_view messages_span;             /* the array, or the string of a single one; empty when the body has none */
+    mg_view system_span;               /* the system's words that stand apart; the first message; empty: there are none */
     struct mg_param params[MG_REQUEST_PARAMS];
     size_t param_count;
     bool stream;
     bool background;                   /* "background": true; it is only looked at */
     bool wants_usage;                  /* the client asked for the usage chunk itself */
     bool restructured;                 /* messages were inserted or removed */
+    bool system_moved;                 /* the system's own field was added or removed */
 };
 
 /* A body as pieces: views into the transformed body and into what was spliced in. */
@@ -62,6 +71,10 @@ struct mg_body {
  * when there are more messages than the limits allow. */
 MG_MUST_USE mg_err mg_request_scan(struct mg_request *request, struct mg_arena *arena, mg_view body,
                                    struct mg_json_error *out_error);
+
+/* The same for a body in another dialect than openai_chat, by its name. */
+MG_MUST_USE mg_err mg_request_scan_as(struct mg_request *request, struct mg_arena *arena, const char *dialect, mg_view body,
+                                      struct mg_json_error *out_error);
 
 mg_view mg_request_field(const struct mg_request *request, mg_view key);   /* JSON span; empty: absent */
 /* json empty: remove. Both are copied. false: the key is not of [A-Za-z0-9_-]+, is `model`, `stream` or `messages`

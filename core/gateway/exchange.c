@@ -456,7 +456,7 @@ static bool step_resolve(struct mg_exchange *x)
         return false;
     }
     struct mg_json_error error = {0, "it is empty"};
-    mg_err err = x->body.len ? mg_request_scan(&x->call.request, &x->arena, mg_buf_view(&x->body), &error) : MG_E_BAD_REQUEST;
+    mg_err err = x->body.len ? mg_request_scan_as(&x->call.request, &x->arena, x->dialect->name, mg_buf_view(&x->body), &error) : MG_E_BAD_REQUEST;
     if (err != MG_OK)
         return refuse_body(x, err, &error);
     if (x->surface->model_in_path)

@@ -261,6 +261,77 @@ TEST(parameters_that_have_a_door_of_their_own_are_refused)
     CHECK(!mg_request_set_param(&request, MG_VIEW("one_too_many"), MG_VIEW("1")));
 }
 
+/* ---- other dialects ---------------------------------------------------------------------------- */
+
+static void scan_as(const char *dialect, const char *body)
+{
+    struct mg_json_error error;
+    mg_arena_fini(&arena);
+    mg_arena_init(&arena, 1024);
+    CHECK_OK(mg_request_scan_as(&request, &arena, dialect, mg_view_cstr(body), &error));
+}
+
+TEST(the_systems_own_field_is_the_first_message_in_every_dialect)
+{
+    static const struct {
+        const char *dialect, *body, *system, *first, *role;
+    } rows[] = {
+        {"anthropic", "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"system\":\"be kind\"}", "be kind", "hi", "user"},
+        {"anthropic", "{\"system\":[{\"type\":\"text\",\"text\":\"be \"},{\"type\":\"text\",\"text\":\"kind\"}],\"messages\":[{\"role\":\"user\","
+                      "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"t\",\"content\":[{\"type\":\"text\",\"text\":\"42\"}]}]}]}", "be kind", "42", "user"},
+        {"openai_responses", "{\"instructions\":\"be kind\",\"input\":\"hi\"}", "be kind", "hi", "user"},
+        {"openai_responses", "{\"instructions\":\"be kind\",\"input\":[{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":\"42\"}]}",
+         "be kind", "42", ""},
+        {"gemini", "{\"contents\":[{\"role\":\"model\",\"parts\":[{\"text\":\"h\"},{\"text\":\"i\"}]}],\"systemInstruction\":{\"parts\":[{\"text\":"
+                   "\"be kind\"}]}}", "be kind", "hi", "assistant"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scan_as(rows[i].dialect, rows[i].body);
+        CHECK_INT(request.message_count, 2);
+        CHECK_VIEW(request.messages[0].role, MG_VIEW("system"));
+        CHECK_VIEW(mg_request_message_text(&request, 0), mg_view_cstr(rows[i].system));
+        CHECK_VIEW(request.messages[1].role, mg_view_cstr(rows[i].role));
+        CHECK_VIEW(mg_request_message_text(&request, 1), mg_view_cstr(rows[i].first));
+    }
+}
+
+TEST(edits_keep_the_shape_of_the_dialect_and_every_other_byte)
+{
+    scan_as("anthropic", "{\"system\" : \"s\", \"messages\":[ {\"role\":\"user\",\"content\":\"a\"},{ \"role\":\"user\",\"content\":\"b\"}]}");
+    mg_request_message_set(&request, 0, MG_VIEW("S\""));
+    mg_request_message_set(&request, 1, MG_VIEW("A"));
+    CHECK_VIEW(rendered(), MG_VIEW("{\"system\" : \"S\\\"\", \"messages\":[ {\"role\":\"user\",\"content\":\"A\"},{ \"role\":\"user\",\"content\":\"b\"}]}"));
+
+    scan_as("gemini", "{\"systemInstruction\":{\"parts\":[{\"text\":\"s\"}], \"role\":\"x\"},\"contents\":[{\"parts\":[{\"text\":\"a\"}]}]}");
+    mg_request_message_set(&request, 0, MG_VIEW("S"));
+    mg_request_message_set(&request, 1, MG_VIEW("A"));
+    CHECK_VIEW(rendered(), MG_VIEW("{\"systemInstruction\":{\"parts\":[{\"text\":\"S\"}], \"role\":\"x\"},\"contents\":[{\"parts\":[{\"text\":\"A\"}]}]}"));
+
+    scan_as("openai_responses", "{\"input\":\"a\", \"x\":1}");
+    mg_request_message_set(&request, 0, MG_VIEW("A"));
+    CHECK_VIEW(rendered(), MG_VIEW("{\"input\":\"A\", \"x\":1}"));
+}
+
+TEST(what_is_inserted_and_removed_stands_where_the_dialect_wants_it)
+{
+    scan_as("anthropic", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}");
+    CHECK_OK(mg_request_message_insert(&request, 0, MG_VIEW("system"), MG_VIEW("s")));
+    CHECK_VIEW(rendered(), MG_VIEW("{\"system\":\"s\",\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}"));
+    CHECK_INT(request.message_count, 2);
+    mg_request_message_remove(&request, 0);
+    CHECK_VIEW(rendered(), MG_VIEW("{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}"));
+
+    scan_as("gemini", "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"a\"}]}]}");
+    CHECK_OK(mg_request_message_insert(&request, 1, MG_VIEW("assistant"), MG_VIEW("b")));
+    CHECK_OK(mg_request_message_insert(&request, 0, MG_VIEW("system"), MG_VIEW("s")));
+    CHECK_VIEW(rendered(), MG_VIEW("{\"systemInstruction\":{\"parts\":[{\"text\":\"s\"}]},\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"a\"}]},"
+                                   "{\"role\":\"model\",\"parts\":[{\"text\":\"b\"}]}]}"));
+
+    scan_as("openai_responses", "{\"input\":\"a\"}");
+    CHECK_OK(mg_request_message_insert(&request, 1, MG_VIEW("assistant"), MG_VIEW("b")));
+    CHECK_VIEW(rendered(), MG_VIEW("{\"input\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}]}"));
+}
+
 TEST(more_messages_than_the_limit_are_refused)
 {
     struct mg_buf body;
