@@ -247,4 +247,22 @@ TEST(gemini_is_read_as_its_page_says)
     check_page("gemini", 8);
 }
 
+TEST(bedrock_is_read_as_its_page_says)
+{
+    check_page("bedrock", 6);
+}
+
+TEST(cohere_is_read_as_its_page_says)
+{
+    check_page("cohere", 4);
+}
+
+TEST(vendors_of_the_openai_dialect_are_read_as_their_pages_say)
+{
+    check_page("openai_chat", 4);
+    check_page("mistral", 3);
+    check_page("together", 1);
+    check_page("xai", 2);
+}
+
 MG_TEST_MAIN()
