@@ -475,6 +475,7 @@ static void read_delta(lua_State *L, struct mg_translated *stream, int number, s
     out->text = quoted(L, stream, table, text);
     out->id = quoted(L, stream, table, "id");
     out->name = quoted(L, stream, table, "name");
+    out->signature = quoted(L, stream, table, "signature");
 }
 
 static mg_view settled(const struct mg_translated *stream, mg_view at)
@@ -488,6 +489,7 @@ static void settle_deltas(struct mg_translated *stream, struct mg_delta *deltas,
         deltas[i].text = settled(stream, deltas[i].text);
         deltas[i].id = settled(stream, deltas[i].id);
         deltas[i].name = settled(stream, deltas[i].name);
+        deltas[i].signature = settled(stream, deltas[i].signature);
     }
 }
 
@@ -557,7 +559,7 @@ static void set_string(lua_State *L, const char *name, mg_view json)
 
 static void push_block(lua_State *L, const struct mg_block *block)
 {
-    lua_createtable(L, 0, 7);
+    lua_createtable(L, 0, 8);
     for (size_t i = 0; i < sizeof delta_kinds / sizeof delta_kinds[0]; i++)
         if (delta_kinds[i].kind == block->kind)
             set_text(L, "kind", mg_view_cstr(delta_kinds[i].name));
@@ -566,6 +568,7 @@ static void push_block(lua_State *L, const struct mg_block *block)
     set_number(L, "tool", block->tool);
     set_string(L, "id", block->id);
     set_string(L, "name", block->name);
+    set_string(L, "signature", block->signature);
     set_text(L, "json", block->text);
 }
 

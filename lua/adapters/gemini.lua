@@ -102,7 +102,7 @@ return {
       },
     },
     rare = {
-      "candidates[*].content.parts[*].thoughtSignature", "candidates[*].content.parts[*].functionCall.partialArgs",
+      "candidates[*].content.parts[*].thoughtSignature", "candidates[*].content.parts[*].functionCall",
       "candidates[*].content.parts[*].inlineData", "candidates[*].content.parts[*].executableCode",
       "candidates[*].content.parts[*].codeExecutionResult", "candidates[*].citationMetadata",
       "candidates[*].groundingMetadata",

@@ -91,7 +91,7 @@ local function read_logprobs(candidate)
     local token = read_token(type(theirs) == "table" and theirs or {})
     token.top_logprobs = array {}
     for _, other in ipairs(list(type(tops[i]) == "table" and tops[i].candidates)) do
-      table.insert(token.top_logprobs, type(other) == "table" and read_token(other) or nil)
+      token.top_logprobs[#token.top_logprobs + 1] = type(other) == "table" and read_token(other) or nil
     end
     tokens[i] = token
   end

@@ -1,0 +1,64 @@
+--- Events of a provider's stream that have something rare in them: the dialect's Lua tells all that they say.
+local t = require "t"
+local json = require "moongate.json"
+local world = require "support.world"
+
+local function reads(name, event, want, stream)
+  local of = world.dialect(name)
+  stream = stream or { id = "01" }
+  t.eq(json.array(of.read_event("", world.decode(event, of.raw.event), stream)), json.array(want))
+end
+
+t.test("openai_responses: reasoning's opaque half, sources, pieces of a free-form call", function()
+  reads("openai_responses", [[{"type":"response.output_item.done","output_index":0,"item":{"type":"reasoning","id":"rs_1","summary":[],
+    "encrypted_content":"gAAAA"}}]], { { kind = "signature", text = "gAAAA", id = "rs_1", dialect = "openai_responses", choice = 0 } })
+  reads("openai_responses", [[{"type":"response.output_text.annotation.added","annotation_index":0,"annotation":{"type":"url_citation",
+    "url":"https://example.com","title":"Example","start_index":0,"end_index":2}}]],
+    { { kind = "annotation", url = "https://example.com", title = "Example", choice = 0 } })
+  reads("openai_responses", [[{"type":"response.output_item.added","output_index":2,"item":{"type":"custom_tool_call","call_id":"call_1",
+    "name":"shell","input":""}}]], { { kind = "tool", tool = 2, id = "call_1", name = "shell", choice = 0 } })
+  reads("openai_responses", [[{"type":"response.custom_tool_call_input.delta","output_index":2,"delta":"ls"}]],
+    { { kind = "tool", tool = 2, arguments = "ls", choice = 0 } })
+end)
+
+t.test("openai_responses: what nobody else knows is left out", function()
+  reads("openai_responses", [[{"type":"response.output_text.annotation.added","annotation":{"type":"file_citation"}}]], {})
+  reads("openai_responses", [[{"type":"response.output_item.done","item":{"type":"web_search_call"}}]], {})
+  reads("openai_responses", [[{"type":"response.new.thing","annotation":5}]], {})
+  reads("openai_responses", [[{}]], {})
+end)
+
+t.test("gemini: calls come whole, numbered through the stream, with the signature that came with them", function()
+  local stream = { id = "01" }
+  reads("gemini", [[{"candidates":[{"index":0,"content":{"role":"model","parts":[{"text":"Look."},
+    {"functionCall":{"name":"weather","args":{"city":"Paris","at":1.0}},"thoughtSignature":"QUJD"},
+    {"functionCall":{"id":"f2","name":"now"}}]}}]}]], {
+    { kind = "text", text = "Look.", choice = 0 },
+    { kind = "tool", tool = 1, id = "call_01_1", name = "weather", arguments = '{"city":"Paris","at":1.0}', signature = "QUJD", choice = 0 },
+    { kind = "tool", tool = 2, id = "f2", name = "now", arguments = "{}", choice = 0 },
+  }, stream)
+  reads("gemini", [[{"candidates":[{"content":{"parts":[{"functionCall":{"name":"now"}}]}}]}]],
+    { { kind = "tool", tool = 3, id = "call_01_3", name = "now", arguments = "{}", choice = 0 } }, stream)
+end)
+
+t.test("gemini: a signature on a thought, on a text, on nothing; pages at the end", function()
+  reads("gemini", [[{"candidates":[{"index":1,"content":{"parts":[{"text":"Hm.","thought":true,"thoughtSignature":"QUJD"},
+    {"text":"Hi","thoughtSignature":"WFla"},{"text":"","thoughtSignature":"WFla"}]},
+    "groundingMetadata":{"groundingChunks":[{"web":{"uri":"https://example.com","title":"Example"}},{"maps":{}}]}}]}]], {
+    { kind = "reasoning", text = "Hm.", choice = 1 }, { kind = "signature", text = "QUJD", dialect = "gemini", choice = 1 },
+    { kind = "text", text = "Hi", choice = 1 }, { kind = "signature", text = "WFla", dialect = "gemini", choice = 1 },
+    { kind = "signature", text = "WFla", dialect = "gemini", choice = 1 },
+    { kind = "annotation", url = "https://example.com", title = "Example", choice = 1 },
+  })
+end)
+
+t.test("openai_chat: beside an extension, the event's texts and calls are told, too", function()
+  reads("openai_chat", [[{"choices":[{"index":0,"delta":{"content":"Hi","reasoning":"Hm.",
+    "annotations":[{"type":"url_citation","url_citation":{"url":"https://example.com","title":"Example"}}],
+    "tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":"{}"},
+      "extra_content":{"google":{"thought_signature":"QUJD"}}}]}}]}]], {
+    { kind = "reasoning", text = "Hm.", choice = 0 }, { kind = "text", text = "Hi", choice = 0 },
+    { kind = "annotation", url = "https://example.com", title = "Example", choice = 0 },
+    { kind = "tool", tool = 0, id = "call_1", name = "f", arguments = "{}", signature = "QUJD", choice = 0 },
+  })
+end)
