@@ -52,7 +52,8 @@
     X(PROJECTS, 1024, "projects of a gateway")                                                     \
     X(INSTANCES, 32, "plugin instances of a project")                                              \
     X(GENERATIONS, 4, "live generations of a project")                                             \
-    X(LIMIT_ROWS, 131072, "projects, workflows, keys and metadata values whose use is counted")    \
+    X(LIMIT_ROWS, 131072, "metadata values of all projects whose use is counted, past LIMIT_VALUES_OWN of each") \
+    X(LIMIT_VALUES_OWN, 1024, "metadata values that a project has room for whatever others' clients send") \
     X(LIMIT_VALUES, 16384, "metadata values of one project whose use is counted")                  \
     X(LIMIT_FIELDS, 8, "metadata fields of a project or workflow that have limits")                \
     X(LIMIT_VALUE_BYTES, 128, "value of a metadata field that has limits")                         \

@@ -19,6 +19,7 @@ struct rule {
     enum mg_limit_scope scope;
     const struct mg_limit_set *set;
     bool period[MG_PERIOD_COUNT];      /* wanted */
+    const struct mg_limit_rule *rule;  /* of its rows */
 };
 
 struct restore {
@@ -28,6 +29,7 @@ struct restore {
     struct rule *rules;
     int count;
     bool wants_metadata;
+    uintptr_t build;                   /* number of this one of the project */
     struct mg_timeline *scratch;
     struct mg_arena arena;             /* of one row */
     struct mg_map origins;             /* id of a key that replaces another → what its line of rotations counts by */
@@ -44,22 +46,25 @@ void mg_budgets_init(struct mg_budgets *budgets, const char *data_dir)
 {
     *budgets = (struct mg_budgets){.data_dir = data_dir};
     mg_map_init(&budgets->restored);
+    mg_map_init(&budgets->builds);
 }
 
 void mg_budgets_fini(struct mg_budgets *budgets)
 {
     mg_map_fini(&budgets->restored);
+    mg_map_fini(&budgets->builds);
 }
 
 /* ---- which rules ------------------------------------------------------------------------------ */
 
-/* True the first time. */
+/* The build before did not have it, nor did it stand in this one already. */
 static bool is_new(struct restore *r, const struct rule *rule, int period)
 {
     char key[KEY_BYTES];
     snprintf(key, sizeof key, "%s\n%s\n%d\n%s\n%d", r->config->name, rule->workflow ? rule->workflow : "", (int)rule->scope,
              rule->field ? rule->field : "", period);
-    return !mg_map_put(&r->budgets->restored, mg_view_cstr(key), r->budgets);
+    uintptr_t before = (uintptr_t)mg_map_put(&r->budgets->restored, mg_view_cstr(key), (void *)r->build);
+    return before != r->build && before + 1 != r->build;
 }
 
 static void add_rule(void *arg, const char *workflow, enum mg_limit_scope scope, const char *field,
@@ -86,6 +91,45 @@ static uint64_t earliest_us(const struct restore *r)
             if (r->rules[i].period[p])
                 first = MG_MIN(first, mg_period_start_us((enum mg_period)p, r->wall_us));
     return first;
+}
+
+/* ---- what was counted in part ----------------------------------------------------------------- */
+
+static struct mg_limit_id id_of(const struct restore *r, const struct rule *rule)
+{
+    return (struct mg_limit_id){.project = mg_view_cstr(r->config->name), .workflow = mg_view_cstr(rule->workflow),
+                                .scope = rule->scope, .field = mg_view_cstr(rule->field)};
+}
+
+static void forget_row(const struct restore *r, const struct rule *rule, const struct mg_limit_row *row)
+{
+    struct mg_limit_row *held = mg_limit_row_hold(row);
+    for (int p = 0; p < MG_PERIOD_COUNT && held; p++)
+        if (rule->period[p])
+            mg_limit_forget_spent(held, (enum mg_period)p, r->wall_us);
+    mg_limit_row_drop(held);
+}
+
+static void forget_one(void *arg, const struct mg_limit_row *row)
+{
+    const struct restore *r = arg;
+    for (int i = 0; i < r->count; i++)
+        if (r->rules[i].rule == mg_limit_row_rule(row))
+            forget_row(r, &r->rules[i], row);
+}
+
+/* A rule that an earlier generation had has rows, which know nothing of what was spent without it. */
+static void forget_rows(struct restore *r)
+{
+    for (int i = 0; i < r->count; i++) {
+        struct mg_limit_id id = id_of(r, &r->rules[i]);
+        struct mg_limit_row *whole = mg_limit_row_peek(&id);
+        r->rules[i].rule = mg_limit_rule_of(&id);
+        if (id.scope == MG_SCOPE_PROJECT || id.scope == MG_SCOPE_WORKFLOW)
+            forget_row(r, &r->rules[i], whole);
+        mg_limit_row_drop(whole);
+    }
+    mg_limit_rows_each(forget_one, r);
 }
 
 /* ---- keys that were rotated ------------------------------------------------------------------- */
@@ -129,12 +173,7 @@ static bool value_of(struct restore *r, const struct rule *rule, const struct sp
 
 static void add_to(struct restore *r, const struct rule *rule, const struct spent *spent)
 {
-    struct mg_limit_id id = {
-        .project = mg_view_cstr(r->config->name),
-        .workflow = mg_view_cstr(rule->workflow),
-        .scope = rule->scope,
-        .field = mg_view_cstr(rule->field),
-    };
+    struct mg_limit_id id = id_of(r, rule);
     if (!value_of(r, rule, spent, &id.value))
         return;
     struct mg_limit_row *row = mg_limit_row_take(&id, r->now_us, r->wall_us);
@@ -203,6 +242,7 @@ static mg_err read_all(struct restore *r, struct mg_db *db)
         return MG_OK;
     if (r->budgets->recorder)
         mg_recorder_flush(r->budgets->recorder);
+    forget_rows(r);
     MG_TRY(find_origins(r, db));
     return read_rows(r, db);
 }
@@ -218,9 +258,19 @@ static mg_err read_store(struct restore *r)
     return err;
 }
 
+/* The first is 2, so that no build comes right after "never". */
+static uintptr_t count_build(struct mg_budgets *budgets, const struct mg_config_project *config)
+{
+    uintptr_t before = (uintptr_t)mg_map_get(&budgets->builds, mg_view_cstr(config->name));
+    uintptr_t number = before ? before + 1 : 2;
+    mg_map_put(&budgets->builds, mg_view_cstr(config->name), (void *)number);
+    return number;
+}
+
 mg_err mg_budgets_restore(struct mg_budgets *budgets, const struct mg_config_project *config, uint64_t now_us, uint64_t wall_us)
 {
     struct restore r = {.budgets = budgets, .config = config, .now_us = now_us, .wall_us = wall_us};
+    r.build = count_build(budgets, config);
     r.rules = mg_new_array(struct rule, MAX_RULES);
     mg_limiter_budgets(config, add_rule, &r);
     r.scratch = mg_new(struct mg_timeline);

@@ -2,10 +2,10 @@
  *
  * When a project's generation is built, what its budgets count is summed up from the store: the exchanges of the periods
  * that still run, by project, workflow, key and metadata value. The recorder has stored what the journal of a dead process
- * held before that, and nobody is served before the first generation is in place. Each rule is restored once per process;
- * from then on its rows know by themselves. A budget that a reload adds begins with what the store has then: calls in
- * flight at that moment are not in it. A budget that a key is given while the gateway
- * runs begins at nothing until the next start. Builder thread only. */
+ * held before that, and nobody is served before the first generation is in place. From then on its rows know by themselves,
+ * until a generation has the rule no more: when one has it again, or for the first time, its rows are set to what the store
+ * says, and what attempts in flight have reserved stays. Calls in flight at that moment that reserved nothing are not in it. A
+ * budget that a key is given while the gateway runs begins at nothing until the next start. Builder thread only. */
 #ifndef MG_GATEWAY_BUDGETS_H
 #define MG_GATEWAY_BUDGETS_H
 
@@ -15,7 +15,8 @@
 struct mg_recorder;
 
 struct mg_budgets {
-    struct mg_map restored;            /* "project workflow scope field period": done */
+    struct mg_map restored;            /* "project workflow scope field period" → number of the last build that had it */
+    struct mg_map builds;              /* project → how many there were */
     const char *data_dir;              /* borrowed */
     struct mg_recorder *recorder;      /* borrowed; what it has to store is stored before the store is read. NULL: none */
 };

@@ -494,8 +494,8 @@ static mg_err make(struct build *build)
         return err;
     build->generation = new_generation(build->builder, build->row, build->config);
     build->config = NULL;
-    MG_TRY(options->ops->route(options->arg, build->generation, &build->diag));
-    return build_scripts(build);
+    MG_TRY(build_scripts(build));
+    return options->ops->route(options->arg, build->generation, &build->diag);     /* last: what it restores goes live */
 }
 
 static void undo(struct build *build)

@@ -72,8 +72,10 @@ static void read_money(const struct mg_limit_row *row, const struct mg_limit_set
 {
     out->limit = out->room = set->budget_microusd[period];
     out->soft = set->soft_microusd[period];
-    out->used = row ? mg_limit_spent(row, period, wall_us) : 0;
-    out->left = out->room - MG_MIN(out->used, out->room);
+    uint64_t all = row ? mg_limit_spent(row, period, wall_us) : 0;
+    out->used = row ? mg_limit_settled(&row->money[period], mg_period_day(period, wall_us)) : 0;
+    out->reserved = all - MG_MIN(out->used, all);
+    out->left = out->room - MG_MIN(all, out->room);
     out->full_in_us = mg_period_end_us(period, wall_us) - wall_us;
     out->free_in_us = out->left ? 0 : out->full_in_us;
 }

@@ -22,6 +22,7 @@ struct counter {
 static struct stripe stripes[STRIPES];
 static struct counter counters[PROJECT_SLOTS];
 static _Atomic uint32_t row_count;
+static _Atomic uint32_t pool_count;     /* values beyond those that are a project's own */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void init(void)
@@ -69,6 +70,33 @@ static bool count_up(_Atomic uint32_t *count, uint32_t most)
     return true;
 }
 
+static void count_down(_Atomic uint32_t *count)
+{
+    atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
+
+/* One value more. What it takes of the common pool is taken before it counts, and given back after it counted: the pool may
+ * seem fuller than it is for a moment, and never emptier. */
+static bool add_value(struct counter *counter)
+{
+    uint32_t before = atomic_load_explicit(&counter->values, memory_order_relaxed);
+    do {
+        bool pooled = before >= MG_MAX_LIMIT_VALUES_OWN;
+        if (before >= MG_MAX_LIMIT_VALUES || (pooled && !count_up(&pool_count, MG_MAX_LIMIT_ROWS)))
+            return false;
+        if (atomic_compare_exchange_weak_explicit(&counter->values, &before, before + 1, memory_order_relaxed, memory_order_relaxed))
+            return true;
+        if (pooled)
+            count_down(&pool_count);
+    } while (true);
+}
+
+static void drop_value(struct counter *counter)
+{
+    if (atomic_fetch_sub_explicit(&counter->values, 1, memory_order_relaxed) > MG_MAX_LIMIT_VALUES_OWN)
+        count_down(&pool_count);
+}
+
 static bool is_counted(enum mg_limit_scope scope, bool shared)
 {
     return scope == MG_SCOPE_METADATA && !shared;
@@ -77,21 +105,17 @@ static bool is_counted(enum mg_limit_scope scope, bool shared)
 /* Clients choose metadata; everything else is bounded by what operators wrote, and always finds room. */
 static bool reserve(const struct mg_limit_id *id, bool shared)
 {
-    bool counted = is_counted(id->scope, shared);
-    struct counter *counter = counter_of(id->project);
-    if (counted && !count_up(&counter->values, MG_MAX_LIMIT_VALUES))
+    if (is_counted(id->scope, shared) && !add_value(counter_of(id->project)))
         return false;
-    if (count_up(&row_count, counted ? MG_MAX_LIMIT_ROWS : UINT32_MAX))
-        return true;
-    atomic_fetch_sub_explicit(&counter->values, 1, memory_order_relaxed);
-    return false;
+    atomic_fetch_add_explicit(&row_count, 1, memory_order_relaxed);
+    return true;
 }
 
 static void forget(struct mg_limit_row *row)
 {
     if (is_counted(row->scope, row->shared))
-        atomic_fetch_sub_explicit(&counter_of(mg_view_of(row->text[0], row->length[0]))->values, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&row_count, 1, memory_order_relaxed);
+        drop_value(counter_of(mg_view_of(row->text[0], row->length[0])));
+    count_down(&row_count);
     mg_list_remove(&row->link);
     mg_free(row);
 }

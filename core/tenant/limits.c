@@ -77,34 +77,42 @@ uint64_t mg_period_end_us(enum mg_period period, uint64_t wall_us)
 
 /* ---- requests and concurrency ---------------------------------------------------------------- */
 
-bool mg_limits_enter(const struct mg_limit_use *uses, int count, uint64_t now_us, struct mg_limit_refusal *out_refusal)
+/* The first that would refuse; false: none. */
+static bool refuses(const struct mg_limit_use *uses, int count, uint64_t now_us, struct mg_limit_refusal *out_refusal)
 {
-    uint16_t marks[MG_MAX_LIMIT_USES];
-    enum mg_limit_kind kind;
-    assert(count <= MG_MAX_LIMIT_USES);
     for (int i = 0; i < count; i++) {
         *out_refusal = (struct mg_limit_refusal){.use = i};
         if (!would_enter(&uses[i], now_us, out_refusal))
-            return false;
+            return true;
     }
+    return false;
+}
+
+static void take_back(const struct mg_limit_use *uses, int count, const uint16_t *marks)
+{
     for (int i = 0; i < count; i++) {
-        if (enter_one(&uses[i], now_us, &marks[i], &kind))
-            continue;
-        while (i-- > 0) {
-            leave_one(&uses[i]);
-            if (uses[i].set->requests_per_minute)
-                mg_bucket_give(&uses[i].row->requests, mg_limit_request_cost(uses[i].set), marks[i]);
-        }
-        /* Somebody else was faster since we looked: what they left is what the caller is told. */
-        for (i = 0; i < count; i++) {
-            *out_refusal = (struct mg_limit_refusal){.use = i};
-            if (!would_enter(&uses[i], now_us, out_refusal))
-                return false;
-        }
-        *out_refusal = (struct mg_limit_refusal){.kind = kind, .free_in_us = 1};
-        return false;
+        leave_one(&uses[i]);
+        if (uses[i].set->requests_per_minute)
+            mg_bucket_give(&uses[i].row->requests, mg_limit_request_cost(uses[i].set), marks[i]);
     }
-    return true;
+}
+
+bool mg_limits_enter(const struct mg_limit_use *uses, int count, uint64_t now_us, struct mg_limit_refusal *out_refusal)
+{
+    uint16_t marks[MG_MAX_LIMIT_USES];
+    enum mg_limit_kind kind = MG_LIMIT_REQUESTS;
+    int entered = 0;
+    assert(count <= MG_MAX_LIMIT_USES);
+    if (refuses(uses, count, now_us, out_refusal))
+        return false;
+    while (entered < count && enter_one(&uses[entered], now_us, &marks[entered], &kind))
+        entered++;
+    if (entered == count)
+        return true;
+    take_back(uses, entered, marks);   /* somebody else was faster since we looked: what they left is what the caller is told */
+    if (!refuses(uses, count, now_us, out_refusal))
+        *out_refusal = (struct mg_limit_refusal){.use = entered, .kind = kind, .free_in_us = 1};
+    return false;
 }
 
 static bool would_enter(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_refusal *refusal)
@@ -169,11 +177,8 @@ bool mg_limits_reserve(const struct mg_limit_use *uses, int count, uint64_t toke
     }
     while (done < count && reserve_one(&uses[done], tokens, microusd, now_us, wall_us, &out_holds[done]))
         done++;
-    if (done == count) {
-        for (int i = 0; i < count; i++)
-            see_soft(&uses[i], i, &out_holds[i], on_threshold, arg);
+    if (done == count)
         return true;
-    }
     int lost = done;
     while (done-- > 0)
         give_back(&uses[done], &out_holds[done]);
@@ -235,6 +240,7 @@ static bool reserve_one(const struct mg_limit_use *use, uint64_t tokens, uint64_
             return false;
         }
         hold->day[p] = day;
+        atomic_fetch_add_explicit(&use->row->money[p].reserved, microusd, memory_order_relaxed);
     }
     if (!per_minute)
         return true;
@@ -248,11 +254,20 @@ static bool reserve_one(const struct mg_limit_use *use, uint64_t tokens, uint64_
     return true;
 }
 
+/* What was reserved was really `microusd`. */
+static void settle_money(const struct mg_limit_use *use, const struct mg_limit_hold *hold, uint64_t microusd)
+{
+    for (int p = 0; p < MG_PERIOD_COUNT; p++) {
+        if (!hold->day[p])
+            continue;
+        mg_money_correct(&use->row->money[p].spent, hold->day[p], microusd, hold->microusd);
+        atomic_fetch_sub_explicit(&use->row->money[p].reserved, hold->microusd, memory_order_relaxed);
+    }
+}
+
 static void give_back(const struct mg_limit_use *use, const struct mg_limit_hold *hold)
 {
-    for (int p = 0; p < MG_PERIOD_COUNT; p++)
-        if (hold->day[p])
-            mg_money_correct(&use->row->money[p].spent, hold->day[p], 0, hold->microusd);
+    settle_money(use, hold, 0);
     if (hold->token_units)
         mg_bucket_give(&use->row->tokens, hold->token_units, hold->token_mark);
 }
@@ -274,9 +289,7 @@ void mg_limits_settle(const struct mg_limit_use *uses, int count, const struct m
 {
     for (int i = 0; i < count; i++) {
         settle_tokens(&uses[i], &holds[i], tokens, now_us);
-        for (int p = 0; p < MG_PERIOD_COUNT; p++)
-            if (holds[i].day[p])
-                mg_money_correct(&uses[i].row->money[p].spent, holds[i].day[p], microusd, holds[i].microusd);
+        settle_money(&uses[i], &holds[i], microusd);
         see_soft(&uses[i], i, &holds[i], on_threshold, arg);
     }
 }
@@ -295,7 +308,7 @@ static void see_soft(const struct mg_limit_use *use, int index, const struct mg_
                      void *arg)
 {
     for (int p = 0; p < MG_PERIOD_COUNT; p++) {
-        uint64_t soft = use->set->soft_microusd[p], spent = hold->day[p] ? mg_money_spent(&use->row->money[p].spent, hold->day[p]) : 0;
+        uint64_t soft = use->set->soft_microusd[p], spent = hold->day[p] ? mg_limit_settled(&use->row->money[p], hold->day[p]) : 0;
         if (!soft || !hold->day[p] || spent < soft || !tell_once(&use->row->money[p].soft_day, hold->day[p]))
             continue;
         atomic_fetch_add_explicit(&use->row->rule->soft[p], 1, memory_order_relaxed);
@@ -311,12 +324,14 @@ static void see_stop(const struct mg_limit_use *use, const struct mg_limit_refus
 {
     struct mg_limit_money *money = &use->row->money[refusal->period];
     uint16_t day = mg_period_day(refusal->period, wall_us);
-    if (refusal->kind != MG_LIMIT_BUDGET || refusal->never || !tell_once(&money->stop_day, day))
+    uint64_t spent = mg_limit_settled(money, day);
+    bool over = refusal->kind == MG_LIMIT_BUDGET && !refusal->never && spent + refusal->wanted > refusal->limit;
+    if (!over || !tell_once(&money->stop_day, day))
         return;
     atomic_fetch_add_explicit(&use->row->rule->stopped[refusal->period], 1, memory_order_relaxed);
     if (!cb)
         return;
-    struct mg_limit_threshold reached = {refusal->use, refusal->period, true, mg_money_spent(&money->spent, day), refusal->limit};
+    struct mg_limit_threshold reached = {refusal->use, refusal->period, true, spent, refusal->limit};
     cb(arg, &reached);
 }
 
@@ -325,6 +340,13 @@ static void see_stop(const struct mg_limit_use *use, const struct mg_limit_refus
 uint64_t mg_limit_spent(const struct mg_limit_row *row, enum mg_period period, uint64_t wall_us)
 {
     return mg_money_spent(&row->money[period].spent, mg_period_day(period, wall_us));
+}
+
+void mg_limit_forget_spent(struct mg_limit_row *row, enum mg_period period, uint64_t wall_us)
+{
+    struct mg_limit_money *money = &row->money[period];
+    uint16_t day = mg_period_day(period, wall_us);
+    mg_money_correct(&money->spent, day, 0, mg_limit_settled(money, day));
 }
 
 void mg_limit_restore(struct mg_limit_row *row, const struct mg_limit_set *set, enum mg_period period, uint64_t microusd,

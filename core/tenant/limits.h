@@ -13,8 +13,9 @@
  * was full again in between needs nothing back, and a count in its word tells). Finding a row takes one of 256 locks for
  * a bounded number of steps.
  *
- * How many rows there can be is bounded, since clients choose metadata: LIMIT_VALUES of a project and LIMIT_ROWS of the
- * process. A row that says nothing any more (nobody in flight, buckets full, no money in this period) is forgotten when
+ * How many rows there can be is bounded, since clients choose metadata: LIMIT_VALUES of a project, of which the first
+ * LIMIT_VALUES_OWN always find room and the rest share LIMIT_ROWS with other projects'. So no other project's clients can
+ * take a project's room away. A row that says nothing any more (nobody in flight, buckets full, no money in this period) is forgotten when
  * its place is wanted. When there is none, all further values of the field share one row: they are held to one limit
  * together, which is stricter and never laxer, and refusals say so.
  *
@@ -111,8 +112,8 @@ struct mg_limit_hold {
 struct mg_limit_threshold {            /* of a budget; each is told once per period */
     int use;
     enum mg_period period;
-    bool stop;                         /* nothing more passes; else the soft threshold was reached */
-    uint64_t spent_microusd, limit_microusd;
+    bool stop;                         /* what is asked for does not fit any more; else the soft threshold was reached */
+    uint64_t spent_microusd, limit_microusd;     /* spent: settled, without what attempts in flight have reserved */
 };
 typedef void (*mg_limit_threshold_cb)(void *arg, const struct mg_limit_threshold *threshold);
 
@@ -151,6 +152,7 @@ struct mg_limit_figures {
     uint64_t limit;                    /* as configured */
     uint64_t room;                     /* what may pass at once when nothing is used: the burst; else the limit */
     uint64_t used, left;               /* of the room; more than the room may be used of tokens and money */
+    uint64_t reserved;                 /* micro-dollars, by attempts in flight; neither used nor left */
     uint64_t soft;                     /* micro-dollars; 0: no such threshold */
     uint64_t free_in_us;               /* until something passes, when nothing is left; UINT64_MAX: when one of them ends */
     uint64_t full_in_us;               /* until all of the room is there again; of a budget: until its period ends */
@@ -180,9 +182,11 @@ struct mg_limit_left {
 };
 void mg_limit_requests_left(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_left *out_left);
 void mg_limit_tokens_left(const struct mg_limit_use *use, uint64_t now_us, struct mg_limit_left *out_left);
-uint64_t mg_limit_spent(const struct mg_limit_row *row, enum mg_period period, uint64_t wall_us);    /* micro-dollars */
+uint64_t mg_limit_spent(const struct mg_limit_row *row, enum mg_period period, uint64_t wall_us);    /* and reserved */
 uint32_t mg_limit_in_flight(const struct mg_limit_row *row);
 
+/* Only what attempts in flight have reserved is left of the period: for restoring what may have been counted in part. */
+void mg_limit_forget_spent(struct mg_limit_row *row, enum mg_period period, uint64_t wall_us);
 /* Adds what was spent before this process began. Thresholds that are passed with it are not told again. */
 void mg_limit_restore(struct mg_limit_row *row, const struct mg_limit_set *set, enum mg_period period, uint64_t microusd,
                       uint64_t wall_us);

@@ -10,6 +10,7 @@
 
 struct mg_limit_money {
     struct mg_money spent;             /* and reserved */
+    _Atomic uint64_t reserved;         /* micro-dollars of it, by attempts that are not settled */
     _Atomic uint32_t soft_day, stop_day;         /* first day of the period for which it was told */
 };
 
@@ -29,6 +30,14 @@ struct mg_limit_row {
     _Atomic uint32_t refused[MG_LIMIT_SLOTS];
     struct mg_limit_money money[MG_PERIOD_COUNT];
 };
+
+/* Of what stands in a period's word the part that was really spent. An attempt that began in the period before is taken off
+ * too: at the turn of a period it is a little too low for a moment. */
+static inline uint64_t mg_limit_settled(const struct mg_limit_money *money, uint16_t day)
+{
+    uint64_t all = mg_money_spent(&money->spent, day), reserved = atomic_load_explicit(&money->reserved, memory_order_relaxed);
+    return all > reserved ? all - reserved : 0;
+}
 
 /* Nothing would be lost with it: buckets full, nobody in flight, no money in a period that still runs. */
 bool mg_limit_row_is_idle(const struct mg_limit_row *row, uint64_t now_us, uint64_t wall_us);

@@ -62,6 +62,8 @@ static void put_figures(struct mg_json_out *out, const struct mg_limit_item *ite
     mg_json_out_number(out, "room", figures->room);
     mg_json_out_number(out, "used", figures->used);
     mg_json_out_number(out, "left", figures->left);
+    if (figures->reserved)
+        mg_json_out_number(out, "reserved", figures->reserved);
     if (figures->soft)
         mg_json_out_number(out, "soft", figures->soft);
     put_moment(out, "free_us", item, figures->free_in_us);

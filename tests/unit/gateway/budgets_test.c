@@ -127,6 +127,38 @@ TEST(what_a_key_spent_before_it_was_rotated_counts_for_its_successors)
     world_stop(&world);
 }
 
+TEST(a_rule_that_was_away_comes_back_with_what_was_spent_meanwhile)
+{
+    struct world world;
+    struct mg_budgets budgets;
+    struct mg_config_project with = {.name = "again", .limits = {.own = monthly, .fields = fields, .field_count = 1}}, without = {.name = "again"};
+    world_open(&world);
+    mg_budgets_init(&budgets, world.data);
+    budgets.recorder = world.recorder;
+    spend_in(&world, "again", NOW - 60 * S, "fast", "k", "{\"user\":\"ann\"}", 100);
+    CHECK_OK(mg_budgets_restore(&budgets, &with, 1, NOW));
+
+    struct mg_limit_id id = {.project = MG_VIEW("again")};
+    struct mg_limit_use use = {mg_limit_row_take(&id, 1, NOW), &monthly, true};
+    struct mg_limit_hold hold;
+    struct mg_limit_refusal no;
+    CHECK(mg_limits_reserve(&use, 1, 0, 7, 1, NOW, &hold, &no, NULL, NULL));       /* an attempt in flight all the while */
+    CHECK_OK(mg_budgets_restore(&budgets, &without, 1, NOW));
+    spend_in(&world, "again", NOW - 50 * S, "fast", "k", "{\"user\":\"ann\"}", 20);
+    spend_in(&world, "again", NOW - 50 * S, "fast", "k", "{\"user\":\"bob\"}", 3);
+    CHECK_OK(mg_budgets_restore(&budgets, &without, 1, NOW));
+    CHECK_OK(mg_budgets_restore(&budgets, &with, 1, NOW));
+    CHECK_OK(mg_budgets_restore(&budgets, &with, 1, NOW));
+    CHECK_INT(spent("again", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_MONTH), 130);
+    CHECK_INT(spent("again", NULL, MG_SCOPE_METADATA, "user", "ann", MG_PERIOD_WEEK), 120);
+    CHECK_INT(spent("again", NULL, MG_SCOPE_METADATA, "user", "bob", MG_PERIOD_WEEK), 3);
+    mg_limits_settle(&use, 1, &hold, 0, 5, 1, NULL, NULL);
+    CHECK_INT(spent("again", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_MONTH), 128);
+    mg_limit_row_drop(use.row);
+    mg_budgets_fini(&budgets);
+    world_stop(&world);
+}
+
 TEST(a_store_that_is_not_there_is_said)
 {
     struct mg_budgets budgets;

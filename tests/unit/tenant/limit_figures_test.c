@@ -74,6 +74,23 @@ TEST(what_is_used_up_says_when_something_passes_again_and_when_all_is_back)
     mg_limit_row_drop(use.row);
 }
 
+TEST(what_is_only_reserved_is_neither_used_nor_left)
+{
+    struct mg_limit_hold hold;
+    struct mg_limit_use use = use_of("figures", MG_SCOPE_METADATA, "c");
+    CHECK(mg_limits_reserve(&use, 1, 10, 600, 10 * S, MONDAY, &hold, &no, NULL, NULL));
+    CHECK(look(use.row, MG_LIMIT_BUDGET, MG_PERIOD_DAY, 10 * S));
+    CHECK_INT(figures.used, 0);
+    CHECK_INT(figures.reserved, 600);
+    CHECK_INT(figures.left, 400);
+    mg_limits_settle(&use, 1, &hold, 10, 50, 10 * S, NULL, NULL);
+    CHECK(look(use.row, MG_LIMIT_BUDGET, MG_PERIOD_DAY, 10 * S));
+    CHECK_INT(figures.used, 50);
+    CHECK_INT(figures.reserved, 0);
+    CHECK_INT(figures.left, 950);
+    mg_limit_row_drop(use.row);
+}
+
 TEST(what_is_overdrawn_is_shown_as_it_is)
 {
     struct mg_limit_hold hold;
@@ -152,6 +169,7 @@ TEST(thresholds_are_counted_whether_anybody_listens_or_not)
     struct mg_limit_hold hold;
     struct mg_limit_use use = use_of("thresholds", MG_SCOPE_KEY, "k");
     CHECK(mg_limits_reserve(&use, 1, 1, 600, 10 * S, MONDAY, &hold, &no, NULL, NULL));
+    mg_limits_settle(&use, 1, &hold, 1, 600, 10 * S, NULL, NULL);
     CHECK(!mg_limits_reserve(&use, 1, 1, 600, 10 * S, MONDAY, &hold, &no, NULL, NULL));
     CHECK(!mg_limits_reserve(&use, 1, 1, 600, 10 * S, MONDAY, &hold, &no, NULL, NULL));
     CHECK_INT(rules_of("thresholds").soft, 1);

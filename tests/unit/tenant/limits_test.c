@@ -232,6 +232,10 @@ TEST(a_budget_stops_hard_and_tells_each_threshold_once_a_period)
     CHECK_INT(no.limit, 100);
     CHECK_INT(no.free_in_us, 86400 * S);
     CHECK(mg_limits_reserve(&use, 1, 0, 90, S, MONDAY + 86400 * S, &hold, &no, on_threshold, &told));
+    CHECK_INT(told.soft, 1);           /* what is only reserved is not spent */
+    CHECK(!mg_limits_reserve(&use, 1, 0, 20, S, MONDAY + 86400 * S, &hold, &no, on_threshold, &told));
+    CHECK_INT(told.stop, 1);           /* … and refusing for its sake is no end of the budget */
+    mg_limits_settle(&use, 1, &hold, 0, 90, S, on_threshold, &told);
     CHECK_INT(told.soft, 2);
     CHECK_INT(mg_limit_spent(use.row, MG_PERIOD_DAY, MONDAY + 86400 * S), 90);
     mg_limit_row_drop(use.row);
@@ -294,6 +298,8 @@ TEST(restored_money_counts_and_passed_thresholds_are_not_told_again)
     mg_limit_restore(use.row, &set, MG_PERIOD_MONTH, 90, MONDAY);
     CHECK(mg_limits_reserve(&use, 1, 0, 5, S, MONDAY, &hold, &no, on_threshold, &told));
     CHECK(!mg_limits_reserve(&use, 1, 0, 6, S, MONDAY, &hold, &no, on_threshold, &told));
+    CHECK_INT(told.stop, 0);           /* it may fit again when the five are settled */
+    CHECK(!mg_limits_reserve(&use, 1, 0, 11, S, MONDAY, &hold, &no, on_threshold, &told));
     CHECK_INT(told.soft, 0);
     CHECK_INT(told.stop, 1);
     mg_limit_row_drop(use.row);
@@ -356,6 +362,30 @@ TEST(values_beyond_the_bound_share_one_row_and_other_projects_do_not_notice)
     CHECK(!mg_limit_row_is_shared(key));         /* keys are the operator's */
     mg_limit_row_drop(other);
     mg_limit_row_drop(key);
+}
+
+TEST(what_other_projects_clients_send_takes_no_projects_room_away)
+{
+    struct mg_limit_set set = {.any = true, .requests_per_minute = 1, .burst = 1};
+    uint64_t now = mg_mono_us();
+    uint32_t shared = 0, before = mg_limit_values(MG_VIEW("tenth"));
+    for (int p = 0; p < 11; p++) {
+        char project[16], value[24];
+        snprintf(project, sizeof project, p == 10 ? "tenth" : "p%d", p);
+        for (int i = 0; i < (p == 10 ? MG_MAX_LIMIT_VALUES_OWN + 1 : MG_MAX_LIMIT_VALUES); i++) {
+            snprintf(value, sizeof value, "u%d", i);
+            struct mg_limit_id id = {mg_view_cstr(project), MG_VIEW_NONE, MG_SCOPE_METADATA, MG_VIEW("user"), mg_view_cstr(value)};
+            struct mg_limit_use use = {mg_limit_row_take(&id, now, MONDAY), &set, true};
+            (void)enter(&use, now);    /* busy for a minute: none can be forgotten */
+            bool is_shared = mg_limit_row_is_shared(use.row);
+            shared += is_shared;
+            CHECK(p < 10 || is_shared == (i == MG_MAX_LIMIT_VALUES_OWN));
+            mg_limit_row_drop(use.row);
+        }
+    }
+    CHECK_INT(before, 0);
+    CHECK(shared > 1000);              /* the pool was really empty */
+    CHECK_INT(mg_limit_values(MG_VIEW("tenth")), MG_MAX_LIMIT_VALUES_OWN);
 }
 
 /* ---- many threads ----------------------------------------------------------------------------- */
