@@ -16,7 +16,6 @@ local find, format, insert = string.find, string.format, table.insert
 ---@field results integer  responses at the beginning of the last content
 ---@field names table<string, string>  id of a call → name of its tool
 ---@field ids boolean  calls and responses have ids
----@field signs boolean  a call of the current turn must be signed
 ---@field model { generation: number, pro: boolean, vertex: boolean }
 ---@field chat table
 ---@field ctx table
@@ -44,8 +43,13 @@ local function blob(part, mime)
   return { inlineData = { mimeType = mime, data = part.data } }
 end
 
-local function file(uri, mime)
-  return { fileData = { fileUri = uri, mimeType = mime } }
+--- Google's storage is within Vertex's reach alone.
+local function file(part, writer)
+  local uri = part.url or part.id
+  if find(uri, "^gs://") and not writer.model.vertex then
+    return refuse(writer, "is in a bucket, which only Vertex reads")
+  end
+  return { fileData = { fileUri = uri, mimeType = part.mime or part_of.guessed_type(uri) } }
 end
 
 local PARTS = {
@@ -54,34 +58,34 @@ local PARTS = {
   end,
 
   image = function(part, writer)
-    local out = part.data and blob(part, part.mime or "image/jpeg") or file(part.url, part.mime or part_of.guessed_type(part.url))
+    local out = part.data and blob(part, part.mime or "image/jpeg") or file(part, writer)
     local level = LEVELS[part.detail]
-    if level and writer.model.generation >= 3 then
+    if out and level and writer.model.generation >= 3 then
       out.mediaResolution = { level = level }
     end
     return out
   end,
 
-  document = function(part)
+  document = function(part, writer)
     if part.text then
       return { text = part.name and part.name .. "\n\n" .. part.text or part.text }
     end
-    return part.data and blob(part, part.mime or "application/pdf") or file(part.url, part.mime or part_of.guessed_type(part.url))
+    return part.data and blob(part, part.mime or "application/pdf") or file(part, writer)
   end,
 
-  audio = function(part)
-    return part.data and blob(part, part.mime or "audio/" .. (part.format or "wav")) or file(part.url, part.mime)
+  audio = function(part, writer)
+    return part.data and blob(part, part.mime or "audio/" .. (part.format or "wav")) or file(part, writer)
   end,
 
-  video = function(part)
-    return part.data and blob(part, part.mime or "video/mp4") or file(part.url, part.mime or part_of.guessed_type(part.url))
+  video = function(part, writer)
+    return part.data and blob(part, part.mime or "video/mp4") or file(part, writer)
   end,
 
   file = function(part, writer)
     if part.dialect ~= NAME then
       return refuse(writer, "is a file kept by another vendor")
     end
-    return file(part.id, part.mime)
+    return file(part, writer)
   end,
 
   vendor = function(part, writer)
@@ -109,21 +113,13 @@ function PARTS.reasoning(part, writer)
   return { text = "", thoughtSignature = part.signature }
 end
 
---- The first call of a step carries the signature of all of them.
-local function signature_of(part, writer)
-  local own = part.signature and (part.signed_by or NAME) == NAME and part.signature
-  local wanted = writer.signs
-  writer.signs = false
-  return own or wanted and NO_SIGNATURE or nil
-end
-
 function PARTS.tool_call(part, writer)
   local id = dialect.id(part.id or "call")
   writer.names[id] = part.name
   local args = part.custom and json.encode { input = part.arguments } or dialect.object_text(part.arguments)
   return {
     functionCall = { id = writer.ids and id or nil, name = sent_name(writer.chat, part.name), args = json.raw(args) },
-    thoughtSignature = signature_of(part, writer),
+    thoughtSignature = (part.signed_by or NAME) == NAME and part.signature or nil,
   }
 end
 
@@ -191,16 +187,26 @@ local function write_turn(turn, role, writer)
   end
 end
 
---- The last turn in which the user said something: what follows is one turn of the model and its tools.
-local function last_said(turns)
-  for i = #turns, 1, -1 do
-    for _, part in ipairs(turns[i].role == "user" and turns[i].parts or {}) do
-      if part.kind ~= "tool_result" then
-        return i
+local function holds_responses(content)
+  local first = content.parts[1]
+  return first ~= nil and first.functionResponse ~= nil
+end
+
+--- Newer models want their calls of the current turn signed, the first of each step. The turn began with what the user
+--- said last, responses aside.
+local function sign_calls(contents)
+  for i = #contents, 1, -1 do
+    local content = contents[i]
+    if content.role == "user" and not holds_responses(content) then
+      return
+    end
+    for _, part in ipairs(content.parts) do
+      if part.functionCall then
+        part.thoughtSignature = part.thoughtSignature or NO_SIGNATURE
+        break
       end
     end
   end
-  return 0
 end
 
 local function is_system(turn)
@@ -209,15 +215,13 @@ end
 
 --- Before the first turn it is the system's; later it stays where it stands, as the user's.
 local function write_contents(chat, body, writer)
-  local turns, current = chat.turns, last_said(chat.turns)
   local system = array {}
-  for i, turn in ipairs(turns) do
+  for _, turn in ipairs(chat.turns) do
     if is_system(turn) and #writer.contents == 0 then
       for _, part in ipairs(turn.parts) do
         system[#system + 1] = part.text ~= "" and PARTS[part.kind](part, writer) or nil
       end
     else
-      writer.signs = writer.model.generation >= 3 and i > current
       write_turn(turn, turn.role == "assistant" and "model" or "user", writer)
     end
     if turn.name then
@@ -229,6 +233,9 @@ local function write_contents(chat, body, writer)
   end
   if #writer.contents[1].parts == 0 then
     writer.ctx.refuse(dialect.spelt(chat, "messages"), "say nothing", true)
+  end
+  if writer.model.generation >= 3 then
+    sign_calls(writer.contents)
   end
   body.contents = writer.contents
   body.systemInstruction = #system > 0 and { parts = system } or nil

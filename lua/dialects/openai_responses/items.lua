@@ -71,7 +71,8 @@ function items.annotations(notes, length)
   local out = array {}
   for _, note in ipairs(notes or {}) do
     if note.url then
-      out[#out + 1] = { type = "url_citation", url = note.url, title = note.title or note.url, start_index = 0, end_index = length }
+      out[#out + 1] = { type = "url_citation", url = note.url, title = note.title or note.url,
+                        start_index = 0, end_index = length }
     end
   end
   return out

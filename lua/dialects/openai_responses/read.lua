@@ -82,7 +82,7 @@ function part_readers.refusal(reader, part)
 end
 
 function part_readers.input_image(reader, part)
-  local out = { kind = "image", detail = some(part.detail), cache = cache_of(part) }
+  local out = { kind = "image", detail = part.detail ~= "auto" and some(part.detail) or nil, cache = cache_of(part) }
   return read_source(reader, out, part.image_url, part.file_id)
 end
 
@@ -98,6 +98,11 @@ end
 
 part_readers.text, part_readers.summary_text = part_readers.output_text, part_readers.input_text
 
+--- What only OpenAI has.
+local function vendor_part(value)
+  return { kind = "vendor", dialect = NAME, type = type(value) == "table" and dialect.string(value.type) or nil, json = value }
+end
+
 --- Appends what a message or an output holds: a text, or parts. Empty text says nothing, and other vendors refuse it.
 local function read_content(reader, content, parts, member)
   if type(content) == "string" then
@@ -106,7 +111,7 @@ local function read_content(reader, content, parts, member)
     for i = 1, #content do
       local part = content[i]
       local read = type(part) == "table" and part_readers[part.type]
-      part = read and read(reader, part) or { kind = "vendor", dialect = NAME, json = part }
+      part = read and read(reader, part) or vendor_part(part)
       if part.text ~= "" then
         parts[#parts + 1] = part
       end
@@ -202,7 +207,7 @@ end
 --- What only OpenAI runs or keeps: searches, shells, compacted conversations, references.
 local function read_vendor_item(reader, item)
   local parts = parts_of(reader, "assistant", "model")
-  parts[#parts + 1] = { kind = "vendor", dialect = NAME, json = item }
+  parts[#parts + 1] = vendor_part(item)
 end
 
 local function read_input(body, chat, ctx)
@@ -242,7 +247,7 @@ local function read_tool(tool)
   elseif tool.type == "custom" then
     return { kind = "custom", name = tool.name, description = some(tool.description), format = dialect.raw_value(tool.format) }
   end
-  return { kind = "vendor", dialect = NAME, json = tool }
+  return vendor_part(tool)
 end
 
 local function read_tools(body, chat, ctx)

@@ -105,7 +105,8 @@ function openers.tool(s, block)
       not s.memo.wrapped and frame(s, "response.custom_tool_call_input.delta", "") or nil
   end
   begin(s, "tool")
-  return before .. added(s, items.call(s.item, "in_progress", block.id, name, "")), frame(s, "response.function_call_arguments.delta", "")
+  return before .. added(s, items.call(s.item, "in_progress", block.id, name, "")),
+    frame(s, "response.function_call_arguments.delta", "")
 end
 
 local function open(s, block)
@@ -213,7 +214,8 @@ end
 ---- errors
 
 local ERROR = {
-  body = { '{"error":{"message":', dialect.MESSAGE, ',"type":', dialect.TYPE, ',"param":', dialect.PARAM, ',"code":', dialect.CODE, "}}" },
+  body = { '{"error":{"message":', dialect.MESSAGE, ',"type":', dialect.TYPE, ',"param":', dialect.PARAM, ',"code":',
+           dialect.CODE, "}}" },
   types = { [401] = "authentication_error", [403] = "permission_error", [429] = "rate_limit_error",
             default4 = "invalid_request_error", default5 = "api_error" },
   statuses = { [529] = 503 },

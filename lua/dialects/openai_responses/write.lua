@@ -56,25 +56,28 @@ end
 function part_writers.document(part, writer)
   local mark = breakpoint_of(part, writer)
   if part.text then
-    return { type = "input_text", text = part.name and part.name .. "\n\n" .. part.text or part.text, prompt_cache_breakpoint = mark }
+    local text = part.name and part.name .. "\n\n" .. part.text or part.text
+    return { type = "input_text", text = text, prompt_cache_breakpoint = mark }
   elseif part.url then
     return { type = "input_file", file_url = part.url, prompt_cache_breakpoint = mark }
   end
-  return { type = "input_file", filename = part.name or "document.pdf", file_data = media_url(part), prompt_cache_breakpoint = mark }
+  return { type = "input_file", filename = part.name or "document.pdf", file_data = media_url(part),
+           prompt_cache_breakpoint = mark }
 end
 
 function part_writers.file(part, writer)
   if part.dialect ~= NAME and part.dialect ~= "openai_chat" then
     return nil, "is a file kept by another vendor"
   elseif part.media == "image" then
-    return { type = "input_image", file_id = part.id, detail = part.detail or "auto", prompt_cache_breakpoint = breakpoint_of(part, writer) }
+    return { type = "input_image", file_id = part.id, detail = part.detail or "auto",
+             prompt_cache_breakpoint = breakpoint_of(part, writer) }
   end
   return { type = "input_file", file_id = part.id, prompt_cache_breakpoint = breakpoint_of(part, writer) }
 end
 
-function part_writers.vendor(part)
+function part_writers.vendor(part, writer)
   if part.dialect ~= NAME then
-    return nil, "is something only its own vendor has"
+    return writer.ctx.drop(part.type or part.dialect)
   end
   return part.json
 end
