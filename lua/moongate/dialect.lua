@@ -95,12 +95,17 @@ end
 
 ---- rows of fields
 
+--- A number that a double does not hold is JSON text.
+local function number_text(value)
+  return type(value) == "table" and dialect.text(value) or ""
+end
+
 local CHECKS = {
   integer = function(value)
-    return type(value) == "number" and value == floor(value)
+    return type(value) == "number" and value == floor(value) or find(number_text(value), "^%-?%d+$") ~= nil
   end,
   number = function(value)
-    return type(value) == "number"
+    return type(value) == "number" or find(number_text(value), "^%-?%d") ~= nil
   end,
   boolean = function(value)
     return type(value) == "boolean"
@@ -461,8 +466,7 @@ function dialect.object_text(arguments)
   if arguments == nil or not find(arguments, "%S") then
     return "{}"
   end
-  local value = json.decode(arguments)
-  if type(value) == "table" and not (json.is_array(value)) then
+  if find(arguments, "^%s*{") and pcall(json.raw, arguments) then
     return arguments
   end
   return json.encode { _raw = arguments }

@@ -1,10 +1,12 @@
---- t.lua - tests of lua/: `t.test(name, function)`, and what they check with.
+--- t.lua - tests of lua/: `t.test(name, function)`, and what they check with. Who runs them gives `host`: { say(text),
+--- read_file(path), decode(text, paths that stay text), traceback }.
 local t = { failed = 0, count = 0, only = nil }
 
 local json
 
-function t.start(its_json, only)
+function t.start(its_json, host, only)
   json, t.only = its_json, only
+  t.say, t.read_file, t.decode, t.traceback = host.say, host.read_file, host.decode, host.traceback
 end
 
 function t.test(name, body)
@@ -13,16 +15,12 @@ function t.test(name, body)
   end
   t.count = t.count + 1
   local ok, why = xpcall(body, function(err)
-    return type(err) == "table" and json.encode(err) or tostring(err) .. "\n" .. (debug and debug.traceback("", 2) or "")
+    return type(err) == "table" and json.encode(err) or t.traceback(tostring(err))
   end)
   if not ok then
     t.failed = t.failed + 1
     t.say("FAIL  " .. name .. "\n" .. why .. "\n")
   end
-end
-
-function t.say(text)
-  io.stderr:write(text)
 end
 
 --- Values are compared as JSON, so that lists, objects, null and text that was kept as it is all count.

@@ -224,29 +224,25 @@ local function write_messages(chat, body, writer, ctx)
   body.system = #system > 0 and system or nil
 end
 
+local NO_ARGUMENTS = dialect.raw '{"type":"object","properties":{}}'
+local ANY_ARGUMENTS = dialect.raw '{"type":"object"}'
+local CUSTOM_SCHEMA = dialect.raw(dialect.CUSTOM_SCHEMA)
+
 --- What Anthropic asks of a schema: an object at the top.
 local function input_schema(tool)
-  local text = tool.schema and dialect.text(tool.schema)
-  if not text or text:find "^%s*{%s*}%s*$" then
-    return dialect.raw '{"type":"object","properties":{}}'
-  elseif text:find '^%s*{%s*"type"%s*:%s*"object"' then
+  local text = tool.schema and dialect.text(tool.schema) or ""
+  if not text:find "^%s*{" or text:find "^%s*{%s*}%s*$" then
+    return NO_ARGUMENTS
+  elseif text:find '^%s*{%s*"type"%s*:%s*"object"' or json.decode(text).type ~= nil then
     return tool.schema
   end
-  local value = json.decode(text)
-  if type(value) ~= "table" then
-    return dialect.raw '{"type":"object","properties":{}}'
-  elseif value.type == "object" then
-    return tool.schema
-  elseif value.type == nil then
-    return dialect.raw('{"type":"object",' .. text:match "^%s*{(.*)$")
-  end
-  return tool.schema
+  return dialect.raw('{"type":"object",' .. text:match "^%s*{(.*)$")
 end
 
 local function write_tool(tool, chat)
   local name = dialect.sent_name(chat, tool.name, 128)
   if tool.kind == "custom" then
-    return { name = name, description = dialect.custom_description(tool), input_schema = dialect.raw(dialect.CUSTOM_SCHEMA) }
+    return { name = name, description = dialect.custom_description(tool), input_schema = CUSTOM_SCHEMA }
   end
   return { name = name, description = tool.description, input_schema = input_schema(tool), strict = tool.strict }
 end
@@ -258,7 +254,7 @@ local function recalled_tools(chat, body)
     for _, part in ipairs(turn.parts) do
       if part.kind == "tool_call" and not seen[part.name] then
         seen[part.name] = true
-        tools[#tools + 1] = { name = dialect.sent_name(chat, part.name, 128), input_schema = dialect.raw '{"type":"object"}' }
+        tools[#tools + 1] = { name = dialect.sent_name(chat, part.name, 128), input_schema = ANY_ARGUMENTS }
       end
     end
   end

@@ -64,11 +64,20 @@ local function owner(ctx)
   return "openai_chat/" .. (ctx.vendor or "")
 end
 
+--- A detail, and its JSON text when there is something in it that must come back.
+local function detail(raw)
+  local text = type(raw) == "table" and dialect.text(raw)
+  local item = text and dialect.decode(text)
+  if type(item) == "table" then
+    return item, (given(item.data) or given(item.signature)) and text or nil
+  end
+end
+
 local function read_reasoning(message, parts, ctx)
-  for _, item in ipairs(list(message.reasoning_details)) do
-    if type(item) == "table" then
+  for _, raw in ipairs(list(message.reasoning_details)) do
+    local item, state = detail(raw)
+    if item then
       local text = string_of(item.text) or string_of(item.summary)
-      local state = (given(item.data) or given(item.signature)) and dialect.encode(item) or nil
       if text or state then
         parts[#parts + 1] = { kind = "reasoning", text = text or "", signature = state, dialect = state and owner(ctx) }
       end
@@ -185,9 +194,10 @@ local function read_texts(delta, choice, out)
 end
 
 local function read_details_event(details, out, choice, stream)
-  for _, item in ipairs(details) do
-    if type(item) == "table" and (given(item.data) or given(item.signature)) then
-      out[#out + 1] = { kind = "signature", text = dialect.encode(item), dialect = owner(stream), choice = choice }
+  for _, raw in ipairs(details) do
+    local _, state = detail(raw)
+    if state then
+      out[#out + 1] = { kind = "signature", text = state, dialect = owner(stream), choice = choice }
     end
   end
 end

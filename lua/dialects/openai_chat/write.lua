@@ -147,10 +147,11 @@ end
 --- A detail as its provider gave it; a client that streams keeps the text beside it.
 local function own_detail(part)
   local item = dialect.decode(part.signature)
-  if type(item) == "table" and item.type == "reasoning.text" and part.text and part.text ~= "" then
+  if type(item) == "table" and item.type == "reasoning.text" and not item.text and part.text ~= "" then
     item.text = part.text
+    return item
   end
-  return item
+  return type(item) == "table" and dialect.raw(part.signature) or nil
 end
 
 --- What was thought goes back where it came from: as details, or as text to those who want it.

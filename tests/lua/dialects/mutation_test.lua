@@ -80,7 +80,7 @@ end
 
 local REQUESTS, ANSWERS = {}, {}
 for _, name in ipairs { "openai-chat-to-anthropic", "anthropic-to-openai-chat" } do
-  local page = read_file("tests/wire/dialects/" .. name .. ".md")
+  local page = t.read_file("tests/wire/dialects/" .. name .. ".md")
   for from, kind, text in page:gmatch "```json ([%w_]+) (%w+)\n(.-)\n```" do
     table.insert(kind == "request" and REQUESTS or ANSWERS, { from, world.decode(text) })
   end
@@ -95,7 +95,7 @@ t.test("no request breaks a dialect", function()
     local text, to = json.encode(mutated(of[2])), NAMES[random(#NAMES)]
     local options = { lenient = random(2) == 1, stream = random(2) == 1 }
     must_not_break(of[1] .. " → " .. to .. ": " .. text, xpcall(world.request, function(err)
-      return type(err) == "table" and err or debug.traceback(err)
+      return type(err) == "table" and err or t.traceback(err)
     end, of[1], to, text, options))
   end
   nothing_broke()
@@ -107,7 +107,7 @@ t.test("no answer breaks a dialect", function()
     local of = ANSWERS[random(#ANSWERS)]
     local text, to = json.encode(mutated(of[2])), NAMES[random(#NAMES)]
     must_not_break(of[1] .. " → " .. to .. ": " .. text, xpcall(world.answer, function(err)
-      return type(err) == "table" and err or debug.traceback(err)
+      return type(err) == "table" and err or t.traceback(err)
     end, of[1], to, text))
   end
   nothing_broke()

@@ -1,3 +1,4 @@
+local t = require "t"
 local pages = require "support.pages"
 
 local dialects = { "openai-chat", "openai-responses", "anthropic", "gemini" }
@@ -6,7 +7,7 @@ for _, from in ipairs(dialects) do
   for _, to in ipairs(dialects) do
     if from ~= to then
       local name = from .. "-to-" .. to
-      pages.declare(name, read_file("tests/wire/dialects/" .. name .. ".md"))
+      pages.declare(name, t.read_file("tests/wire/dialects/" .. name .. ".md"))
     end
   end
 end

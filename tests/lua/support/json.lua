@@ -18,13 +18,17 @@ function json.is_array(value)
 end
 
 function json.raw(text)
+  local _, err = json.decode(text)
+  if err then
+    error("moongate.json.raw: " .. err.message, 2)
+  end
   return setmetatable({ json = text }, Raw)
 end
 
 local encode
 
 function json.text(value)
-  return getmetatable(value) == Raw and value.json or encode(value)
+  return getmetatable(value) == Raw and value.json or nil
 end
 
 ---- encode
@@ -151,7 +155,7 @@ local function decode_member(text, at, path, step, patterns)
   local value, after = decode_value(text, at, inner, patterns)
   for _, pattern in ipairs(patterns) do
     if value ~= json.null and matches(pattern, inner) then
-      return json.raw(text:sub(at, after - 1)), after
+      return setmetatable({ json = text:sub(at, after - 1) }, Raw), after
     end
   end
   return value, after
@@ -201,6 +205,9 @@ function decode_value(text, at, path, patterns)
   local value = WORDS[word]
   if value == nil then
     value = word:find("^-?%d") and tonumber(word) or nil
+    if value and math.abs(value) >= 2 ^ 53 then
+      value = setmetatable({ json = word }, Raw)
+    end
   end
   if value == nil then
     fail(at, "a value expected")

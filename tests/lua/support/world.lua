@@ -1,5 +1,6 @@
 --- world.lua - one translated call, as the core would make it: what is told to the client, refused, written.
 local json = require "moongate.json"
+local t = require "t"
 local world = {}
 
 world.dialects = {}
@@ -32,8 +33,10 @@ end
 
 local MODELS = { openai_chat = "gpt-4o", anthropic = "claude-opus-4-6", openai_responses = "gpt-4o", gemini = "gemini-2.5-pro" }
 
+--- With `raw` as dialects get their documents, without as everybody else does.
 function world.decode(text, raw)
-  local value, err = json.decode(text, raw)
+  local decode = raw and t.decode or json.decode
+  local value, err = decode(text, raw)
   if value == nil then
     error("not JSON: " .. err.message .. "\n" .. text, 2)
   end
