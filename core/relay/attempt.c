@@ -464,6 +464,7 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
         seen = (struct mg_tap_event){.content = false};
     else
         mg_tap_event(&attempt->tap, event->name, event->data, &seen);
+    mg_hide_in_event(attempt, event, &seen);
     if (attempt->tap.failed || attempt->tap.broken_arguments)
         return MG_E_CANCELLED;         /* an error inside the 200, a call nobody can make: nothing of it goes on */
     if (seen.content || seen.finish)
@@ -567,6 +568,8 @@ static mg_err outgrow(struct mg_attempt *attempt)
         return refuse(attempt, MG_CLASS_invalid_json, "the answer is not JSON");
     if (attempt->call.whole)
         return refuse(attempt, MG_CLASS_schema_mismatch, "the answer is too long to be held back and judged");
+    mg_hide_in_body(attempt);
+    mg_hide_in_piece(attempt, held);
     attempt->streaming_body = true;
     attempt->tap.content = attempt->tap.useful = true;
     mark(attempt, MG_MARK_first_token, now_us(attempt));
@@ -591,6 +594,7 @@ static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
         MG_TRY(outgrow(attempt));
     if (!mg_json_pieces_feed(&attempt->passed, bytes))
         return refuse(attempt, MG_CLASS_invalid_json, "the answer is not JSON any more");
+    mg_hide_in_piece(attempt, bytes);
     keep_tail(attempt, bytes);
     attempt->call.ops->on_body(attempt->call.arg, bytes);
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
@@ -740,8 +744,7 @@ void mg_attempt_spoil(struct mg_attempt *attempt, enum mg_class hint, const char
 /* The message is complete on the wire. */
 static void conclude(struct mg_attempt *attempt)
 {
-    if (attempt->pieces > 1)
-        mg_hide_sent(attempt, mg_buf_view(&attempt->body));
+    mg_hide_in_body(attempt);
     enum mg_class hint = attempt->event_stream ? mg_judge_stream(attempt) : mg_judge_body(attempt);
     bool all_sent = attempt->call.record->mark_us[MG_MARK_sent] != 0;
     attempt->ok = hint == MG_CLASS_none;
@@ -764,6 +767,7 @@ static void forget_answer(struct mg_attempt *attempt)
     mg_sealed_unref(attempt->sent_secret);
     attempt->sent_secret = NULL;
     attempt->echoed = false;
+    mg_wipe(attempt->trails, sizeof attempt->trails);
 }
 
 void mg_attempt_cancel(struct mg_attempt *attempt)

@@ -65,6 +65,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     struct mg_stream *stream;          /* owned while not NULL */
     struct mg_http_client *client;     /* owned; kept between attempts */
     struct mg_sealed *sent_secret;     /* one reference: the credential that was sent, to find it in the answer; NULL: none */
+    struct mg_sealed_trail trails[2];  /* of its text and of its reasoning, where it is looked for over several events */
     struct mg_sse *sse;                /* owned; of this answer */
     struct mg_timer timer;             /* connect, then first token, then idle */
     struct mg_timer total;

@@ -8,6 +8,13 @@
 void mg_hide_sent(struct mg_attempt *attempt, mg_view bytes);
 void mg_hide_in_headers(struct mg_attempt *attempt, struct mg_headers headers);
 
+/* In a whole answer, where it may also be encoded. */
+void mg_hide_in_body(struct mg_attempt *attempt);
+
+/* In the text of an event, which may go on with what the events before it began; and in bytes of a body that is passed on. */
+void mg_hide_in_event(struct mg_attempt *attempt, const struct mg_sse_event *event, const struct mg_tap_event *seen);
+void mg_hide_in_piece(struct mg_attempt *attempt, mg_view bytes);
+
 /* In what was kept of an answer that failed: its beginning and the error's words. */
 void mg_hide_secrets(struct mg_attempt *attempt);
 

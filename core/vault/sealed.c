@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 
-enum { NONCE_BYTES = 12, TAG_BYTES = 16, PLACE_BYTES = 512, TELLING_BYTES = 8 };
+enum { NONCE_BYTES = 12, TAG_BYTES = 16, PLACE_BYTES = 512, TELLING_BYTES = MG_TELLING_BYTES };
 
 /* PSA sets up and tears down all it needs with every call, which costs more than all else that an attempt does to be sent.
  * So each key is also kept as AES-GCM's own schedule, for what is opened again and again; it is the same cipher. */
@@ -19,6 +19,9 @@ struct mg_seal_key {
     bool scheduled;                    /* the processor has instructions for it */
     crypto_aead_aes256gcm_state schedule;
 };
+
+/* How a secret may stand in a text: as it is, in base64 behind 0, 1 or 2 bytes of something else, in a JSON string, in a URL. */
+enum form { PLAIN, BASE64, BASE64_1, BASE64_2, ESCAPED, PERCENT, FORMS };
 
 /* What tells that text may hold the secret, without it standing here: a keyed fingerprint of its first eight bytes, and the
  * rarest of them, to look for quickly. */
@@ -33,7 +36,8 @@ struct mg_sealed {
     struct mg_seal_place place;        /* owned */
     struct mg_buf bytes;
     size_t plain_len;
-    struct telltale telltale;
+    struct telltale telltales[FORMS];  /* of a form without one, or one as plain as the first: print 0 and rare 0 */
+    uint8_t forms;                     /* bitmap: those that have one */
 };
 
 static uint64_t print_key[2];
@@ -165,12 +169,17 @@ uint32_t mg_seal_bucket(mg_view text)
 
 /* ---- one version of one secret */
 
+static uint32_t print_of_word(uint64_t word)
+{
+    word = (word ^ print_key[0]) * print_key[1];
+    return (uint32_t)((word ^ word >> 29) * 0x9e3779b97f4a7c15u >> 32);
+}
+
 static uint32_t print_of(const char *eight)
 {
     uint64_t word;
     memcpy(&word, eight, sizeof word);
-    word = (word ^ print_key[0]) * print_key[1];
-    return (uint32_t)((word ^ word >> 29) * 0x9e3779b97f4a7c15u >> 32);
+    return print_of_word(word);
 }
 
 /* How rare a byte is in JSON and headers. */
@@ -190,13 +199,86 @@ static unsigned char rarest(const char *eight)
     return (unsigned char)best;
 }
 
-static void note_telltale(struct mg_sealed *sealed, mg_view plain)
+/* Of the characters that its own bytes alone decide. */
+static size_t put_base64(mg_view plain, size_t shift, char *out, size_t max)
 {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t first = (shift * 8 + 5) / 6, end = (shift + plain.len) * 8 / 6, len = 0;
+    for (size_t at = first; at < end && len < max; at++) {
+        size_t bit = at * 6 - shift * 8, byte = bit / 8;
+        unsigned two = (unsigned)(unsigned char)plain.ptr[byte] << 8;
+        if (byte + 1 < plain.len)
+            two |= (unsigned char)plain.ptr[byte + 1];
+        out[len++] = digits[two >> (10 - bit % 8) & 63];
+    }
+    return len;
+}
+
+static size_t put_escaped(mg_view plain, char *out, size_t max)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < plain.len && len + 2 <= max; i++) {
+        if (strchr("/\"\\", plain.ptr[i]))
+            out[len++] = '\\';
+        out[len++] = plain.ptr[i];
+    }
+    return len;
+}
+
+static bool is_alnum(char c)
+{
+    char low = (char)(c | 0x20);
+    return (c >= '0' && c <= '9') || (low >= 'a' && low <= 'z');
+}
+
+static size_t put_percent(mg_view plain, char *out, size_t max)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t len = 0;
+    for (size_t i = 0; i < plain.len && len + 3 <= max; i++) {
+        unsigned char c = (unsigned char)plain.ptr[i];
+        bool stays = is_alnum((char)c) || strchr("-._~", c);
+        if (!stays)
+            out[len++] = '%';
+        if (!stays)
+            out[len++] = hex[c >> 4];
+        out[len++] = stays ? (char)c : hex[c & 15];
+    }
+    return len;
+}
+
+/* Its beginning, when there is no room for all. */
+static size_t put_form(mg_view plain, enum form form, char *out, size_t max)
+{
+    switch (form) {
+    case ESCAPED: return put_escaped(plain, out, max);
+    case PERCENT: return put_percent(plain, out, max);
+    case PLAIN:
+        memcpy(out, plain.ptr, MG_MIN(plain.len, max));
+        return MG_MIN(plain.len, max);
+    default: return put_base64(plain, (size_t)(form - BASE64), out, max);
+    }
+}
+
+/* Forms that are no other than the plain one need not be looked for. */
+static void note_telltales(struct mg_sealed *sealed, mg_view plain)
+{
+    char begin[TELLING_BYTES + 2];
     sealed->plain_len = plain.len;
-    if (plain.len < TELLING_BYTES)
-        return;
-    unsigned char at = rarest(plain.ptr);
-    sealed->telltale = (struct telltale){(unsigned char)plain.ptr[at], at, print_of(plain.ptr)};
+    bool slashed = false, coded = false;
+    for (size_t i = 0; i < plain.len; i++) {
+        slashed |= strchr("/\"\\", plain.ptr[i]) != NULL;
+        coded |= !strchr("-._~", plain.ptr[i]) && !is_alnum(plain.ptr[i]);
+    }
+    for (int form = PLAIN; form < FORMS; form++) {
+        bool other = form == ESCAPED ? slashed : form != PERCENT || coded;
+        if (plain.len < TELLING_BYTES || !other || put_form(plain, (enum form)form, begin, sizeof begin) < TELLING_BYTES)
+            continue;
+        unsigned char at = rarest(begin);
+        sealed->telltales[form] = (struct telltale){(unsigned char)begin[at], at, print_of(begin)};
+        sealed->forms |= (uint8_t)(1u << form);
+    }
+    mg_wipe(begin, sizeof begin);
 }
 
 static mg_view keep(mg_view text)
@@ -231,7 +313,7 @@ mg_err mg_sealed_new(struct mg_seal_key *key, const struct mg_seal_place *place,
     if (err == MG_OK)
         err = mg_unseal(key, place, bytes, plain);
     if (err == MG_OK)
-        note_telltale(sealed, mg_view_of(plain->ptr, plain->len));
+        note_telltales(sealed, mg_view_of(plain->ptr, plain->len));
     mg_locked_give(plain);
     return finish(sealed, err, out_sealed);
 }
@@ -239,7 +321,7 @@ mg_err mg_sealed_new(struct mg_seal_key *key, const struct mg_seal_place *place,
 mg_err mg_sealed_from(struct mg_seal_key *key, const struct mg_seal_place *place, mg_view plain, struct mg_sealed **out_sealed)
 {
     struct mg_sealed *sealed = sealed_alloc(key, place);
-    note_telltale(sealed, plain);
+    note_telltales(sealed, plain);
     return finish(sealed, mg_seal(key, place, plain, &sealed->bytes), out_sealed);
 }
 
@@ -296,10 +378,10 @@ mg_err mg_sealed_open(const struct mg_sealed *sealed, struct mg_locked *out)
                                   : mg_unseal(sealed->key, &sealed->place, mg_buf_view(&sealed->bytes), out);
 }
 
-/* The next place where eight bytes look like the secret's first; NULL: none. */
-static char *find_telltale(const struct mg_sealed *sealed, char *at, const char *end)
+/* The next place where eight bytes look like the form's first; NULL: none. */
+static char *find_telltale(const struct mg_sealed *sealed, enum form form, char *at, const char *end)
 {
-    struct telltale telltale = sealed->telltale;
+    struct telltale telltale = sealed->telltales[form];
     while (end - at >= TELLING_BYTES) {
         char *rare = memchr(at + telltale.at, telltale.rare, (size_t)(end - at - TELLING_BYTES + 1));
         if (!rare)
@@ -312,12 +394,12 @@ static char *find_telltale(const struct mg_sealed *sealed, char *at, const char 
     return NULL;
 }
 
-static bool star_out(const struct mg_sealed *sealed, mg_view plain, char *at, const char *end, bool cut)
+static bool star_out(const struct mg_sealed *sealed, enum form form, mg_view wanted, char *at, const char *end, bool cut)
 {
     bool found = false;
-    for (; (at = find_telltale(sealed, at, end)); at++) {
-        mg_view here = mg_view_head(mg_view_of(at, (size_t)(end - at)), plain.len);
-        if (!mg_view_starts(plain, here) || (here.len < plain.len && !cut))
+    for (; (at = find_telltale(sealed, form, at, end)); at++) {
+        mg_view here = mg_view_head(mg_view_of(at, (size_t)(end - at)), wanted.len);
+        if (!mg_view_starts(wanted, here) || (here.len < wanted.len && !cut))
             continue;
         memset(at, '*', here.len);
         found = true;
@@ -325,14 +407,111 @@ static bool star_out(const struct mg_sealed *sealed, mg_view plain, char *at, co
     return found;
 }
 
-bool mg_sealed_hide(const struct mg_sealed *sealed, char *text, size_t len, bool cut)
+/* What the form of the secret is stands behind it in the same page, and is wiped with it. */
+static mg_view open_form(const struct mg_sealed *sealed, enum form form, struct mg_locked *page)
+{
+    if (mg_sealed_open(sealed, page) != MG_OK)
+        return MG_VIEW_NONE;
+    mg_view plain = mg_view_of(page->ptr, page->len);
+    if (form == PLAIN)
+        return plain;
+    size_t len = put_form(plain, form, page->ptr + page->len, page->max - page->len);
+    page->len += len;
+    return mg_view_of(plain.ptr + plain.len, len);
+}
+
+static bool hide_form(const struct mg_sealed *sealed, enum form form, char *text, size_t len, bool cut)
 {
     const char *end = text + len;
-    char *at = sealed->plain_len < TELLING_BYTES || len < TELLING_BYTES ? NULL : find_telltale(sealed, text, end);
+    char *at = sealed->forms >> form & 1 ? find_telltale(sealed, form, text, end) : NULL;
     if (!at)
         return false;
-    struct mg_locked *plain = mg_locked_take();
-    bool found = mg_sealed_open(sealed, plain) == MG_OK && star_out(sealed, mg_view_of(plain->ptr, plain->len), at, end, cut);
-    mg_locked_give(plain);
+    struct mg_locked *page = mg_locked_take();
+    mg_view wanted = open_form(sealed, form, page);
+    bool found = wanted.len >= TELLING_BYTES && star_out(sealed, form, wanted, at, end, cut);
+    mg_locked_give(page);
+    return found;
+}
+
+bool mg_sealed_hide(const struct mg_sealed *sealed, char *text, size_t len, bool cut)
+{
+    return hide_form(sealed, PLAIN, text, len, cut);
+}
+
+bool mg_sealed_hide_all_forms(const struct mg_sealed *sealed, char *text, size_t len, bool cut)
+{
+    bool found = false;
+    for (int form = PLAIN; form < FORMS; form++)
+        found |= hide_form(sealed, (enum form)form, text, len, cut);
+    return found;
+}
+
+/* ---- a text that comes in pieces */
+
+/* How much of the piece goes on with what was found before. */
+static size_t go_on(struct mg_sealed_trail *trail, mg_view plain, char *piece, size_t len)
+{
+    size_t i = 0;
+    while (i < len && trail->matched < plain.len && piece[i] == plain.ptr[trail->matched]) {
+        piece[i++] = '*';
+        trail->matched++;
+    }
+    if (i < len || trail->matched == plain.len)
+        *trail = (struct mg_sealed_trail){.matched = 0};
+    return i;
+}
+
+/* Eight bytes as memory has them, one byte on. */
+static uint64_t roll(uint64_t word, char byte)
+{
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? word >> 8 | (uint64_t)(unsigned char)byte << 56
+                                                     : word << 8 | (unsigned char)byte;
+}
+
+/* The place behind the secret's first eight bytes; len + 1: they do not end in this piece. */
+static size_t find_begin(const struct mg_sealed *sealed, struct mg_sealed_trail *trail, const char *piece, size_t from, size_t len)
+{
+    uint64_t word;
+    size_t at = from, count = trail->count;
+    bool found = false;
+    memcpy(&word, trail->last, sizeof word);
+    while (at < len && !found) {
+        word = roll(word, piece[at++]);
+        found = ++count >= TELLING_BYTES && print_of_word(word) == sealed->telltales[PLAIN].print;
+    }
+    memcpy(trail->last, &word, sizeof word);
+    trail->count = (uint8_t)MG_MIN(count, (size_t)TELLING_BYTES);
+    return found ? at : len + 1;
+}
+
+static bool hide_piece(const struct mg_sealed *sealed, struct mg_sealed_trail *trail, mg_view plain, char *piece, size_t len)
+{
+    size_t at = trail->matched ? go_on(trail, plain, piece, len) : 0;
+    bool found = at > 0;
+    while ((at = find_begin(sealed, trail, piece, at, len)) <= len) {
+        if (!mg_view_starts(plain, mg_view_of(trail->last, TELLING_BYTES)))
+            continue;
+        size_t back = MG_MIN(at, (size_t)TELLING_BYTES);
+        memset(piece + at - back, '*', back);
+        trail->matched = (uint16_t)TELLING_BYTES;
+        at += go_on(trail, plain, piece + at, len - at);
+        found = true;
+    }
+    return found;
+}
+
+bool mg_sealed_hide_next(const struct mg_sealed *sealed, struct mg_sealed_trail *trail, char *piece, size_t len)
+{
+    if (!(sealed->forms >> PLAIN & 1))
+        return false;
+    struct mg_sealed_trail ahead = *trail;
+    if (!trail->matched && find_begin(sealed, &ahead, piece, 0, len) > len) {
+        *trail = ahead;
+        return false;
+    }
+    struct mg_locked *page = mg_locked_take();
+    mg_view plain = open_form(sealed, PLAIN, page);
+    bool found = plain.len && hide_piece(sealed, trail, plain, piece, len);
+    mg_locked_give(page);
     return found;
 }

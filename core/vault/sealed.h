@@ -64,4 +64,19 @@ MG_MUST_USE mg_err mg_sealed_open(const struct mg_sealed *sealed, struct mg_lock
  * alone, or stars would stand all over the answers. True: something was covered. */
 bool mg_sealed_hide(const struct mg_sealed *sealed, char *text, size_t len, bool cut);
 
+/* The same also for the secret in base64 (at any offset in what was encoded), as a JSON string has it and as a URL has it: for
+ * texts that were not looked through as they came, or that somebody wrote to explain a refusal. */
+bool mg_sealed_hide_all_forms(const struct mg_sealed *sealed, char *text, size_t len, bool cut);
+
+/* What a text that comes in pieces, and goes on in pieces, ended with. Zeroed at its begin. */
+enum { MG_TELLING_BYTES = 8 };
+struct mg_sealed_trail {
+    char last[MG_TELLING_BYTES];
+    uint8_t count;                     /* of the bytes in last that are there; they are the last ones */
+    uint16_t matched;                  /* so much of the secret has come; 0: none */
+};
+/* Of a secret that is spelt out over several pieces at most its first 7 bytes have gone on before it is noticed: the rest is
+ * covered. */
+bool mg_sealed_hide_next(const struct mg_sealed *sealed, struct mg_sealed_trail *trail, char *piece, size_t len);
+
 #endif

@@ -1,5 +1,6 @@
 """The vault: secrets are encrypted in the store, in clear only while an attempt is sent, and rotated while traffic flows."""
 
+import base64
 import contextlib
 import glob
 import pwd
@@ -123,6 +124,49 @@ class Canary(unittest.TestCase):
         with Upstream() as up, Vaulted(up.url, key) as gw:
             answers = self.every_way(up, gw, key)
             self.nothing_holds(gw, key, *answers)
+
+    def test_a_key_that_a_provider_encodes_or_spells_out_is_covered_too(self):
+        key = unique("vault")
+        plain = base64.b64encode(key.encode()).decode()
+        basic = base64.b64encode(f":{key}".encode()).decode()
+        with Upstream() as up, Vaulted(up.url, key) as gw:
+            up.answer(error_answer(400, "bad", message=f"Authorization: Basic {basic}"))
+            refused = gw.chat()
+            self.assertEqual(refused.status, 400)
+            self.assertNotIn(basic[4:-4], refused.body.decode())
+            self.assertIn("****", refused.body.decode())
+            up.answer(json_answer(f"I was called with {plain}"))
+            answer = gw.chat()
+            self.assertEqual(answer.status, 200)
+            self.assertNotIn(plain[:12], answer.body.decode())
+            self.assertIn("****", answer.body.decode())
+            for size in 1, 3, 5, 11:
+                up.answer(stream(*good_events("it is ", *[key[i:i + size] for i in range(0, len(key), size)], ", really")))
+                answer = gw.chat(stream=True)
+                self.assertNotIn(key[size + 7:], answer.text)
+                self.assertTrue(answer.text.startswith("it is ") and answer.text.endswith("****, really"), answer.text)
+                self.assertEqual(len(answer.text), len(f"it is {key}, really"))
+                gw.trace(answer)
+            up.answer(stream(*good_events(*["word "] * 50)))
+            self.assertEqual(gw.chat(stream=True).text, "word " * 50)
+            self.nothing_holds(gw, key, refused, answer)
+
+    def test_a_key_in_an_answer_too_long_to_be_held_is_covered_wherever_it_is_cut(self):
+        key = unique("vault")
+        body = json.dumps(completion("x" * 1_500_000 + f" {key} " + "y" * 1000)).encode()
+        at = body.index(key.encode())
+
+        def script(sock, request):
+            sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body))
+            for start, end in (0, at + 12), (at + 12, at + 20), (at + 20, len(body)):
+                sock.sendall(body[start:end])
+                time.sleep(0.05)           # so that it is read in pieces
+
+        with Upstream(script) as up, Vaulted(up.url, key) as gw:
+            answer = gw.chat()
+            self.assertEqual((answer.status, len(answer.body)), (200, len(body)))
+            self.assertNotIn(key[8:].encode(), answer.body)
+            self.assertEqual(answer.body[at + 12:at + len(key)], b"*" * (len(key) - 12))
 
     def test_a_key_that_is_set_while_the_gateway_runs_stays_nowhere_either(self):
         key = unique("live")

@@ -133,6 +133,77 @@ TEST(stars_stand_over_a_secret_wherever_it_is_repeated)
     mg_sealed_unref(secret);
 }
 
+TEST(stars_stand_over_a_secret_in_whatever_form_it_is_repeated)
+{
+    static const struct {
+        const char *secret, *text, *wanted;
+    } rows[] = {
+        {"sk-proj-1234567", "key sk-proj-1234567 is wrong", "key *************** is wrong"},
+        {"sk-proj-1234567", "{\"k\":\"c2stcHJvai0xMjM0NTY3\"}", "{\"k\":\"********************\"}"},              /* of it alone */
+        {"sk-proj-1234567", "Basic OnNrLXByb2otMTIzNDU2Nw==", "Basic On*******************w=="},                    /* ":" before */
+        {"sk-proj-1234567", "dTpzay1wcm9qLTEyMzQ1Njc=", "dTp*******************c="},                                /* "u:" before */
+        {"sk-proj-1234567", "QmVhcmVyIHNrLXByb2otMTIzNDU2Nw==", "QmVhcmVyIH*******************w=="},               /* "Bearer " */
+        {"sk-proj-1234567", "c2stcHJvai0xMjM0NTY4", "c2stcHJvai0xMjM0NTY4"},
+        {"wJalr/XUtn+FEMI=", "wJalr\\/XUtn+FEMI= or wJalr%2FXUtn%2BFEMI%3D", "***************** or **********************"},
+        {"wJalr/XUtn+FEMI=", "wJalr/XUtn+FEMI=", "****************"},
+        {"say\"this\\now", "say\\\"this\\\\now", "**************"},
+    };
+    for (size_t i = 0; i < MG_COUNT(rows); i++) {
+        char text[96];
+        struct mg_sealed *secret = seal_text(rows[i].secret);
+        snprintf(text, sizeof text, "%s", rows[i].text);
+
+        bool found = mg_sealed_hide_all_forms(secret, text, strlen(text), false);
+
+        CHECK_STR(text, rows[i].wanted);
+        CHECK(found == (strcmp(rows[i].text, rows[i].wanted) != 0));
+        mg_sealed_unref(secret);
+    }
+}
+
+/* Whatever the cuts, at most the first seven bytes are left of a secret that is spelt out, and nothing else is touched. */
+static void spell(struct mg_sealed *secret, const char *text, size_t first, size_t second, char out[64])
+{
+    struct mg_sealed_trail trail = {.count = 0};
+    size_t len = strlen(text), ends[] = {first, second, len}, at = 0;
+    snprintf(out, 64, "%s", text);
+    for (int i = 0; i < 3; at = ends[i++])
+        (void)mg_sealed_hide_next(secret, &trail, out + at, ends[i] - at);
+}
+
+TEST(a_secret_spelt_out_over_pieces_is_covered_but_for_its_beginning)
+{
+    static const char *const texts[] = {"is sk-proj-1234567 yours", "sk-proj-1234567", "sk-proj-sk-proj-1234567.",
+                                        "sk-proj-1234567sk-proj-1234567", "sk-proj-1234568 no", "sk-proj", ""};
+    struct mg_sealed *secret = seal_text("sk-proj-1234567");
+    for (size_t t = 0; t < MG_COUNT(texts); t++)
+        for (size_t first = 0; first <= strlen(texts[t]); first++)
+            for (size_t second = first; second <= strlen(texts[t]); second++) {
+                char out[64];
+                spell(secret, texts[t], first, second, out);
+                CHECK(strstr(out, "-1234567") == NULL && strstr(out, "1234567") == NULL);
+                for (size_t i = 0; i < strlen(texts[t]); i++)
+                    CHECK(out[i] == texts[t][i] || (out[i] == '*' && strchr("sk-proj1234567", texts[t][i])));
+            }
+    char out[64];
+    spell(secret, "is sk-proj-1234567 yours", 10, 10, out);
+    CHECK_STR(out, "is sk-proj******** yours");
+    spell(secret, "is sk-proj-1234567 yours", 5, 14, out);
+    CHECK_STR(out, "is sk************* yours");
+    mg_sealed_unref(secret);
+}
+
+TEST(a_secret_spelt_out_byte_by_byte_is_covered_but_for_its_beginning)
+{
+    char text[] = "is sk-proj-1234567 yours";
+    struct mg_sealed *secret = seal_text("sk-proj-1234567");
+    struct mg_sealed_trail trail = {.count = 0};
+    for (size_t i = 0; i < sizeof text - 1; i++)
+        (void)mg_sealed_hide_next(secret, &trail, text + i, 1);
+    CHECK_STR(text, "is sk-proj******** yours");
+    mg_sealed_unref(secret);
+}
+
 TEST(a_secret_too_short_to_tell_from_words_is_left_alone)
 {
     char text[] = "test this test";
