@@ -271,12 +271,14 @@ static struct mg_admin_job *job_new(struct mg_admin *admin, struct mg_service_ca
 
 static void job_answer(struct mg_admin_job *job)
 {
-    char type[64];
+    char lines[128];
     bool good = job->status < 400;
-    int len = snprintf(type, sizeof(type), "content-type: %s\r\n",
-                       good ? job->route->type : "application/json");
+    int len = snprintf(lines, sizeof(lines), "content-type: %s\r\n%s%s",
+                       good ? job->route->type : "application/json",
+                       job->status == 401 ? "www-authenticate: Bearer\r\n" : "",
+                       job->status == 503 ? "retry-after: 1\r\n" : "");
     if (job->call)
-        mg_service_answer(job->call, job->status, mg_view_of(type, (size_t)len),
+        mg_service_answer(job->call, job->status, mg_view_of(lines, (size_t)len),
                           mg_buf_view(&job->out));
     job_free(job);
 }

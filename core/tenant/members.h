@@ -4,7 +4,7 @@
  *     view              ✓        ✓          ✓                       logs, traces, usage, keys without their text, targets
  *     operate           ✓        ✓                                  keys, kill switches, resets
  *     set secrets       ✓                              ✓            nobody can read one
- *     own               ✓                                           members, reload, everything else
+ *     own               ✓                                           members; of all projects: reload, audit, everything else
  *
  * A member belongs to one project or to all. It shows a token, `mga-` and 43 characters, of which the same keyed hash is
  * kept as of clients' keys. The unix socket needs no token: whoever may open it is the user who runs the gateway. */

@@ -38,9 +38,9 @@ RULES = {
     ("GET", "/admin/v1/disabled"): (VIEW, True),
     ("POST", "/admin/v1/disable"): (OPERATE, True),
     ("POST", "/admin/v1/enable"): (OPERATE, True),
-    ("GET", "/admin/v1/members"): (OWN, False),
-    ("POST", "/admin/v1/members"): (OWN, False),
-    ("DELETE", "/admin/v1/members/{id}"): (OWN, False),
+    ("GET", "/admin/v1/members"): (OWN, True),
+    ("POST", "/admin/v1/members"): (OWN, True),
+    ("DELETE", "/admin/v1/members/{id}"): (OWN, True),
     ("GET", "/admin/v1/secrets"): (VIEW, True),
     ("POST", "/admin/v1/secrets"): (SET, True),
     ("DELETE", "/admin/v1/secrets"): (OPERATE, True),
@@ -137,7 +137,7 @@ class Routes(unittest.TestCase):
             gw.cli("workflow", "disable", f"gone_{project}", "--project", project, "--message", f"message_{project}")
         seen = {}
         viewer, everyone = self.member("viewer", "mine"), self.member("viewer")
-        readable = [path for method, path in routes() if method == "GET" and RULES[method, path] and RULES[method, path][1]]
+        readable = [path for method, path in routes() if method == "GET" and RULES[method, path] and RULES[method, path][1] and "viewer" in RULES[method, path][0]]
         for path in readable:
             for query in ("", "?project=theirs", "?by=project,key,workflow,provider,model", "?where=project=theirs"):
                 status, answer = self.ask("GET", path.replace("{id}", ids["theirs"]) + query, token=viewer)
@@ -180,6 +180,22 @@ class Routes(unittest.TestCase):
                      "/admin/v1/secrets?project=%74heirs&name=skey_theirs"):
             self.assertEqual(self.ask("POST", path, b"sk-evil", writer)[0], 403, path)
         self.assertEqual(self.state(), before)
+
+    def test_an_owner_of_one_project_manages_its_members_and_sees_no_others(self):
+        owner = self.member("owner", "mine")
+        for role, project in (("viewer", None), ("viewer", "theirs"), ("owner", "theirs")):
+            self.member(role, project)
+        names = lambda token: [row["name"] for row in json.loads(self.ask("GET", "/admin/v1/members", token=token)[1])["members"]]
+        self.assertEqual(names(owner), ["owner-mine"])
+        status, made = self.ask("POST", "/admin/v1/members", {"name": "new", "role": "owner"}, owner)
+        self.assertEqual((status, json.loads(made)["project"]), (201, "mine"))  # not of all
+        self.assertEqual(names(json.loads(made)["token"]), ["new", "owner-mine"])
+        self.assertEqual(self.ask("POST", "/admin/v1/members", {"name": "spy", "role": "viewer", "project": "theirs"}, owner)[0], 403)
+        for name in ("viewer-theirs", "viewer-all", "owner-theirs", "nobody"):
+            status, answer = self.ask("DELETE", f"/admin/v1/members/{name}", token=owner)
+            self.assertEqual((status, json.loads(answer)["error"]["message"]), (404, "there is no such member in your project"))
+        self.assertEqual(self.ask("DELETE", "/admin/v1/members/new", token=owner)[0], 200)
+        self.assertEqual(len(names("s3cret")), 4)
 
     def ask_with(self, method, path, body, token, headers):
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode() if body is not None else None,

@@ -314,6 +314,30 @@ TEST(a_member_of_one_project_sees_and_touches_nothing_else)
     stop();
 }
 
+static void on_refusal(void *arg, const struct mg_http_response *response)
+{
+    CHECK_VIEW(mg_headers_get(response->headers, MG_VIEW("www-authenticate")), MG_VIEW("Bearer"));
+    *(bool *)arg = true;
+}
+
+static mg_err ignore(void *arg, mg_view bytes)
+{
+    return MG_OK;
+}
+
+TEST(a_refusal_asks_for_a_token)
+{
+    struct mg_diag diag = {.line = 0};
+    bool asked = false;
+    start("s3cret");
+    const struct mg_call_spec spec = {.host = "127.0.0.1", .port = mg_admin_port(w.admin), .method = "GET", .path = "/admin/v1/status",
+                                      .headers = "", .timeout_s = 5, .on_head = on_refusal, .on_body = ignore, .arg = &asked};
+    CHECK_OK(mg_call(&spec, &w.status, &diag));
+    CHECK_INT(w.status, 401);
+    CHECK(asked);
+    stop();
+}
+
 TEST(over_tcp_only_the_right_token_is_let_in)
 {
     static const struct {

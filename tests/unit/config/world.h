@@ -40,7 +40,7 @@ static const char *put(const char *name, const char *text)
     return path;
 }
 
-static struct mg_config_project *load(const char *text)
+__attribute__((unused)) static struct mg_config_project *load(const char *text)
 {
     struct mg_config_project *config = NULL;
     struct mg_diag diag = {"", 0, ""};
@@ -51,7 +51,7 @@ static struct mg_config_project *load(const char *text)
 }
 
 /* All mistakes of a project, one a line: "line: text". */
-static const char *mistakes(const char *text)
+__attribute__((unused)) static const char *mistakes(const char *text)
 {
     static char out[16384];
     struct mg_config_project *config = NULL;
@@ -67,7 +67,7 @@ static const char *mistakes(const char *text)
     return out;
 }
 
-static bool says(const char *text, const char *expected)
+__attribute__((unused)) static bool says(const char *text, const char *expected)
 {
     const char *got = mistakes(text);
     if (strstr(got, expected))
