@@ -300,10 +300,10 @@ struct mg_tap_event {
     size_t cut_offset, cut_len;        /* of the usage member with one comma; len 0: none */
     bool refusal;                      /* the content is the model's refusal */
     struct mg_tap_text refused;        /* its text; len 0: none */
-    bool rare;                         /* it has something that only the adapter's dialect, in Lua, can tell of */
     bool lost_tools;                   /* there are more tool calls than `tools` has room for */
     bool more_tools;                   /* … or some in a form that cannot be followed: whole ones, too */
     bool more_text;                    /* there is text beside these: too many, or in another form than a string */
+    bool rare;                         /* something of it only the adapter's dialect, in Lua, can tell: lost tools and more text, too */
     int text_count, tool_count;
 
     /* Not zeroed: the counts say what is in them. */

@@ -413,6 +413,7 @@ static void describe(const struct mg_look *look, struct mg_tap_event *event)
     event->finish = look->finish[0] != '\0';
     event->refusal = look->refused;
     event->error = look->tap->failed;
+    event->rare |= event->lost_tools || event->more_text;
     if (!look->tap->adapter->decl.usage_optional)
         return;
     event->usage_only = look->usage_seen && !look->item && !look->content;

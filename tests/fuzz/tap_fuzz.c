@@ -1,5 +1,6 @@
-/* tap_fuzz.c - lines of the input are events of one answer, then it all is a whole answer and an error body. Whatever
- * they hold: spans stay inside their event, texts end, counts stay within bounds. */
+/* tap_fuzz.c - lines of the input are events of one answer (a word in front is an event's name), then it all is a whole
+ * answer and an error body, of a provider of each dialect. Whatever they hold: spans stay inside their event, texts end,
+ * counts stay within bounds, and a text that was put in place of another is found again. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,18 +20,20 @@ static void must(bool true_, const char *what)
     }
 }
 
-static struct mg_adapter *openai(void)
+static const char *const names[] = {"openai", "mistral", "anthropic", "openai_responses", "gemini", "bedrock", "cohere"};
+
+static const struct mg_adapter *adapter(size_t i)
 {
-    static struct mg_adapter *adapter;
+    static struct mg_adapter *adapters[MG_COUNT(names)];
     static struct mg_adapter_decl decl;
     static struct mg_arena arena;
     struct mg_diag diag = {.line = 0};
-    if (!adapter) {
+    if (!arena.first_bytes)
         mg_arena_init(&arena, 4096);
-        must(mg_adapter_load("openai", &arena, &decl, &diag) == MG_OK && mg_adapter_new(&decl, &adapter, &diag) == MG_OK,
+    if (!adapters[i])
+        must(mg_adapter_load(names[i], &arena, &decl, &diag) == MG_OK && mg_adapter_new(&decl, &adapters[i], &diag) == MG_OK,
              "there is no adapter\n");
-    }
-    return adapter;
+    return adapters[i];
 }
 
 #define MUST_END(text) must(memchr(text, '\0', sizeof(text)) != NULL, #text " does not end\n")
@@ -63,26 +66,52 @@ static void check_event(mg_view doc, const struct mg_tap_event *seen)
     must(seen->cut_offset + seen->cut_len <= doc.len, "a cut outside the event\n");
     for (int i = 0; i < seen->text_count; i++)
         must_be_string(doc, seen->texts[i].offset, seen->texts[i].len);
+    must_be_string(doc, seen->refused.offset, seen->refused.len);
     for (int i = 0; i < seen->tool_count; i++) {
-        must_be_string(doc, seen->tools[i].name_offset, seen->tools[i].name_len);
-        must_be_string(doc, seen->tools[i].arguments_offset, seen->tools[i].arguments_len);
+        const struct mg_tap_tool *tool = &seen->tools[i];
+        must_be_string(doc, tool->id_offset, tool->id_len);
+        must_be_string(doc, tool->name_offset, tool->name_len);
+        if (!tool->whole)
+            must_be_string(doc, tool->arguments_offset, tool->arguments_len);
+        must(tool->arguments_offset + tool->arguments_len <= doc.len && tool->index >= 0, "a call outside the event\n");
     }
+}
+
+static void check_text(const struct mg_adapter *one, mg_view in)
+{
+    struct mg_arena arena;
+    mg_arena_init(&arena, 4096);
+    mg_view text = mg_tap_text_of(one, &arena, in);
+    mg_view changed = mg_tap_replace_text(one, &arena, in, MG_VIEW("a\"\n"));
+    if (text.ptr)
+        must(mg_view_eq(mg_tap_text_of(one, &arena, changed), MG_VIEW("a\"\n")), "not the new text\n");
+    else
+        must(mg_view_eq(in, changed), "a text where there was none\n");
+    mg_arena_fini(&arena);
+}
+
+static void check_adapter(const struct mg_adapter *one, mg_view in)
+{
+    struct mg_tap tap;
+    mg_tap_init(&tap, one, true);
+    for (mg_view rest = in; rest.len > 0;) {
+        struct mg_tap_event seen;
+        mg_view line = mg_view_cut(&rest, '\n'), name = tap.events % 7 == 3 ? MG_VIEW("error") : MG_VIEW_NONE;
+        if (line.len && line.ptr[0] >= 'a' && line.ptr[0] <= 'z')
+            name = mg_view_cut(&line, ' ');
+        mg_tap_event(&tap, name, line, &seen);
+        check_event(line, &seen);
+    }
+    check_tap(&tap);
+    mg_tap_init(&tap, one, false);
+    mg_tap_body(&tap, in);
+    check_tap(&tap);
+    check_text(one, in);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct mg_tap tap;
-    mg_view in = mg_view_of((const char *)data, size);
-    mg_tap_init(&tap, openai(), true);
-    for (mg_view rest = in; rest.len > 0;) {
-        struct mg_tap_event seen;
-        mg_view line = mg_view_cut(&rest, '\n');
-        mg_tap_event(&tap, tap.events % 7 == 3 ? MG_VIEW("error") : MG_VIEW_NONE, line, &seen);
-        check_event(line, &seen);
-    }
-    check_tap(&tap);
-    mg_tap_init(&tap, openai(), false);
-    mg_tap_body(&tap, in);
-    check_tap(&tap);
+    for (size_t i = 0; i < MG_COUNT(names); i++)
+        check_adapter(adapter(i), mg_view_of((const char *)data, size));
     return 0;
 }
