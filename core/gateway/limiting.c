@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "chat/asked.h"
 #include "gateway/surface.h"
 #include "http/json_scan.h"
 #include "relay/rates.h"
@@ -246,29 +247,32 @@ mg_err mg_limiting_check(const struct mg_config_project *config, const struct mg
     return MG_OK;
 }
 
-static uint64_t asked(const struct mg_request *request, mg_view field)
+/* What is sent to the target: its own parameters go before the client's. */
+static struct mg_asked asked_of(const struct mg_exchange *x, int candidate)
 {
-    uint64_t value;
-    return mg_json_span_u64(mg_request_field(request, field), &value) ? MG_MIN(value, UINT64_C(1) << 30) : 0;
+    const char *params = x->route->candidates[candidate].target->params;
+    const struct mg_adapter *adapter = mg_upstream_adapter(x->route->upstreams[candidate], x->call.dialect, x->surface->name);
+    struct mg_asked asked = mg_asked_of(x->call.dialect, x->call.request.body);
+    struct mg_asked set = mg_asked_of(mg_adapter_declaration(adapter)->dialect, mg_view_cstr(params));
+    if (set.tokens)
+        asked.tokens = set.tokens;
+    asked.answers = MG_MAX(asked.answers, set.answers);
+    return asked;
 }
 
 /* The most it may answer: what it asks for, else what answers there usually are. */
-static uint64_t answer_tokens(const struct mg_exchange *x, const struct mg_config_target *target,
-                              const struct mg_estimate *estimate)
+static uint64_t answer_tokens(const struct mg_exchange *x, int candidate, const struct mg_estimate *estimate)
 {
-    const struct mg_request *request = &x->call.request;
+    const struct mg_config_target *target = x->route->candidates[candidate].target;
     if (strcmp(x->surface->name, "embeddings") == 0)
         return 0;
-    uint64_t tokens = asked(request, MG_VIEW("max_completion_tokens"));
-    if (!tokens)
-        tokens = asked(request, MG_VIEW("max_tokens"));
-    if (!tokens)
-        tokens = mg_estimate_answer(estimate);
+    struct mg_asked asked = asked_of(x, candidate);
+    uint64_t tokens = asked.tokens ? asked.tokens : mg_estimate_answer(estimate);
     if (!tokens)
         tokens = UNKNOWN_ANSWER;
     if (target->max_output)
         tokens = MG_MIN(tokens, (uint64_t)target->max_output);
-    return tokens * MG_MAX(asked(request, MG_VIEW("n")), UINT64_C(1));
+    return tokens * asked.answers;
 }
 
 /* What others wrote stands last in a line of the log, and between quotes, so that it can neither forge a field nor push one
@@ -317,7 +321,7 @@ bool mg_limiting_may_call(struct mg_exchange *x, int candidate, struct mg_refusa
     const struct mg_config_target *target = x->route->candidates[candidate].target;
     const struct mg_estimate *estimate = mg_stats_estimate(x->route->reaches[candidate].stats);
     struct mg_usage usage = {.input_tokens = mg_estimate_input(estimate, x->call.request.body.len),
-                             .output_tokens = answer_tokens(x, target, estimate)};
+                             .output_tokens = answer_tokens(x, candidate, estimate)};
     mg_view model = strcmp(target->model, "*") == 0 ? x->call.request.model : mg_view_cstr(target->model);
     uint64_t cost = 0;
     if (limiting->money && !cost_of(mg_price_book_now(x->worker->prices), x->live->generation->config, target, model, &usage, &cost))

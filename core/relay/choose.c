@@ -1,4 +1,5 @@
 /* Whom to call next, within the bounds that no policy can lift. */
+#include "chat/asked.h"
 #include "relay/caller_keys.h"
 #include "relay/rates.h"
 #include "relay/relay_parts.h"
@@ -23,12 +24,9 @@ static uint64_t money_limit(const struct mg_relay *relay)
 
 static uint64_t tokens_wanted(const struct mg_relay *relay)
 {
-    const struct mg_request *request = &relay->call.call->request;
-    uint64_t tokens;
-    if (mg_view_u64(mg_request_field(request, MG_VIEW("max_completion_tokens")), &tokens) ||
-        mg_view_u64(mg_request_field(request, MG_VIEW("max_tokens")), &tokens))
-        return MG_MIN(tokens, UINT64_C(1) << 32);
-    return 0;
+    const struct mg_call *call = relay->call.call;
+    struct mg_asked asked = mg_asked_of(call->dialect, call->request.body);
+    return asked.tokens * asked.answers;
 }
 
 /* The input and the most output it asks for, at the target's prices. */

@@ -154,6 +154,26 @@ class Tokens(unittest.TestCase):
             raw(gw.client(), max_tokens=900)           # there is room: the first two gave theirs back
             self.assertEqual(up.count, 3)
 
+    def test_what_an_answer_may_have_is_reserved_whatever_dialect_says_it(self):
+        say = {"messages": HI}
+        rows = [("/v1/chat/completions", lambda n: {"model": "chat", **say, "max_tokens": n}),
+                ("/v1/chat/completions", lambda n: {"model": "chat", **say, "max_completion_tokens": n}),
+                ("/v1/chat/completions", lambda n: {"model": "chat", **say, "max_tokens": 10, "n": n // 10}),
+                ("/v1/completions", lambda n: {"model": "chat", "prompt": "hi", "max_tokens": n}),
+                ("/v1/messages", lambda n: {"model": "chat", **say, "max_tokens": n}),
+                ("/v1/responses", lambda n: {"model": "chat", "input": "hi", "max_output_tokens": n}),
+                ("/v1beta/models/chat:generateContent", lambda n: {"contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+                                                                   "generationConfig": {"maxOutputTokens": n}})]
+        with Upstream() as up, Gateway(limited(up, limits="tokens_per_minute = 100000")) as gw:
+            for path, body in rows:
+                answer = gw.request("POST", path, body(200000))
+                self.assertEqual((answer.status, up.count), (429, 0), (path, answer.body))
+                self.assertIn(b"more than the limit ever allows", answer.body)
+        # what the operator sets for a target goes before what the client asks for
+        with Upstream() as up, Gateway(limited(up, limits="tokens_per_minute = 1000").replace(
+                '{ target = "p0/m0"', '{ target = "p0/m0", params = { max_tokens = 5000 }')) as gw:
+            self.assertEqual(refused(self, gw.client(), max_tokens=1).param, "limits.tokens_per_minute")
+
     def test_streams_settle_by_what_was_reported(self):
         with Upstream(stream(*good_events("a", "b"))) as up, Gateway(limited(up, limits="tokens_per_minute = 1000")) as gw:
             for _ in range(5):                         # each reserves 900 and uses 12
