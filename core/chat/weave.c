@@ -17,6 +17,7 @@ struct tool {
     struct mg_buf waiting;             /* insides of the strings that came while another block was open */
     struct mg_frame frame;
     enum { TOOL_WAITING, TOOL_OPEN, TOOL_CLOSED } state;
+    bool has_arguments;                /* something of them came */
 };
 
 struct choice {
@@ -240,10 +241,20 @@ static mg_err keep_text(struct mg_weave *weave, struct choice *choice, const str
     return keeps_text(weave, frame) ? mg_buf_put(&choice->text, inside) : MG_OK;
 }
 
+static mg_err piece_of_call(struct mg_weave *weave, struct choice *choice, struct tool *tool, mg_view inside)
+{
+    if (!inside.len)
+        return MG_OK;
+    MG_TRY(keep_text(weave, choice, &tool->frame, inside));
+    return put_framed(weave, &tool->frame, MG_VIEW("\""), inside, MG_VIEW("\""));
+}
+
 static mg_err close_tool(struct mg_weave *weave, struct choice *choice, struct tool *tool)
 {
     if (tool->state != TOOL_OPEN)
         return MG_OK;
+    if (!tool->has_arguments)
+        MG_TRY(piece_of_call(weave, choice, tool, MG_VIEW("{}")));   /* some say nothing of none; others cannot read that */
     tool->state = TOOL_CLOSED;
     return end_block(weave, choice, &tool->block);
 }
@@ -265,14 +276,6 @@ static mg_err begin_block(struct mg_weave *weave, struct choice *choice, struct 
     struct mg_write_call call = {.what = MG_WRITE_OPEN, .block = block, .frame = frame};
     MG_TRY(write(weave, &call));
     return keeps_text(weave, frame) ? mg_buf_putc(&choice->text, '"') : MG_OK;
-}
-
-static mg_err piece_of_call(struct mg_weave *weave, struct choice *choice, struct tool *tool, mg_view inside)
-{
-    if (!inside.len)
-        return MG_OK;
-    MG_TRY(keep_text(weave, choice, &tool->frame, inside));
-    return put_framed(weave, &tool->frame, MG_VIEW("\""), inside, MG_VIEW("\""));
 }
 
 /* The call's block begins, with what waited of it. */
@@ -382,6 +385,7 @@ static mg_err add_call(struct mg_weave *weave, struct choice *choice, const stru
     MG_TRY(let_calls_begin(weave, choice, false));
     if (delta->text.len <= 2)
         return MG_OK;
+    tool->has_arguments = true;
     mg_view inside = mg_view_head(mg_view_skip(delta->text, 1), delta->text.len - 2);
     (void)mg_json_pieces_feed_string(&tool->arguments, delta->text);     /* broken ones fail the attempt by its own tap */
     return tool->state == TOOL_WAITING ? mg_buf_put(&tool->waiting, inside) : piece_of_call(weave, choice, tool, inside);
