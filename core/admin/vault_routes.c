@@ -149,10 +149,9 @@ static void look_away(void *arg, const struct mg_target_row *row)
     (void)row;
 }
 
-/* "gateway" is for what gateway.lua names. */
 static bool is_configured(const struct mg_admin_job *job, const char *project)
 {
-    return strcmp(project, "gateway") == 0 ||
+    return strcmp(project, MG_SECRETS_OF_GATEWAY) == 0 ||
            job->admin->ops->target_list(job->admin->arg, mg_view_cstr(project), look_away, NULL) == MG_OK;
 }
 

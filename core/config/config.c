@@ -12,6 +12,7 @@
 #include "config/eval.h"
 #include "config/file.h"
 #include "store/folder.h"
+#include "vault/secret.h"
 
 /* Where a file is: the folder is absolute, the name has no ".lua". All in the report's arena. */
 struct place {
@@ -23,6 +24,7 @@ static mg_err find_place(const char *path, struct mg_config_report *report,
 static mg_err read_text(const char *shown, const char *path, struct mg_buf *text,
                         struct mg_config_report *report);
 static bool is_left_out(const struct place *place);
+static mg_err check_name(const char *path, const char *name, struct mg_config_report *report);
 static mg_err refuse(struct mg_config_report *report, const char *file, int line, const char *text);
 static mg_err first_of(struct mg_config_report *report, mg_err err, struct mg_diag *diag);
 static const char *default_dir(struct mg_arena *arena);
@@ -132,6 +134,8 @@ mg_err mg_config_check_project(const char *path, struct mg_config_project **out_
     MG_TRY(find_place(path, report, &place));
     mg_buf_init(&text, MG_MAX_LUA_SOURCE_BYTES);
     mg_err err = read_text(path, place.path, &text, report);
+    if (!err)
+        err = check_name(path, place.name, report);
     if (!err) {
         struct mg_config_project *config = project_new();
         config->name = mg_arena_strdup(&config->arena, place.name);
@@ -304,6 +308,17 @@ static mg_err first_of(struct mg_config_report *report, mg_err err, struct mg_di
     mg_config_report_fini(report);
     mg_free(report);
     return err;
+}
+
+/* A project's name stands in its keys, in log lines, in metrics and in the vault, where "gateway" is whose secrets gateway.lua
+ * names. */
+static mg_err check_name(const char *path, const char *name, struct mg_config_report *report)
+{
+    if (strcmp(name, MG_SECRETS_OF_GATEWAY) == 0)
+        return refuse(report, path, 1, "no project may be called gateway: that is whose secrets gateway.lua names; name the file otherwise");
+    if (mg_secret_name_is_good(mg_view_cstr(name)))
+        return MG_OK;
+    return refuse(report, path, 1, "a project is called as its file: at most 71 letters, digits, `_`, `-` and `.`, a letter or digit first");
 }
 
 static mg_err refuse(struct mg_config_report *report, const char *file, int line, const char *text)

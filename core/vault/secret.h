@@ -12,6 +12,8 @@
 
 enum { MG_SECRET_NAME_BYTES = 72 };    /* with the NUL; projects and names of secrets are shorter */
 
+#define MG_SECRETS_OF_GATEWAY "gateway"          /* the project of what gateway.lua names; no other has this name */
+
 struct mg_secret_slot;
 
 struct mg_secret {

@@ -301,6 +301,36 @@ TEST(a_file_may_have_a_megabyte_and_not_a_byte_more)
     end();
 }
 
+static mg_err load_as(const char *file, struct mg_diag *diag)
+{
+    struct mg_config_project *config = NULL;
+    char name[128];
+    snprintf(name, sizeof name, "projects/%s.lua", file);
+    mg_err err = mg_config_load_project(put(name, "return { " PROVIDERS " allow_direct = true }"), &config, diag);
+    mg_config_project_free(config);
+    return err;
+}
+
+TEST(a_project_has_a_name_that_is_nobody_elses_and_forges_nothing)
+{
+    static const char *const good[] = {"demo", "Team-7", "a.b_c", "0"};
+    static const char *const bad[] = {"a b", "a\nb", "a\"b", "_a", "-a", "sch\xc3\xb6n", "a\x1b[31m"};
+    begin();
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct mg_diag diag = {"", 0, ""};
+        CHECK_INT(load_as(good[i], &diag), MG_OK);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct mg_diag diag = {"", 0, ""};
+        CHECK_INT(load_as(bad[i], &diag), MG_E_CONFIG);
+        CHECK(strstr(diag.text, "letters, digits") != NULL);
+    }
+    struct mg_diag diag = {"", 0, ""};
+    CHECK_INT(load_as("gateway", &diag), MG_E_CONFIG);
+    CHECK(strstr(diag.text, "no project may be called gateway") != NULL);
+    end();
+}
+
 TEST(all_mistakes_are_told_at_once_with_line_path_and_suggestion)
 {
     begin();
