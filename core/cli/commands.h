@@ -26,7 +26,7 @@
     X("targets", targets,   "[reset TARGET]",                    "say how the targets are, or let one back in by hand") \
     X("limits",  limits,    "",                                  "say what is left of every limit, and what it refused") \
     X("trace",   trace,     "ID",                                "draw what happened to one request")                  \
-    X("usage",   usage,     "[events|bill SCRIPT|reprice] [OPTIONS]", "say what was used and what it costs, by any dimension")  \
+    X("usage",   usage,     "[events|bill [SCRIPT]|reprice] [OPTIONS]", "say what was used and what it costs, by any dimension")  \
     X("exports", exports,   "",                                  "say where usage events are handed on to, and what waits") \
     X("prices",  prices,    "[list [PROVIDER]|import FILE]",     "show the price catalogue, or take a new one")        \
     X("sim",     sim,       "[OPTIONS]",                         "run a simulated provider on its own")                \

@@ -1,4 +1,4 @@
-/* moongate usage: what was used and what it costs, by any dimension; its events; a bill made of them by a script; and
+/* moongate usage: what was used and what it costs, by any dimension; its events; a bill made of them by a script or a plugin; and
  * `reprice` for the past.
  *
  * The running gateway answers, or the store when none runs: the same JSON either way, which is then printed. */
@@ -14,6 +14,7 @@
 #include "cli/place.h"
 #include "cli/reprice.h"
 #include "script/bill.h"
+#include "script/script.h"
 #include "watch/logs.h"
 #include "watch/usage.h"
 
@@ -50,6 +51,7 @@ struct arguments {
     bool json, csv, dry_run;
     const char *verb;                  /* "events", "bill", "reprice"; NULL: sums */
     const char *script;                /* of bill */
+    const char *plugin;                /* of bill, in its place */
 };
 
 struct asking {
@@ -98,6 +100,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 #undef X
             {"--json", NULL, NULL, MG_OPTION_FLAG, &a->json, "print JSON"},
         {"--csv", NULL, NULL, MG_OPTION_FLAG, &a->csv, "print comma-separated values"},
+        {"--plugin", NULL, "NAME", MG_OPTION_TEXT, &a->plugin, "bill: made by this plugin of --project instead of a script"},
         {"--prices", NULL, "FILE", MG_OPTION_TEXT, &a->prices, "reprice: by this catalogue instead of the one in force"},
         {"--dry-run", NULL, NULL, MG_OPTION_FLAG, &a->dry_run, "reprice: only say the difference"},
         {"--data", NULL, "DIR", MG_OPTION_TEXT, &a->data, "the data folder instead of the configuration's"},
@@ -111,14 +114,19 @@ static int parse(int argc, char **argv, struct arguments *a)
     bool reprice = a->verb && strcmp(a->verb, "reprice") == 0;
     bool bill = a->verb && strcmp(a->verb, "bill") == 0;
     if (a->verb && !reprice && !bill && strcmp(a->verb, "events") != 0)
-        return mg_cli_complain(MG_EXIT_USAGE, "usage", "there are \"events\", \"bill SCRIPT\" and \"reprice\", not \"%s\"", a->verb);
-    if (bill != (a->script != NULL))
-        return mg_cli_complain(MG_EXIT_USAGE, "usage", bill ? "bill needs a Lua file" : "one argument too many");
+        return mg_cli_complain(MG_EXIT_USAGE, "usage", "there are \"events\", \"bill\" and \"reprice\", not \"%s\"", a->verb);
+    if (!bill && (a->script || a->plugin))
+        return mg_cli_complain(MG_EXIT_USAGE, "usage", a->script ? "one argument too many" : "--plugin is for bill");
+    if (bill && !a->script == !a->plugin)
+        return mg_cli_complain(MG_EXIT_USAGE, "usage", "bill needs a Lua file, or --plugin and --project");
+    if (a->plugin && !a->values[PARAMETER_project])
+        return mg_cli_complain(MG_EXIT_USAGE, "usage", "--plugin needs --project: whose plugin it is");
     if (!reprice && (a->prices || a->dry_run))
         return mg_cli_complain(MG_EXIT_USAGE, "usage", "--prices and --dry-run are for reprice");
     for (int i = 0; a->verb && i < PARAMETER_from; i++)
-        if (a->values[i])
-            return mg_cli_complain(MG_EXIT_USAGE, "usage", "--%s is for sums: %s takes --from and --to", names[i], a->verb);
+        if (a->values[i] && (reprice || i != PARAMETER_project))
+            return mg_cli_complain(MG_EXIT_USAGE, "usage", "--%s is for sums: %s takes --from and --to%s", names[i], a->verb,
+                                   reprice ? "" : " and --project");
     return MG_CLI_GO;
 }
 
@@ -217,21 +225,64 @@ static mg_err bill_event(void *arg, const struct mg_json *event, struct mg_diag 
     return mg_bill_event(arg, event, diag);
 }
 
+static mg_err make_bill(struct asking *asking, struct mg_bill *bill, struct mg_diag *diag)
+{
+    struct mg_buf text;
+    mg_buf_init(&text, MG_BILL_TEXT_BYTES);
+    mg_err err = each_event(asking, bill_event, bill, diag);
+    if (err == MG_OK)
+        err = mg_bill_invoice(bill, &text, diag);
+    if (err == MG_OK)
+        printf("%.*s", MG_FMT(mg_buf_view(&text)));
+    mg_buf_fini(&text);
+    return err;
+}
+
+static mg_err bill_by_script(struct asking *asking, struct mg_diag *diag)
+{
+    struct mg_bill *bill;
+    MG_TRY(mg_bill_open(asking->arguments->script, &bill, diag));
+    mg_err err = make_bill(asking, bill, diag);
+    mg_bill_close(bill);
+    return err;
+}
+
+/* projects/NAME.lua beside gateway.lua. */
+static mg_err load_project(const struct arguments *a, struct mg_config_project **out_project, struct mg_diag *diag)
+{
+    struct mg_arena arena;
+    char path[PATH_BYTES];
+    mg_arena_init(&arena, 4096);
+    const char *gateway = mg_place_config(a->config, &arena), *slash = gateway ? strrchr(gateway, '/') : NULL;
+    int folder = slash ? (int)(slash - gateway) : 1;
+    bool fits = snprintf(path, sizeof path, "%.*s/projects/%s.lua", folder, slash ? gateway : ".", a->values[PARAMETER_project]) < (int)sizeof path;
+    mg_arena_fini(&arena);
+    if (!fits || strchr(a->values[PARAMETER_project], '/'))
+        return mg_diag_set(diag, MG_E_NOT_FOUND, "", 0, "\"%s\" is no project's name", a->values[PARAMETER_project]);
+    return mg_config_load_project(path, out_project, diag);
+}
+
+static mg_err bill_by_plugin(struct asking *asking, struct mg_diag *diag)
+{
+    struct mg_config_project *project;
+    struct mg_bill *bill = NULL;
+    MG_TRY(load_project(asking->arguments, &project, diag));
+    mg_err err = mg_script_init(diag);
+    if (err == MG_OK) {
+        err = mg_bill_open_plugin(project, asking->arguments->plugin, &bill, diag);
+        if (err == MG_OK)
+            err = make_bill(asking, bill, diag);
+        mg_bill_close(bill);
+        mg_script_fini();
+    }
+    mg_config_project_free(project);
+    return err;
+}
+
 static int run_bill(struct asking *asking)
 {
     struct mg_diag diag = {.line = 0};
-    struct mg_bill *bill = NULL;
-    struct mg_buf text;
-    mg_buf_init(&text, MG_BILL_TEXT_BYTES);
-    mg_err err = mg_bill_open(asking->arguments->script, &bill, &diag);
-    if (err == MG_OK)
-        err = each_event(asking, bill_event, bill, &diag);
-    if (err == MG_OK)
-        err = mg_bill_invoice(bill, &text, &diag);
-    if (err == MG_OK)
-        printf("%.*s", MG_FMT(mg_buf_view(&text)));
-    mg_bill_close(bill);
-    mg_buf_fini(&text);
+    mg_err err = asking->arguments->plugin ? bill_by_plugin(asking, &diag) : bill_by_script(asking, &diag);
     return err == MG_OK ? MG_EXIT_OK : mg_cli_failed("usage", &diag);
 }
 

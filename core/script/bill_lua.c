@@ -5,12 +5,14 @@
 #include <lualib.h>
 
 #include "base/mem.h"
+#include "script/bill_parts.h"
 #include "script/plugins.h"
 #include "script/sandbox.h"
 
 struct mg_bill {
     lua_State *L;
     const char *path;                  /* borrowed */
+    struct mg_bill_plugin *plugin;     /* owned; NULL: it is a script */
 };
 
 enum { SCRIPT_AT = 1 };                /* stack place of the table that the file returned */
@@ -32,7 +34,7 @@ static void open_language(lua_State *L)
     }
 }
 
-static void push_value(lua_State *L, const struct mg_json *value)
+void mg_bill_push(lua_State *L, const struct mg_json *value)
 {
     luaL_checkstack(L, 4, "an event is nested too deep");
     switch (mg_json_type(value)) {
@@ -51,7 +53,7 @@ static void push_value(lua_State *L, const struct mg_json *value)
             lua_pushlstring(L, mg_json_key(member).ptr, mg_json_key(member).len);
         else
             lua_pushinteger(L, ++index);
-        push_value(L, member);
+        mg_bill_push(L, member);
         lua_rawset(L, -3);
     }
 }
@@ -105,7 +107,7 @@ mg_err mg_bill_open(const char *path, struct mg_bill **out_bill, struct mg_diag 
         return mg_diag_set(diag, err, path, 0, "cannot be read");
     }
     struct mg_bill *bill = mg_new(struct mg_bill);
-    *bill = (struct mg_bill){luaL_newstate(), path};
+    *bill = (struct mg_bill){.L = luaL_newstate(), .path = path};
     err = bill->L ? MG_OK : MG_E_MEMORY;
     if (err == MG_OK) {
         open_language(bill->L);
@@ -124,13 +126,24 @@ static int call_event(lua_State *L)
 {
     const struct mg_json *event = lua_touserdata(L, 2);
     lua_getfield(L, 1, "event");
-    push_value(L, event);
+    mg_bill_push(L, event);
     lua_call(L, 1, 0);
     return 0;
 }
 
+mg_err mg_bill_open_plugin(const struct mg_config_project *project, const char *name, struct mg_bill **out_bill, struct mg_diag *diag)
+{
+    struct mg_bill_plugin *plugin;
+    MG_TRY(mg_bill_plugin_open(project, name, &plugin, diag));
+    *out_bill = mg_new(struct mg_bill);
+    (*out_bill)->plugin = plugin;
+    return MG_OK;
+}
+
 mg_err mg_bill_event(struct mg_bill *bill, const struct mg_json *event, struct mg_diag *diag)
 {
+    if (bill->plugin)
+        return mg_bill_plugin_event(bill->plugin, event, diag);
     lua_pushcfunction(bill->L, call_event);
     lua_pushvalue(bill->L, SCRIPT_AT);
     lua_pushlightuserdata(bill->L, (void *)event);
@@ -140,6 +153,8 @@ mg_err mg_bill_event(struct mg_bill *bill, const struct mg_json *event, struct m
 mg_err mg_bill_invoice(struct mg_bill *bill, struct mg_buf *out, struct mg_diag *diag)
 {
     size_t len = 0;
+    if (bill->plugin)
+        return mg_bill_plugin_invoice(bill->plugin, out, diag);
     lua_getfield(bill->L, SCRIPT_AT, "invoice");
     if (lua_pcall(bill->L, 0, 1, 0) != 0)
         return failed(bill, diag);
@@ -151,7 +166,10 @@ mg_err mg_bill_invoice(struct mg_bill *bill, struct mg_buf *out, struct mg_diag 
 
 void mg_bill_close(struct mg_bill *bill)
 {
-    if (bill && bill->L)
+    if (!bill)
+        return;
+    if (bill->L)
         lua_close(bill->L);
+    mg_bill_plugin_close(bill->plugin);
     mg_free(bill);
 }

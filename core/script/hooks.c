@@ -23,7 +23,7 @@ const struct mg_burst mg_bursts[MG_HOOK_COUNT] = {
     [MG_HOOK_ON_REQUEST] = {2000, 10000}, [MG_HOOK_ROUTE] = {500, 2000},    [MG_HOOK_ON_ATTEMPT] = {300, 2000},
     [MG_HOOK_CLASSIFY] = {200, 1000},     [MG_HOOK_ON_CHUNK] = {200, 1000}, [MG_HOOK_ON_RESPONSE] = {2000, 10000},
     [MG_HOOK_ON_LOG] = {500, 5000},       [MG_HOOK_ACCEPT] = {2000, 10000}, [MG_HOOK_OFFLINE] = {2000, 10000},
-    [MG_HOOK_CHARGE] = {200, 1000},
+    [MG_HOOK_CHARGE] = {200, 1000},       [MG_HOOK_ON_BILL] = {1000, 50000}, [MG_HOOK_ON_INVOICE] = {1000000, 10000000},
 };
 
 const enum mg_lua_phase mg_hook_phases[MG_HOOK_COUNT] = {
@@ -32,6 +32,7 @@ const enum mg_lua_phase mg_hook_phases[MG_HOOK_COUNT] = {
     [MG_HOOK_ON_CHUNK] = MG_LUA_PHASE_on_chunk,     [MG_HOOK_ON_RESPONSE] = MG_LUA_PHASE_on_response,
     [MG_HOOK_ON_LOG] = MG_LUA_PHASE_on_log,         [MG_HOOK_ACCEPT] = MG_LUA_PHASE_accept,
     [MG_HOOK_OFFLINE] = MG_LUA_PHASE_offline,       [MG_HOOK_CHARGE] = MG_LUA_PHASE_charge,
+    [MG_HOOK_ON_BILL] = MG_LUA_PHASE_on_bill,       [MG_HOOK_ON_INVOICE] = MG_LUA_PHASE_on_invoice,
 };
 
 static int run_hook(lua_State *L);

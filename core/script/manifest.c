@@ -14,7 +14,7 @@ enum {
 };
 
 static const char *const hook_names[] = {"on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log",
-                                         "accept", "offline", "charge"};
+                                         "on_bill", "on_invoice", "accept", "offline", "charge"};
 
 static mg_err read_members(struct mg_manifest *manifest, const char *name, struct mg_diag *diag);
 static mg_err read_hooks(struct mg_manifest *manifest, struct mg_diag *diag);

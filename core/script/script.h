@@ -64,6 +64,7 @@ bool mg_script_tainted(const struct mg_script *script);
 enum mg_hook {
     MG_HOOK_ON_REQUEST, MG_HOOK_ROUTE, MG_HOOK_ON_ATTEMPT, MG_HOOK_CLASSIFY, MG_HOOK_ON_CHUNK,
     MG_HOOK_ON_RESPONSE, MG_HOOK_ON_LOG,
+    MG_HOOK_ON_BILL, MG_HOOK_ON_INVOICE,         /* of plugins, for `moongate usage bill` (script/bill.h) */
     MG_HOOK_ACCEPT, MG_HOOK_OFFLINE,   /* only functions of a workflow: `accept`, `offline.answer` */
     MG_HOOK_CHARGE,                    /* only a function of a project: `charge` */
     MG_HOOK_COUNT, MG_HOOK_OF_PLUGINS = MG_HOOK_ACCEPT

@@ -38,7 +38,9 @@
     X(on_log)                                                                                      \
     X(accept)                                                                                      \
     X(offline)                                                                                     \
-    X(charge)
+    X(charge)                                                                                      \
+    X(on_bill)                                                                                     \
+    X(on_invoice)
 
 enum mg_lua_phase {
 #define X(name) MG_LUA_PHASE_##name,

@@ -62,7 +62,7 @@ static mg_err set_time(uint64_t *out_us, mg_view name, mg_view value, struct mg_
 
 static bool is_short(mg_view name)
 {
-    static const char *const shorts[] = {"project", "key", "workflow", "provider", "model"};
+    static const char *const shorts[] = {"key", "workflow", "provider", "model"};
     for (size_t i = 0; i < MG_COUNT(shorts); i++)
         if (mg_view_eq(name, mg_view_cstr(shorts[i])))
             return true;
@@ -83,6 +83,11 @@ mg_err mg_usage_set(struct mg_usage_query *query, mg_view name, mg_view value, s
     }
     if (mg_view_eq(name, MG_VIEW("to")))
         return set_time(&query->range.to_us, name, value, diag);
+    if (mg_view_eq(name, MG_VIEW("project"))) {
+        MG_TRY(add_filter(query, name, value, diag));
+        query->only_project = query->filters[query->filter_count - 1].value;
+        return MG_OK;
+    }
     if (is_short(name))
         return add_filter(query, name, value, diag);
     if (!mg_view_eq(name, MG_VIEW("limit")) && !mg_view_eq(name, MG_VIEW("after")))

@@ -28,8 +28,8 @@ MG_MUST_USE mg_err mg_usage_confine(struct mg_usage_query *query, const char *pr
  * the same as a decimal text. MG_E_TOO_LARGE: too many rows. */
 MG_MUST_USE mg_err mg_usage_report_json(struct mg_db *db, const struct mg_usage_query *query, struct mg_buf *out);
 
-/* {"events":[…],"next":cursor or null}: a page of whole exchanges, oldest first. Of the filters only that of
- * mg_usage_confine() applies; a page may then be empty and not the last. */
+/* {"events":[…],"next":cursor or null}: a page of whole exchanges, oldest first. Of the filters only `project`
+ * and mg_usage_confine() apply; a page may then be empty and not the last. */
 MG_MUST_USE mg_err mg_usage_events_json(struct mg_db *db, const struct mg_usage_query *query, struct mg_buf *out);
 
 /* {"exchanges","attempts","changed","kept","unpriced","before_picousd","after_picousd","next_us","done"} */

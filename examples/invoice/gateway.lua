@@ -1,6 +1,7 @@
--- Who owes what, by rules of one's own. Start it, let some customers call, then:
+-- Who owes what: rates of each customer, a free tier and volume discounts, by the plugin `invoicing`. Start it, let some
+-- customers call, then:
 --
---   moongate usage bill examples/invoice/invoice.lua -c examples/invoice
+--   moongate usage bill --plugin invoicing --project invoice -c examples/invoice
 --
 -- The requests say whose they are in their metadata: {"customer": "acme"}.
 return {

@@ -88,6 +88,41 @@ function Plugin:on_response(res) end
 ---@return boolean?  false drops metadata, explanation and notes; usage is always kept
 function Plugin:on_log(rec) end
 
+--- One usage event of the period that is billed, oldest first: for plugins that `moongate usage bill --plugin` runs, outside
+--- the gateway. One that fails ends the bill.
+---
+--- Phases: on_bill
+--- Since: 1
+---@param event moongate.UsageEvent
+function Plugin:on_bill(event) end
+
+--- The bill, when all events were given.
+---
+--- Phases: on_invoice
+--- Since: 1
+---@return string
+function Plugin:on_invoice() end
+
+--- A usage event, as docs/reference/usage-events.md has it; what is null there is nil.
+---@class moongate.UsageEvent
+---@field id string
+---@field exchange string
+---@field attempt integer
+---@field at_us integer
+---@field project string
+---@field key string
+---@field workflow string
+---@field provider string
+---@field model string
+---@field model_served string
+---@field tokens "reported"|"estimated"|"none"
+---@field input_tokens integer
+---@field output_tokens integer
+---@field cost_picousd integer?
+---@field served boolean
+---@field charged boolean
+---@field metadata table?
+
 --- Functions that only a workflow of a project file has, without `self`. They may not wait. One that fails is noted in the
 --- timeline and passed over: the answer is accepted, the next kind of offline answer is taken.
 ---@class moongate.Workflow

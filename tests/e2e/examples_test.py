@@ -113,16 +113,16 @@ class Examples(unittest.TestCase):
 
     def test_invoice_bills_each_customer_by_its_own_rates(self):
         with Example("invoice") as example:
-            tokens = {"acme": 0, "globex": 0}
-            for customer in ("acme", "acme", "globex"):
+            owed = {"acme": 0, "globex": 0, "initech": 0}                             # in microdollars
+            for customer in ("acme", "acme", "globex", "initech"):
                 status, _, answer = example.chat(metadata={"customer": customer})
                 self.assertEqual(status, 200)
-                usage = answer["usage"]
-                tokens[customer] += usage["prompt_tokens"] * 1 + usage["completion_tokens"] * 4
-            bill = subprocess.run([BIN, "usage", "bill", os.path.join(example.path, "invoice.lua"), "-c", example.path],
+                sent, got = answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]
+                owed[customer] += {"acme": (sent * 1 + got * 4) * 1.10, "globex": 0, "initech": sent * 2 + got * 6}[customer]
+            bill = subprocess.run([BIN, "usage", "bill", "--plugin", "invoicing", "--project", "invoice", "-c", example.path],
                                   check=True, capture_output=True, text=True).stdout.splitlines()
-            self.assertRegex(bill[0], rf"^acme +2 requests .* 0 free  \$ {tokens['acme'] * 1.10 / 1e6:.6f}$")
-            self.assertRegex(bill[1], r"^globex +1 requests .*  \$ 0\.000000$")       # within the free tier
+            for line, (customer, calls) in zip(bill, (("acme", 2), ("globex", 1), ("initech", 1)), strict=True):
+                self.assertRegex(line, rf"^{customer} +{calls} calls .* = \$ {owed[customer] / 1e6:.12f}")
 
     def test_tls_serves_with_a_certificate_of_its_own(self):
         with Example("tls", tls=True) as example:

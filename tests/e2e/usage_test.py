@@ -294,6 +294,92 @@ class Page(unittest.TestCase):
             self.assertEqual(set(event), named - {"all", "serving", "charge"})
 
 
+INVOICING = """plugins = { { use = "invoicing", config = {
+    default = { margin_percent = 20, free_tokens = 1000 },
+    customers = { acme = { free_tokens = 0 }, own = { input_usd = 3.5, output_usd = 12, free_tokens = 0 }, whale = { free_tokens = 0, margin_percent = 0 } },
+    volume = { { above_usd = 1, discount_percent = 10 }, { above_usd = 3, discount_percent = 50 } }, format = "%s" } } },"""
+
+
+class Invoice(unittest.TestCase):
+    def bill(self, gw, *args, check=True, project="main"):
+        done = subprocess.run([BIN, "usage", "bill", "--plugin", "invoicing", "--project", project, "-c", gw.path, *args], capture_output=True,
+                              text=True, timeout=PATIENCE_S)
+        if check:
+            self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout if check else done
+
+    def test_each_customer_owes_by_its_rates_its_free_tokens_and_its_volume(self):
+        meter = Meter()
+        with Upstream(meter.whole(600, 100)) as up, priced(up, extra=INVOICING % "json") as gw:
+            for customer, calls in (("acme", 1), ("globex", 2), ("own", 1)):
+                for _ in range(calls):
+                    self.assertEqual(gw.chat(metadata={"customer": customer}).status, 200)
+            gw.chat()
+            up.answer(meter.whole(2000000, 0))
+            gw.chat(metadata={"customer": "whale"})
+            gw.chat("p0/thing", metadata={"customer": "whale"})           # nobody knows its price
+
+            invoices = {line["customer"]: line for line in json.loads(self.bill(gw))["invoices"]}
+            cost = 600 * 2 + 100 * 10                                     # microdollars of one call
+            self.assertEqual(invoices["acme"]["amount_usd"], f"0.{round(cost * 1.2):06d}000000")
+            # 1,400 tokens, of which 1,000 are free: the last 400 of the second call's 700
+            self.assertEqual((invoices["globex"]["free_tokens"], invoices["globex"]["amount_usd"]), (1000, f"0.{cost * 120 * 4 * 10000 // 7:012d}"[:14]
+                             if cost * 1200000 * 4 % 7 == 0 else "0.%012d" % round(cost * 1200000 * 400 / 700)))
+            self.assertEqual(invoices["own"]["amount_usd"], f"0.{round(600 * 3.5 + 100 * 12):06d}000000")
+            self.assertEqual((invoices["nobody"]["attempts"], invoices["nobody"]["amount_usd"]), (1, "0.000000000000"))
+            whale = invoices["whale"]                                     # 4 dollars: 2 of them at 10 % off, 1 at 50 % off
+            self.assertEqual((whale["sum_usd"], whale["discount_usd"], whale["amount_usd"], whale["unpriced"]),
+                             ("4.000000000000", "0.700000000000", "3.300000000000", 1))
+            self.assertEqual(json.loads(self.bill(gw, "--to", "2020-01-01")), {"invoices": []})
+            gw.stop()
+            self.assertEqual({line["customer"]: line for line in json.loads(self.bill(gw))["invoices"]}, invoices)
+
+    def test_only_what_the_project_pays_for_is_on_it_and_only_its_own(self):
+        meter = Meter()
+        def billed_for_nothing(sock, request):
+            respond(200, {**completion(None), "usage": meter.usage(100, 1)})(sock, request)
+        with Upstream(billed_for_nothing) as first, Upstream(meter.whole(10, 2)) as second:
+            text = project(first, second, extra=INVOICING % "csv" + 'charge = "serving",')
+            with Gateway({"main": text, "other": text}, env={"MOONGATE_LOG": "info"}, files={"data/prices.json": json.dumps(CATALOGUE)}) as gw:
+                gw.chat(metadata={"customer": 'a,"b"'})
+                gw.chat(headers={"authorization": f"Bearer {gw.keys['other']}"})
+                line, = csv.DictReader(io.StringIO(self.bill(gw)))
+                self.assertEqual((line["customer"], line["attempts"], line["input_tokens"]), ('a,"b"', "1", "10"))
+                line, = csv.DictReader(io.StringIO(self.bill(gw, project="other")))
+                self.assertEqual((line["customer"], line["attempts"]), ("nobody", "1"))
+
+    def test_wrong_settings_are_refused_with_the_project_and_a_missing_plugin_when_the_bill_is_asked_for(self):
+        for config, words in (("customers = { a = { margin = 1 } }", "margin"), ("volume = { { above_usd = 2, discount_percent = 1 }, { above_usd = 1, discount_percent = 1 } }", "must grow"),
+                              ('format = "pdf"', "format")):
+            gw = Gateway(project("http://127.0.0.1:1", extra='plugins = { { use = "invoicing", config = { %s } } },' % config))
+            done = subprocess.run([BIN, "check", gw.path], capture_output=True, text=True, timeout=PATIENCE_S)
+            self.assertNotEqual(done.returncode, 0, config)
+            self.assertIn(words, done.stdout + done.stderr, config)
+            gw.folder.cleanup()
+        with Upstream() as up, Gateway(project(up)) as gw:
+            done = self.bill(gw, check=False)
+            self.assertIn('lists no plugin "invoicing"', done.stderr)
+            self.assertNotEqual(self.bill(gw, project="../main", check=False).returncode, 0)
+            for args, words in ((["bill"], "needs a Lua file"), (["bill", "--plugin", "x"], "needs --project"), (["bill", "a.lua", "--plugin", "x"], "needs a Lua file"),
+                                (["--plugin", "x"], "is for bill"), (["reprice", "--project", "x"], "--from and --to")):
+                done = gw.cli("usage", *args, check=False)
+                self.assertEqual(done.returncode, 2, args)
+                self.assertIn(words, done.stderr, args)
+
+    def test_a_plugin_that_fails_ends_the_bill_and_is_told_with_its_line(self):
+        manifest = {"manifest": 1, "name": "mine", "version": "1.0.0", "api": 1, "title": "t", "summary": "s", "license": "Apache-2.0", "stage": "observe",
+                    "hooks": ["on_bill", "on_invoice"], "permissions": {}}
+        for text, words in (("return { on_bill = function(self, e)\n while true do end end, on_invoice = function() return '' end }", "deadline"),
+                            ("return { on_bill = function(self, e)\n error('no') end, on_invoice = function() return '' end }", "init.lua:2: no"),
+                            ("return { on_bill = function() end, on_invoice = function() return {} end }", "what on_invoice returns")):
+            with Upstream() as up, Gateway(project(up, extra='plugins = { { use = "mine" } },'), files={
+                    "plugins/mine/plugin.json": json.dumps(manifest), "plugins/mine/init.lua": text}) as gw:
+                gw.chat()
+                done = subprocess.run([BIN, "usage", "bill", "--plugin", "mine", "--project", "main", "-c", gw.path], capture_output=True, text=True, timeout=PATIENCE_S)
+                self.assertEqual(done.returncode, 1, text)
+                self.assertIn(words, done.stderr, text)
+
+
 class Bill(unittest.TestCase):
     def test_a_script_that_fails_is_told_with_its_line(self):
         with Upstream() as up, Gateway(project(up)) as gw:
@@ -428,7 +514,7 @@ class Prices(unittest.TestCase):
     def test_what_is_asked_wrongly_is_told(self):
         with Upstream() as up, Gateway(project(up)) as gw:
             for args, words in ((["--by", "colour"], "a dimension"), (["--where", "x"], "dimension=value"), (["--from", "soon"], "a time"),
-                                (["frobnicate"], "reprice"), (["--dry-run"], "for reprice"), (["events", "--by", "day"], "--from and --to")):
+                                (["frobnicate"], "reprice"), (["--dry-run"], "for reprice"), (["events", "--by", "day"], "--from and --to and --project")):
                 done = gw.cli("usage", *args, check=False)
                 self.assertEqual(done.returncode, 2, args)
                 self.assertIn(words, done.stderr, args)

@@ -9,7 +9,7 @@ meta.files = {
 
 meta.phases = {
     "load", "validate", "new", "on_request", "route", "on_attempt", "classify", "on_chunk", "on_response", "on_log",
-    "accept", "offline", "charge",
+    "accept", "offline", "charge", "on_bill", "on_invoice",
 }
 
 local function set_of(from)
