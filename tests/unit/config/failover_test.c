@@ -1,6 +1,7 @@
 /* What a project and gateway.lua say about failing targets. */
 #include "world.h"
 
+#include "base/limits.h"
 #include "meter/failure.h"
 
 static void check_secret(const struct mg_secret *secret, const char *text)
@@ -21,6 +22,46 @@ static struct mg_config_gateway *load_gateway(const char *text)
     if (mg_config_load_gateway(put("gateway.lua", text), &config, &diag) != MG_OK)
         check_failed(__FILE__, __LINE__, "%d: %s", diag.line, diag.text);
     return config;
+}
+
+/* `front`, then `item` so often with its number, then `back`. */
+static const char *repeated(const char *front, const char *item, int count, const char *back)
+{
+    static char text[65536];
+    size_t len = (size_t)snprintf(text, sizeof text, "%s", front);
+    for (int i = 0; i < count; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, item, i);
+    snprintf(text + len, sizeof text - len, "%s", back);
+    return text;
+}
+
+TEST(an_account_has_as_many_keys_as_there_is_room_for_and_no_more)
+{
+    static const char front[] = "return { providers = { a = { base_url = 'http://h/v1', api_keys = {";
+    static const char back[] = "} } }, workflows = { chat = 'a/m' } }";
+    begin();
+    struct mg_config_project *config = load(repeated(front, "'k%d',", MG_MAX_CREDENTIALS, back));
+    CHECK_INT(config->providers[0].credential_count, MG_MAX_CREDENTIALS);
+    check_secret(config->providers[0].credentials[MG_MAX_CREDENTIALS - 1].secret, "k15");
+    mg_config_project_free(config);
+    CHECK(strstr(mistakes(repeated(front, "'k%d',", MG_MAX_CREDENTIALS + 1, back)), "at most 16"));
+    end();
+}
+
+TEST(a_gateway_has_as_many_accounts_as_there_is_room_for_and_no_more)
+{
+    static const char item[] = "a%d = { api_key = 'k', projects = { p = 1 } },";
+    struct mg_config_gateway *config = NULL;
+    struct mg_diag diag = {"", 0, ""};
+    begin();
+    config = load_gateway(repeated("return { accounts = {", item, MG_MAX_ACCOUNTS, "} }"));
+    CHECK_INT(config->account_count, MG_MAX_ACCOUNTS);
+    CHECK(mg_config_account_find(config, "a255") != NULL);
+    mg_config_gateway_free(config);
+    CHECK(mg_config_load_gateway(put("gateway.lua", repeated("return { accounts = {", item, MG_MAX_ACCOUNTS + 1, "} }")), &config,
+                                 &diag) != MG_OK);
+    CHECK(strstr(diag.text, "at most 256"));
+    end();
 }
 
 TEST(a_project_that_says_nothing_gets_every_default_of_failover)

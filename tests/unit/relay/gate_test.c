@@ -104,6 +104,33 @@ TEST(without_max_or_without_a_row_nothing_is_capped)
 
 /* ---- waiting ------------------------------------------------------------------------------------ */
 
+static void on_ignored(struct mg_gate_wait *wait, bool got)
+{
+    (void)wait;
+    (void)got;
+}
+
+TEST(a_worker_lets_no_more_wait_than_it_has_room_for_whatever_the_queue)
+{
+    struct mg_config_gate rules = {.max = 1, .queue = 2 * MG_MAX_GATE_WAITERS};
+    struct mg_gate_wait *many = mg_new_array(struct mg_gate_wait, MG_MAX_GATE_WAITERS + 1);
+    begin("crowd");
+    uint64_t until_us = mg_loop_now_us(&loop) + 60000000;
+    CHECK(mg_gate_enter(gate, &rules, 0));
+    for (int i = 0; i < MG_MAX_GATE_WAITERS; i++)
+        CHECK(mg_gate_wait(gate, &rules, 0, &loop, &many[i], until_us, on_ignored));
+    CHECK(!mg_gate_wait(gate, &rules, 0, &loop, &many[MG_MAX_GATE_WAITERS], until_us, on_ignored));
+    mg_gate_cancel(&many[7]);          /* who leaves makes room */
+    CHECK(mg_gate_wait(gate, &rules, 0, &loop, &many[MG_MAX_GATE_WAITERS], until_us, on_ignored));
+    CHECK_INT(view(&rules).waiting, MG_MAX_GATE_WAITERS);
+    for (int i = 0; i <= MG_MAX_GATE_WAITERS; i++)
+        mg_gate_cancel(&many[i]);
+    CHECK_INT(view(&rules).waiting, 0);
+    leave(&rules, 0);
+    end();
+    mg_free(many);
+}
+
 TEST(places_are_given_in_order_of_arrival_and_never_inline)
 {
     struct mg_config_gate rules = {.max = 1, .queue = 10};
