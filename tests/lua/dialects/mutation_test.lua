@@ -78,8 +78,12 @@ local function nothing_broke()
   end
 end
 
+local PAGES = {
+  "openai-chat-to-anthropic", "anthropic-to-openai-chat", "openai-responses-to-anthropic", "gemini-to-openai-responses",
+  "openai-responses-to-gemini", "gemini-to-openai-chat", "openai-chat-to-gemini",
+}
 local REQUESTS, ANSWERS = {}, {}
-for _, name in ipairs { "openai-chat-to-anthropic", "anthropic-to-openai-chat" } do
+for _, name in ipairs(PAGES) do
   local page = t.read_file("tests/wire/dialects/" .. name .. ".md")
   for from, kind, text in page:gmatch "```json ([%w_]+) (%w+)\n(.-)\n```" do
     table.insert(kind == "request" and REQUESTS or ANSWERS, { from, world.decode(text) })
