@@ -33,6 +33,7 @@ struct mg_translation {
     mg_view asked_model;               /* by the client: what its answers call it */
     mg_view id;                        /* of the exchange, without its prefix: what ids of an answer are made of */
     mg_view request;                   /* the client's body */
+    mg_view memo;                      /* JSON that the request's dialect left for the answer's; empty: nothing */
     uint64_t created_s;                /* unix time */
     uint32_t max_output;               /* tokens the target can write; 0: nobody knows */
     bool stream;
@@ -44,6 +45,7 @@ struct mg_translation {
 struct mg_translation_report {
     mg_view dropped;                   /* names of fields, comma separated; empty: none */
     mg_view param, message;            /* MG_E_BAD_REQUEST: what is refused and why */
+    mg_view memo;                      /* for mg_translation of the answer */
 };
 
 /* One step of a stream, as a provider's event says it. Texts are JSON strings with quotes; an empty view: absent. */

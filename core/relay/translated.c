@@ -43,6 +43,7 @@ static mg_err translate(struct mg_relay *relay, struct mg_relay_translated *row)
     struct mg_json_error error = {0, ""};
     mg_view body = MG_VIEW_NONE;
     MG_TRY(translator->ops->request(translator->arg, &row->what, arena(relay), &body, &row->report));
+    row->what.memo = row->report.memo;
     mg_err err = mg_request_scan_as(&row->request, arena(relay), row->what.provider, body, &error);
     row->request.stream = row->source->stream;   /* some dialects say both in the path */
     if (!row->request.model.len)

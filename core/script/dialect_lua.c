@@ -283,6 +283,10 @@ static void push_ctx(lua_State *L, const struct job *job)
     set_flag(L, "lenient", what->lenient);
     set_flag(L, "include_usage", what->include_usage);
     set_number(L, "created", (double)what->created_s);
+    if (what->memo.len) {
+        mg_lua_push_json_exact(L, what->memo, NULL, 0);
+        lua_setfield(L, -2, "memo");
+    }
     lua_createtable(L, 0, 1);
     if (what->max_output)
         set_number(L, "max_output", what->max_output);
@@ -297,7 +301,16 @@ static void push_ctx(lua_State *L, const struct job *job)
 
 /* ---- whole bodies ------------------------------------------------------------------------------ */
 
-/* read(document, ctx) of one side, then write(neutral, ctx) of the other. */
+static mg_view value_json(lua_State *L, int index, struct mg_arena *arena, const char *what)
+{
+    struct mg_buf *out = mg_lua_scratch(L, MG_MAX_BODY_BYTES * 2);
+    mg_lua_must_json(L, index, out, what);
+    mg_view json = mg_arena_dup(arena, mg_buf_view(out));
+    mg_lua_scratch_end(out);
+    return json;
+}
+
+/* read(document, ctx) of one side, then write(neutral, ctx) of the other, which may also return a memo. */
 static int map_document(lua_State *L, const char *read, const char *write)
 {
     struct job *job = mg_lua_of(L)->body_arg;
@@ -312,12 +325,11 @@ static int map_document(lua_State *L, const char *read, const char *write)
     push_method(L, job->to, write);
     lua_pushvalue(L, neutral);
     lua_pushvalue(L, ctx);
-    lua_call(L, 2, 1);
-    int body = lua_gettop(L);
-    struct mg_buf *out = mg_lua_scratch(L, MG_MAX_BODY_BYTES * 2);
-    mg_lua_must_json(L, body, out, write);
-    job->out_body = mg_arena_dup(job->arena, mg_buf_view(out));
-    mg_lua_scratch_end(out);
+    lua_call(L, 2, 2);
+    int memo = lua_gettop(L);
+    job->out_body = value_json(L, memo - 1, job->arena, write);
+    if (job->report && lua_istable(L, memo))
+        job->report->memo = value_json(L, memo, job->arena, write);
     return 0;
 }
 
