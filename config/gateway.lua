@@ -17,6 +17,7 @@ return {
     --   oidc = {
     --     issuer = "https://login.example.com", client_id = "moongate",
     --     audience = "moongate", scopes = "openid email groups", name = "email", ca = "/etc/ssl/login.pem",
+  --     max_age_ms = 3600000, -- of a token, however long it says it lasts
     --     roles = {
     --       { claim = "groups", value = "platform", role = "owner" },
     --       { claim = "groups", value = "search-*", role = "operator", project = "search" },

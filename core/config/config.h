@@ -83,6 +83,7 @@ struct mg_config_oidc {                /* the provider of identities for the adm
     int audience_count;
     const char *scopes;                /* that a login asks for */
     const char *name;                  /* the claim that names its bearer */
+    uint32_t max_age_ms;               /* of a token; 0: what it says itself */
     const char *ca;                    /* PEM file; NULL: the system's */
     const struct mg_config_role *roles;
     int role_count;                    /* 1 … MG_MAX_OIDC_ROLES */

@@ -318,6 +318,7 @@ static void copy_oidc(const struct row *row, struct mg_config_oidc *oidc)
                                     .client_id = text(row, "client_id"),
                                     .scopes = text(row, "scopes"),
                                     .name = text(row, "name"),
+                                    .max_age_ms = u32(row, "max_age_ms"),
                                     .ca = text(row, "ca"),
                                     .role_count = length(row, "roles")};
     oidc->audiences = texts(row, "audience", &oidc->audience_count);

@@ -64,6 +64,9 @@ mg_err mg_claims_check(const struct mg_config_oidc *config, const struct mg_json
     *out_why = "it is not valid yet";
     if (!has_come(claims, "nbf", now_s) || !has_come(claims, "iat", now_s))
         return MG_E_DENIED;
+    *out_why = "it was issued too long ago, or does not say when (admin.oidc.max_age_ms)";
+    if (config->max_age_ms && !(now_s < time_of(claims, "iat") + config->max_age_ms / 1e3 + LEEWAY_S))
+        return MG_E_DENIED;
     *out_why = "it does not say whose it is (sub)";
     if (!mg_json_string(mg_json_get(claims, "sub")).len)
         return MG_E_DENIED;

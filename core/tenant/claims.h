@@ -13,6 +13,7 @@
  *     iss      is the configured issuer, letter by letter
  *     aud      has one of the audiences; where that is our client and there are others, azp is our client too
  *     exp      is there and not over; nbf and iat, where they are there, are not to come
+ *     iat      is there and not longer ago than max_age_ms, if that is configured
  *     sub      is there
  *     nonce    is this one; NULL: not looked at
  *     cnf      is not there: such a token is bound to a key, and whoever brings it alone has stolen it

@@ -88,6 +88,8 @@ local oidc = record { fields = {
   { "name", text { format = "header", max = 128 }, default = "sub",
     doc = "The claim that names its bearer in the log and the audit log, behind `oidc:`. `sub` cannot be chosen by its bearer; " ..
       "`email` reads better." },
+  { "max_age_ms", ms, example = "3600000",
+    doc = "Tokens that were issued longer ago are refused, however long they say they last: so long a lost one is of use." },
   { "ca", path, doc = "PEM bundle to trust in place of the system's when asking the provider." },
   { "roles", list { of = record { fields = {
       { "claim", text { format = "header", max = 128 }, required = true, example = '"groups"',

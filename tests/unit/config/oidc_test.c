@@ -48,6 +48,7 @@ TEST(a_provider_is_read_with_its_defaults)
     CHECK_STR(oidc->scopes, "openid");
     CHECK_STR(oidc->name, "sub");
     CHECK(oidc->ca == NULL);
+    CHECK_INT(oidc->max_age_ms, 0);
     CHECK_INT(oidc->role_count, 1);
     CHECK(oidc->roles[0].project == NULL);
     mg_config_gateway_free(config);
@@ -58,12 +59,13 @@ TEST(what_is_said_takes_the_place_of_the_defaults)
 {
     begin();
     struct mg_config_gateway *config = gateway(
-        "return { admin = { oidc = { issuer = 'http://127.0.0.1:9000', client_id = 'a b', audience = { 'one', 'two' }, name = 'email', ca = 'idp.pem',\n"
+        "return { admin = { oidc = { issuer = 'http://127.0.0.1:9000', client_id = 'a b', audience = { 'one', 'two' }, name = 'email', max_age_ms = 60000, ca = 'idp.pem',\n"
         "  scopes = 'openid email', roles = { { claim = 'a', value = 'b*', role = 'viewer', project = 'p' }, { claim = 'c', value = 'd', role = 'secret-writer' } } } } }");
     const struct mg_config_oidc *oidc = &config->oidc;
     CHECK_INT(oidc->audience_count, 2);
     CHECK_STR(oidc->audiences[1], "two");
     CHECK_STR(oidc->name, "email");
+    CHECK_INT(oidc->max_age_ms, 60000);
     CHECK(mg_view_ends(mg_view_cstr(oidc->ca), MG_VIEW("/idp.pem")) && oidc->ca[0] == '/');
     CHECK_INT(oidc->role_count, 2);
     CHECK_STR(oidc->roles[0].value, "b*");

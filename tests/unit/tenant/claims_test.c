@@ -29,7 +29,7 @@ static struct mg_json *parse(const char *text)
 }
 
 /* "" when they are good, else why not. `more` goes over what is good; null takes away. */
-static const char *checked(const char *more, const char *nonce)
+static const char *checked_by(const struct mg_config_oidc *by, const char *more, const char *nonce)
 {
     static char why_not[160];
     const char *why = "";
@@ -41,12 +41,28 @@ static const char *checked(const char *more, const char *nonce)
         else
             mg_json_remove(claims, mg_json_key(change).ptr);
     }
-    mg_err err = mg_claims_check(&config, claims, NOW_S * 1000000, nonce, &why);
+    mg_err err = mg_claims_check(by, claims, NOW_S * 1000000, nonce, &why);
     snprintf(why_not, sizeof why_not, "%s", err == MG_OK ? "" : why);
     CHECK(err == MG_OK || err == MG_E_DENIED);
     mg_json_free(claims);
     mg_json_free(changes);
     return why_not;
+}
+
+static const char *checked(const char *more, const char *nonce)
+{
+    return checked_by(&config, more, nonce);
+}
+
+TEST(a_token_that_lasts_longer_than_is_wanted_ends_earlier)
+{
+    struct mg_config_oidc hour = config;
+    hour.max_age_ms = 3600000;
+    CHECK_STR(checked_by(&hour, "{\"iat\":1799996401}", NULL), "");
+    CHECK_STR(checked_by(&hour, "{\"iat\":1799996341}", NULL), "");                         /* clocks may differ */
+    CHECK(strstr(checked_by(&hour, "{\"iat\":1799996340}", NULL), "too long ago") != NULL);
+    CHECK(strstr(checked_by(&hour, "{}", NULL), "too long ago") != NULL);
+    CHECK_STR(checked("{\"iat\":1}", NULL), "");
 }
 
 TEST(a_token_for_us_that_holds_is_good)
