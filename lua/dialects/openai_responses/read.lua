@@ -134,11 +134,11 @@ local function parts_of(reader, role, side)
 end
 
 local function add_call(reader, item, arguments, custom)
-  local id = some(item.call_id) or some(item.id)
-  local seal = reader.seals[id or ""]
+  local id = text_of(reader, some(item.call_id) or some(item.id), ".call_id")
+  local seal = reader.seals[id]
   local parts = parts_of(reader, "assistant", "model")
   local name = text_of(reader, item.name, ".name")
-  reader.names[text_of(reader, id, ".call_id")] = name
+  reader.names[id] = name
   parts[#parts + 1] = {
     kind = "tool_call", id = id, name = name, arguments = arguments, custom = custom,
     signature = seal and seal.signature, signed_by = seal and seal.dialect,

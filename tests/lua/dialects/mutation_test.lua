@@ -24,12 +24,13 @@ local function copy(value)
   return out
 end
 
---- Every place in a document: the table and the key.
-local function places(value, out)
+--- Every place in a document: the table, the key, and the path, by which they are put into order.
+local function places(value, out, path)
   if type(value) == "table" then
     for k, v in pairs(value) do
-      table.insert(out, { value, k, tostring(k) })
-      places(v, out)
+      local inner = path .. "/" .. k
+      table.insert(out, { value, k, inner })
+      places(v, out, inner)
     end
   end
   return out
@@ -38,7 +39,7 @@ end
 local function mutated(document)
   local value = copy(document)
   for _ = 1, random(3) do
-    local all = places(value, {})
+    local all = places(value, {}, "")
     table.sort(all, function(a, b)
       return a[3] < b[3]
     end)
