@@ -177,7 +177,10 @@ local function read_contents(body, chat, ctx)
     local content = body.contents[i]
     local role = type(content) == "table" and ROLES[content.role ~= null and content.role or "user"]
     reader.turn = i
-    if role then
+    local last = chat.turns[#chat.turns]
+    if role == "assistant" and last and last.role == role then -- clients keep each piece of a stream as a content
+      read_parts(reader, content, last.parts, role)
+    elseif role then
       chat.turns[#chat.turns + 1] = { role = role, parts = read_parts(reader, content, {}, role) }
     else
       ctx.refuse(format("contents[%d].role", i - 1), "is none of user and model")

@@ -300,8 +300,9 @@ local function write_reasoning(chat, body, ctx)
     effort = dialect.effort(wanted.budget)
     ctx.warn(format("%s=%s", dialect.spelt(chat, "reasoning"), effort))
   end
-  if effort or wanted.visible then
-    body.reasoning = { effort = effort, summary = wanted.visible and (wanted.summary or "auto") or nil }
+  local visible = wanted.visible and (effort or reasons(ctx))
+  if effort or visible then
+    body.reasoning = { effort = effort, summary = visible and (wanted.summary or "auto") or nil }
   end
 end
 
