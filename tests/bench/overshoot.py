@@ -6,6 +6,8 @@
                burst, and the rate times the time between the first request and the last answer. Above 1 is an overshoot.
     tokens     the same with tokens per minute: what the provider reported against the minute's tokens and the rate.
                Settled use may exceed what was reserved by the error of the estimates in flight, which is printed beside it.
+    concurrency  ten times as many connections as may be in flight ask all the time; the most streams that were open at once, from
+               the first byte of an answer to its end as clients see it, against the limit.
     money      ten times the budget is asked for; what was spent against the budget.
 
 --smoke checks the ratios and says nothing about speed.
@@ -22,7 +24,7 @@ import time
 
 PROJECT = """
 return {
-  providers = { sim = { kind = "simulated", models = { ["*"] = { ttft_ms = 1, tokens_per_s = 100000, output_tokens = 40 } } } },
+  providers = { sim = { kind = "simulated", models = { ["*"] = { MODEL, output_tokens = 40 } } } },
   workflows = { chat = { targets = { { target = "sim/any", price_usd = { input = 1000, output = 1000 } } } } },
   limits = { %s },
 }
@@ -31,11 +33,11 @@ WORDS = "the moon over the sea is what we speak of when nobody listens ".split()
 
 
 class Gateway:
-    def __init__(self, binary, limits):
+    def __init__(self, binary, limits, model="ttft_ms = 1, tokens_per_s = 100000"):
         self.binary, self.folder = binary, tempfile.TemporaryDirectory(prefix="moongate-overshoot-")
         os.makedirs(f"{self.folder.name}/projects")
         with open(f"{self.folder.name}/projects/main.lua", "w") as out:
-            out.write(PROJECT % limits)
+            out.write(PROJECT.replace("MODEL", model) % limits)
         with open(f"{self.folder.name}/gateway.lua", "w") as out:
             out.write('return { listen = "127.0.0.1:0", admin = "127.0.0.1:0", data_dir = "data", workers = 2, '
                       'journal = { bytes = 16777216 } }')
@@ -131,6 +133,58 @@ def requests(args):
         return report("requests", load.asked, load.passed, burst + rate / 60 * load.took)
 
 
+class Streams:
+    """Connections that stream as often as they may; counts how many are open at once. The gateway counts one as in flight from
+    before its first byte until it has written its last, so that what is counted here is never more."""
+
+    def __init__(self, gateway):
+        self.gateway = gateway
+        self.asked = self.passed = self.open = self.most = 0
+        self.other = {}
+
+    async def one(self, reader, writer):
+        data = json.dumps({"model": "chat", "stream": True, "messages": [{"role": "user", "content": "hi"}]}).encode()
+        writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {self.gateway.key}\r\n"
+                     f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data)
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head.split()[1])
+        self.asked += 1
+        if status != 200:
+            await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))
+            if status != 429:
+                self.other[status] = self.other.get(status, 0) + 1
+            return False
+        self.passed += 1
+        self.open += 1
+        self.most = max(self.most, self.open)
+        while not (line := await reader.readline()).startswith(b"data: [DONE]"):
+            assert line, "the stream broke off"
+        self.open -= 1
+        await reader.readuntil(b"0\r\n\r\n")
+        return True
+
+    async def client(self, until):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
+        while time.monotonic() < until:
+            if not await self.one(reader, writer):
+                await asyncio.sleep(0.01)
+        writer.close()
+
+    async def run(self, seconds, clients):
+        until = time.monotonic() + seconds
+        await asyncio.gather(*(self.client(until) for _ in range(clients)))
+
+
+def concurrency(args):
+    limit = 20
+    with Gateway(args.moongate, f"concurrency = {limit}", model="ttft_ms = 30, tokens_per_s = 1000") as gateway:
+        load = Streams(gateway)
+        asyncio.run(load.run(args.seconds, int(limit * args.times)))
+        assert not load.other, load.other
+        assert load.most > limit / 2, f"only {load.most} were open at once: that proves nothing"
+        return report("in flight", limit * args.times, load.most, limit, f"   {load.passed} of {load.asked} passed")
+
+
 def error_of(gateway):
     estimate = json.loads(gateway.cli("targets", "--json"))["targets"][0]["estimate"]
     return max(estimate["input_error"], estimate["output_error"])
@@ -173,6 +227,8 @@ def main():
     bad = []
     if requests(args) > 1:
         bad.append("requests went past GCRA")
+    if concurrency(args) > 1:
+        bad.append("more were in flight than may be")
     for name, measure in (("tokens", tokens), ("money", money)):
         ratio, error = measure(args)
         if ratio > 1 + error + 0.02:
