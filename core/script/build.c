@@ -19,6 +19,7 @@
 #include "script/json_lua.h"
 #include "script/plugins.h"
 #include "script/sandbox.h"
+#include "script/secrets_lua.h"
 
 struct builder {
     struct mg_script *script;
@@ -393,7 +394,7 @@ static int make_plain_self(lua_State *L)
     struct builder *builder = mg_lua_of(L)->body_arg;
     mg_sandbox_prelude(L, "plain_self");
     lua_newtable(L);
-    mg_lua_push_json(L, builder->config_json);
+    mg_lua_push_config(L, builder->config_json);
     lua_call(L, 2, 1);
     builder->plugged->self = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
@@ -410,7 +411,8 @@ static mg_err check_grants(struct builder *builder, const struct mg_config_plugi
         char kind[32];
         const char *colon = strchr(manifest->needs[i], ':');
         snprintf(kind, sizeof(kind), "%.*s", colon ? (int)(colon - manifest->needs[i]) : 31, manifest->needs[i]);
-        if (!mg_lua_may(&lua, kind, colon ? colon + 1 : NULL))
+        bool bound = strcmp(kind, "secret") == 0 && colon && mg_lua_secret_granted(run.instance, colon + 1);
+        if (!bound && !mg_lua_may(&lua, kind, colon ? colon + 1 : NULL))
             at += (size_t)snprintf(missing + at, sizeof(missing) - at, "%s\"%s\"", at ? ", " : "", manifest->needs[i]);
     }
     if (at == 0)
@@ -509,7 +511,7 @@ static int call_setup(lua_State *L, struct builder *builder, int module, const c
     if (lua_type(L, -1) != LUA_TFUNCTION)
         luaL_error(L, "M.%s must be a function", name);
     mg_lua_of(L)->run->phase = phase;
-    mg_lua_push_json(L, builder->config_json);
+    mg_lua_push_config(L, builder->config_json);
     lua_call(L, 1, 2);
     return lua_gettop(L) - before;
 }
@@ -556,7 +558,7 @@ static int run_init_file(lua_State *L)
     } else {
         mg_sandbox_prelude(L, "plain_self");
         lua_pushvalue(L, module);
-        mg_lua_push_json(L, builder->config_json);
+        mg_lua_push_config(L, builder->config_json);
         lua_call(L, 2, 1);
     }
     builder->plugged->self = luaL_ref(L, LUA_REGISTRYINDEX);

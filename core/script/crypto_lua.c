@@ -2,6 +2,7 @@
 
 #include "script/crypto.h"
 #include "script/modules.h"
+#include "script/secrets_lua.h"
 
 /* A configuration file must say the same each time it is read, so it sees no random. */
 enum {
@@ -40,8 +41,30 @@ static int crypto_sha256(lua_State *L)
     return push_digest(L, err, "moongate.crypto.sha256", digest, len);
 }
 
+/* Nothing raises while the page is taken. */
+static int hmac_by_secret(lua_State *L, const struct mg_lua_secret *key)
+{
+    uint8_t digest[MG_DIGEST_BYTES];
+    size_t len = 0;
+    const char *what = "moongate.crypto.hmac";
+    mg_view algorithm = mg_lua_text(L, 1, "moongate.crypto.hmac: algorithm"), data = mg_lua_text(L, 3, "moongate.crypto.hmac: data");
+    const struct mg_secret handle = {.slot = mg_lua_secret_slot(L, key, what)};
+    struct mg_sealed *sealed = mg_secret_get(&handle);
+    if (!sealed)
+        return mg_lua_fail(L, "secret", false, "%s: the vault has no secret %s of this project", what, key->name);
+    struct mg_locked *page = mg_locked_take();
+    mg_err err = mg_sealed_open(sealed, page);
+    if (err == MG_OK)
+        err = mg_crypto_hmac(algorithm, mg_view_of(page->ptr, page->len), data, &mg_lua_of(L)->stop, digest, &len);
+    mg_locked_give(page);
+    mg_sealed_unref(sealed);
+    return push_digest(L, err, what, digest, len);
+}
+
 static int crypto_hmac(lua_State *L)
 {
+    if (mg_lua_to_secret(L, 2))
+        return hmac_by_secret(L, mg_lua_to_secret(L, 2));
     uint8_t digest[MG_DIGEST_BYTES];
     size_t len = 0;
     mg_view algorithm = mg_lua_text(L, 1, "moongate.crypto.hmac: algorithm");

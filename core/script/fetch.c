@@ -110,6 +110,19 @@ static mg_view render_fields(struct mg_fetch *op, const struct mg_fetch_request 
     return copy;
 }
 
+static void keep_secrets(struct mg_fetch *op, const struct mg_fetch_request *request)
+{
+    for (size_t i = 0; i < request->secret_count && i < MG_FETCH_SECRETS; i++) {
+        struct mg_fetch_secret *secret = &op->secrets[op->secret_count++];
+        *secret = request->secrets[i];
+        secret->header = mg_arena_dup(&op->arena, secret->header);
+        secret->prefix = mg_arena_dup(&op->arena, secret->prefix);
+        secret->name = mg_arena_dup(&op->arena, secret->name);
+        if (is_ours(secret->header) || !mg_http_is_token(secret->header))
+            fail(op, MG_FETCH_invalid_header, "the header '%.*s' may not be sent", MG_FMT(secret->header));
+    }
+}
+
 void mg_fetch_start(struct mg_fetch *op, struct mg_loop *loop, const struct mg_fetch_request *request, mg_fetch_cb cb)
 {
     memset(op, 0, sizeof *op);
@@ -127,6 +140,7 @@ void mg_fetch_start(struct mg_fetch *op, struct mg_loop *loop, const struct mg_f
     mg_timer_start(loop, &op->deadline, request->timeout_ms, on_deadline);
     op->fields = render_fields(op, request, false);
     op->secret_fields = render_fields(op, request, true);
+    keep_secrets(op, request);
     if (!mg_http_is_token(op->method))
         fail(op, MG_FETCH_invalid_header, "'%.*s' is no method", MG_FMT(op->method));
     if (mg_origin_parse(op->url, &op->first, &op->target))
@@ -150,6 +164,12 @@ static void go(struct mg_fetch *op)
     op->right = mg_origin_right(&op->origin, op->origins);
     if (op->right == MG_ORIGIN_REFUSED) {
         fail(op, MG_FETCH_denied, "%s is not granted: add \"net:%s\"", text, text);
+        return;
+    }
+    for (size_t i = 0; i < op->secret_count && mg_origin_eq(&op->origin, &op->first); i++) {
+        if (mg_origin_right(&op->origin, op->secrets[i].origins) != MG_ORIGIN_REFUSED)
+            continue;
+        fail(op, MG_FETCH_denied, "the secret %.*s is not granted for %s", MG_FMT(op->secrets[i].name), text);
         return;
     }
     if (op->origin.https && mg_fetch_prepare(NULL) != MG_OK) {
@@ -303,6 +323,41 @@ static void on_closed(void *arg, mg_err why)
 
 static const struct mg_stream_ops stream_ops = {.on_data = on_data, .on_end = on_peer_end, .on_closed = on_closed};
 
+/* In clear from here to the return of the write, and only for the origin that was asked for. */
+static mg_err put_secrets(struct mg_fetch *op, struct mg_locked *out)
+{
+    for (size_t i = 0; i < op->secret_count && mg_origin_eq(&op->origin, &op->first); i++) {
+        const struct mg_fetch_secret *secret = &op->secrets[i];
+        mg_sealed_unref(op->sent[i]);  /* of a redirect that stayed here */
+        op->sent[i] = mg_secret_get(&secret->secret);
+        if (!op->sent[i])
+            return MG_E_NOT_FOUND;
+        MG_TRY(mg_locked_put(out, secret->header));
+        MG_TRY(mg_locked_put(out, MG_VIEW(": ")));
+        MG_TRY(mg_locked_put(out, secret->prefix));
+        MG_TRY(mg_sealed_open(op->sent[i], out));
+        MG_TRY(mg_locked_put(out, MG_VIEW("\r\n")));
+    }
+    return MG_OK;
+}
+
+/* What the peer repeats of them is covered before Lua sees it. */
+static void hide_secrets(struct mg_fetch *op)
+{
+    for (size_t i = 0; i < op->secret_count; i++) {
+        if (!op->sent[i])
+            continue;
+        mg_view body = mg_buf_view(&op->body);
+        bool found = body.len && mg_sealed_hide_all_forms(op->sent[i], (char *)(uintptr_t)body.ptr, body.len, true);
+        for (size_t h = 0; h < op->header_count; h++) {
+            mg_view value = op->headers[h].value;
+            found |= value.len && mg_sealed_hide_all_forms(op->sent[i], (char *)(uintptr_t)value.ptr, value.len, true);
+        }
+        if (found)
+            mg_loop_wipe_reads(op->loop);
+    }
+}
+
 static mg_err put_head(struct mg_fetch *op, struct mg_buf *head)
 {
     char origin[MG_ORIGIN_BYTES];
@@ -332,9 +387,14 @@ static void talk(struct mg_fetch *op)
     mg_http_client_begin(op->parser, mg_view_eq(op->method, MG_VIEW("HEAD")));
     mg_buf_init(&head, 2 * MG_MAX_HEADER_BYTES);
     mg_err err = put_head(op, &head);
-    mg_view parts[] = {mg_buf_view(&head), op->body_out};
+    struct mg_locked *secrets = mg_locked_take();
+    if (err == MG_OK && (err = put_secrets(op, secrets)) != MG_OK)
+        fail(op, MG_FETCH_secret, "a secret that the request names is not in the vault, or does not open");
+    mg_view lines = mg_buf_view(&head);
+    mg_view parts[] = {mg_view_head(lines, lines.len - 2), mg_view_of(secrets->ptr, secrets->len), MG_VIEW("\r\n"), op->body_out};
     if (err == MG_OK)
-        err = mg_stream_write(op->stream, parts, op->body_out.len ? 2 : 1);
+        err = mg_stream_write(op->stream, parts, op->body_out.len ? 4 : 3);
+    mg_locked_give(secrets);
     mg_wipe(head.ptr, head.ptr ? head.cap : 0);
     mg_buf_fini(&head);
     if (err == MG_E_CLOSED)
@@ -372,6 +432,7 @@ static void on_end(struct mg_defer *defer)
         return;
     }
     mg_timer_cancel(op->loop, &op->deadline);
+    hide_secrets(op);
     op->state = MG_FETCH_IDLE;
     op->cb(op);
 }
@@ -415,6 +476,9 @@ void mg_fetch_fini(struct mg_fetch *op)
     mg_http_client_free(op->parser);
     mg_buf_fini(&op->body);
     mg_buf_fini(&op->location);
+    for (size_t i = 0; i < op->secret_count; i++)
+        mg_sealed_unref(op->sent[i]);
+    op->secret_count = 0;
     if (op->secret_fields.len)
         mg_wipe((void *)(uintptr_t)op->secret_fields.ptr, op->secret_fields.len);
     mg_arena_fini(&op->arena);

@@ -10,14 +10,24 @@
 #include "http/client.h"
 #include "io/dial.h"
 #include "script/origin.h"
+#include "vault/secret.h"
 
-enum { MG_FETCH_REDIRECTS = 3, MG_FETCH_HEADERS = 32 };
+enum { MG_FETCH_REDIRECTS = 3, MG_FETCH_HEADERS = 32, MG_FETCH_SECRETS = 4 };
+
+/* A header whose value is a secret: `prefix` and then it. Sent to the first origin only, and only when that is on its list. */
+struct mg_fetch_secret {
+    mg_view header, prefix, name;
+    struct mg_secret secret;           /* its slot lives as long as the process */
+    const char *const *origins;        /* NULL-terminated; no patterns */
+};
 
 struct mg_fetch_request {              /* borrowed until mg_fetch_start() returns, `origins` until the callback */
     mg_view method;                    /* "" is GET */
     mg_view url;
     const struct mg_header *headers;   /* host, length, framing and hop-by-hop fields among them are refused */
     size_t header_count;
+    const struct mg_fetch_secret *secrets;
+    size_t secret_count;               /* ≤ MG_FETCH_SECRETS */
     mg_view body;
     uint32_t timeout_ms;               /* over everything; not 0 */
     size_t max_bytes;                  /* of the answer's body */
@@ -38,6 +48,7 @@ struct mg_fetch_request {              /* borrowed until mg_fetch_start() return
     X(protocol, false)                                                                             \
     X(too_large, false)                                                                            \
     X(redirects, false)      /* more than MG_FETCH_REDIRECTS */                                    \
+    X(secret, false)         /* one that is to be sent is not in the vault, or does not open */    \
     X(system, false)
 
 enum mg_fetch_fail {
@@ -76,6 +87,9 @@ struct mg_fetch {                      /* caller-owned memory; in the callback r
     const char *const *origins;        /* borrowed */
     mg_view method, url, target, body_out, fields;       /* in the arena; fields are header lines */
     mg_view secret_fields;             /* the part of `fields` that stays with the first origin */
+    struct mg_fetch_secret secrets[MG_FETCH_SECRETS];    /* their strings in the arena, lists borrowed */
+    struct mg_sealed *sent[MG_FETCH_SECRETS];  /* one reference each: what was sent of them; NULL: nothing */
+    size_t secret_count;
     struct mg_origin first, origin;
     enum mg_origin_right right;
     int redirects;

@@ -6,6 +6,7 @@
 #include "script/fetch.h"
 #include "script/json_lua.h"
 #include "script/modules.h"
+#include "script/secrets_lua.h"
 
 enum { TIMEOUT_MS = 1500, MAX_TIMEOUT_MS = 30000, HEADERS = 32, ORIGINS = 64 };
 
@@ -15,6 +16,8 @@ struct call {
     struct mg_fetch fetch;
     struct mg_fetch_request request;   /* its strings are in the operation's arena */
     struct mg_header headers[HEADERS];
+    struct mg_fetch_secret secrets[MG_FETCH_SECRETS];
+    const char *secret_origins[MG_FETCH_SECRETS][MG_SECRET_ORIGINS + 1];
     struct http *op;
 };
 
@@ -82,6 +85,22 @@ static mg_view keep(struct http *op, mg_view text)
     return mg_arena_dup(&op->arena, text);
 }
 
+/* A handle: the secret itself is put in when the request is written. */
+static void read_secret(lua_State *L, struct http *op, struct call *call, const struct mg_lua_secret *secret, const char *what)
+{
+    struct mg_fetch_request *request = &call->request;
+    if (request->secret_count == MG_FETCH_SECRETS)
+        luaL_error(L, "%s: at most %d headers with secrets", what, MG_FETCH_SECRETS);
+    mg_view name = mg_lua_text(L, -2, "moongate.http: a header's name");
+    struct mg_secret_slot *slot = mg_lua_secret_slot(L, secret, what);
+    const char **origins = call->secret_origins[request->secret_count];
+    mg_lua_secret_origins(mg_lua_of(L)->run->instance, secret->name, origins);
+    call->secrets[request->secret_count++] = (struct mg_fetch_secret){
+        .header = keep(op, name), .prefix = keep(op, mg_view_cstr(secret->prefix)), .name = keep(op, mg_view_cstr(secret->name)),
+        .secret = {.slot = slot}, .origins = origins};
+    request->secrets = call->secrets;
+}
+
 /* The table of headers is on top of the stack. */
 static void read_headers(lua_State *L, struct http *op, struct call *call, const char *what)
 {
@@ -90,6 +109,11 @@ static void read_headers(lua_State *L, struct http *op, struct call *call, const
         return;
     mg_lua_table(L, at, "moongate.http: field 'headers'");
     for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) {
+        const struct mg_lua_secret *secret = mg_lua_to_secret(L, -1);
+        if (secret) {
+            read_secret(L, op, call, secret, what);
+            continue;
+        }
         if (call->request.header_count == HEADERS)
             luaL_error(L, "%s: at most %d headers", what, HEADERS);
         mg_view name = mg_lua_text(L, -2, "moongate.http: a header's name");

@@ -118,7 +118,7 @@ end
 
 ---- the environment
 
-local KNOWN_LATER = { "moongate", "log", "json", "kv", "http", "time", "re", "text", "crypto", "stats", "coroutine" }
+local KNOWN_LATER = { "moongate", "log", "json", "kv", "http", "time", "re", "text", "crypto", "secrets", "stats", "coroutine" }
 local ABSENT = {
   io = "files", debug = "the debugger", package = "packages", ffi = "the FFI", jit = "the compiler",
   load = "loading code", loadstring = "loading code", loadfile = "loading code", dofile = "loading code",

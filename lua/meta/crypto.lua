@@ -14,9 +14,10 @@ function crypto.sha256(data) end
 --- Phases: anywhere
 --- Since: 1
 ---@param algorithm "sha256"|"sha384"|"sha512"
----@param key string
+---@param key string|moongate.Secret
 ---@param data string
----@return string digest
+---@return string? digest
+---@return moongate.Error? err  `secret`: the vault does not have it
 function crypto.hmac(algorithm, key, data) end
 
 --- Phases: anywhere but load

@@ -12,7 +12,7 @@ local http = {}
 ---@class moongate.HttpRequest
 ---@field url string  http or https
 ---@field method? string  POST when there is a body, else GET
----@field headers? { [string]: string }  not host, length, framing or accept-encoding
+---@field headers? { [string]: string|moongate.Secret }  not host, length, framing or accept-encoding
 ---@field body? string  at most 1 MiB
 ---@field json? any  encoded as the body, with its content type
 ---@field timeout_ms? integer  over everything, redirects included; 1500 when omitted, at most 30000
@@ -26,7 +26,8 @@ local http = {}
 
 --- One call. Up to 3 redirects are followed; credentials stay with the first origin.
 ---
---- `err.code` is one of `invalid_url invalid_header denied resolve connect tls timeout closed protocol too_large redirects limit`.
+--- `err.code` is one of `invalid_url invalid_header denied resolve connect tls timeout closed protocol too_large redirects secret
+--- limit`.
 ---
 --- Phases: on_request, on_response; waits
 --- Since: 1

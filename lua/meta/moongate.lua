@@ -16,6 +16,7 @@
 ---@field kv moongate.kv
 ---@field log moongate.log
 ---@field re moongate.re
+---@field secrets moongate.secrets
 ---@field stats moongate.stats
 ---@field text moongate.text
 ---@field time moongate.time

@@ -7,7 +7,7 @@ local PAGE = "docs/reference/lua-api.md"
 local TITLES = {
     moongate = "The library", hooks = "Hooks", request = "Requests", relay = "Routing and failures",
     response = "Answers and records",
-    http = "moongate.http", kv = "moongate.kv", json = "moongate.json", log = "moongate.log", time = "moongate.time",
+    http = "moongate.http", kv = "moongate.kv", secrets = "moongate.secrets", json = "moongate.json", log = "moongate.log", time = "moongate.time",
     re = "moongate.re", text = "moongate.text", crypto = "moongate.crypto", stats = "moongate.stats",
 }
 

@@ -4,7 +4,7 @@ local meta = {}
 -- The order of the reference page.
 meta.files = {
     "moongate", "hooks", "request", "relay", "response", "http", "kv", "json", "log", "time", "re", "text", "crypto",
-    "stats",
+    "stats", "secrets",
 }
 
 meta.phases = {

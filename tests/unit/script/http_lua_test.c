@@ -14,7 +14,7 @@ static struct api api;
 static struct mg_service service;
 static bool stopped;
 static int calls, gone;
-static char grant[64], proxy[64];
+static char grant[64], proxy[64], seen_auth[128];
 static const char *grants[] = {"net:http://local.example", "net:http://*.pattern.example", "net:http://nowhere.example",
                                "net:http://mixed.example", grant, NULL};
 
@@ -28,6 +28,7 @@ static void echo(struct mg_service_call *call)
     char text[512];
     mg_view team = mg_headers_get(call->request->headers, MG_VIEW("x-team"));
     mg_view auth = mg_headers_get(call->request->headers, MG_VIEW("authorization"));
+    snprintf(seen_auth, sizeof seen_auth, "%.*s", MG_FMT(auth));
     mg_view type = mg_headers_get(call->request->headers, MG_VIEW("content-type"));
     snprintf(text, sizeof text, "%.*s %.*s team=%.*s auth=%.*s type=%.*s body=%.*s", MG_FMT(call->request->method_text),
              MG_FMT(call->request->target), MG_FMT(team), MG_FMT(auth), MG_FMT(type), MG_FMT(call->body));
@@ -209,6 +210,99 @@ TEST(credentials_do_not_follow_to_another_origin)
     };
     CHECK_ROWS(rows);
     grants[0] = "net:http://local.example";
+    end();
+}
+
+/* ---- secrets */
+
+static void put_in_vault(const char *name, const char *text)
+{
+    struct mg_sealed *sealed;
+    struct mg_seal_place place = {mg_view_cstr(api.instance.project), mg_view_cstr(name), 1};
+    CHECK_OK(mg_sealed_from(mg_seal_key_process(), &place, mg_view_cstr(text), &sealed));
+    mg_secret_slot_set(mg_secret_slot_of(place.project, place.name), sealed);
+}
+
+TEST(a_secret_is_sent_where_it_may_go_and_lua_never_sees_it)
+{
+    static const struct api_row rows[] = {
+        {"local s = moongate.secrets.ref 'dlp' return tostring(s), type(s), getmetatable ~= nil", "secret(dlp),userdata,true"},
+        {"local s = moongate.secrets.bearer(moongate.secrets.ref 'dlp') return " GET("/x", ", headers = { Authorization = s }") ".body",
+         "GET /x team= auth=Bearer *************** type= body="},
+        {"local s = moongate.secrets.ref 'dlp' return #tostring(s), pcall(moongate.json.encode, { s })",
+         "11,false,moongate.json.encode: a value JSON has no word for (a function, userdata or nil)"},
+    };
+    begin();
+    char any[96];
+    snprintf(any, sizeof any, "%s", grant);
+    api.instance.grants = (const char *[]){any, "net:http://*.pattern.example", "secret:dlp", NULL};
+    put_in_vault("dlp", "sk-dlp-12345678");
+    CHECK_ROWS(rows);
+    CHECK_STR(seen_auth, "Bearer sk-dlp-12345678");
+    end();
+}
+
+TEST(a_secret_goes_to_no_origin_that_it_is_not_bound_to)
+{
+    static const struct api_row pattern[] = {
+        {CODE(GET("/x", ", headers = { ['x-key'] = moongate.secrets.ref 'dlp' }")), "nil,denied,false"},
+    };
+    static const struct api_row bound[] = {
+        {"local v, e = " GET("/x", ", headers = { Authorization = moongate.secrets.ref 'dlp' }") " return v, e.code, (e.message:gsub(':%d+$', ''))",
+         "nil,denied,the secret dlp is not granted for http://127.0.0.1"},
+    };
+    static const struct api_row away[] = {
+        {"return " GET("/to?http://local.example:$P/there", ", headers = { Authorization = moongate.secrets.ref 'dlp' }") ".body",
+         "GET /there team= auth= type= body="},
+        {"return " GET("/to?/here", ", headers = { Authorization = moongate.secrets.ref 'dlp' }") ".body",
+         "GET /here team= auth=*************** type= body="},
+    };
+    begin();
+    char here[96], there[96], elsewhere[] = "secret:dlp@https://dlp.example";
+    snprintf(here, sizeof here, "%s", grant);
+    snprintf(there, sizeof there, "net:http://local.example:%d", mg_listen_port(&service.listener));
+    put_in_vault("dlp", "sk-dlp-12345678");
+    api.instance.grants = (const char *[]){"net:http://127.*", "secret:dlp", NULL};
+    CHECK_ROWS(pattern);
+    api.instance.grants = (const char *[]){here, elsewhere, NULL};
+    CHECK_ROWS(bound);
+    CHECK_INT(calls, 0);
+    api.instance.grants = (const char *[]){here, there, "secret:dlp", NULL};
+    CHECK_ROWS(away);
+    end();
+}
+
+TEST(a_secret_needs_its_grant_and_must_be_in_the_vault)
+{
+    static const struct api_row rows[] = {
+        {"moongate.secrets.ref 'other'",
+         "error: snippet:1: moongate.secrets.ref needs the permission secret:other: add grant = { \"secret:other\" } to unit"},
+        {"moongate.secrets.ref 'dl'",
+         "error: snippet:1: moongate.secrets.ref needs the permission secret:dl: add grant = { \"secret:dl\" } to unit"},
+        {"moongate.secrets.ref '../x'",
+         "error: snippet:1: moongate.secrets.ref: a name has at most 71 letters, digits, `_`, `-` and `.`"},
+        {CODE(GET("/x", ", headers = { ['x-key'] = moongate.secrets.ref 'gone' }")), "nil,secret,false"},
+        {CODE(GET("/x", ", headers = { host = moongate.secrets.ref 'dlp' }")), "nil,invalid_header,false"},
+        {"local v, e = moongate.crypto.hmac('sha256', moongate.secrets.ref 'gone', 'x') return v, e.code", "nil,secret"},
+        {"local c = moongate.crypto return c.hex(c.hmac('sha256', moongate.secrets.ref 'hmac', 'what do ya want for nothing?')):sub(1, 8)",
+         "5bdcc146"},
+        {"moongate.crypto.hmac('md5', moongate.secrets.ref 'hmac', 'd')",
+         "error: snippet:1: moongate.crypto.hmac: algorithm must be sha256, sha384 or sha512"},
+        {"moongate.secrets.bearer 'sk-plain'",
+         "error: snippet:1: moongate.secrets.bearer: secret must be what moongate.secrets.ref gives, got string"},
+    };
+    static const struct api_row none[] = {
+        {"moongate.secrets.ref 'dlp'", "error: snippet:1: ref needs the permission secret: add grant = { \"secret\" } to unit"},
+    };
+    begin();
+    char here[96];
+    snprintf(here, sizeof here, "%s", grant);
+    put_in_vault("dlp", "sk-dlp-12345678");
+    put_in_vault("hmac", "Jefe");
+    api.instance.grants = (const char *[]){here, "secret:dlp", "secret:gone", "secret:hmac", NULL};
+    CHECK_ROWS(rows);
+    api.instance.grants = (const char *[]){here, NULL};
+    CHECK_ROWS(none);
     end();
 }
 
