@@ -97,11 +97,11 @@ static mg_err ask_remote(const char *method, const char *path, mg_view body, str
 static mg_err ask_local(const char *data_dir, const char *method, const char *path, mg_view body, struct mg_buf *head, int *out_status,
                         struct mg_buf *out_body, struct mg_diag *diag)
 {
-    char socket_path[MG_FOLDER_PATH_BYTES], actor[64];
+    char socket_path[MG_FOLDER_PATH_BYTES];
     if (mg_folder_path(data_dir, "control.sock", socket_path) != MG_OK)
         return mg_diag_set(diag, MG_E_NOT_FOUND, data_dir, 0, "this path is too long");
-    mg_control_actor(actor, sizeof(actor));
-    MG_TRY(mg_buf_putf(head, "x-moongate-actor: %s\r\n", actor));
+    if (*claimed())
+        MG_TRY(mg_buf_putf(head, "x-moongate-actor: %s\r\n", claimed()));
     const struct mg_call_spec spec = {
         .unix_path = socket_path,
         .method = method,

@@ -217,6 +217,50 @@ class Canary(unittest.TestCase):
                 self.nothing_holds(gw, key, answer)
 
 
+class Plugins(unittest.TestCase):
+    MANIFEST = {"manifest": 1, "name": "dlp", "version": "1.0.0", "api": 1, "stage": "guard", "hooks": ["on_request"],
+                "permissions": {"net": ["http://127.0.0.1"], "secrets": ["dlp_token"]},
+                "config": {"type": "object", "additionalProperties": False, "properties": {
+                    "url": {"type": "string"}, "token": {"type": "string", "format": "secret-ref"}}}}
+    CODE = """local M = {}
+function M:on_request(req)
+  local answer, err = moongate.http.request { url = self.config.url, headers = { Authorization = moongate.secrets.bearer(self.config.token) } }
+  moongate.log.info("asked", { token = tostring(self.config.token), answer = answer and answer.body or err.code })
+end
+return M"""
+
+    def test_a_plugin_uses_a_secret_of_its_config_without_seeing_it(self):
+        key = unique("plugin")
+        echo = lambda sock, request: respond(200, request.headers["authorization"].encode(), {"content-type": "text/plain"})(sock, request)
+        with Upstream() as up, Upstream(echo) as dlp:
+            origin = f"http://127.0.0.1:{dlp.port}"
+            manifest = json.loads(json.dumps(self.MANIFEST).replace("http://127.0.0.1", origin))
+            text = project(up, extra=f"""plugins = {{ {{ use = "dlp", as = "dlp", grant = {{ "net:{origin}", "secret:dlp_token" }},
+                config = {{ url = "{origin}/check", token = secret "dlp_token" }} }} }}""")
+            gw = Gateway({"main": text}, files={"plugins/dlp/plugin.json": json.dumps(manifest),
+                                                "plugins/dlp/init.lua": self.CODE})
+            with gw:
+                self.assertEqual(gw.chat().status, 200)
+                gw.wait_line('asked .*"answer":"secret"')      # not there yet: the plugin is told, the request goes on
+                secret(gw, "set", "--project", "main", "dlp_token", value=key)
+                answer = gw.chat()
+                self.assertEqual((answer.status, dlp.next_request().headers["authorization"]), (200, f"Bearer {key}"))
+                gw.wait_line(r"asked .*secret\(dlp_token\)")
+                gw.wait_line(r"asked .*Bearer \*\*\*\*")
+                gw.trace(answer)
+                self.assertEqual(memory_holds(gw.process.pid, key.encode()), [])
+                self.assertEqual(files_that_hold(gw.path, key.encode()), [])
+                self.assertNotIn(key, "\n".join(gw.lines))
+
+    def test_a_plugin_that_asks_for_a_secret_it_is_not_granted_is_no_part_of_a_generation(self):
+        with Upstream() as up:
+            text = project(up, extra='plugins = { { use = "dlp", as = "dlp", grant = { "net:http://127.0.0.1" } } }')
+            with Gateway(project(up), files={"plugins/dlp/plugin.json": json.dumps(self.MANIFEST),
+                                             "plugins/dlp/init.lua": self.CODE}) as gw:
+                gw.write("projects/main.lua", text)
+                gw.wait_line(r'generation.refused .*add grant = \{ .*secret:dlp_token')
+
+
 class Rows(unittest.TestCase):
     """What lies in the store, and what somebody who can write there gains."""
 

@@ -92,7 +92,7 @@ local function put_intro()
     put("*Phases* say where a function may be called: `load` is the top of a file; `validate` and `new` run while")
     put("a generation is built; the others are hooks. Elsewhere the call raises and says so. `hooks` are all hooks,")
     put("`waits` marks functions that wait: their hook is put aside meanwhile. *Permissions* are granted in the")
-    put("project file; inline code has all but `net`.")
+    put("project file; inline code has all but `net` and `secret`.")
     put()
     for _, file in ipairs(meta.files) do
         put("- [" .. TITLES[file] .. "](#" .. TITLES[file]:lower():gsub("[^%w ]", ""):gsub(" ", "-") .. ")")
