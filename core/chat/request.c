@@ -30,21 +30,24 @@ static struct mg_request_shape shapes[] = {
     {"gemini", "contents", "parts", "systemInstruction", true, NULL},
 };
 
+/* Parts are named so that a key given twice is refused: a guard and the provider could each read another one. */
 __attribute__((constructor)) static void compile_paths(void)
 {
-    /* Parts are named so that a key given twice is refused: a guard and the provider could each read another one. */
-    static const char *const format[PATH_COUNT] = {"model", "stream", "background", "stream_options.include_usage", "metadata",
-                                                   "%1$s", "%1$s[*]", "%1$s[*].role", "%1$s[*].%2$s", "%1$s[*].%2$s[*].type",
-                                                   "%1$s[*].%2$s[*].text", "%3$s"};
-    char texts[PATH_COUNT][64];
-    const char *paths[PATH_COUNT];
     for (size_t i = 0; i < MG_COUNT(shapes); i++) {
-        int count = shapes[i].system ? PATH_COUNT : PATH_SYSTEM;
-        for (int p = 0; p < count; p++) {
-            snprintf(texts[p], sizeof texts[p], format[p], shapes[i].messages, shapes[i].content, shapes[i].system);
-            paths[p] = texts[p];
-        }
-        shapes[i].paths = mg_json_paths_new(paths, (size_t)count);
+        struct mg_request_shape *shape = &shapes[i];
+        char message[32], role[32], content[48], type[64], text[64];
+        snprintf(message, sizeof message, "%s[*]", shape->messages);
+        snprintf(role, sizeof role, "%s.role", message);
+        snprintf(content, sizeof content, "%s.%s", message, shape->content);
+        snprintf(type, sizeof type, "%s[*].type", content);
+        snprintf(text, sizeof text, "%s[*].text", content);
+        const char *const paths[PATH_COUNT] = {
+            [PATH_MODEL] = "model", [PATH_STREAM] = "stream", [PATH_BACKGROUND] = "background",
+            [PATH_INCLUDE_USAGE] = "stream_options.include_usage", [PATH_METADATA] = "metadata",
+            [PATH_MESSAGES] = shape->messages, [PATH_MESSAGE] = message, [PATH_ROLE] = role, [PATH_CONTENT] = content,
+            [PATH_PART_TYPE] = type, [PATH_PART_TEXT] = text, [PATH_SYSTEM] = shape->system,
+        };
+        shape->paths = mg_json_paths_new(paths, shape->system ? PATH_COUNT : PATH_SYSTEM);
     }
 }
 

@@ -9,5 +9,5 @@ cmake --preset release -B build/bench --log-level=WARNING -DMG_TESTS=ON >build/b
     { cat build/bench/configure.log >&2 && exit 1; }
 cmake --build build/bench -t bench_mock bench_load >build/bench/build.log || { cat build/bench/build.log >&2 && exit 1; }
 what=bench
-case ${1:-} in compare | outage | overshoot) what=$1 && shift ;; esac
+case ${1:-} in compare | outage | overshoot | translation) what=$1 && shift ;; esac
 exec python3 -B "tests/bench/$what.py" --tools build/bench --moongate "${MOONGATE_BIN:-build/release/moongate}" "$@"
