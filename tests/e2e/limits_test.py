@@ -353,6 +353,55 @@ class Restart(unittest.TestCase):
                 raw(gw.client(), max_tokens=3, metadata={"user": "bob"})   # bob has not spent it, and the month has some left
 
 
+    def test_killed_in_the_middle_of_it_a_budget_is_what_the_events_add_up_to(self):
+        """Three times: load of answers, streams and failures, kill -9, start. What is used is what events say, to the micro-dollar,
+        those included that the kill cut off."""
+        money = 'budget = { per = "month", usd = 1000000 }'
+        kinds = [json_answer("x"), error_answer(500)]
+
+        def answer(sock, request):
+            time.sleep(0.02)           # so that the kill finds some on their way
+            (stream(*good_events("a", "b")) if request.json.get("stream") else kinds[len(request.body) % 2])(sock, request)
+
+        with Upstream(answer) as up, Gateway(limited(up, limits=f"{money}, per_key = {{ {money} }}", workflow=f"limits = {{ {money} }}",
+                                                     price=self.DEAR)) as gw:
+            for _ in range(3):
+                self.kill_under_load(gw, up)
+                rows = [row for row in json.loads(gw.cli("limits", "--json"))["limits"] if row["name"] != "test" or row["used"]]
+                events = [json.loads(line) for line in gw.cli("usage", "events").splitlines()]
+                spent = sum(event["cost_picousd"] or 0 for event in events) // 1000000
+                self.assertGreater(spent, 0)
+                self.assertEqual({row["limit"]: row["used"] for row in rows},
+                                 {"limits.budget": spent, "workflows.chat.limits.budget": spent, "limits.per_key.budget": spent})
+                self.assertFalse([row for row in rows if row.get("reserved")])
+            self.assertTrue([event for event in events if event["interrupted"]], "no kill cut anything off")
+
+    def kill_under_load(self, gw, up):
+        stop, keys, enough = threading.Event(), gw.keys, up.count + 60
+
+        def load(number):
+            client, words = gw.client(timeout=5), number
+            while not stop.is_set():
+                words += 1
+                try:
+                    list(client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "x" * (words % 7)}],
+                                                        stream=words % 3 == 0))
+                except (openai.OpenAIError, OSError):
+                    pass
+
+        threads = [threading.Thread(target=load, args=(i,)) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: up.count >= enough)
+        gw.stop(signal.SIGKILL)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        gw.lines = []
+        gw.start()
+        gw.keys = keys
+
+
 class Seen(unittest.TestCase):
     """What operators see of limits: the command, the API, the metrics."""
 
