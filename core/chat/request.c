@@ -35,7 +35,7 @@ __attribute__((constructor)) static void compile_paths(void)
 {
     for (size_t i = 0; i < MG_COUNT(shapes); i++) {
         struct mg_request_shape *shape = &shapes[i];
-        char message[32], role[32], content[48], type[64], text[64];
+        char message[64], role[96], content[96], type[128], text[128];
         snprintf(message, sizeof message, "%s[*]", shape->messages);
         snprintf(role, sizeof role, "%s.role", message);
         snprintf(content, sizeof content, "%s.%s", message, shape->content);
