@@ -108,9 +108,11 @@ class Attacks(Oidc):
 
     def test_names_of_keys_that_are_made_up_do_not_make_it_ask_without_end(self):
         gw = self.with_keys(self.idp.issuer)
+        began = time.monotonic()
         statuses = [self.ask(gw, "GET", "/admin/v1/members", token=self.wrong.token(claims(self.idp), kid=f"made-up-{i}"))[0] for i in range(60)]
         self.assertLessEqual(set(statuses), {401, 503})
-        self.assertLessEqual(len([path for path in self.idp.calls if path == "/keys"]), 2)
+        asked = len([path for path in self.idp.calls if path == "/keys"])
+        self.assertLessEqual(asked, 2 + (time.monotonic() - began) / 5)
         self.assertEqual(self.ask(gw, "GET", "/admin/v1/members", token=self.rsa.token(claims(self.idp)))[0], 200)
 
     def test_a_name_cannot_be_another_ones_nor_break_a_line(self):
@@ -200,7 +202,7 @@ class Outages(Oidc):
             self.assertEqual(gw.request("GET", "/v1/models", headers={"authorization": f"Bearer {gw.keys['search']}"}, key=False).status, 200)
             began = time.monotonic()
             self.assertEqual(gw.stop(), 0)
-            self.assertLess(time.monotonic() - began, 5)
+            self.assertLess(time.monotonic() - began, 10)  # not the 15 s that the provider has
         over.set()
 
 
