@@ -1,8 +1,10 @@
-"""Master keys that a service keeps: transit and Google Cloud KMS against servers written from their documentation, AWS KMS
-against moto with signatures checked."""
+"""Master keys that a service keeps: transit against HashiCorp Vault's own engine and against a server written from its
+documentation, which can also fail; Google Cloud KMS against such a server, since no other is to be had; AWS KMS against moto with signatures checked."""
 
 import importlib.util
+import sqlite3
 import sys
+import urllib.request
 
 from key_service import GoogleKms, Transit
 from moongate import *
@@ -69,8 +71,6 @@ class Services(Serving):
             self.assertIn("sealed", done.stderr)
 
     def test_a_wrapped_key_moved_to_another_project_does_not_open(self):
-        import sqlite3
-
         with Transit() as service, Upstream() as up:
             env = {"VAULT_TOKEN": service.token}
             text = PROJECT.format(url=up.url)
@@ -103,6 +103,68 @@ class Services(Serving):
                 gw.stop()
                 gw.lines.clear()
                 gw.start()
+                self.assertEqual(gw.chat().status, 200)
+
+
+TRANSITD = os.path.join(os.environ["MOONGATE_SOURCE_DIR"], "build", "transitd")
+
+
+@unittest.skipUnless(os.access(TRANSITD, os.X_OK), "./dev test builds Vault's transit engine where there is Go")
+class VaultItself(Serving):
+    """The transit engine of HashiCorp Vault, its own code (tests/support/transit)."""
+
+    def engine(self):
+        token = "hvs." + os.urandom(16).hex()
+        process = subprocess.Popen([TRANSITD, token, "moongate"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stdin.close)               # first: it ends with it
+        return f"http://127.0.0.1:{int(process.stdout.readline())}", token
+
+    def vault(self, url, key="moongate"):
+        return f'master = {{ kind = "transit", url = "{url}", key_id = "{key}", token = env "VAULT_TOKEN" }}'
+
+    def test_keys_are_wrapped_and_unwrapped(self):
+        url, token = self.engine()
+        self.serves(self.vault(url), {"VAULT_TOKEN": token})
+
+    def test_a_wrapped_key_is_bound_to_its_project(self):
+        url, token = self.engine()
+        env = {"VAULT_TOKEN": token}
+        with Upstream() as up:
+            text = PROJECT.format(url=up.url)
+            gw = Gateway({"main": text, "other": text}, gateway=f"vault = {{ {self.vault(url)} }}", env=env)
+            self.addCleanup(gw.folder.cleanup)
+            for project in "main", "other":
+                secret(gw, "set", "--project", project, "openai", value=unique(project), env=env)
+            db = sqlite3.connect(os.path.join(gw.path, "data", "moongate.db"))
+            wrapped, = db.execute("SELECT wrapped FROM vault_keys WHERE project = 'main'").fetchone()
+            self.assertTrue(wrapped.startswith(b"vault:v1:"), wrapped)
+            db.execute("UPDATE vault_keys SET wrapped = ? WHERE project = 'other'", (wrapped,))
+            db.commit()
+            db.close()
+            self.assertRegex(secret(gw, "list", check=False, env=env).stderr, "refused to unwrap the key of project 'other'.*message authentication failed")
+
+    def test_what_it_refuses_is_told_in_its_words(self):
+        url, token = self.engine()
+        gw = Gateway({"main": PROJECT.format(url="http://127.0.0.1:1/v1")}, gateway=f'vault = {{ {self.vault(url)} }}')
+        self.addCleanup(gw.folder.cleanup)
+        done = secret(gw, "set", "--project", "main", "x", value=unique("x"), check=False, env={"VAULT_TOKEN": "hvs.wrong"})
+        self.assertRegex(done.stderr, r"refused to wrap .*status 403.*permission denied")
+
+    def test_what_was_wrapped_opens_after_the_engines_own_key_was_rotated(self):
+        url, token = self.engine()
+        env = {"VAULT_TOKEN": token}
+        with Upstream() as up:
+            gw = started(up.url, unique("before"), self.vault(url), env)
+            request = urllib.request.Request(f"{url}/v1/transit/keys/moongate/rotate", method="POST", data=b"{}", headers={"X-Vault-Token": token})
+            urllib.request.urlopen(request, timeout=PATIENCE_S).close()
+            secret(gw, "set", "--project", "later", "x", value=unique("after"), env=env)
+            db = sqlite3.connect(os.path.join(gw.path, "data", "moongate.db"))
+            versions = dict(db.execute("SELECT project, substr(wrapped, 1, 9) FROM vault_keys"))
+            db.close()
+            self.assertEqual((versions["main"], versions["later"]), (b"vault:v1:", b"vault:v2:"))
+            with gw:
                 self.assertEqual(gw.chat().status, 200)
 
 
