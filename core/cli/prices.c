@@ -1,6 +1,7 @@
 /* moongate prices: the catalogue that usage is priced by; `list` shows it, `import` takes a new one.
  *
- * Import writes <data>/prices.json whole or not at all; a running gateway takes it within a second. Nothing is fetched. */
+ * Import writes <data>/prices.json whole or not at all; a running gateway takes it within a second. Nothing is fetched. What
+ * would leave most models without a price is refused unless it is meant, and prices that change a lot are told. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,9 +15,11 @@
 #include "cli/place.h"
 #include "meter/prices.h"
 
+enum { SHOWN = 20 };                   /* prices that change a lot, by name */
+
 struct arguments {
     const char *collected, *data, *config;
-    bool json;
+    bool json, force;
     const char *verb, *what;           /* `what`: a provider, or the file */
     char data_dir[MG_FOLDER_PATH_BYTES];
 };
@@ -31,6 +34,7 @@ int mg_cli_prices(int argc, char **argv)
     const struct mg_option options[] = {
         {"--json", NULL, NULL, MG_OPTION_FLAG, &a.json, "list: print a JSON object a line, in micro-US-dollars per million tokens"},
         {"--collected", NULL, "DATE", MG_OPTION_TEXT, &a.collected, "import: when the prices were looked up, if not today"},
+        {"--force", NULL, NULL, MG_OPTION_FLAG, &a.force, "import: also when it has less than half of the models that have prices now"},
         {"--data", NULL, "DIR", MG_OPTION_TEXT, &a.data, "the data folder instead of the configuration's"},
         {"--config", "-c", "FILE", MG_OPTION_TEXT, &a.config, "the configuration that names the data folder"},
     };
@@ -198,6 +202,68 @@ static const char *today(char out[16])
     return out;
 }
 
+struct comparison {
+    const struct mg_prices *before;
+    size_t other, much;                /* models whose price is another one; of these, twice as much or half */
+};
+
+static bool differs_much(int64_t before, int64_t after)
+{
+    return before != MG_RATE_NONE && after != MG_RATE_NONE && (after > 2 * before || before > 2 * after);
+}
+
+static void compare_model(void *arg, const char *project, const char *provider, const char *model, const struct mg_price *prices,
+                          int count)
+{
+    struct comparison *comparison = arg;
+    struct mg_price_call call = {.project = mg_view_cstr(project), .provider = mg_view_cstr(provider), .model = mg_view_cstr(model),
+                                 .at_us = (uint64_t)time(NULL) * 1000000u};
+    const struct mg_price *before = mg_prices_find(comparison->before, &call), *after = NULL;
+    for (int i = 0; i < count; i++)
+        if (prices[i].from_us <= call.at_us)
+            after = &prices[i];
+    if (!before || !after || memcmp(before->steps[0].rates, after->steps[0].rates, sizeof after->steps[0].rates) == 0)
+        return;
+    const int64_t *old = before->steps[0].rates, *new = after->steps[0].rates;
+    bool much = differs_much(old[MG_RATE_input], new[MG_RATE_input]) || differs_much(old[MG_RATE_output], new[MG_RATE_output]);
+    comparison->other++;
+    if (much && comparison->much++ < SHOWN) {
+        char was_in[24], was_out[24], is_in[24], is_out[24];
+        printf("%s/%s: %s in and %s out become %s and %s\n", provider, model, dollars(was_in, old[MG_RATE_input]),
+               dollars(was_out, old[MG_RATE_output]), dollars(is_in, new[MG_RATE_input]), dollars(is_out, new[MG_RATE_output]));
+    }
+}
+
+static mg_err compare(const struct arguments *a, const struct mg_prices *before, const struct mg_prices *after, struct mg_diag *diag)
+{
+    struct comparison comparison = {.before = before};
+    size_t now = mg_prices_facts(before).models, then = mg_prices_facts(after).models;
+    if (then == 0)
+        return mg_diag_set(diag, MG_E_CONFIG, a->what, 0, "there is no price in it");
+    if (then * 2 < now && !a->force)
+        return mg_diag_set(diag, MG_E_CONFIG, a->what, 0,
+                           "it has prices of %zu models, and %zu have one now: the others would cost nothing that anybody knows (--force)", then, now);
+    mg_prices_each(after, compare_model, &comparison);
+    if (comparison.other > 0)
+        printf("%zu models have another price now, %zu of them more than twice or less than half of it\n", comparison.other,
+               comparison.much);
+    return MG_OK;
+}
+
+/* Against what is in force, before anything is written. A catalogue in force that does not read is no reason to refuse. */
+static mg_err check_import(const struct arguments *a, mg_view text, struct mg_diag *diag)
+{
+    struct mg_price_book *book = mg_price_book_new();
+    struct mg_prices *after = NULL;
+    bool changed;
+    mg_err err = mg_prices_parse(text, a->what, &after, diag);
+    if (err == MG_OK && mg_price_book_load(book, a->data_dir, &changed, NULL) == MG_OK)
+        err = compare(a, mg_price_book_now(book), after, diag);
+    mg_prices_free(after);
+    mg_price_book_free(book);
+    return err;
+}
+
 static int import(struct arguments *a)
 {
     struct mg_buf text, out;
@@ -209,6 +275,8 @@ static int import(struct arguments *a)
     mg_err err = read_all(a->what, &text, &diag);
     if (err == MG_OK)
         err = mg_prices_convert(mg_buf_view(&text), a->what, a->collected ? a->collected : today(date), &out, &result, &diag);
+    if (err == MG_OK)
+        err = check_import(a, mg_buf_view(&out), &diag);
     if (err == MG_OK)
         err = mg_folder_create(a->data_dir, &diag);
     if (err == MG_OK)

@@ -359,6 +359,7 @@ static void fill_call(struct mg_exchange *x)
     x->timeline->workflow = call->workflow;
     x->timeline->session = call->session;
     x->timeline->metadata = call->metadata;
+    x->timeline->redacted = x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_LOG, call);
     x->timeline->stream = call->request.stream;
 }
 

@@ -71,7 +71,8 @@ struct mg_export_state {
 void mg_export_state(struct mg_export *exporter, struct mg_export_state *out_state);     /* any thread */
 
 /* A sink that appends to a regular file (mode 0600) and syncs it. The file is opened for each batch, so that it may be moved
- * away at any time; half a batch is cut off again. */
+ * away at any time; half a batch is cut off again. Half a line that a process left which was killed stays, as a line of its
+ * own; its event comes again. */
 struct mg_export_sink mg_export_to_file(const char *name, const char *path);
 
 #endif

@@ -23,6 +23,13 @@ static bool write_all(int fd, mg_view bytes)
     return true;
 }
 
+/* A process that died in the middle of a line left half of it: what comes next begins on a line of its own. */
+static bool ends_a_line(int fd, off_t size)
+{
+    char last = '\n';
+    return size == 0 || pread(fd, &last, 1, size - 1) != 1 || last == '\n';
+}
+
 static mg_err append(int fd, const char *path, mg_view bytes, struct mg_diag *diag)
 {
     struct stat before;
@@ -30,7 +37,8 @@ static mg_err append(int fd, const char *path, mg_view bytes, struct mg_diag *di
         return failed(diag, path, "look at");
     if (!S_ISREG(before.st_mode))      /* a reader who stops would hold us, and half a batch could not be taken back */
         return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "%s is no regular file", path);
-    if (write_all(fd, bytes) && fdatasync(fd) == 0)
+    bool whole = ends_a_line(fd, before.st_size) || write_all(fd, MG_VIEW("\n"));
+    if (whole && write_all(fd, bytes) && fdatasync(fd) == 0)
         return MG_OK;
     mg_err err = failed(diag, path, "write to");
     /* half a line would spoil the one that comes next */
@@ -42,7 +50,7 @@ static mg_err append(int fd, const char *path, mg_view bytes, struct mg_diag *di
 static mg_err append_batch(void *arg, const struct mg_export_batch *batch, struct mg_diag *diag)
 {
     const char *path = arg;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
+    int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
     if (fd < 0)
         return failed(diag, path, "open");
     mg_err err = append(fd, path, batch->events, diag);

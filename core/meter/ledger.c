@@ -24,12 +24,13 @@
 enum {
     FRAME = 3,
     POOLED = 1024, /* entries kept for reuse */
+    CLOCK_US = 60000000, TELL_US = 60000000,
     TRIED_BYTES = MG_MAX_ATTEMPTS * (MG_RECORD_PROVIDER + MG_RECORD_MODEL + 2) + 2,
     /* an exchange with all its attempts; the records are bounded, so this is a bound too */
     DETAIL_BYTES = MG_RECORD_EXCHANGE_MAX +
                    MG_MAX_ATTEMPTS * (MG_RECORD_STARTED_MAX + MG_RECORD_REDIALED_MAX +
                                       MG_RECORD_SETTLED_MAX + 3 * FRAME) +
-                   FRAME,
+                   MG_RECORD_STARTED_FIRST_MAX - MG_RECORD_STARTED_MAX + FRAME,
 };
 
 struct entry {
@@ -54,6 +55,7 @@ struct mg_ledger {
     struct entry **ended; /* owned array; exchanges of the running transaction that want a row */
     size_t ended_count, ended_room;
     uint64_t last_at_us, committed_at_us;
+    uint64_t clock_told_us;      /* when clock.behind was logged last */
     uint64_t orphans;            /* records nobody could place; each is a bug of ours */
     struct mg_timeline *scratch; /* owned */
     bool opened;                 /* once at least */
@@ -378,6 +380,8 @@ static mg_err end_interrupted(struct entry *entry, const struct mg_timeline *kno
         .project = known->project,
         .workflow = known->workflow,
         .key_id = known->key_id,
+        .session = known->session,
+        .metadata = known->metadata,
         .generation = known->generation,
         .error_code = MG_VIEW("interrupted"),
         .class_ = MG_CLASS_cancelled,
@@ -499,6 +503,8 @@ static mg_err merge_started(struct mg_timeline *timeline, mg_view payload)
     timeline->project = started.project;
     timeline->workflow = started.workflow;
     timeline->key_id = started.key_id;
+    timeline->session = started.session;
+    timeline->metadata = started.metadata;
     timeline->charges_all = started.charged;
     return MG_OK;
 }
@@ -627,6 +633,18 @@ static void put_figures(struct mg_bulk *row, const struct mg_timeline *timeline)
     mg_bulk_int(row, (int64_t)cost);
 }
 
+/* Rows are in the order of their times, which exports and pages go by: after a clock that was ahead they are booked later
+ * than they ended until it caught up, and whoever makes bills of a period must know. */
+static void tell_clock(struct mg_ledger *ledger, uint64_t ended_us)
+{
+    bool behind = ledger->last_at_us > ended_us + CLOCK_US;
+    if (behind && ended_us >= ledger->clock_told_us + TELL_US)
+        mg_log_error("clock.behind", "seconds=%llu the store has requests from later than now: usage of now is booked on their time until the clock is there",
+                     (unsigned long long)((ledger->last_at_us - ended_us) / 1000000u));
+    if (behind && ended_us >= ledger->clock_told_us + TELL_US)
+        ledger->clock_told_us = ended_us;
+}
+
 /* What is put must live until the row was inserted: the entry does, and its frames. */
 static mg_err insert_row(struct mg_ledger *ledger, const struct entry *entry,
                          const struct mg_timeline *timeline)
@@ -635,6 +653,7 @@ static mg_err insert_row(struct mg_ledger *ledger, const struct entry *entry,
     char *tried = ledger->tried[mg_bulk_place(row)];
     const struct mg_attempt_record *answer = mg_timeline_answer(timeline);
     uint64_t ended_us = timeline->start_wall_us + mg_timeline_duration_us(timeline);
+    tell_clock(ledger, ended_us);
     ledger->last_at_us = MG_MAX(ended_us, ledger->last_at_us + 1);
 
     mg_bulk_int(row, (int64_t)ledger->last_at_us);

@@ -115,6 +115,9 @@ static mg_err read_tiers(struct reader *reader, const struct mg_json *map, struc
         struct mg_price_tier *tier = &price->tiers[price->tier_count++];
         if (name.len == 0 || name.len >= sizeof tier->name)
             return bad(reader, "a tier's name has 1 to 15 bytes");
+        for (int i = 0; i < price->tier_count - 1; i++)
+            if (mg_view_ieq(mg_view_cstr(price->tiers[i].name), name))
+                return bad(reader, "the tier %.*s is there twice", MG_FMT(name));
         MG_TRY(read_number(reader, item, "a tier", 100000, &permille));
         memcpy(tier->name, name.ptr, name.len);
         tier->permille = (uint32_t)permille;
@@ -129,9 +132,11 @@ static mg_err read_date(struct reader *reader, mg_view text, uint64_t *out_us)
     if (text.len == 10)
         memcpy(copy, text.ptr, text.len);
     end = strptime(copy, "%Y-%m-%d", &tm);
-    if (text.len != 10 || !end || *end)
+    int day = tm.tm_mday, month = tm.tm_mon;       /* timegm makes a March day of a 31st of February */
+    time_t second = timegm(&tm);
+    if (text.len != 10 || !end || *end || tm.tm_mday != day || tm.tm_mon != month)
         return bad(reader, "from must be a date: \"2026-11-24\" (UTC)");
-    *out_us = (uint64_t)MG_MAX(timegm(&tm), (time_t)0) * 1000000u;
+    *out_us = (uint64_t)MG_MAX(second, (time_t)0) * 1000000u;
     return MG_OK;
 }
 

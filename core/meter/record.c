@@ -72,7 +72,16 @@ static char *put_owner(char *at, const struct mg_timeline *timeline)
     return put_text(at, timeline->key_id, MG_RECORD_KEY);
 }
 
-size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg_timeline *timeline,
+/* The first attempt tells it of the exchange, which may never have a record of its own. */
+static char *put_whose(char *at, const struct mg_timeline *timeline, const struct mg_attempt_record *attempt)
+{
+    bool tells = attempt->number == 1 && !timeline->redacted;
+    bool fits = timeline->metadata.len <= MG_RECORD_FIRST_METADATA;
+    at = put_text(at, tells ? timeline->session : MG_VIEW_NONE, MG_RECORD_STRING);
+    return put_text(at, tells && fits ? timeline->metadata : MG_VIEW_NONE, MG_RECORD_FIRST_METADATA);
+}
+
+size_t mg_record_encode_started(char *out, const struct mg_timeline *timeline,
                                 const struct mg_attempt_record *attempt, uint64_t input_estimate)
 {
     char *at = put_front(out, timeline);
@@ -94,7 +103,7 @@ size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg
     at = put_u8(at, price_flags(attempt));
     at = put_number(at, attempt->cost_picousd);
     at = put_text(at, attempt->vendor, MG_RECORD_DIALECT);
-    return (size_t)(at - out);
+    return (size_t)(put_whose(at, timeline, attempt) - out);
 }
 
 size_t mg_record_encode_redialed(char out[MG_RECORD_REDIALED_MAX], const struct mg_timeline *timeline,
@@ -188,7 +197,8 @@ size_t mg_record_encode_exchange(char *out, const struct mg_timeline *timeline, 
 mg_err mg_record_started(struct mg_journal *journal, const struct mg_timeline *timeline,
                          const struct mg_attempt_record *attempt, uint64_t input_estimate)
 {
-    char *room = mg_journal_begin(journal, MG_RECORD_STARTED_MAX);
+    size_t more = attempt->number == 1 ? MG_RECORD_STRING + mg_record_first_metadata(timeline->metadata.len) : 0;
+    char *room = mg_journal_begin(journal, MG_RECORD_STARTED_MAX + more);
     if (!room)
         return MG_E_BUSY;
     mg_journal_commit(journal, MG_JOURNAL_STARTED,
@@ -398,6 +408,8 @@ mg_err mg_record_decode_started(mg_view payload, struct mg_started *out_started)
         started.own_price = flags & OWN_PRICE;
         started.cost_picousd = get_number(&in);
         started.vendor = get_text(&in);
+        started.session = get_text(&in);
+        started.metadata = get_text(&in);
     }
     MG_TRY(finish(&in));
     *out_started = started;

@@ -39,6 +39,8 @@ enum {
 /* Payload bytes at most. BASE is what is reserved, MAX is with all explanations. */
 enum {
     MG_RECORD_STARTED_MAX = 752,
+    MG_RECORD_FIRST_METADATA = 512,    /* metadata in a started record; there is none of longer ones */
+    MG_RECORD_STARTED_FIRST_MAX = MG_RECORD_STARTED_MAX + MG_RECORD_STRING + MG_RECORD_FIRST_METADATA,
     MG_RECORD_REDIALED_MAX = 48,
     MG_RECORD_SETTLED_BASE = 424,
     MG_RECORD_SETTLED_MAX = 1000,
@@ -49,15 +51,25 @@ enum {
 /* Ring bytes of an exchange that makes at most max_attempts upstream calls. */
 static inline size_t mg_record_worst_case(unsigned max_attempts)
 {
-    return MG_JOURNAL_ROOM(MG_RECORD_EXCHANGE_BASE) +
+    return MG_JOURNAL_ROOM(MG_RECORD_EXCHANGE_BASE) + MG_JOURNAL_ROOM(MG_RECORD_STRING) +
            max_attempts * (MG_JOURNAL_ROOM(MG_RECORD_STARTED_MAX) + MG_JOURNAL_ROOM(MG_RECORD_REDIALED_MAX) +
                            MG_JOURNAL_ROOM(MG_RECORD_SETTLED_BASE));
 }
 
-/* What the metadata of an exchange takes in its record, on top of the worst case. */
-static inline size_t mg_record_metadata_room(size_t bytes)
+/* What metadata takes in the record of the exchange, and in that of its first attempt, should the process die meanwhile. */
+static inline size_t mg_record_metadata_bytes(size_t bytes)
 {
     return (MG_MIN(bytes, (size_t)MG_MAX_METADATA_BYTES) + 15) & ~(size_t)15;
+}
+static inline size_t mg_record_first_metadata(size_t bytes)
+{
+    return bytes <= MG_RECORD_FIRST_METADATA ? mg_record_metadata_bytes(bytes) : 0;
+}
+
+/* Both, on top of the worst case. */
+static inline size_t mg_record_metadata_room(size_t bytes)
+{
+    return mg_record_metadata_bytes(bytes) + mg_record_first_metadata(MG_MIN(bytes, (size_t)MG_RECORD_FIRST_METADATA));
 }
 
 /* Appends to the journal in place. *started* goes before the attempt's first byte upstream, *redialed* before the first
@@ -72,9 +84,10 @@ MG_MUST_USE mg_err mg_record_settled(struct mg_journal *journal, const struct mg
                                      const struct mg_attempt_record *attempt);
 MG_MUST_USE mg_err mg_record_exchange(struct mg_journal *journal, const struct mg_timeline *timeline);
 
-/* The encoders behind them, for tests and tools: bytes written, at most the MAX. `with_text` false
+/* The encoders behind them, for tests and tools: bytes written, at most the MAX; that of the first attempt of an exchange
+ * at most STARTED_FIRST_MAX, since it has its session and metadata too. `with_text` false
  * leaves the explanations out and stays within the BASE and the metadata. */
-size_t mg_record_encode_started(char out[MG_RECORD_STARTED_MAX], const struct mg_timeline *timeline,
+size_t mg_record_encode_started(char *out, const struct mg_timeline *timeline,
                                 const struct mg_attempt_record *attempt, uint64_t input_estimate);
 size_t mg_record_encode_redialed(char out[MG_RECORD_REDIALED_MAX], const struct mg_timeline *timeline,
                                  const struct mg_attempt_record *attempt);
@@ -96,6 +109,7 @@ struct mg_started {
     mg_view credential;                /* empty in records of version 1 */
     mg_view arm, dialect;              /* empty in records of version 2 */
     mg_view vendor;                    /* empty in records of version 3 */
+    mg_view session, metadata;         /* of the exchange, in that of its first attempt; else empty */
     bool charged;                      /* should it be cut off, the project pays for it all the same */
     bool priced, own_price;            /* as in struct mg_attempt_record; false in records of version 3 */
     uint64_t cost_picousd;             /* of the input estimate */

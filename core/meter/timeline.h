@@ -127,6 +127,7 @@ struct mg_timeline {
     uint16_t status;                   /* sent to the client; 499 when it left first */
     enum mg_class class_;              /* of the last word */
     bool stream;
+    bool redacted;                     /* on_log will say what stays of session and metadata: nothing of them before that */
     bool clean;                        /* the answer ended as it should */
     bool offline;                      /* nothing answered; the workflow's `offline` did */
     bool charges_all;                  /* the project pays for every attempt (meter/charge.h): so it does for one that a

@@ -126,13 +126,13 @@ class AddsUp(unittest.TestCase):
             self.assertEqual((event["version"], event["attempt"]), (1, 1))
             self.assertEqual((event["project"], event["workflow"], event["provider"]), ("main", "chat", "p0"))
             self.assertEqual((event["model"], event["model_served"], event["tier"]), ("model-0", "served", "priority"))
-            self.assertEqual((event["dialect"], event["session"], event["reason"], event["class"]), ("openai", "s-1", "first", "none"))
+            self.assertEqual((event["dialect"], event["session"], event["reason"], event["class"]), ("openai_chat", "s-1", "first", "none"))
             self.assertEqual(event["metadata"], {"tier": "gold", "seat": "7"})
             self.assertEqual((event["price"], event["served"], event["charged"]), ("catalogue", True, True))
             self.assertGreater(event["latency_us"]["total"], event["latency_us"]["first_byte"] - 1)
             attempt, = json.loads(gw.cli("trace", event["exchange"], "--json"))["attempts"]
             self.assertEqual((attempt["model_served"], attempt["tier"], attempt["arm"], attempt["dialect"], attempt["charged"]),
-                             ("served", "priority", event["arm"], "openai", True))
+                             ("served", "priority", event["arm"], "openai_chat", True))
             self.assertRegex(gw.cli("trace", event["exchange"]), "served by served.*tier priority")
             rows = report(gw, "--by", "metadata.tier,metadata.absent", "--where", "metadata.seat=7")["rows"]
             self.assertEqual([(row["metadata.tier"], row["metadata.absent"]) for row in rows], [("gold", None)])
@@ -190,16 +190,20 @@ class Interrupted(unittest.TestCase):
         with Upstream(stream(*good_events("one")[:2], then="stall")) as up, Gateway(
                 project(up, extra='limits = { budget = { per = "month", usd = 5 } }'), files={"data/prices.json": json.dumps(catalogue)}) as gw:
             with gw.connect() as sock:
-                body = json.dumps({"model": "chat", "stream": True, "max_tokens": 1, "messages": [{"role": "user", "content": "x" * 8000}]}).encode()
+                body = json.dumps({"model": "chat", "stream": True, "max_tokens": 1, "metadata": {"customer": "bob"}, "messages": [{"role": "user", "content": "x" * 8000}]}).encode()
                 sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-type: application/json\r\n"
-                             b"content-length: %d\r\n\r\n" % (gw.keys["main"].encode(), len(body)) + body)
-                self.assertIn(b"one", sock.recv(65536))
+                             b"x-moongate-session: s-1\r\ncontent-length: %d\r\n\r\n" % (gw.keys["main"].encode(), len(body)) + body)
+                seen = b""
+                while b"one" not in seen:
+                    self.assertTrue(more := sock.recv(65536), seen)
+                    seen += more
             gw.process.kill()
             gw.process.wait()
             gw.lines.clear()
             gw.start()
             event, = events(gw)
             self.assertEqual((event["interrupted"], event["tokens"], event["price"]), (True, "estimated", "catalogue"))
+            self.assertEqual((event["metadata"], event["session"]), ({"customer": "bob"}, "s-1"))
             self.assertGreater(event["input_tokens"], 1500)
             self.assertEqual(event["cost_picousd"], event["input_tokens"] * 2000000000)
             self.assertEqual(report(gw)["total"]["cost_picousd"], event["cost_picousd"])
@@ -500,11 +504,25 @@ class Prices(unittest.TestCase):
             genai = os.path.join(gw.path, "genai.json")
             with open(genai, "w") as out:
                 json.dump([{"id": "p0", "models": [{"id": "model-0", "match": {"equals": "model-0"}, "prices": {"input_mtok": 2.5, "output_mtok": 10}}]}], out)
-            self.assertIn("1 models of 1 providers", gw.cli("prices", "import", genai))
+            refused = gw.cli("prices", "import", genai, check=False)
+            self.assertEqual(refused.returncode, 1)
+            self.assertRegex(refused.stderr, r"it has prices of 1 models, and \d+ have one now")
+            self.assertFalse(os.path.exists(os.path.join(gw.path, "data/prices.json")))
+            self.assertIn("1 models of 1 providers", gw.cli("prices", "import", "--force", genai))
             gw.wait_line("prices.reloaded")
             gw.chat()
             self.assertEqual(report(gw)["total"]["cost_usd"], "0.000250000000")
             self.assertIn("2.50", gw.cli("prices", "list", "p0"))
+
+            for empty in ("[]", '{"version": 1, "providers": []}'):
+                gw.write("empty.json", empty)
+                done = gw.cli("prices", "import", "--force", os.path.join(gw.path, "empty.json"), check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("no price in it", done.stderr)
+            gw.write("dear.json", json.dumps({"version": 1, "providers": [{"name": "p0", "models": [
+                {"model": "model-0", "prices": [{"input": 2500001, "output": 30000000}]}]}]}))
+            self.assertIn("p0/model-0: 2.50 in and 10.00 out become 2.500001 and 30.00", gw.cli("prices", "import", os.path.join(gw.path, "dear.json")))
+            gw.cli("prices", "import", genai)
 
             gw.write("data/prices.json", "{")
             gw.wait_line("prices.kept")

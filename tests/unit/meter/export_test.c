@@ -211,6 +211,28 @@ TEST(a_sink_that_never_comes_back_is_left_behind)
     CHECK(!probe.closed);
 }
 
+TEST(half_a_line_of_a_process_that_died_spoils_no_other)
+{
+    struct world world;
+    char path[512], text[64] = "";
+    fresh(&world);
+    snprintf(path, sizeof path, "%s/usage.ndjson", world.data);
+    FILE *file = fopen(path, "w");
+    CHECK(file && fputs("{\"id\":1}\n{\"id\":", file) >= 0 && fclose(file) == 0);
+    struct mg_export_sink sink = mg_export_to_file("file", path);
+    struct mg_export_batch batch = {.events = MG_VIEW("{\"id\":2}\n"), .count = 1};
+    struct mg_diag diag = {.line = 0};
+
+    CHECK_OK(sink.send(sink.arg, &batch, &diag));
+    CHECK_OK(sink.send(sink.arg, &batch, &diag));
+    file = fopen(path, "r");
+    CHECK(fread(text, 1, sizeof text - 1, file) > 0);
+    fclose(file);
+    CHECK_STR(text, "{\"id\":1}\n{\"id\":\n{\"id\":2}\n{\"id\":2}\n");
+    sink.close(sink.arg);
+    world_stop(&world);
+}
+
 TEST(a_pipe_is_no_file)
 {
     struct world world;

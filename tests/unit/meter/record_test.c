@@ -138,6 +138,7 @@ TEST(a_started_attempt_comes_back_as_it_went)
     CHECK_VIEW(got.credential, attempt.credential);
     CHECK_VIEW(got.arm, attempt.arm);
     CHECK_VIEW(got.dialect, attempt.dialect);
+    CHECK_INT(got.session.len + got.metadata.len, 0);              /* it is the second */
     CHECK_VIEW(got.vendor, MG_VIEW("anthropic"));
     CHECK_INT(got.cost_picousd, 123456789);
     CHECK(got.priced && !got.own_price);
@@ -231,13 +232,20 @@ TEST(the_largest_records_stay_within_their_stated_maxima)
     size_t len = mg_record_encode_started(room, &timeline, &attempt, UINT64_MAX);
     CHECK(len <= MG_RECORD_STARTED_MAX && len > MG_RECORD_STARTED_MAX - 24);
     CHECK_OK(mg_record_decode_started(mg_view_of(room, len), &started));
+    attempt.number = 1;
+    timeline.metadata = mg_view_head(timeline.metadata, MG_RECORD_FIRST_METADATA);
+    len = mg_record_encode_started(room, &timeline, &attempt, UINT64_MAX);
+    CHECK(len <= MG_RECORD_STARTED_FIRST_MAX && len > MG_RECORD_STARTED_FIRST_MAX - 24);
+    CHECK_OK(mg_record_decode_started(mg_view_of(room, len), &started));
+    CHECK_INT(started.metadata.len, MG_RECORD_FIRST_METADATA);
+    fill_to_the_brim(&timeline, &attempt);
     len = mg_record_encode_settled(room, &timeline, &attempt, false);
     CHECK(len <= MG_RECORD_SETTLED_BASE && len > MG_RECORD_SETTLED_BASE - 24);
     len = mg_record_encode_settled(room, &timeline, &attempt, true);
     CHECK(len <= MG_RECORD_SETTLED_MAX && len > MG_RECORD_SETTLED_MAX - 48);
     CHECK_OK(mg_record_decode_settled(mg_view_of(room, len), id, &settled));
     len = mg_record_encode_exchange(room, &timeline, false);
-    size_t with_metadata = MG_RECORD_EXCHANGE_BASE + mg_record_metadata_room(timeline.metadata.len);
+    size_t with_metadata = MG_RECORD_EXCHANGE_BASE + mg_record_metadata_bytes(timeline.metadata.len);
     CHECK(len <= with_metadata && len > with_metadata - 128);
     len = mg_record_encode_exchange(room, &timeline, true);
     CHECK(len <= MG_RECORD_EXCHANGE_MAX && len > MG_RECORD_EXCHANGE_MAX - 160);
@@ -287,6 +295,30 @@ TEST(records_of_the_version_before_are_still_read)
     CHECK_INT(settled.waited_us + settled.resumed_bytes + settled.cost_microusd, 0);
     CHECK_VIEW(timeline.explain, MG_VIEW("cheapest first"));
     CHECK_INT(mg_record_ended_us(BYTES(old_exchange)), 1764000000123456u + 900100);
+}
+
+TEST(the_first_started_record_says_whose_the_exchange_is_unless_that_may_be_redacted)
+{
+    static struct mg_timeline timeline;
+    char room[MG_RECORD_STARTED_FIRST_MAX], padded[MG_RECORD_FIRST_METADATA + 1];
+    struct mg_started got;
+    struct mg_attempt_record attempt = an_attempt();
+    fill(&timeline);
+    attempt.number = 1;
+
+    CHECK_OK(mg_record_decode_started(mg_view_of(room, mg_record_encode_started(room, &timeline, &attempt, 300)), &got));
+    CHECK_VIEW(got.session, timeline.session);
+    CHECK_VIEW(got.metadata, timeline.metadata);
+
+    timeline.redacted = true;
+    CHECK_OK(mg_record_decode_started(mg_view_of(room, mg_record_encode_started(room, &timeline, &attempt, 300)), &got));
+    CHECK_INT(got.session.len + got.metadata.len, 0);
+
+    timeline.redacted = false;
+    memset(padded, ' ', sizeof padded);
+    timeline.metadata = mg_view_of(padded, sizeof padded);
+    CHECK_OK(mg_record_decode_started(mg_view_of(room, mg_record_encode_started(room, &timeline, &attempt, 300)), &got));
+    CHECK_INT(got.metadata.len, 0);
 }
 
 TEST(a_started_record_of_version_3_knew_no_cost)
@@ -475,10 +507,12 @@ TEST(every_admitted_exchange_can_record_its_worst_case_even_in_a_ring_that_nobod
     fill_to_the_brim(&timeline, &attempt);
     CHECK_OK(mg_journal_open(check_fresh_path("ring"), 1 << 20, 0, 1, &journal, NULL));
 
+    timeline.metadata = mg_view_head(timeline.metadata, MG_RECORD_FIRST_METADATA);
     while (mg_journal_reserve(journal, mg_record_worst_case(4) + mg_record_metadata_room(timeline.metadata.len)))
         admitted++;
     for (unsigned i = 0; i < admitted; i++) {
         for (unsigned n = 0; n < 4; n++) {
+            attempt.number = (uint16_t)(n + 1);
             CHECK_OK(mg_record_started(journal, &timeline, &attempt, 1));
             CHECK_OK(mg_record_redialed(journal, &timeline, &attempt));
             CHECK_OK(mg_record_settled(journal, &timeline, &attempt));
