@@ -151,10 +151,22 @@ static mg_err merge(const struct arguments *a, struct mg_config_oidc *oidc, stru
                        "gateway.lua has no admin.oidc: say where to sign in with --config, or with --issuer and --client-id");
 }
 
-static const char *resource_of(const struct arguments *a, const struct mg_config_oidc *oidc)
+/* The API's own name, when it has one. */
+static const char *api_of(const struct mg_config_oidc *oidc)
 {
-    bool own = oidc->audience_count && strcmp(oidc->audiences[0], oidc->client_id) != 0;
-    return a->access_token && own ? oidc->audiences[0] : NULL;
+    for (int i = 0; i < oidc->audience_count; i++)
+        if (strcmp(oidc->audiences[i], oidc->client_id) != 0)
+            return oidc->audiences[i];
+    return NULL;
+}
+
+/* A gateway whose audiences do not have the client refuses ID tokens. */
+static bool takes_id_tokens(const struct mg_config_oidc *oidc)
+{
+    for (int i = 0; i < oidc->audience_count; i++)
+        if (!strcmp(oidc->audiences[i], oidc->client_id))
+            return true;
+    return !oidc->audience_count;
 }
 
 static mg_err run(const struct arguments *a, struct mg_config_gateway *config, struct mg_diag *diag)
@@ -162,10 +174,11 @@ static mg_err run(const struct arguments *a, struct mg_config_gateway *config, s
     struct mg_json *tokens = NULL;
     struct mg_login login = {.config = &config->oidc};
     MG_TRY(merge(a, &config->oidc, diag));
-    login.resource = resource_of(a, &config->oidc);
+    bool access_token = a->access_token || !takes_id_tokens(&config->oidc);
+    login.resource = access_token ? api_of(&config->oidc) : NULL;
     mg_err err = sign_in(&login, a, &tokens, diag);
     if (err == MG_OK)
-        err = deliver(&login, tokens, a->access_token, diag);
+        err = deliver(&login, tokens, access_token, diag);
     mg_json_free(tokens);
     if (err != MG_OK && !*diag->text)
         mg_diag_set(diag, err, NULL, 0, "%s", mg_err_text(err));

@@ -81,8 +81,8 @@ local oidc = record { fields = {
       "`http://127.0.0.1/callback` at any port. ID tokens are for it." },
   { "audience", list { of = text { format = "header", max = 255 }, single = true, min = 1, max = 8 },
     example = '"https://moongate.example.com"',
-    doc = "What a token must be for (`aud`), one of these; by default the `client_id`. Name the API here to take access tokens " ..
-      "(JWT) of machines too." },
+    doc = "What a token must be for (`aud`), one of these; by default the `client_id`, which is what ID tokens are for. Name the " ..
+      "API beside it to take access tokens (JWT) too, or alone to take nothing else." },
   { "scopes", text { format = "header", max = 512 }, default = "openid",
     doc = 'What `moongate login` asks for; the claims below may need more, such as `"openid email groups"`.' },
   { "name", text { format = "header", max = 128 }, default = "sub",

@@ -91,12 +91,12 @@ class People(Oidc):
                 self.assertEqual((status, row["project"], row["by"]), (200, "support", "oidc:robot"))
                 self.assertEqual(self.ask(gw, "GET", "/admin/v1/keys", token=idp.machine_token("https://another.test"))[0], 401)
 
-    def test_a_person_may_ask_for_the_access_token_instead(self):
+    def test_a_person_may_ask_for_the_access_token_and_gets_it_where_nothing_else_is_taken(self):
         with Provider() as idp:
             gw = self.with_keys(idp.issuer, roles='{ { claim = "sub", value = "ann", role = "viewer" } }')
             gw.write("api.lua", "return {" + admin(idp.issuer).replace('{ "moongate", ', "{ ") + "}")
-            for how in ((), ("--browser",)):
-                token, _ = sign_in(os.path.join(gw.path, "api.lua"), "ann", "--access-token", *how)
+            for config, how in (("gateway.lua", ("--access-token",)), ("api.lua", ("--browser",))):
+                token, _ = sign_in(os.path.join(gw.path, config), "ann", *how)
                 self.assertEqual(claims_of(token)["aud"], API)
                 self.assertEqual(self.ask(gw, "GET", "/admin/v1/keys", token=token)[0], 200)
 
