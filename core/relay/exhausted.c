@@ -41,6 +41,14 @@ static mg_view sentence(const struct mg_relay *relay, const struct mg_lane *lane
                            lane->number, (unsigned)relay->max_attempts);
 }
 
+/* The provider's words in an error of the client's dialect: its own body would be in another. */
+static void put_in_words(struct mg_relay *relay, const struct mg_attempt *attempt, enum mg_class class_)
+{
+    relay->result.message = mg_arena_dup(arena(relay), mg_view_cstr(attempt->tap.error_message));
+    if (class_ == MG_CLASS_context_length)
+        relay->result.code = MG_VIEW("context_length_exceeded");   /* what SDKs look for */
+}
+
 /* A client's own mistake, or what befell a key of its own, is told in the provider's words; a provider's failure in ours, naming the target. */
 void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict)
 {
@@ -62,7 +70,10 @@ void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struc
     if (theirs) {
         int status = attempt->facts.status;      /* 429 and 5xx would make its SDK try again in vain */
         relay->result.status = status < 500 && (own_key || status != 429) ? status : mg_class_status(verdict->class_);
-        relay->result.body = mg_arena_dup(arena(relay), mg_buf_view(&attempt->body));
+        if (lane->translated)
+            put_in_words(relay, attempt, verdict->class_);
+        else
+            relay->result.body = mg_arena_dup(arena(relay), mg_buf_view(&attempt->body));
     }
     if (!relay->result.message.len)
         relay->result.message = sentence(relay, lane, verdict->class_);

@@ -177,8 +177,7 @@ local SHAPE = {
   end),
   tool_choice = optional(tool_choice),
   reasoning = optional(function(value, at)
-    object(value, { effort = optional(one_of "none minimal low medium high xhigh max"),
-                    summary = optional(one_of "auto concise detailed") }, at)
+    object(value, { effort = "string?", summary = optional(one_of "auto concise detailed") }, at) -- models have words of their own
   end),
   text = optional(function(value, at)
     object(value, { verbosity = optional(one_of "low medium high"), format = optional(check.by_type {
