@@ -1,4 +1,5 @@
 /* Keys that the client brought for providers: only where the project lets it, and there they must be. */
+#include "base/mem.h"
 #include "gateway/exchange.h"
 #include "relay/caller_keys.h"
 
@@ -10,10 +11,18 @@ static const struct mg_config_provider *provider_named(const struct mg_config_pr
     return NULL;
 }
 
+static void on_wipe_reads(struct mg_defer *defer)
+{
+    mg_loop_wipe_reads(&mg_container_of(defer, struct mg_exchange, wipe_reads)->worker->loop);
+}
+
 bool mg_exchange_take_caller_keys(struct mg_exchange *x, const char **out_why)
 {
     *out_why = NULL;
-    return mg_caller_keys_take(x->request.headers, &x->arena, &x->call.caller_keys, out_why) == MG_OK;
+    mg_err err = mg_caller_keys_take(x->request.headers, &x->arena, &x->call.caller_keys, out_why);
+    if (x->call.caller_keys)
+        mg_loop_defer(&x->worker->loop, &x->wipe_reads, on_wipe_reads);
+    return err == MG_OK;
 }
 
 /* The same words for a provider that takes none and one that is not there. */

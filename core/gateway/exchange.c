@@ -136,8 +136,7 @@ static void on_recycle(struct mg_defer *defer)
 {
     struct mg_exchange *x = mg_container_of(defer, struct mg_exchange, recycle);
     struct mg_worker *worker = x->worker;
-    if (x->call.caller_keys)
-        mg_loop_wipe_reads(&worker->loop);       /* they stood in what was read */
+    mg_loop_defer_cancel(&x->wipe_reads);
     mg_arena_reset(&x->arena);
     mg_answer_fini(&x->answer);
     mg_buf_fini(&x->body);

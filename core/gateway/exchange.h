@@ -56,6 +56,7 @@ struct mg_exchange {
     struct mg_buf rewritten;           /* what goes out of a filtered stream with the next flush */
     struct mg_hook_run *hook;          /* the hook that waits */
     struct mg_defer recycle;
+    struct mg_defer wipe_reads;        /* keys of the client stood in what was read: at the end of the turn they do not */
     struct mg_fair_wait turn;          /* runs, or waits for its turn on a worker that is full */
     struct mg_limiting *limiting;      /* in the arena; NULL: nothing limits it */
     const struct mg_limit_set *key_limits;       /* of its key's row, in the arena; NULL: it has none of its own */

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import glob
 import pwd
+import shutil
 import sqlite3
 import threading
 
@@ -215,6 +216,68 @@ class Canary(unittest.TestCase):
                 self.assertEqual((answer.status, up.next_request().headers["x-team"]), (200, key))
                 gw.trace(answer)
                 self.nothing_holds(gw, key, answer)
+
+
+class Dumped(Vaulted):
+    prefix = ["prlimit", "--core=unlimited:unlimited"]
+
+    def core(self):
+        """What the process leaves when it is killed now."""
+        self.process.send_signal(signal.SIGABRT)
+        self.process.wait(PATIENCE_S)
+        self.stop()
+        name, = glob.glob(self.path + "/core*")
+        with open(name, "rb") as file:
+            return file.read()
+
+
+def writes_cores_here():
+    with open("/proc/sys/kernel/core_pattern") as pattern:
+        return re.fullmatch(r"core(\.%p)?", pattern.read().strip())
+
+
+@unittest.skipUnless(writes_cores_here() and shutil.which("prlimit"), "core dumps go elsewhere on this machine")
+class CoreDump(unittest.TestCase):
+    def dumped(self, gw, key):
+        if is_sanitized(gw.process.pid):
+            self.skipTest("a sanitizer writes no core")
+        core = gw.core()
+        self.addCleanup(gw.folder.cleanup)
+        self.assertIn(b"workflows = { chat =", core, "this is no dump of ours: a project's text is in memory")
+        self.assertNotIn(key.encode(), core)
+        self.assertEqual(files_that_hold(gw.path, key.encode()), [])
+
+    def test_a_core_dump_after_attempts_does_not_hold_the_key(self):
+        key = unique("core")
+        with Upstream() as up:
+            gw = Dumped(up.url, key).start()
+            for script in json_answer("hi"), error_answer(401, "invalid_api_key", message=f"no: {key}"), json_answer(f"it is {key}"):
+                up.answer(script)
+                gw.chat()
+            self.assertEqual(up.next_request().headers["authorization"], f"Bearer {key}")
+            self.dumped(gw, key)
+
+    def test_a_core_dump_while_the_provider_thinks_does_not_hold_the_key(self):
+        key = unique("core")
+        with Upstream(hang) as up:
+            gw = Dumped(up.url, key).start()
+            asking = threading.Thread(target=lambda: self.assertRaises(Exception, gw.chat))
+            asking.start()
+            self.assertEqual(up.next_request().headers["authorization"], f"Bearer {key}")
+            self.dumped(gw, key)
+            asking.join()
+
+    def test_a_core_dump_while_a_callers_key_is_in_use_does_not_hold_it(self):
+        key = unique("core")
+        with Upstream(hang) as up:
+            gw = Dumped(up.url, unique("own"))
+            gw.write("projects/main.lua", PROJECT.format(url=up.url).replace("api_key =", 'caller_keys = "accept", api_key ='))
+            gw.start()
+            asking = threading.Thread(target=lambda: self.assertRaises(Exception, gw.chat, headers={"x-moongate-key-p": key}))
+            asking.start()
+            self.assertEqual(up.next_request().headers["authorization"], f"Bearer {key}")
+            self.dumped(gw, key)
+            asking.join()
 
 
 class Plugins(unittest.TestCase):
