@@ -26,6 +26,7 @@ return {
   },
 
   data_dir = env("MOONGATE_DATA", "data"), -- journal, store and key secret; relative to this file
+  -- adapters_dir = "adapters",            -- files of adapters of your own, in front of those that ship
   -- workers = 4,                          -- threads; by default one a core (MOONGATE_WORKERS)
   drain_ms = 30000,                        -- after SIGTERM: time for exchanges in flight
   -- proxy = "http://proxy.internal:3128", -- towards providers; by default HTTPS_PROXY and NO_PROXY decide, "" is none

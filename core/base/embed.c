@@ -1,5 +1,6 @@
 #include "base/embed.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,10 +14,13 @@ struct disk_file {
 };
 
 static struct disk_file *disk_files;
+static char folder_prefix[32], folder_path[4096];         /* "": no folder stands in front of the files */
 static pthread_mutex_t disk_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const struct mg_embedded_file *find_built_in(const char *name);
+static const struct mg_embedded_file *find_in_folder(const char *name);
 static const struct mg_embedded_file *find_on_disk(const char *root, const char *name);
+static const struct mg_embedded_file *read_kept(const char *path, const char *name);
 static const struct mg_embedded_file *keep(const char *name, char *data, size_t size);
 static void path_of(const char *root, const char *name, char *out, size_t size);
 static char *read_all(const char *path, size_t *out_size);
@@ -24,11 +28,49 @@ static char *read_all(const char *path, size_t *out_size);
 const struct mg_embedded_file *mg_embedded_find(const char *name)
 {
     const char *root = getenv("MOONGATE_LUA_DIR");
-    if (!root || !*root)
-        return find_built_in(name);
-
-    const struct mg_embedded_file *file = find_on_disk(root, name);
+    const struct mg_embedded_file *file = find_in_folder(name);
+    if (!file && root && *root)
+        file = find_on_disk(root, name);
     return file ? file : find_built_in(name);
+}
+
+void mg_embedded_folder(const char *prefix, const char *folder)
+{
+    snprintf(folder_prefix, sizeof folder_prefix, "%s", folder ? prefix : "");
+    snprintf(folder_path, sizeof folder_path, "%s", folder ? folder : "");
+}
+
+static void each_in_folder(const char *prefix, void (*call)(void *arg, const char *name), void *arg)
+{
+    DIR *folder = strcmp(prefix, folder_prefix) == 0 ? opendir(folder_path) : NULL;
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        char name[512];
+        snprintf(name, sizeof name, "%s%s", prefix, entry->d_name);
+        if (entry->d_name[0] != '.' && find_in_folder(name))
+            call(arg, name);
+    }
+    if (folder)
+        closedir(folder);
+}
+
+void mg_embedded_each(const char *prefix, void (*call)(void *arg, const char *name), void *arg)
+{
+    each_in_folder(prefix, call, arg);
+    for (size_t i = 0; i < mg_embedded_count; i++) {
+        const char *name = mg_embedded_files[i].name;
+        if (strncmp(name, prefix, strlen(prefix)) == 0 && !find_in_folder(name))
+            call(arg, name);
+    }
+}
+
+static const struct mg_embedded_file *find_in_folder(const char *name)
+{
+    char path[sizeof folder_path + 128];
+    size_t len = strlen(folder_prefix);
+    if (!len || strncmp(name, folder_prefix, len) != 0 || strchr(name + len, '/'))
+        return NULL;
+    snprintf(path, sizeof path, "%s/%s", folder_path, name + len);
+    return read_kept(path, name);
 }
 
 static const struct mg_embedded_file *find_built_in(const char *name)
@@ -42,8 +84,13 @@ static const struct mg_embedded_file *find_built_in(const char *name)
 static const struct mg_embedded_file *find_on_disk(const char *root, const char *name)
 {
     char path[4096];
-    size_t size = 0;
     path_of(root, name, path, sizeof path);
+    return read_kept(path, name);
+}
+
+static const struct mg_embedded_file *read_kept(const char *path, const char *name)
+{
+    size_t size = 0;
     char *data = read_all(path, &size);
     if (!data)
         return NULL;

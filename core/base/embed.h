@@ -5,7 +5,7 @@
  * (examples/demo), "config/". What is found lives as long as the process, and `data` ends with a
  * NUL that `size` does not count.
  *
- * With MOONGATE_LUA_DIR set to the lua/ folder of a checkout, files are read from there (and from
+ * mg_embedded_folder() puts a folder of the operator's in front of them for one kind of file. With MOONGATE_LUA_DIR set to the lua/ folder of a checkout, files are read from there (and from
  * its siblings for the prefixed names) at each call, so that an edit needs no build. */
 #ifndef MG_BASE_EMBED_H
 #define MG_BASE_EMBED_H
@@ -22,6 +22,13 @@ struct mg_embedded_file {
  */
 extern const struct mg_embedded_file mg_embedded_files[];
 extern const size_t mg_embedded_count;
+
+/* Files whose name begins with prefix are looked for in that folder first, under the rest of their name ("adapters/x.lua" is
+ * x.lua there). One prefix per process; folder NULL: none any more. Before threads look for files. */
+void mg_embedded_folder(const char *prefix, const char *folder);
+
+/* Calls back once for the name of every file that begins with prefix: those of the folder above first. */
+void mg_embedded_each(const char *prefix, void (*call)(void *arg, const char *name), void *arg);
 
 /* NULL when there is no such file. Safe from any thread. */
 const struct mg_embedded_file *mg_embedded_find(const char *name);

@@ -14,7 +14,8 @@
     X("key",     key,       "create|list|update ID|rotate ID|revoke ID|disable ID|enable ID", "the keys of clients")    \
     X("project", switch,    "disable NAME|enable NAME",          "stop everything of a project, in all workers at once") \
     X("workflow", switch,   "disable NAME|enable NAME",          "stop one workflow")                                  \
-    X("provider", switch,   "disable NAME|enable NAME",          "leave a provider alone: workflows fall over to the others") \
+    X("provider", provider, "list|show ADAPTER|test FILE [PAGE]|disable NAME|enable NAME", \
+                                                                 "what is known of providers; leave one alone, so that workflows fall over") \
     X("plugin",  switch,    "disable NAME|enable NAME",          "go on without a plugin, or not at all if it fails closed") \
     X("disabled", disabled, "",                                  "list what is disabled by hand")                      \
     X("admin",   admin,     "create NAME|list|remove NAME",      "who may administer over TCP: tokens with a role")    \

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/embed.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "config/eval.h"
@@ -60,11 +61,13 @@ mg_err mg_config_check_gateway(const char *path, struct mg_config_gateway **out_
             config->data_dir = dir;
     }
     mg_buf_fini(&text);
-    if (err)
+    if (err) {
         mg_config_gateway_free(config);
-    else
-        *out_config = config;
-    return err;
+        return err;
+    }
+    mg_embedded_folder("adapters/", config->adapters_dir);     /* projects name adapters, and are read after this */
+    *out_config = config;
+    return MG_OK;
 }
 
 mg_err mg_config_load_gateway(const char *path, struct mg_config_gateway **out_config,

@@ -103,6 +103,7 @@ struct mg_config_gateway {
     struct mg_arena arena;             /* owns everything below */
     const char *dir;                   /* folder of gateway.lua; projects/ is beside it; NULL: there is no file */
     const char *data_dir;              /* absolute */
+    const char *adapters_dir;          /* absolute; NULL: only what ships */
     struct mg_config_listen *listen;
     int listen_count;                  /* ≥ 1 */
     struct mg_config_listen admin;     /* loopback by default; port 0 with host NULL: off */
@@ -374,7 +375,8 @@ MG_MUST_USE mg_err mg_config_check_gateway(const char *path, struct mg_config_ga
 MG_MUST_USE mg_err mg_config_check_project(const char *path, struct mg_config_project **out_config,
                                            struct mg_config_report *report);
 
-/* path NULL: no file, everything default; so it is when the file is missing and projects/ stands beside its place. */
+/* path NULL: no file, everything default; so it is when the file is missing and projects/ stands beside its place. From then
+ * on its adapters_dir stands in front of the adapters that ship, for the whole process. */
 MG_MUST_USE mg_err mg_config_load_gateway(const char *path, struct mg_config_gateway **out_config,
                                      struct mg_diag *diag);
 MG_MUST_USE mg_err mg_config_load_project(const char *path, struct mg_config_project **out_config,

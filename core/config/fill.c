@@ -343,6 +343,7 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
     copy_oidc(&row, &config->oidc);
     leave(&row);
     config->data_dir = text(&row, "data_dir");
+    config->adapters_dir = text(&row, "adapters_dir");
     config->workers = integer(&row, "workers");
     config->drain_ms = integer(&row, "drain_ms");
     config->proxy = text(&row, "proxy");

@@ -11,7 +11,7 @@
 #include "script/sandbox.h"
 #include "script/trusted.h"
 
-enum { MAX_SET_BYTES = 1024, MAX_TYPED = 32 };
+enum { MAX_SET_BYTES = 1024, MAX_TYPED = 32, MAX_KNOWN_BYTES = 640 };
 
 struct loader {
     const char *name, *file;
@@ -32,19 +32,23 @@ static void read_rules(lua_State *L, struct loader *loader, int table);
 static void read_repairs(lua_State *L, struct loader *loader, int table);
 static void read_edits(lua_State *L, struct loader *loader, int table);
 
-/* "openai, …": what can be named. */
-static void list_adapters(char *out, size_t size)
+static void put_name(void *arg, const char *file)
 {
-    const mg_view prefix = MG_VIEW("adapters/");
-    size_t at = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < mg_embedded_count && at < size; i++) {
-        mg_view name = mg_view_cstr(mg_embedded_files[i].name);
-        if (!mg_view_starts(name, prefix) || !mg_view_ends(name, MG_VIEW(".lua")))
-            continue;
-        name = mg_view_head(mg_view_skip(name, prefix.len), name.len - prefix.len - 4);
-        at += (size_t)snprintf(out + at, size - at, "%s%.*s", at ? ", " : "", MG_FMT(name));
-    }
+    struct mg_buf *out = arg;
+    mg_view name = mg_view_skip(mg_view_cstr(file), strlen("adapters/"));
+    name.len -= strlen(".lua");
+    if (mg_buf_putf(out, "%s%.*s", out->len ? ", " : "", MG_FMT(name)) != MG_OK)
+        return;                        /* enough are named */
+}
+
+static mg_err refuse_unknown(const char *name, struct mg_diag *diag)
+{
+    struct mg_buf known;
+    mg_buf_init(&known, MAX_KNOWN_BYTES);
+    mg_embedded_each("adapters/", put_name, &known);
+    mg_err err = mg_diag_set(diag, MG_E_CONFIG, "", 0, "there is no adapter \"%s\"; there are %.*s", name, MG_FMT(mg_buf_view(&known)));
+    mg_buf_fini(&known);
+    return err;
 }
 
 static mg_err run(struct loader *loader, struct mg_adapter_decl *out_decl, struct mg_diag *diag)
@@ -68,11 +72,8 @@ mg_err mg_adapter_load_spoken(const char *name, int speaks, struct mg_arena *are
                               struct mg_diag *diag)
 {
     char file[MG_ADAPTER_FILE_BYTES];
-    if (!mg_adapter_file(name, file)) {
-        char known[640];
-        list_adapters(known, sizeof(known));
-        return mg_diag_set(diag, MG_E_CONFIG, "", 0, "there is no adapter \"%s\"; there are %s", name, known);
-    }
+    if (!mg_adapter_file(name, file))
+        return refuse_unknown(name, diag);
     struct loader loader = {.name = name, .file = file, .speaks = speaks + 1, .arena = arena};
     return run(&loader, out_decl, diag);
 }

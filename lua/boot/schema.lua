@@ -153,6 +153,8 @@ schema.gateway = record {
           "no token." },
     { "data_dir", path, default = "data", env = "MOONGATE_DATA",
       doc = "Folder of the journal, the store and the key secret, relative to this file." },
+    { "adapters_dir", path, example = '"adapters"',
+      doc = "Folder of adapters of your own, a file each, in front of those that ship; relative to this file." },
     { "workers", integer { min = 1, max = 256 }, default = "cores", env = "MOONGATE_WORKERS",
       doc = "Worker threads; by default one for each core this process may use." },
     { "drain_ms", ms, default = 30000,

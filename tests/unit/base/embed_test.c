@@ -67,4 +67,41 @@ TEST(falls_back_to_the_binary_for_what_the_disk_lacks)
     unsetenv("MOONGATE_LUA_DIR");
 }
 
+static void count_name(void *arg, const char *name)
+{
+    *(int *)arg += strcmp(name, "adapters/openai.lua") == 0 ? 100 : strcmp(name, "adapters/mine.lua") == 0;
+}
+
+TEST(a_folder_stands_in_front_of_one_kind_of_file)
+{
+    char root[] = "/tmp/moongate-embed-XXXXXX", mine[64], theirs[64];
+    unsetenv("MOONGATE_LUA_DIR");
+    CHECK(mkdtemp(root));
+    snprintf(mine, sizeof mine, "%s/mine.lua", root);
+    snprintf(theirs, sizeof theirs, "%s/openai.lua", root);
+    write_file(mine, "return 1");
+    write_file(theirs, "return 2");
+    mg_embedded_folder("adapters/", root);
+
+    const struct mg_embedded_file *own = mg_embedded_find("adapters/mine.lua"), *over = mg_embedded_find("adapters/openai.lua");
+    CHECK(own && strcmp(own->data, "return 1") == 0);
+    CHECK(over && strcmp(over->data, "return 2") == 0);
+    CHECK(mg_embedded_find("adapters/anthropic.lua") && !mg_embedded_find("mine.lua") && !mg_embedded_find("dialects/mine.lua"));
+    CHECK(!mg_embedded_find("adapters/../mine.lua"));
+
+    int seen = 0;
+    mg_embedded_each("adapters/", count_name, &seen);
+    CHECK_INT(seen, 101);              /* once each, whoever has it */
+    seen = 0;
+    mg_embedded_each("dialects/", count_name, &seen);
+    CHECK_INT(seen, 0);
+
+    mg_embedded_folder("adapters/", NULL);
+    CHECK(!mg_embedded_find("adapters/mine.lua"));
+    CHECK(strcmp(mg_embedded_find("adapters/openai.lua")->data, "return 2") != 0);
+    unlink(mine);
+    unlink(theirs);
+    rmdir(root);
+}
+
 MG_TEST_MAIN()

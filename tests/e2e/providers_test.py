@@ -1,0 +1,102 @@
+"""Adapters of one's own: `adapters_dir`, and the commands that show and try them."""
+
+import os
+import subprocess
+import unittest
+
+from moongate import BIN, Gateway, PATIENCE_S, Upstream, json_answer, main
+
+MOONBEAM = """return {
+  name = "moonbeam", extends = "openai_chat", base_url = "https://api.moonbeam.example/v2",
+  auth = { kind = "header", header = "x-moon-key", prefix = "Moon " },
+  operations = { chat = "/talk" },
+  edits = { { fields = { "max_completion_tokens" }, rename = "limit" }, { fields = { "user" } } },
+  finish_filtered = { "eclipse" },
+}
+"""
+
+PAGE = """# Moonbeam
+
+```answer
+{"choices":[{"message":{"content":"x"},"finish_reason":"eclipse"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}
+```
+
+```tap
+text x
+usage input 3 output 1
+end filtered eclipse model - tier -
+```
+"""
+
+
+def project(up):
+    return (f'return {{ providers = {{ moon = {{ adapter = "moonbeam", base_url = "{up.url}", api_key = "sk-moon" }} }}, '
+            'workflows = { chat = { "moon/luna" } } }')
+
+
+class OwnAdapters(unittest.TestCase):
+    def gateway(self, up, adapter=MOONBEAM):
+        return Gateway(project(up), gateway='adapters_dir = "mine"', files={"mine/moonbeam.lua": adapter, "mine/moonbeam.md": PAGE})
+
+    def test_a_vendor_nobody_heard_of_is_a_file(self):
+        with Upstream(json_answer("from the moon")) as up, self.gateway(up) as gateway:
+            answer = gateway.chat(max_completion_tokens=7, user="u1")
+            self.assertEqual(answer.json["choices"][0]["message"]["content"], "from the moon")
+            sent = up.next_request()
+            self.assertTrue(sent.path.endswith("/talk"), sent.path)
+            self.assertEqual(sent.headers["x-moon-key"], "Moon sk-moon")
+            self.assertNotIn("authorization", sent.headers)
+            self.assertEqual(sent.json["limit"], 7)
+            self.assertNotIn("user", sent.json)
+            self.assertEqual(sent.json["model"], "luna")
+
+    def test_it_can_be_listed_shown_and_tried(self):
+        with Upstream(json_answer("x")) as up, self.gateway(up) as gateway:
+            def provider(*args):
+                return subprocess.run([BIN, "provider", *args], cwd=gateway.path, capture_output=True, text=True, timeout=PATIENCE_S)
+
+            listed = provider("list").stdout
+            self.assertRegex(listed, r"(?m)^moonbeam +openai_chat +https://api.moonbeam.example/v2$")
+            self.assertRegex(listed, r"(?m)^anthropic +anthropic +https://")
+            shown = provider("show", "moonbeam").stdout
+            for line in ("x-moon-key: Moon KEY", "/talk  (conversations)", "max_completion_tokens is called limit", "user is left out"):
+                self.assertIn(line, shown)
+            self.assertIn("anthropic/v1/messages", provider("show", "deepseek").stdout)
+
+            tried = provider("test", "mine/moonbeam.lua")
+            self.assertEqual((tried.returncode, tried.stdout), (0, "1 of 1 cases come out as the page says\n"), tried.stderr)
+
+            gateway.write("mine/other.md", PAGE.replace("filtered", "good"))
+            tried = provider("test", "mine/moonbeam.lua", "mine/other.md")
+            self.assertEqual(tried.returncode, 1)
+            self.assertIn("mine/other.md:3: this answer", tried.stdout)
+            self.assertIn("end filtered eclipse", tried.stdout)
+
+            gateway.write("mine/other.md", PAGE.replace("```tap", "```map"))
+            tried = provider("test", "mine/moonbeam.lua", "mine/other.md")
+            self.assertEqual(tried.returncode, 1)
+            self.assertIn("mine/other.md:3: no block \"tap\" follows", tried.stderr)
+
+    def test_mistakes_are_told_where_they_are(self):
+        with Upstream(json_answer("x")) as up, self.gateway(up) as gateway:
+            for wrong, said in ((MOONBEAM.replace("edits", "edit"), "edit"),
+                                (MOONBEAM.replace('"openai_chat"', '"openai_chatter"'), "openai_chatter"),
+                                (MOONBEAM.replace('kind = "header"', 'kind = "kiss"'), "kiss"),
+                                (MOONBEAM.replace('"/talk"', '"talk"'), "slash"),
+                                (MOONBEAM.replace("finish_filtered", 'chunk = { finish = { "choices[*].delta.content" } }, finish_filtered'),
+                                 "choices[*].delta.content"),
+                                ("return {", "expected")):
+                gateway.write("mine/moonbeam.lua", wrong)
+                for command in (["provider", "show", "moonbeam"], ["provider", "test", "mine/moonbeam.lua"]):
+                    done = subprocess.run([BIN, *command], cwd=gateway.path, capture_output=True, text=True, timeout=PATIENCE_S)
+                    self.assertEqual(done.returncode, 1, done.stdout)
+                    self.assertIn(said, done.stderr)
+
+    def test_what_cannot_be_meant_is_a_usage_error(self):
+        for command in (["show"], ["test"], ["list", "x"], ["show", "a", "b"], ["test", "page.md"]):
+            done = subprocess.run([BIN, "provider", *command], capture_output=True, text=True, timeout=PATIENCE_S)
+            self.assertEqual(done.returncode, 2, done.stderr)
+
+
+if __name__ == "__main__":
+    main()
