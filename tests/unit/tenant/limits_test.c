@@ -258,7 +258,7 @@ TEST(no_clock_that_steps_makes_a_budget_new_be_it_of_a_day_a_week_or_a_month)
 {
     static const uint64_t length_us[] = {86400 * S, 7 * 86400 * S, 31 * 86400 * S};
     for (int p = 0; p < MG_PERIOD_COUNT; p++) {
-        char value[8];
+        char value[16];
         struct mg_limit_set set = {.any = true};
         struct mg_limit_hold hold;
         set.budget_microusd[p] = 100;
