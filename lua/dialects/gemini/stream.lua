@@ -1,7 +1,7 @@
 --- stream.lua - generateContent as a client's stream: every event is a piece of an answer, and a call is whole in one.
 ---
---- A stream keeps in `s`: `tail`, what follows the candidates in every event, `thinks`: by choice, whether reasoning is
---- open, and `notes`: by choice, sources to be told at its end.
+--- A stream keeps in `s`: `tail`, what follows the candidates in every event, and `notes`: by choice, sources to be told at
+--- its end.
 local dialect = require "moongate.dialect"
 local answer, part_of = require "dialects.gemini.answer", require "dialects.gemini.part"
 
@@ -10,7 +10,7 @@ local encode, quoted = dialect.encode, dialect.quoted
 
 local function start(s)
   s.tail = ',"modelVersion":' .. quoted(s.model) .. ',"responseId":' .. quoted(s.id) .. "}\n\n"
-  s.thinks, s.notes = {}, {}
+  s.notes = {}
   return ""
 end
 
@@ -23,7 +23,6 @@ local function event(s, choice, part)
 end
 
 local function open(s, block)
-  s.thinks[block.choice] = block.kind == "reasoning"
   if block.kind == "tool" then
     return ""
   end
@@ -32,7 +31,6 @@ local function open(s, block)
 end
 
 local function close(s, block)
-  s.thinks[block.choice] = false
   if block.kind ~= "tool" then
     return ""
   end
@@ -43,7 +41,7 @@ local function close(s, block)
   return event(s, block.choice, call .. (signature and ',"thoughtSignature":' .. quoted(signature) or "") .. "}")
 end
 
---- State goes into a part without text: a thought when it is one's.
+--- State goes into a thought without text: only Gemini's own may belong to a text, and that is for nobody else.
 local function opaque(s, delta)
   local choice = delta.choice or 0
   if delta.kind == "annotation" then
@@ -55,8 +53,7 @@ local function opaque(s, delta)
   end
   local from = delta.dialect or s.provider
   local signature = part_of.signature { signature = delta.text, redacted = delta.data, dialect = from }
-  local thought = (s.thinks[choice] or delta.data or from ~= NAME) and ',"thought":true' or ""
-  return event(s, choice, '{"text":""' .. thought .. ',"thoughtSignature":' .. quoted(signature) .. "}")
+  return event(s, choice, '{"text":"","thought":true,"thoughtSignature":' .. quoted(signature) .. "}")
 end
 
 local function finish(s, of)

@@ -5,7 +5,7 @@ local items = require "dialects.openai_responses.items"
 
 local NAME = "openai_responses"
 local ENCRYPTED, LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
-local some = dialect.some
+local some, string_of = dialect.some, dialect.string
 local concat, format, type = table.concat, string.format, type
 
 ---- reading: the parts of a message
@@ -34,7 +34,7 @@ end
 --- A mark of the prompt cache: the end of a prefix worth keeping.
 local function cache_of(part)
   local mark = part.prompt_cache_breakpoint
-  return type(mark) == "table" and { ttl = dialect.string(mark.ttl) } or nil
+  return type(mark) == "table" and { ttl = string_of(mark.ttl) } or nil
 end
 
 --- What a URL means, a data URL among them, or a file in the provider's account.
@@ -61,7 +61,7 @@ local function read_annotations(annotations)
   for _, note in ipairs(dialect.list(annotations)) do
     if type(note) == "table" and note.type == "url_citation" then
       notes = notes or {}
-      notes[#notes + 1] = { url = dialect.string(note.url), title = dialect.string(note.title) }
+      notes[#notes + 1] = { url = string_of(note.url), title = string_of(note.title) }
     end
   end
   return notes
@@ -82,25 +82,25 @@ function part_readers.refusal(reader, part)
 end
 
 function part_readers.input_image(reader, part)
-  local out = { kind = "image", detail = part.detail ~= "auto" and some(part.detail) or nil, cache = cache_of(part) }
+  local out = { kind = "image", detail = part.detail ~= "auto" and string_of(part.detail) or nil, cache = cache_of(part) }
   return read_source(reader, out, part.image_url, part.file_id)
 end
 
 function part_readers.input_file(reader, part)
-  local out = { kind = "document", name = some(part.filename), cache = cache_of(part) }
+  local out = { kind = "document", name = string_of(part.filename), cache = cache_of(part) }
   return read_source(reader, out, some(part.file_data) or part.file_url, part.file_id)
 end
 
 function part_readers.input_audio(reader, part)
   local audio = type(part.input_audio) == "table" and part.input_audio or {}
-  return { kind = "audio", data = text_of(reader, audio.data, ".content"), format = some(audio.format), cache = cache_of(part) }
+  return { kind = "audio", data = text_of(reader, audio.data, ".content"), format = string_of(audio.format), cache = cache_of(part) }
 end
 
 part_readers.text, part_readers.summary_text = part_readers.output_text, part_readers.input_text
 
 --- What only OpenAI has.
 local function vendor_part(value)
-  return { kind = "vendor", dialect = NAME, type = type(value) == "table" and dialect.string(value.type) or nil, json = value }
+  return { kind = "vendor", dialect = NAME, type = type(value) == "table" and string_of(value.type) or nil, json = value }
 end
 
 --- Appends what a message or an output holds: a text, or parts. Empty text says nothing, and other vendors refuse it.
@@ -134,7 +134,7 @@ local function parts_of(reader, role, side)
 end
 
 local function add_call(reader, item, arguments, custom)
-  local id = text_of(reader, some(item.call_id) or some(item.id), ".call_id")
+  local id = text_of(reader, string_of(item.call_id) or string_of(item.id), ".call_id")
   local seal = reader.seals[id]
   local parts = parts_of(reader, "assistant", "model")
   local name = text_of(reader, item.name, ".name")
@@ -158,7 +158,7 @@ local function reasoning_text(item)
   local texts = {}
   for _, list in ipairs { dialect.list(item.summary), dialect.list(item.content) } do
     for i = 1, #list do
-      texts[#texts + 1] = type(list[i]) == "table" and dialect.string(list[i].text) or nil
+      texts[#texts + 1] = type(list[i]) == "table" and string_of(list[i].text) or nil
     end
   end
   return #texts > 0 and concat(texts, "\n\n") or nil
@@ -178,11 +178,11 @@ function item_readers.message(reader, item)
 end
 
 function item_readers.function_call(reader, item)
-  add_call(reader, item, dialect.string(item.arguments) or "{}")
+  add_call(reader, item, string_of(item.arguments) or "{}")
 end
 
 function item_readers.custom_tool_call(reader, item)
-  add_call(reader, item, dialect.string(item.input) or "", true)
+  add_call(reader, item, string_of(item.input) or "", true)
 end
 
 function item_readers.function_call_output(reader, item)
@@ -194,8 +194,8 @@ function item_readers.custom_tool_call_output(reader, item)
 end
 
 function item_readers.reasoning(reader, item)
-  local part = { kind = "reasoning", id = some(item.id), text = reasoning_text(item) }
-  local call = dialect.unseal(part, dialect.string(item.encrypted_content), NAME)
+  local part = { kind = "reasoning", id = string_of(item.id), text = reasoning_text(item) }
+  local call = dialect.unseal(part, string_of(item.encrypted_content), NAME)
   if call then
     reader.seals[call] = part
     return
@@ -225,7 +225,7 @@ local function read_input(body, chat, ctx)
       local item = body.input[i]
       reader.item = i
       if type(item) == "table" then
-        local read = item_readers[some(item.type) or "message"] or read_vendor_item
+        local read = item_readers[string_of(item.type) or "message"] or read_vendor_item
         read(reader, item)
       else
         refuse(reader, "", "must be an object")
@@ -241,11 +241,11 @@ end
 local function read_tool(tool)
   if tool.type == "function" then
     return {
-      kind = "function", name = tool.name, description = some(tool.description), strict = tool.strict == true or nil,
+      kind = "function", name = tool.name, description = string_of(tool.description), strict = tool.strict == true or nil,
       schema = dialect.raw_value(tool.parameters),
     }
   elseif tool.type == "custom" then
-    return { kind = "custom", name = tool.name, description = some(tool.description), format = dialect.raw_value(tool.format) }
+    return { kind = "custom", name = tool.name, description = string_of(tool.description), format = dialect.raw_value(tool.format) }
   end
   return vendor_part(tool)
 end
@@ -272,7 +272,7 @@ end
 local function allowed_names(choice)
   local names = {}
   for _, tool in ipairs(dialect.list(choice.tools)) do
-    names[#names + 1] = type(tool) == "table" and dialect.string(tool.name) or nil
+    names[#names + 1] = type(tool) == "table" and string_of(tool.name) or nil
   end
   return names
 end
@@ -294,23 +294,30 @@ local function read_tool_choice(body, chat, ctx)
   end
 end
 
-local function read_settings(body, chat, ctx)
-  local form = type(body.text) == "table" and some(body.text.format)
-  if type(form) == "table" and form.type ~= "text" then
+local function read_format(body, chat, ctx)
+  local form = type(body.text) == "table" and body.text.format
+  local kind = type(form) == "table" and form.type or "text"
+  if kind == "json_schema" or kind == "json_object" then
     chat.output = {
-      kind = form.type, name = some(form.name), schema = dialect.raw_value(form.schema), strict = some(form.strict),
-      description = some(form.description),
+      kind = kind, name = string_of(form.name), schema = dialect.raw_value(form.schema), strict = form.strict == true or nil,
+      description = string_of(form.description),
     }
     chat.spelt.output = "text.format"
+  elseif kind ~= "text" then
+    ctx.refuse("text.format", "has an unknown type")
   end
+end
 
-  local thought = some(body.reasoning)
+local function read_reasoning(body, chat)
+  local thought = body.reasoning
   if type(thought) == "table" then
-    local summary = some(thought.summary) or some(thought.generate_summary)
-    chat.reasoning = { effort = some(thought.effort), visible = summary and true or nil, summary = summary }
+    local summary = string_of(thought.summary) or string_of(thought.generate_summary)
+    chat.reasoning = { effort = string_of(thought.effort), visible = summary and true or nil, summary = summary }
     chat.spelt.reasoning = "reasoning"
   end
+end
 
+local function read_include(body, chat, ctx)
   for _, name in ipairs(dialect.list(body.include)) do
     if name == LOGPROBS then
       chat.params.logprobs, chat.spelt.logprobs = true, "include"
@@ -325,7 +332,9 @@ local function read_request(body, ctx)
   read_input(body, chat, ctx)
   read_tools(body, chat, ctx)
   read_tool_choice(body, chat, ctx)
-  read_settings(body, chat, ctx)
+  read_format(body, chat, ctx)
+  read_reasoning(body, chat)
+  read_include(body, chat, ctx)
   dialect.read_fields(fields, body, chat, ctx)
   chat.asked = items.asked(body)
   return chat

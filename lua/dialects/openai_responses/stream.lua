@@ -169,7 +169,7 @@ end
 local function close(s, block)
   local text = closers[s.kind](s, block)
   s.kind = nil
-  return text .. pending_items(s)
+  return text
 end
 
 --- Sources stand beside the text that is open; state belongs to the reasoning that is open, or is an item of its own.

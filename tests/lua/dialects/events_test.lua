@@ -62,3 +62,12 @@ t.test("openai_chat: beside an extension, the event's texts and calls are told, 
     { kind = "tool", tool = 0, id = "call_1", name = "f", arguments = "{}", signature = "QUJD", choice = 0 },
   })
 end)
+
+t.test("gemini: counters that are known with the end are told with it, and not again", function()
+  local stream, s = world.dialect("gemini").stream, { id = "01", model = "m", seq = 0 }
+  local usage = { input = 5, output = 9 }
+  stream.start(s)
+  local last = stream.finish(s, { choice = 0, reason = "stop", usage = usage })
+  t.ok(last:find('"finishReason":"STOP"', 1, true) and last:find('"totalTokenCount":14', 1, true), last)
+  t.eq(stream.done(s, usage), "")
+end)
