@@ -155,8 +155,8 @@ local COUNTS = { "minItems", "maxItems", "minLength", "maxLength", "minPropertie
 local function order_properties(properties, order)
   local keys, seen = {}, {}
   for i = 1, #order.list do
-    local key = sub(order.list[i], 2, -2)
-    if properties.of[key] and not seen[key] then
+    local key = type(order.list[i]) == "string" and sub(order.list[i], 2, -2)
+    if key and properties.of[key] and not seen[key] then
       keys[#keys + 1], seen[key] = key, true
     end
   end
