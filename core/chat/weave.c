@@ -200,7 +200,7 @@ static void emit_all(struct mg_weave *weave)
 {
     while (weave->emitted < weave->out.len && !weave->doomed) {
         mg_view rest = mg_view_skip(mg_buf_view(&weave->out), weave->emitted);
-        size_t end = mg_view_find(rest, "\n\n");
+        size_t end = mg_view_search(rest, MG_VIEW("\n\n"));
         mg_view raw = mg_view_head(rest, MG_MIN(end + 2, rest.len));
         weave->emitted += raw.len;
         emit_event(weave, raw);
