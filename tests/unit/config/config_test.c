@@ -697,7 +697,7 @@ TEST(the_environment_makes_a_default_project)
 {
     struct mg_config_project *config = NULL;
     struct mg_diag diag;
-    static const char *const names[] = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENROUTER_API_KEY", "GROQ_API_KEY",
+    static const char *const names[] = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "GROQ_API_KEY",
                                         "MISTRAL_API_KEY", "DEEPSEEK_API_KEY", "XAI_API_KEY", "TOGETHER_API_KEY", "FIREWORKS_API_KEY", "GEMINI_API_KEY"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         unsetenv(names[i]);
@@ -719,6 +719,9 @@ TEST(the_environment_makes_a_default_project)
     CHECK_STR(target->id, "openai/*");
     check_secret(config->providers[target->provider].credentials[0].secret, "sk-1");
     CHECK_STR(config->providers[target->provider].base_url, "http://127.0.0.1:1234/v1");
+    CHECK_STR(config->providers[target->provider].adapter, "openai");
+    const struct mg_config_provider *groq = &config->providers[!target->provider];
+    CHECK(strcmp(groq->adapter, "groq") == 0 && strcmp(groq->vendor, "groq") == 0 && !groq->base_url);
     mg_config_project_free(config);
 
     setenv("OPENAI_BASE_URL", "nonsense", 1);
