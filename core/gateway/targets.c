@@ -263,6 +263,8 @@ static void reset_reach(void *arg, const struct mg_config_project *config,
         if (resetting->really)
             reset_slot(reach, i);
     }
+    for (int i = 0; i < MG_MAX_CALLER_BUCKETS && resetting->really && !*wanted; i++)
+        mg_breaker_reset(reach->callers[i], mg_mono_us());
 }
 
 static void note_project(struct resetting *resetting, const char *name)

@@ -141,6 +141,10 @@ class Isolated(unittest.TestCase):
             self.assertEqual([ask(gw).status for _ in range(5)], [200] * 5)
             good = [ask(gw, f"sk-good-{i}").status for i in range(32)].count(200)
             self.assertGreater(good, 24, "a bucket holds about one in 32")
+            gw.cli("targets", "reset", "p0/model-0")
+            count = up.count
+            ask(gw, "sk-bad")
+            self.assertEqual(up.count, count + 1, "a reset by hand closes their breakers too")
 
     def test_a_benched_key_of_the_project_stops_no_client_that_has_its_own(self):
         def script(sock, request):
