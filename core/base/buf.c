@@ -139,12 +139,31 @@ static bool plain(unsigned char c)
     return c >= 0x20 && c != '"' && c != '\\';
 }
 
+/* Is there a byte in the word that needs an escape? Bytes from 0x80 on may seem to: then they are looked at one by one. */
+static bool may_need_escape(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones * 0x80;
+    uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+    return ((word - ones * 0x20) | (quote - ones) | (backslash - ones)) & highs;
+}
+
+static size_t plain_run(mg_view text)
+{
+    size_t n = 0;
+    for (uint64_t word; n + sizeof word <= text.len; n += sizeof word) {
+        memcpy(&word, text.ptr + n, sizeof word);
+        if (may_need_escape(word))
+            break;
+    }
+    while (n < text.len && plain((unsigned char)text.ptr[n]))
+        n++;
+    return n;
+}
+
 static mg_err put_valid_json(struct mg_buf *buf, mg_view text)
 {
     while (text.len > 0) {
-        size_t n = 0;
-        while (n < text.len && plain((unsigned char)text.ptr[n]))
-            n++;
+        size_t n = plain_run(text);
         MG_TRY(mg_buf_put(buf, mg_view_head(text, n)));
         if (n < text.len)
             MG_TRY(put_escaped(buf, (unsigned char)text.ptr[n++]));

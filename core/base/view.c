@@ -189,6 +189,11 @@ bool mg_view_utf8(mg_view v, size_t *out_bad)
 {
     const unsigned char *s = (const unsigned char *)v.ptr;
     for (size_t i = 0; i < v.len;) {
+        uint64_t word;
+        if (v.len - i >= sizeof word && (memcpy(&word, s + i, sizeof word), !(word & UINT64_C(0x8080808080808080)))) {
+            i += sizeof word;
+            continue;                  /* eight ASCII bytes */
+        }
         size_t length = utf8_length(s[i]);
         if (length == 0 || length > v.len - i || !utf8_sequence_ok(s + i, length)) {
             if (out_bad)

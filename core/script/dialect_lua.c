@@ -9,7 +9,7 @@
 #include "script/json_lua.h"
 #include "script/trusted.h"
 
-enum { BURST_US = 100000, MAX_RAW_PATHS = 32, EVENT_BYTES = MG_MAX_TRANSLATED_BYTES };
+enum { KEEP_BYTES = 65536, BURST_US = 100000, MAX_RAW_PATHS = 32, EVENT_BYTES = MG_MAX_TRANSLATED_BYTES };
 
 struct mg_translated {
     struct mg_trusted *trusted;
@@ -151,6 +151,7 @@ void mg_trusted_dialects_free(struct mg_trusted *trusted)
         mg_json_paths_free(trusted->dialects[i].raw_event);
     }
     trusted->dialect_count = 0;
+    mg_buf_fini(&trusted->written);
 }
 
 /* ---- documents --------------------------------------------------------------------------------- */
@@ -303,11 +304,13 @@ static void push_ctx(lua_State *L, const struct job *job)
 
 static mg_view value_json(lua_State *L, int index, struct mg_arena *arena, const char *what)
 {
-    struct mg_buf *out = mg_lua_scratch(L, MG_MAX_BODY_BYTES * 2);
-    mg_lua_must_json(L, index, out, what);
-    mg_view json = mg_arena_dup(arena, mg_buf_view(out));
-    mg_lua_scratch_end(out);
-    return json;
+    const struct job *job = mg_lua_of(L)->body_arg;
+    struct mg_buf *out = &job->trusted->written;
+    const char *why = NULL;
+    mg_buf_shrink(out, KEEP_BYTES);
+    if (mg_lua_put_json(L, index, out, &why) != MG_OK)
+        luaL_error(L, "%s: %s", what, why);
+    return mg_arena_dup(arena, mg_buf_view(out));
 }
 
 /* read(document, ctx) of one side, then write(neutral, ctx) of the other, which may also return a memo. */

@@ -15,7 +15,7 @@ enum { ARRAY_META = 0x6d670002 };
 /* Of tables whose one element is JSON text that is written as it stands. */
 enum { RAW_META = 0x6d670700 };
 
-enum { STACK_PER_LEVEL = 4, ENCODE_BYTES = 8388608, PATCHES = 32 };
+enum { STACK_PER_LEVEL = 4, ENCODE_BYTES = 8388608, PATCHES = 32, FEW = 16 };
 
 struct member {                        /* of an object being written: where it stands in `out` */
     mg_view key;                       /* borrowed from the table */
@@ -164,11 +164,39 @@ static void sort_members(struct writer *w, struct member *members, size_t count,
     mg_free(sorted);
 }
 
+/* Few members are sorted by their keys before anything is written: no copy. */
+static mg_err put_few(struct writer *w, int index, int depth)
+{
+    struct member members[FEW];
+    size_t count = 0;
+    for (lua_pushnil(w->L); lua_next(w->L, index); lua_pop(w->L, 1)) {
+        size_t len = 0, at = count++;
+        const char *key = lua_tolstring(w->L, -2, &len);
+        struct member member = {.key = mg_view_of(key, len)};
+        for (; at > 0 && by_key(&members[at - 1], &member) > 0; at--)
+            members[at] = members[at - 1];
+        members[at] = member;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MG_TRY(put_string(w, members[i].key));
+        MG_TRY(mg_buf_putc(w->out, ':'));
+        lua_pushlstring(w->L, members[i].key.ptr, members[i].key.len);   /* it is in the table, so nothing is made */
+        lua_rawget(w->L, index);
+        mg_err err = put_value(w, lua_gettop(w->L), depth + 1);
+        lua_pop(w->L, 1);
+        MG_TRY(err);
+        MG_TRY(mg_buf_putc(w->out, i + 1 < count ? ',' : '}'));
+    }
+    return MG_OK;
+}
+
 static mg_err put_object(struct writer *w, int index, size_t count, int depth)
 {
     MG_TRY(mg_buf_putc(w->out, '{'));
     if (count == 0)
         return mg_buf_putc(w->out, '}');
+    if (count <= FEW)
+        return put_few(w, index, depth);
     struct member *members = mg_new_array(struct member, count);
     size_t from = w->out->len;
     mg_err err = put_members(w, index, members, count, depth);
@@ -274,10 +302,16 @@ static void skip_if(struct reader *r, char c)
 
 static mg_view string_span(mg_view rest)
 {
-    size_t at = 1;
-    while (at < rest.len && rest.ptr[at] != '"')
-        at += rest.ptr[at] == '\\' ? 2 : 1;
-    return mg_view_head(rest, at + 1);
+    for (size_t at = 1; at < rest.len; at++) {
+        const char *quote = memchr(rest.ptr + at, '"', rest.len - at);
+        at = quote ? (size_t)(quote - rest.ptr) : rest.len;
+        size_t escapes = 0;
+        while (rest.ptr[at - 1 - escapes] == '\\')
+            escapes++;
+        if (escapes % 2 == 0)
+            return mg_view_head(rest, at + 1);
+    }
+    return rest;
 }
 
 static void push_string(struct reader *r)

@@ -127,6 +127,7 @@ struct mg_lua {
     struct mg_lua_run *run;            /* current; NULL: Lua is not running */
     uint64_t views_made;               /* views.c: the last serial of this state */
     struct mg_account *account;        /* shared; NULL: trusted */
+    struct mg_lua_pool *pool;          /* alloc.c: small blocks of a trusted state; NULL: none */
     size_t used_bytes, cap_bytes;      /* of this state; cap 0: none */
     size_t limit_bytes;                /* of used_bytes during the call in progress: the cap or less */
     size_t reserved_bytes;             /* what this state has taken out of the account, in large steps */

@@ -34,6 +34,7 @@ mg_err mg_trusted_new(struct mg_trusted **out_trusted, struct mg_diag *diag)
 {
     struct mg_trusted *trusted = mg_new(struct mg_trusted);
     trusted->lua.kind = MG_LUA_TRUSTED;
+    mg_buf_init(&trusted->written, MG_MAX_BODY_BYTES * 2);
     mg_err err = mg_sandbox_open(&trusted->lua, "moongate", diag);
     if (err == MG_OK) {
         struct mg_lua_run run = {.phase = MG_LUA_PHASE_load, .load_name = "lua/default"};

@@ -22,6 +22,7 @@ struct mg_trusted {
     int route, classify;               /* registry references of the functions */
     struct mg_lua_dialect dialects[MG_DIALECTS];
     int dialect_count;
+    struct mg_buf written;             /* a translated document; its memory is kept */
 };
 
 void mg_trusted_dialects_free(struct mg_trusted *trusted);
