@@ -11,10 +11,12 @@ local finish_reasons = {
   SAFETY = "filtered", RECITATION = "filtered", BLOCKLIST = "filtered", PROHIBITED_CONTENT = "filtered", SPII = "filtered",
   IMAGE_SAFETY = "filtered", IMAGE_PROHIBITED_CONTENT = "filtered", IMAGE_RECITATION = "filtered",
   MODEL_ARMOR = "filtered", JAILBREAK = "filtered",
-  LANGUAGE = "error", OTHER = "error", NO_IMAGE = "error", IMAGE_OTHER = "error", FINISH_REASON_UNSPECIFIED = "error",
   MALFORMED_FUNCTION_CALL = "error", UNEXPECTED_TOOL_CALL = "error", TOO_MANY_TOOL_CALLS = "error",
   MALFORMED_RESPONSE = "error", MISSING_THOUGHT_SIGNATURE = "error", ESCALATION = "error",
 }
+
+--- Ends for a reason of Gemini's own: what was said until then counts. A prompt may be blocked for one of them, too.
+local ODD_ENDS = { LANGUAGE = true, OTHER = true, NO_IMAGE = true, IMAGE_OTHER = true, FINISH_REASON_UNSPECIFIED = true }
 
 local FINISH_OUT = {
   stop = "STOP", stop_sequence = "STOP", tool = "STOP", pause = "STOP", length = "MAX_TOKENS", filtered = "SAFETY",
@@ -121,7 +123,8 @@ local function read_candidate(candidate, ctx)
       parts[i].annotations, notes = notes, nil
     end
   end
-  local reason = finish_reasons[candidate.finishReason] or "error"
+  local word = candidate.finishReason
+  local reason = finish_reasons[word] or #parts > 0 and ODD_ENDS[word] and "stop" or "error"
   return { parts = parts, finish = dialect.finish(reason, calls > 0), logprobs = read_logprobs(candidate) }
 end
 
