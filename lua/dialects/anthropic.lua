@@ -1,9 +1,9 @@
 --- anthropic.lua - Anthropic Messages.
 ---
---- Blocks of an answer follow one another, each open alone; input that is cached is counted beside `input_tokens`; a tool's
---- input is an object; reasoning is signed and comes back unchanged or not at all. What other vendors need to get back
---- travels where these clients echo it: the `signature` of a thinking block and the `data` of a redacted one, packed by
---- dialect.pack().
+--- Blocks of an answer follow one another, each open alone; input that is cached is counted beside `input_tokens`; a
+--- tool's input is an object; reasoning is signed and comes back unchanged or not at all. What other vendors need to
+--- get back travels where these clients echo it: the `signature` of a thinking block and the `data` of a redacted one,
+--- packed by dialect.pack().
 local answer = require "dialects.anthropic.answer"
 local fields = require "dialects.anthropic.fields"
 local read = require "dialects.anthropic.read"
@@ -15,8 +15,8 @@ return {
   label = "Anthropic Messages",
   raw = {
     request = {
-      "tools[*].input_schema", "messages[*].content[*].input", "messages[*].content[*].citations", "output_config.format.schema",
-      "output_format.schema",
+      "tools[*].input_schema", "messages[*].content[*].input", "messages[*].content[*].citations",
+      "output_config.format.schema", "output_format.schema",
     },
     answer = { "content[*].input" },
     event = {},

@@ -2,10 +2,10 @@
 ---
 --- What other vendors need to get back unchanged travels in members that these clients echo:
 ---
----   message.reasoning_content                          reasoning as text
----   message.reasoning_details[]                        { type = "reasoning.text", text, signature, format } and
----                                                      { type = "reasoning.encrypted", data, format }; format = dialect
----   tool_calls[].extra_content.google.thought_signature   what Gemini signed a call with
+---   message.reasoning_content     reasoning as text
+---   message.reasoning_details[]   { type = "reasoning.text", text, signature, format } and
+---                                 { type = "reasoning.encrypted", data, format }; the format is a dialect
+---   tool_calls[].extra_content    .google.thought_signature: what Gemini signed a call with
 local answer = require "dialects.openai_chat.answer"
 local fields = require "dialects.openai_chat.fields"
 local read = require "dialects.openai_chat.read"
@@ -17,8 +17,8 @@ return {
   label = "OpenAI Chat Completions",
   raw = {
     request = {
-      "tools[*].function.parameters", "tools[*].custom.format", "functions[*].parameters", "response_format.json_schema.schema",
-      "logit_bias", "metadata",
+      "tools[*].function.parameters", "tools[*].custom.format", "functions[*].parameters",
+      "response_format.json_schema.schema", "logit_bias", "metadata",
     },
     answer = { "choices[*].message.reasoning_details[*]" },
     event = { "choices[*].delta.reasoning_details[*]" },

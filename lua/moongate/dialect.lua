@@ -1,5 +1,5 @@
---- dialect.lua - what the files in lua/dialects share: the classes of parameters and what becomes of one that a provider
---- has no word for, the engine behind their `fields` tables, and the small conversions every pair of dialects needs.
+--- dialect.lua - what the files in lua/dialects share: the classes of parameters and what becomes of one that a
+--- provider has no word for, the engine behind their `fields` tables, and the small conversions every pair needs.
 ---
 --- A dialect reads a request into the neutral conversation and writes one from it (lua/meta/dialect.lua has both sides'
 --- types). What a field means is a row of a table, so that reading, writing, the policy and docs/reference/dialects.md
@@ -13,11 +13,11 @@
 ---   { "prediction", drop = true }                                         a hint nobody else takes
 ---   { "stream", quiet = true }                                            has no meaning of its own behind the gateway
 ---   { "messages", doc = "…" }                                             the dialect's own code reads and writes it
----   { false, param = "store", keeps = false, doc = "…" }                  has no field, but `false` is what it does anyway
+---   { false, param = "store", keeps = false, doc = "…" }                  no field: `false` is what it does anyway
 ---
 --- A name with a dot is a member of an object. The first row of a parameter is the one that is written; later ones are
---- further spellings that are only read. `unless` is a value that asks for nothing. `native = true` also takes the field
---- from clients of other dialects who address this vendor by name.
+--- further spellings that are only read. `unless` is a value that asks for nothing. `native = true` also takes the
+--- field from clients of other dialects who address this vendor by name.
 local dialect = {}
 
 local json, crypto = require "moongate.json", require "moongate.crypto"
@@ -30,8 +30,8 @@ dialect.TEXT, dialect.SEQ = 1, 2
 dialect.MESSAGE, dialect.TYPE, dialect.CODE, dialect.PARAM, dialect.STATUS = 3, 4, 5, 6, 7
 
 local null = json.null
-dialect.null, dialect.array, dialect.encode, dialect.raw, dialect.text = null, json.array, json.encode, json.raw, json.text
-dialect.decode = json.decode
+dialect.null, dialect.array, dialect.decode, dialect.encode = null, json.array, json.decode, json.encode
+dialect.raw, dialect.text = json.raw, json.text
 
 ---- parameters
 
@@ -417,9 +417,9 @@ function dialect.sent_name(chat, name, max)
   return sent
 end
 
---- What the answer's side must know of the request, or nil: names that were changed, which tools are free-form, and what
---- an answer of the client's dialect repeats. `wrapped` says that the provider knows no free-form tools and gets them as a
---- schema with one string.
+--- What the answer's side must know of the request, or nil: names that were changed, which tools are free-form, and
+--- what an answer of the client's dialect repeats. `wrapped` says that the provider knows no free-form tools and gets
+--- them as a schema with one string.
 function dialect.memo(chat, wrapped)
   if chat.renamed or chat.custom or chat.asked then
     return { renamed = chat.renamed, custom = chat.custom, asked = chat.asked, wrapped = wrapped or nil }
@@ -504,7 +504,7 @@ function dialect.unpack(packed)
   end
 end
 
---- The opaque state of a reasoning part in a field that has room for one text; what its own vendor wrote stays as it was.
+--- The opaque state of a reasoning part in a field with room for one text; what its own vendor wrote stays as it was.
 function dialect.seal(part, own, call)
   if part.redacted then
     return dialect.pack(part.dialect or "", "redacted." .. part.redacted, call)

@@ -217,7 +217,8 @@ end
 ---- Anthropic's structured output
 
 local KEPT = {}
-for word in ("$defs $ref enum const anyOf allOf type properties required items format description title"):gmatch "%S+" do
+local KEYWORDS = "$defs $ref enum const anyOf allOf type properties required items format description title"
+for word in KEYWORDS:gmatch "%S+" do
   KEPT[word] = true
 end
 local FORMATS = {}
@@ -249,7 +250,8 @@ end
 local function move_to_description(node, moved)
   if #moved > 0 then
     local said = node.of.description
-    local before = type(said) == "string" and sub(said, 1, 1) == '"' and #said > 2 and sub(said, 2, -2) .. "\\n\\n" or ""
+    local speaks = type(said) == "string" and #said > 2 and sub(said, 1, 1) == '"'
+    local before = speaks and sub(said, 2, -2) .. "\\n\\n" or ""
     set(node, "description", '"' .. before .. "(" .. concat(moved, ", ") .. ')"')
   end
 end

@@ -1,4 +1,5 @@
--- docs/reference/dialects.md from lua/dialects: the tables of fields, and what becomes of a part, found by translating one.
+-- docs/reference/dialects.md from lua/dialects: the tables of fields, and what becomes of a part, found by translating
+-- one.
 -- Without an argument: fails when the page is not what it would write; `write` writes it.
 package.path = "tests/lua/?.lua;lua/?.lua;" .. package.path
 local json = require("support.moongate")
@@ -6,7 +7,9 @@ local dialect = require("moongate.dialect")
 
 local PAGE = "docs/reference/dialects.md"
 local NAMES = { "openai_chat", "openai_responses", "anthropic", "gemini" }
-local MODELS = { openai_chat = "gpt-5", openai_responses = "gpt-5", anthropic = "claude-opus-4-6", gemini = "gemini-2.5-pro" }
+local MODELS = {
+    openai_chat = "gpt-5", openai_responses = "gpt-5", anthropic = "claude-opus-4-6", gemini = "gemini-2.5-pro",
+}
 
 local dialects = {}
 for _, name in ipairs(NAMES) do
@@ -174,13 +177,14 @@ local function tried(name, members, pick)
         return "**refused**: " .. body.message
     end
     local value = pick(body)
-    local text = value ~= nil and (type(value) == "table" and code(json.encode(value)) or code(json.encode(value))) or "left out"
+    local text = value ~= nil and code(json.encode(value)) or "left out"
     return #ctx.lost > 0 and text .. ", warned" or text
 end
 
 local USER = { role = "user", parts = { { kind = "text", text = "Hi" } } }
 local CALL = { kind = "tool_call", id = "call_1", name = "f", arguments = '{"a":1}' }
-local TOOL = { kind = "function", name = "f", description = "F", schema = json.raw('{"type":"object","properties":{}}') }
+local SCHEMA = json.raw('{"type":"object","properties":{}}')
+local TOOL = { kind = "function", name = "f", description = "F", schema = SCHEMA }
 
 local PARTS = {
     { "text", { kind = "text", text = "Hi" } },
@@ -265,9 +269,11 @@ local function put_parts()
     put("Results of tools:")
     put_tried("result", {
         { "text", { kind = "tool_result", id = "call_1", name = "f", parts = { { kind = "text", text = "ok" } } } },
-        { "an error", { kind = "tool_result", id = "call_1", name = "f", error = true, parts = { { kind = "text", text = "no" } } } },
+        { "an error",
+          { kind = "tool_result", id = "call_1", name = "f", error = true, parts = { { kind = "text", text = "no" } } } },
     }, function(part)
-        return { tools = { TOOL }, turns = { USER, { role = "assistant", parts = { CALL } }, { role = "user", parts = { part } } } }
+        local turns = { USER, { role = "assistant", parts = { CALL } }, { role = "user", parts = { part } } }
+        return { tools = { TOOL }, turns = turns }
     end, LAST)
 end
 
@@ -280,13 +286,13 @@ local function put_settings()
     }, function(choice)
         return { turns = { USER }, tools = { TOOL }, tool_choice = choice }
     end, {
-        openai_chat = member("tool_choice"), openai_responses = member("tool_choice"), anthropic = member("tool_choice"),
-        gemini = member("toolConfig"),
+        openai_chat = member("tool_choice"), openai_responses = member("tool_choice"),
+        anthropic = member("tool_choice"), gemini = member("toolConfig"),
     })
     put()
     put_tried("form of the answer", {
         { "JSON", { kind = "json_object" } },
-        { "a schema", { kind = "json_schema", name = "x", strict = true, schema = json.raw('{"type":"object","properties":{}}') } },
+        { "a schema", { kind = "json_schema", name = "x", strict = true, schema = SCHEMA } },
     }, function(output)
         return { turns = { USER }, output = output }
     end, {
@@ -358,10 +364,10 @@ end
 
 put("# Dialects")
 put()
-put("<!-- Generated from lua/dialects by `luajit tests/tools/dialects.lua write`. Change those files, not this page. -->")
+put("<!-- Generated from lua/dialects by `luajit tests/tools/dialects.lua write`. Change those files, not this one. -->")
 put()
-put("A client keeps the SDK it has. When the provider of a target speaks the same dialect, bytes pass as they are, and nothing on")
-put("this page applies. Otherwise the request is translated, field by field, and so is the answer.")
+put("A client keeps the SDK it has. When the provider of a target speaks the same dialect, bytes pass as they are, and")
+put("nothing on this page applies. Otherwise the request is translated, field by field, and so is the answer.")
 put()
 put("- **dropped**: a hint the provider has no word for. The answer's header `x-moongate-warning` names it.")
 put("- **refused**: the answer would be another one. The client gets 400 and the name of its field. With the header")

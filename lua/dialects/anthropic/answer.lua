@@ -31,7 +31,8 @@ local function read_usage(usage)
   local details = usage.output_tokens_details
   return {
     input = (number(usage.input_tokens) or 0) + cached + stored, output = number(usage.output_tokens),
-    cached_read = cached, cached_write = stored, reasoning = type(details) == "table" and number(details.thinking_tokens) or nil,
+    cached_read = cached, cached_write = stored,
+    reasoning = type(details) == "table" and number(details.thinking_tokens) or nil,
   }
 end
 
@@ -97,13 +98,15 @@ local function answer_reasoning(part)
   if part.redacted then
     return { type = "redacted_thinking", data = own and part.redacted or dialect.seal(part) }
   end
-  return { type = "thinking", thinking = part.text or "", signature = dialect.seal(part, "anthropic") or GATEWAY_SIGNATURE }
+  local signature = dialect.seal(part, "anthropic") or GATEWAY_SIGNATURE
+  return { type = "thinking", thinking = part.text or "", signature = signature }
 end
 
 local function answer_calls(part, content, memo)
   local id, arguments = dialect.id(part.id or "call"), part.arguments
   if part.signature then
-    content[#content + 1] = { type = "redacted_thinking", data = dialect.pack(part.signed_by or part.dialect or "gemini", part.signature, id) }
+    local data = dialect.pack(part.signed_by or part.dialect or "gemini", part.signature, id)
+    content[#content + 1] = { type = "redacted_thinking", data = data }
   end
   content[#content + 1] = {
     type = "tool_use", id = id, name = dialect.tool_name(memo, part.name),
@@ -150,7 +153,8 @@ end
 
 local DELTAS = {
   signature_delta = function(delta)
-    return type(delta.signature) == "string" and { kind = "signature", text = delta.signature, dialect = "anthropic" } or nil
+    local signature = string_of(delta.signature)
+    return signature and { kind = "signature", text = signature, dialect = "anthropic" } or nil
   end,
   citations_delta = function(delta)
     local note = type(delta.citation) == "table" and delta.citation or NOTHING
@@ -158,20 +162,24 @@ local DELTAS = {
   end,
 }
 
-local function read_event(_, data)
-  local delta, block = data.delta, data.content_block
-  if type(delta) == "table" and DELTAS[delta.type] then
-    return { DELTAS[delta.type](delta) }
-  elseif type(block) == "table" and block.type == "redacted_thinking" and type(block.data) == "string" then
-    return { { kind = "redacted", data = block.data, dialect = "anthropic" } }
-  elseif type(block) == "table" and block.type == "thinking" and type(block.signature) == "string" and block.signature ~= "" then
-    return { { kind = "signature", text = block.signature, dialect = "anthropic" } }
-  elseif type(delta) == "table" and type(delta.stop_sequence) == "string" then
-    return { { kind = "stop_sequence", text = delta.stop_sequence } }
+--- A block of reasoning that begins with something opaque.
+local function read_block(block)
+  if block.type == "redacted_thinking" and type(block.data) == "string" then
+    return { kind = "redacted", data = block.data, dialect = "anthropic" }
+  elseif block.type == "thinking" and type(block.signature) == "string" and block.signature ~= "" then
+    return { kind = "signature", text = block.signature, dialect = "anthropic" }
   end
-  return {}
 end
 
+local function read_event(_, data)
+  local delta, block = list(data.delta), list(data.content_block)
+  if DELTAS[delta.type] then
+    return { DELTAS[delta.type](delta) }
+  elseif type(delta.stop_sequence) == "string" then
+    return { { kind = "stop_sequence", text = delta.stop_sequence } }
+  end
+  return { read_block(block) }
+end
 
 return {
   finish_reasons = FINISH, finish_out = FINISH_OUT, read = read_answer, write = write_answer, write_usage = write_usage,

@@ -79,7 +79,8 @@ local READ_BLOCK = {
     end
     local parts = {}
     read_blocks(block.content, parts, ctx, at .. ".content")
-    return { kind = "tool_result", id = id, parts = parts, error = block.is_error == true or nil, cache = cache_of(block) }
+    return { kind = "tool_result", id = id, parts = parts, error = block.is_error == true or nil,
+             cache = cache_of(block) }
   end,
 
   --- Signed by Anthropic, or a text of another vendor with its own state in the signature.

@@ -11,9 +11,9 @@ end
 
 local function start(s)
   s.index, s.called, s.refused = 0, false, false
-  return event("message_start", '"message":{"id":' .. quoted("msg_" .. s.id) .. ',"type":"message","role":"assistant","model":'
-    .. quoted(s.model) .. ',"content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null,"usage":{"input_tokens":0,'
-    .. '"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}')
+  return event("message_start", '"message":{"id":' .. quoted("msg_" .. s.id) .. ',"type":"message","role":"assistant"'
+    .. ',"model":' .. quoted(s.model) .. ',"content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null'
+    .. ',"usage":{"input_tokens":0,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}')
 end
 
 local function start_block(s, block)
@@ -31,32 +31,41 @@ local function whole_block(s, block)
 end
 
 local function delta_frame(s, kind, member)
-  return { 'event: content_block_delta\ndata: {"type":"content_block_delta","index":' .. s.index .. ',"delta":{"type":"' .. kind
-    .. '","' .. member .. '":', TEXT, "}}\n\n" }
+  local head = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":' .. s.index
+    .. ',"delta":{"type":"' .. kind .. '","' .. member .. '":'
+  return { head, TEXT, "}}\n\n" }
 end
 
 local function redacted_block(data)
   return '{"type":"redacted_thinking","data":' .. quoted(data) .. "}"
 end
 
+--- What the provider signed the call with stands in a block of its own before it.
+local function open_tool(s, block)
+  local id, before = dialect.id(block.id or "call_" .. s.id .. "_" .. block.tool), ""
+  if block.signature then
+    before = whole_block(s, redacted_block(dialect.pack(s.provider or "gemini", block.signature, id)))
+  end
+  s.called = true
+  return before .. start_block(s, '{"type":"tool_use","id":' .. quoted(id) .. ',"name":'
+    .. quoted(dialect.tool_name(s.memo, block.name)) .. ',"input":{}}')
+end
+
 local function open(s, block)
   s.open, s.signature = block.kind, nil
   if block.kind == "reasoning" then
-    return start_block(s, '{"type":"thinking","thinking":"","signature":""}'), delta_frame(s, "thinking_delta", "thinking")
+    local text = start_block(s, '{"type":"thinking","thinking":"","signature":""}')
+    return text, delta_frame(s, "thinking_delta", "thinking")
   elseif block.kind == "tool" then
-    s.called = true
-    local id = dialect.id(block.id or "call_" .. block.tool)
-    local before = block.signature and whole_block(s, redacted_block(dialect.pack(s.provider or "gemini", block.signature, id))) or ""
-    local name = dialect.tool_name(s.memo, block.name)
-    return before .. start_block(s, '{"type":"tool_use","id":' .. quoted(id) .. ',"name":' .. quoted(name) .. ',"input":{}}'),
-      delta_frame(s, "input_json_delta", "partial_json")
+    return open_tool(s, block), delta_frame(s, "input_json_delta", "partial_json")
   end
   s.refused = s.refused or block.kind == "refusal"
   return start_block(s, '{"type":"text","text":""}'), delta_frame(s, "text_delta", "text")
 end
 
 local function signature_delta(s, signature)
-  return event("content_block_delta", '"index":' .. s.index .. ',"delta":{"type":"signature_delta","signature":' .. quoted(signature) .. "}")
+  return event("content_block_delta", '"index":' .. s.index .. ',"delta":{"type":"signature_delta","signature":'
+    .. quoted(signature) .. "}")
 end
 
 local function close(s)
@@ -120,8 +129,9 @@ end
 local ERROR = {
   body = { '{"type":"error","error":{"type":', dialect.TYPE, ',"message":', dialect.MESSAGE, '},"request_id":null}' },
   types = {
-    [400] = "invalid_request_error", [401] = "authentication_error", [402] = "billing_error", [403] = "permission_error",
-    [404] = "not_found_error", [409] = "conflict_error", [413] = "request_too_large", [429] = "rate_limit_error",
+    [400] = "invalid_request_error", [401] = "authentication_error", [402] = "billing_error",
+    [403] = "permission_error", [404] = "not_found_error", [409] = "conflict_error",
+    [413] = "request_too_large", [429] = "rate_limit_error",
     [503] = "overloaded_error", [504] = "timeout_error", [529] = "overloaded_error", default4 = "invalid_request_error",
     default5 = "api_error",
   },

@@ -74,8 +74,8 @@ local WRITE_BLOCK = {
   tool_call = function(part, writer)
     local arguments = part.custom and json.encode { input = part.arguments } or dialect.object_text(part.arguments)
     writer.calls = true
-    return { type = "tool_use", id = dialect.id(part.id or "call"), name = dialect.sent_name(writer.chat, part.name, 128),
-             input = dialect.raw(arguments) }
+    return { type = "tool_use", id = dialect.id(part.id or "call"), input = dialect.raw(arguments),
+             name = dialect.sent_name(writer.chat, part.name, 128) }
   end,
 
   --- Only what Anthropic signed itself: it refuses a foreign signature.
@@ -126,9 +126,10 @@ function write_result(part, writer, ctx)
       content[#content + 1] = block
     end
   end
+  local first = content[1]
+  local plain = #content == 1 and first.type == "text" and not first.cache_control and first.text
   local block = { type = "tool_result", tool_use_id = dialect.id(part.id), is_error = part.error,
-                  content = #content == 1 and content[1].type == "text" and not content[1].cache_control and content[1].text
-                    or #content > 0 and content or nil }
+                  content = plain or first and content or nil }
   return mark(part, block, writer)
 end
 
@@ -168,7 +169,8 @@ local function write_turn(turn, writer, ctx)
   end
 end
 
---- Before the first turn it is the system's; later it stays where it stands, because elsewhere it would mean another thing.
+--- Before the first turn it is the system's; later it stays where it stands, because elsewhere it would mean another
+--- thing.
 local function write_system(turn, writer, system)
   for _, part in ipairs(turn.parts) do
     if part.kind == "text" and part.text ~= "" then
@@ -194,7 +196,8 @@ local function end_with_user(writer, ctx)
     block.text = block.text:gsub("%s+$", "")
   end
   if refusals_of(ctx).prefill and not (ctx.caps and ctx.caps.prefill) then
-    ctx.refuse(dialect.spelt(writer.chat, "messages"), "end with a turn of the assistant, which this model does not continue")
+    ctx.refuse(dialect.spelt(writer.chat, "messages"),
+      "end with a turn of the assistant, which this model does not continue")
     writer.messages[#writer.messages] = nil
   elseif block.type == "text" and block.text == "" then
     last.content[#last.content] = nil
@@ -390,7 +393,7 @@ local EFFORTS = { minimal = "low", low = "low", medium = "medium", high = "high"
 --- What was asked for as effort is effort on models that weigh by themselves, and a budget on those before them.
 local function write_reasoning(chat, body, writer, ctx)
   local reasoning, refused = chat.reasoning, refusals_of(ctx)
-  if not reasoning or (not reasoning.effort and not reasoning.budget and not reasoning.adaptive and not reasoning.visible) then
+  if not reasoning or not (reasoning.effort or reasoning.budget or reasoning.adaptive or reasoning.visible) then
     return
   elseif refused.adaptive then
     return write_budget(chat, body, writer, ctx)

@@ -6,8 +6,6 @@ local given, list, string_of = dialect.given, dialect.list, dialect.string
 local null = dialect.null
 local type = type
 
-local NOTHING = {}
-
 local FINISH = {
   stop = "stop", length = "length", tool_calls = "tool", function_call = "tool", content_filter = "filtered",
   -- vendors that say it otherwise
@@ -15,7 +13,8 @@ local FINISH = {
   content_filtered = "filtered", safety = "filtered", error = "error", insufficient_system_resource = "error",
 }
 local FINISH_OUT = {
-  stop = "stop", stop_sequence = "stop", length = "length", tool = "tool_calls", filtered = "content_filter", pause = "stop",
+  stop = "stop", stop_sequence = "stop", length = "length", tool = "tool_calls", filtered = "content_filter",
+  pause = "stop",
 }
 
 local function number(value)
@@ -101,8 +100,9 @@ local function read_choice(choice, ctx)
   local before = #parts
   READ.calls(message, parts, 1)
   local finish = FINISH[choice.finish_reason] or "stop"
-  local logprobs = type(choice.logprobs) == "table" and type(choice.logprobs.content) == "table" and choice.logprobs.content or nil
-  return { parts = parts, finish = dialect.finish(finish, #parts > before), logprobs = logprobs }
+  local logprobs = list(choice.logprobs).content
+  return { parts = parts, finish = dialect.finish(finish, #parts > before),
+           logprobs = type(logprobs) == "table" and logprobs or nil }
 end
 
 local function read_answer(body, ctx)
@@ -118,12 +118,14 @@ local function detail_of(part, index)
   if part.redacted then
     return { type = "reasoning.encrypted", data = part.redacted, format = part.dialect, id = part.id, index = index }
   elseif part.signature then
-    return { type = "reasoning.text", text = part.text, signature = part.signature, format = part.dialect, id = part.id, index = index }
+    return { type = "reasoning.text", text = part.text, signature = part.signature, format = part.dialect, id = part.id,
+             index = index }
   end
 end
 
 local function annotation_of(note, from, to)
-  return { type = "url_citation", url_citation = { url = note.url, title = note.title or note.url, start_index = from, end_index = to } }
+  local of = { url = note.url, title = note.title or note.url, start_index = from, end_index = to }
+  return { type = "url_citation", url_citation = of }
 end
 
 --- Citations stand beside the text they belong to; positions count characters.
@@ -150,7 +152,8 @@ local function answer_call(part, memo)
     local input = memo and memo.wrapped and not part.custom and dialect.unwrapped(part.arguments) or part.arguments
     return { id = part.id, type = "custom", custom = { name = name, input = input } }
   end
-  return { id = part.id, type = "function", ["function"] = { name = name, arguments = part.arguments ~= "" and part.arguments or "{}" },
+  local arguments = part.arguments ~= "" and part.arguments or "{}"
+  return { id = part.id, type = "function", ["function"] = { name = name, arguments = arguments },
            extra_content = part.signature and { google = { thought_signature = part.signature } } or nil }
 end
 
@@ -165,10 +168,11 @@ local function write_message(parts, ctx)
       details[#details + 1] = detail_of(part, #details)
     end
   end
+  local content, refusal = dialect.texts(parts, "text"), dialect.texts(parts, "refusal")
   return {
-    role = "assistant", content = dialect.texts(parts, "text") or (calls or dialect.texts(parts, "refusal")) and null or "",
-    refusal = dialect.texts(parts, "refusal") or null, tool_calls = calls, annotations = write_annotations(parts),
-    reasoning_content = dialect.texts(parts, "reasoning"), reasoning_details = details and details[1] and details or nil,
+    role = "assistant", content = content or (calls or refusal) and null or "", refusal = refusal or null,
+    tool_calls = calls, annotations = write_annotations(parts), reasoning_content = dialect.texts(parts, "reasoning"),
+    reasoning_details = details and details[1] and details or nil,
   }
 end
 
@@ -179,8 +183,9 @@ local function write_answer(answer, ctx)
                    logprobs = choice.logprobs and { content = choice.logprobs, refusal = null } or null,
                    finish_reason = FINISH_OUT[choice.finish] or "stop" }
   end
-  return { id = "chatcmpl-" .. ctx.id, object = "chat.completion", created = ctx.created, model = answer.model or ctx.model,
-           choices = choices, usage = answer.usage and write_usage(answer.usage) or nil }
+  return { id = "chatcmpl-" .. ctx.id, object = "chat.completion", created = ctx.created,
+           model = answer.model or ctx.model, choices = choices,
+           usage = answer.usage and write_usage(answer.usage) or nil }
 end
 
 ---- streams: this dialect as the provider's
@@ -212,10 +217,11 @@ local function read_annotations_event(notes, out, choice)
 end
 
 local function read_call_event(call, place, choice)
-  local of = type(call["function"]) == "table" and call["function"] or type(call.custom) == "table" and call.custom or NOTHING
+  local of = list(call["function"] or call.custom)
   return {
-    kind = "tool", tool = type(call.index) == "number" and call.index or place - 1, choice = choice, id = string_of(call.id),
-    name = string_of(of.name), arguments = string_of(of.arguments) or string_of(of.input), signature = READ.thought_signature(call),
+    kind = "tool", tool = number(call.index) or place - 1, choice = choice, id = string_of(call.id),
+    name = string_of(of.name), arguments = string_of(of.arguments) or string_of(of.input),
+    signature = READ.thought_signature(call),
   }
 end
 

@@ -30,7 +30,8 @@ local READ_PART = {
     if type(url) ~= "string" then
       return nil, "has no url"
     end
-    local part = { kind = "image", detail = type(image) == "table" and string_of(image.detail) or nil, cache = cache_mark(item) }
+    local detail = type(image) == "table" and string_of(image.detail) or nil
+    local part = { kind = "image", detail = detail, cache = cache_mark(item) }
     local mime, data = dialect.data_url(url)
     if data and not mime then
       return nil, data
@@ -48,7 +49,8 @@ local READ_PART = {
       return nil, "has no url"
     end
     local mime, data = dialect.data_url(url)
-    return { kind = "video", mime = mime, data = mime and data, url = not mime and url or nil, cache = cache_mark(item) }
+    return { kind = "video", mime = mime, data = mime and data, url = not mime and url or nil,
+             cache = cache_mark(item) }
   end,
 
   input_audio = function(item)
@@ -86,8 +88,8 @@ function READ_PART.thinking(item)
   return { kind = "reasoning", text = string_of(item.thinking) or concat(texts) }
 end
 
---- Appends the parts of a message's content. Empty text says nothing, and other vendors refuse it. Without `i` it is the
---- content of an answer, where nothing is refused: what is unknown is left out.
+--- Appends the parts of a message's content. Empty text says nothing, and other vendors refuse it. Without `i` it is
+--- the content of an answer, where nothing is refused: what is unknown is left out.
 local function read_content(content, parts, ctx, i)
   if type(content) == "string" then
     if content ~= "" then
@@ -213,7 +215,8 @@ local function read_result(message, turns, ctx, i)
     ctx.refuse(format("messages[%d].tool_call_id", i - 1), "is missing")
     id = last_call(turns)
   end
-  return { { kind = "tool_result", id = id, name = string_of(message.name), parts = read_content(message.content, {}, ctx, i) } }
+  local parts = read_content(message.content, {}, ctx, i)
+  return { { kind = "tool_result", id = id, name = string_of(message.name), parts = parts } }
 end
 
 local SPEAKS = { system = "system", developer = "developer", user = "user" }
@@ -226,12 +229,13 @@ local function read_messages(body, chat, ctx)
   for i = 1, #messages do
     local message = messages[i]
     local role = type(message) == "table" and message.role
+    local name = role and string_of(message.name)
     if role == "assistant" then
-      turns[#turns + 1] = { role = role, parts = read_assistant(message, ctx, i), name = string_of(message.name) }
+      turns[#turns + 1] = { role = role, parts = read_assistant(message, ctx, i), name = name }
     elseif role == "tool" or role == "function" then
       turns[#turns + 1] = { role = "user", parts = read_result(message, turns, ctx, i) }
     elseif SPEAKS[role] then
-      turns[#turns + 1] = { role = role, parts = read_content(message.content, {}, ctx, i), name = string_of(message.name) }
+      turns[#turns + 1] = { role = role, parts = read_content(message.content, {}, ctx, i), name = name }
     else
       ctx.refuse(format("messages[%d].role", i - 1), "is none of system, developer, user, assistant and tool")
     end

@@ -4,22 +4,24 @@ local answer = require "dialects.openai_chat.answer"
 
 local quoted, TEXT = dialect.quoted, dialect.TEXT
 local FINISH_OUT, annotation_of, write_usage = answer.finish_out, answer.annotation, answer.write_usage
-local format = string.format
+local concat, format = table.concat, string.format
 
 --- A chunk is HEAD choice DELTA delta TAIL; the strings are made once per answer.
 local function prepare(s)
-  s.head = 'data: {"id":' .. quoted("chatcmpl-" .. s.id) .. ',"object":"chat.completion.chunk","created":' .. format("%d", s.created)
-    .. ',"model":' .. quoted(s.model) .. ',"choices":['
+  s.head = format('data: {"id":%s,"object":"chat.completion.chunk","created":%d,"model":%s,"choices":[',
+    quoted("chatcmpl-" .. s.id), s.created, quoted(s.model))
   s.tail = s.include_usage and '],"usage":null}\n\n' or "]}\n\n"
   s.roles, s.called, s.details = {}, {}, 0
 end
 
 local function chunk(s, choice, delta, finish)
-  return s.head .. '{"index":' .. choice .. ',"delta":' .. delta .. ',"finish_reason":' .. (finish or "null") .. "}" .. s.tail
+  return s.head .. '{"index":' .. choice .. ',"delta":' .. delta .. ',"finish_reason":' .. (finish or "null") .. "}"
+    .. s.tail
 end
 
 local function frame(s, choice, before, after)
-  return { s.head .. '{"index":' .. choice .. ',"delta":{' .. before, TEXT, after .. '},"finish_reason":null}' .. s.tail }
+  local head = s.head .. '{"index":' .. choice .. ',"delta":{' .. before
+  return { head, TEXT, after .. '},"finish_reason":null}' .. s.tail }
 end
 
 local function start(s)
@@ -46,11 +48,15 @@ local function reasoning_frame(s, choice)
   return out
 end
 
---- Calls of a free-form tool are text when the provider knows such tools; where it was called through a schema, they come
---- out when the arguments are complete.
+local function id_of(s, block)
+  return quoted(block.id or "call_" .. s.id .. "_" .. block.tool)
+end
+
+--- Calls of a free-form tool are text when the provider knows such tools; where it was called through a schema, they
+--- come out when the arguments are complete.
 local function open_custom(s, block, index, name)
   local choice = block.choice
-  local custom = index .. ',"id":' .. quoted(block.id) .. ',"type":"custom","custom":{"name":' .. name .. ',"input":'
+  local custom = index .. ',"id":' .. id_of(s, block) .. ',"type":"custom","custom":{"name":' .. name .. ',"input":'
   if s.memo.wrapped then
     s.custom = s.custom or {}
     s.custom[block.tool] = custom
@@ -60,6 +66,11 @@ local function open_custom(s, block, index, name)
   return text, frame(s, choice, index .. ',"custom":{"input":', "}}]")
 end
 
+--- What Gemini signed a call with, where its own endpoint for these clients puts it.
+local function signed(signature)
+  return '"extra_content":{"google":{"thought_signature":' .. quoted(signature) .. "}}"
+end
+
 local function open_tool(s, block)
   local choice, name = block.choice, quoted(dialect.tool_name(s.memo, block.name))
   local index = '"tool_calls":[{"index":' .. block.tool
@@ -67,9 +78,10 @@ local function open_tool(s, block)
   if dialect.is_custom(s.memo, block.name) then
     return open_custom(s, block, index, name)
   end
-  local extra = block.signature and ',"extra_content":{"google":{"thought_signature":' .. quoted(block.signature) .. "}}" or ""
-  local text = role(s, choice, "null") .. chunk(s, choice, "{" .. index .. ',"id":' .. quoted(block.id)
-    .. ',"type":"function","function":{"name":' .. name .. ',"arguments":""}' .. extra .. "}]}")
+  local extra = block.signature and "," .. signed(block.signature) or ""
+  local call = concat { "{", index, ',"id":', id_of(s, block), ',"type":"function","function":{"name":', name,
+                        ',"arguments":""}', extra, "}]}" }
+  local text = role(s, choice, "null") .. chunk(s, choice, call)
   return text, frame(s, choice, index .. ',"function":{"arguments":', "}}]")
 end
 
@@ -97,16 +109,17 @@ end
 
 local function detail(s, delta, kind, member, value)
   local from = delta.dialect or s.provider
-  return chunk(s, delta.choice or 0, '{"reasoning_details":[{"type":"' .. kind .. '","' .. member .. '":' .. quoted(value)
-    .. (from and ',"format":' .. quoted(from) or "") .. (delta.id and ',"id":' .. quoted(delta.id) or "") .. ',"index":' .. s.details .. "}]}")
+  return chunk(s, delta.choice or 0, concat {
+    '{"reasoning_details":[{"type":"', kind, '","', member, '":', quoted(value),
+    from and ',"format":' .. quoted(from) or "", delta.id and ',"id":' .. quoted(delta.id) or "", ',"index":',
+    s.details, "}]}" })
 end
 
 local function opaque(s, delta)
   local choice = delta.choice or 0
   local before = role(s, choice, '""')
   if delta.kind == "signature" and delta.tool then
-    return before .. chunk(s, choice, '{"tool_calls":[{"index":' .. delta.tool .. ',"extra_content":{"google":{"thought_signature":'
-      .. quoted(delta.text) .. "}}}]}")
+    return before .. chunk(s, choice, '{"tool_calls":[{"index":' .. delta.tool .. "," .. signed(delta.text) .. "}]}")
   elseif delta.kind == "signature" then
     return before .. detail(s, delta, "reasoning.text", "signature", delta.text)
   elseif delta.kind == "redacted" then
@@ -133,7 +146,8 @@ local function done(s, usage)
 end
 
 local ERROR = {
-  body = { '{"error":{"message":', dialect.MESSAGE, ',"type":', dialect.TYPE, ',"param":', dialect.PARAM, ',"code":', dialect.CODE, "}}" },
+  body = { '{"error":{"message":', dialect.MESSAGE, ',"type":', dialect.TYPE, ',"param":', dialect.PARAM, ',"code":',
+           dialect.CODE, "}}" },
   types = { [401] = "authentication_error", [403] = "permission_error", [429] = "rate_limit_error",
             default4 = "invalid_request_error", default5 = "api_error" },
   statuses = { [529] = 503 },

@@ -139,9 +139,9 @@ local function write_call(part, writer)
   if part.custom then
     return { id = id, type = "custom", custom = { name = name, input = part.arguments } }
   end
-  local arguments = part.arguments
-  return { id = id, type = "function", ["function"] = { name = name, arguments = arguments ~= "" and arguments or "{}" },
-           extra_content = part.signature and writer.google and { google = { thought_signature = part.signature } } or nil }
+  local arguments, signature = part.arguments ~= "" and part.arguments or "{}", writer.google and part.signature
+  return { id = id, type = "function", ["function"] = { name = name, arguments = arguments },
+           extra_content = signature and { google = { thought_signature = signature } } or nil }
 end
 
 --- A detail as its provider gave it; a client that streams keeps the text beside it.
@@ -213,7 +213,8 @@ local function check_end(writer, ctx)
   if not last then
     ctx.refuse(dialect.spelt(writer.chat, "messages"), "say nothing", true)
   elseif last.role == "assistant" and not (ctx.caps and ctx.caps.prefill) then
-    ctx.refuse(dialect.spelt(writer.chat, "messages"), "end with a turn of the assistant, which this provider does not continue")
+    ctx.refuse(dialect.spelt(writer.chat, "messages"),
+      "end with a turn of the assistant, which this provider does not continue")
   end
 end
 
@@ -245,7 +246,8 @@ local function write_tools(chat, body, ctx)
     else
       local name = dialect.sent_name(chat, tool.name, 64)
       if tool.kind == "custom" then
-        tools[#tools + 1] = { type = "custom", custom = { name = name, description = tool.description, format = tool.format } }
+        local custom = { name = name, description = tool.description, format = tool.format }
+        tools[#tools + 1] = { type = "custom", custom = custom }
       else
         tools[#tools + 1] = { type = "function", ["function"] = { name = name, description = tool.description,
                                                                   parameters = tool.schema, strict = tool.strict } }

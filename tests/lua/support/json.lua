@@ -3,8 +3,8 @@ local json = {}
 
 json.null = newproxy and newproxy() or {}
 
-local List, Raw = {}, {}
-List.__metatable, Raw.__index = false, Raw
+local Raw = {}
+Raw.__index = Raw
 local is_list = setmetatable({}, { __mode = "k" })
 
 function json.array(t)
