@@ -7,6 +7,7 @@ import unittest
 
 import anthropic
 import openai
+import pydantic
 from google import genai
 from google.genai import errors, types
 
@@ -19,6 +20,11 @@ SCHEMA = {"type": "object", "properties": {"k": {"type": "integer"}}}
 def events(*data):
     """A stream whose events are named by their type, where they have one."""
     return stream(*[f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() if "type" in one else one for one in data])
+
+
+class Weather(pydantic.BaseModel):
+    city: str
+    degrees: int
 
 
 class Provider:
@@ -218,6 +224,24 @@ class OpenAIResponses(Client):
         with self.assertRaises(openai.BadRequestError) as raised:
             self.request("hi", background=True)
         self.assertEqual(raised.exception.param, "background")
+
+
+    def test_the_sdks_helpers_parse_an_answer_after_a_schema(self):
+        answer = '{"city": "Kiel", "degrees": 12}'
+        text = [{"type": "text", "text": answer}]
+        self.ups[ANTHROPIC].answer(respond(200, {**MESSAGE, "content": text, "stop_reason": "end_turn",
+                                                 "usage": {"input_tokens": 9, "output_tokens": 3}}))
+        self.ups[GEMINI].answer(events(piece({"text": answer[:9]}), piece({"text": answer[9:]}, finishReason="STOP")))
+        whole = self.gw.client().responses.parse(model="anthropic", input="Weather?", text_format=Weather)
+        with self.gw.client().responses.stream(model="gemini", input="Weather?", text_format=Weather) as stream:
+            streamed = stream.get_final_response()
+
+        self.assertEqual((whole.output_parsed, streamed.output_parsed), (Weather(city="Kiel", degrees=12),) * 2)
+        schema = self.ups[ANTHROPIC].next_request().json["output_config"]["format"]["schema"]
+        self.assertEqual(list(schema["properties"]), ["city", "degrees"])
+        config = self.ups[GEMINI].next_request().json["generationConfig"]
+        self.assertEqual(config["responseMimeType"], "application/json")
+        self.assertEqual(list(config["responseJsonSchema"]["properties"]), ["city", "degrees"])
 
 
 class Anthropic(Client):
