@@ -19,7 +19,7 @@ return {
   },
 
   answer = {
-    item = { "message", "results[*]", "embeddings" },
+    item = { "message.role", "results[*]", "embeddings" }, -- an error is a `message`, too
     content = { "message.content[*].text" },
     reasoning = { "message.content[*].thinking", "message.tool_plan" },
     tool_call = { "message.tool_calls" },

@@ -188,6 +188,27 @@ static const struct row gemini_objects[] = {
     {0, G("503", "UNAVAILABLE", "", ""), MG_CLASS_overloaded},
 };
 
+/* Google's words, before a request reaches the models of another vendor. */
+static const struct row vertex[] = {
+    {401, G("401", "UNAUTHENTICATED", "", ""), MG_CLASS_auth},
+    {403, G("403", "PERMISSION_DENIED", "", ""), MG_CLASS_permission},
+    {404, GOOGLE("404", "NOT_FOUND", "Publisher model was not found", ""), MG_CLASS_model_not_found},
+    {429, G("429", "RESOURCE_EXHAUSTED", "Quota exceeded", ""), MG_CLASS_rate_limited},
+    {429, G("429", "RESOURCE_EXHAUSTED", "Resource exhausted. Please try again later.", ""), MG_CLASS_overloaded},
+    {503, G("503", "UNAVAILABLE", "", ""), MG_CLASS_overloaded},
+};
+
+static const struct row cohere[] = {
+    {400, "{\"message\":\"invalid request: message must be at least 1 token long\"}", MG_CLASS_invalid_request},
+    {400, "{\"message\":\"too many tokens: total number of tokens in the prompt cannot exceed 4081\"}", MG_CLASS_context_length},
+    {401, "{\"message\":\"invalid api token\"}", MG_CLASS_auth},
+    {404, "{\"message\":\"model 'x' not found\"}", MG_CLASS_model_not_found},
+    {422, "{\"message\":\"invalid\"}", MG_CLASS_invalid_request},
+    {429, "{\"message\":\"slow down\"}", MG_CLASS_rate_limited},
+    {500, "{\"message\":\"internal\"}", MG_CLASS_server_error},
+    {503, "", MG_CLASS_overloaded},
+};
+
 static const struct row others[] = {
     /* DeepSeek */
     {402, NOCODE("unknown_error", "Insufficient Balance"), MG_CLASS_quota_billing},
@@ -315,6 +336,53 @@ TEST(classifies_what_providers_answer_in_their_own_dialect)
     CHECK_ROWS_IN("anthropic", anthropic_codes);
     CHECK_ROWS_IN("gemini", gemini);
     CHECK_ROWS_IN("gemini", gemini_objects);
+    CHECK_ROWS_IN("vertex_gemini", gemini_objects);
+    CHECK_ROWS_IN("vertex_anthropic", anthropic);
+    CHECK_ROWS_IN("vertex_anthropic", vertex);
+    CHECK_ROWS_IN("cohere", cohere);
+}
+
+/* ---- a type in a header ----------------------------------------------------------------------- */
+
+static const struct {
+    int status;
+    const char *type, *body;
+    enum mg_class class_;
+} bedrock[] = {
+    {403, "AccessDeniedException", "{\"message\":\"no access to the model\"}", MG_CLASS_permission},
+    {403, "UnrecognizedClientException:http://internal.example/", "{\"message\":\"The security token is invalid\"}", MG_CLASS_auth},
+    {403, "ExpiredTokenException", "{\"Message\":\"expired\"}", MG_CLASS_auth},
+    {400, "ValidationException", "{\"message\":\"messages must not be empty\"}", MG_CLASS_invalid_request},
+    {400, "ValidationException", "{\"message\":\"Input is too long for requested model.\"}", MG_CLASS_context_length},
+    {400, "ValidationException: x", "{\"message\":\"prompt is too long: 9 > 8\"}", MG_CLASS_context_length},
+    {400, "ValidationException", "{\"message\":\"Invocation with on-demand throughput isn't supported\"}", MG_CLASS_model_not_found},
+    {404, "ResourceNotFoundException", "{}", MG_CLASS_model_not_found},
+    {429, "ThrottlingException", "{\"message\":\"Too many requests\"}", MG_CLASS_rate_limited},
+    {429, "ThrottlingException", "{\"message\":\"Too many tokens per day, please wait\"}", MG_CLASS_quota_billing},
+    {429, "ModelNotReadyException", "{}", MG_CLASS_overloaded},
+    {408, "ModelTimeoutException", "{}", MG_CLASS_timeout_total},
+    {424, "ModelErrorException", "{}", MG_CLASS_server_error},
+    {400, "ServiceQuotaExceededException", "{}", MG_CLASS_quota_billing},
+    {400, "ConflictException", "{}", MG_CLASS_conflict},
+    {500, "InternalServerException", "{}", MG_CLASS_server_error},
+    {503, "ServiceUnavailableException", "{}", MG_CLASS_overloaded},
+    {429, "", "", MG_CLASS_rate_limited},
+};
+
+TEST(classifies_what_bedrock_answers_by_its_header)
+{
+    load("bedrock");
+    CHECK_STR(mg_adapter_declaration(adapter)->error_type_header, "x-amzn-errortype");
+    for (size_t i = 0; i < sizeof bedrock / sizeof bedrock[0]; i++) {
+        struct mg_tap tap;
+        mg_tap_init(&tap, adapter, false);
+        mg_tap_body(&tap, mg_view_cstr(bedrock[i].body));
+        mg_tap_error_header(&tap, mg_view_cstr(bedrock[i].type));
+        enum mg_class got = mg_adapter_hint(adapter, bedrock[i].status, &tap);
+        if (got != bedrock[i].class_)
+            check_failed(__FILE__, __LINE__, "%s %s is %s", bedrock[i].type, bedrock[i].body, mg_class_name(got));
+    }
+    unload();
 }
 
 /* ---- inside a 200 ---------------------------------------------------------------------------- */

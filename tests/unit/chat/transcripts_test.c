@@ -155,6 +155,9 @@ TEST(vendors_of_the_openai_dialect_are_read_as_their_pages_say)
     check_page("mistral", 3);
     check_page("together", 1);
     check_page("xai", 2);
+    check_page("groq", 2);
+    check_page("openrouter", 2);
+    check_page("deepseek", 3);
 }
 
 MG_TEST_MAIN()
