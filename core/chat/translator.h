@@ -39,6 +39,7 @@ struct mg_translation {
     bool stream;
     bool include_usage;                /* an openai_chat client asked for the usage chunk */
     bool lenient;                      /* what would be refused is dropped */
+    bool prefill;                      /* the target goes on from a turn of the assistant at the end */
 };
 
 /* What a translation has to say beside its result; in the arena given. */

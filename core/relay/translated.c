@@ -31,6 +31,8 @@ static void describe(const struct mg_relay *relay, int candidate, const struct m
         .id = mg_view_skip(mg_view_cstr(call->timeline->id), sizeof "req_" - 1),
         .request = source->body,
         .created_s = call->timeline->start_wall_us / 1000000,
+        .max_output = target->max_output,
+        .prefill = target->prefill,
         .stream = source->stream,
         .include_usage = source->wants_usage,
         .lenient = relay->call.lenient,

@@ -288,9 +288,10 @@ static void push_ctx(lua_State *L, const struct job *job)
         mg_lua_push_json_exact(L, what->memo, NULL, 0);
         lua_setfield(L, -2, "memo");
     }
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 2);
     if (what->max_output)
         set_number(L, "max_output", what->max_output);
+    set_flag(L, "prefill", what->prefill);
     lua_setfield(L, -2, "caps");
     lua_pushcfunction(L, ctx_drop);
     lua_setfield(L, -2, "drop");

@@ -279,9 +279,9 @@ def read_gemini(response, streams):
 READ = {"openai_chat": read_openai_chat, "openai_responses": read_openai_responses, "anthropic": read_anthropic, "gemini": read_gemini}
 
 
-def project(upstream, name):
+def project(upstream, name, target=""):
     return (f'return {{ providers = {{ p = {{ adapter = "{ADAPTERS[name]}", base_url = "{upstream.url}", api_key = "k", breaker = false }} }}, '
-            f'workflows = {{ chat = {{ targets = {{ "p/{MODELS[name]}" }}, max_attempts = 1 }} }} }}')
+            f'workflows = {{ chat = {{ targets = {{ {{ "p/{MODELS[name]}", {target} }} }}, max_attempts = 1 }} }} }}')
 
 
 class Matrix(unittest.TestCase):
@@ -338,6 +338,16 @@ class Told(unittest.TestCase):
 
             always = gateway.chat(moderation={"model": "m"}, headers={"x-moongate-lenient": "true"})
             self.assertEqual((always.status, always.json["error"]["param"]), (400, "moderation"))
+
+    def test_what_the_configuration_knows_of_a_target_is_kept_to(self):
+        with Upstream(respond(200, answer_anthropic())) as upstream, \
+                Gateway({"main": project(upstream, "anthropic", "max_output = 64000, prefill = true")}) as gateway:
+            messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well: "}]
+            response = gateway.request("POST", "/v1/chat/completions", {"model": "chat", "messages": messages})
+            self.assertEqual(response.status, 200, response.body)
+            sent = upstream.next_request().json
+            self.assertEqual(sent["max_tokens"], 64000)
+            self.assertEqual(sent["messages"][-1], {"role": "assistant", "content": [{"type": "text", "text": "Well:"}]})
 
     def test_an_error_of_a_provider_is_one_of_the_clients_dialect(self):
         overloaded = respond(529, {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}, reason="Overloaded")
