@@ -20,6 +20,7 @@ struct mg_export {
     struct mg_db *db;                  /* reads; NULL: not open */
     struct mg_buf events;
     uint64_t cursor_us;                /* of the thread */
+    bool alone;                        /* likewise: it learned that it was left behind */
     uint64_t shown_us;                 /* end of a batch that the sink was shown and did not take; 0: there is none */
     pthread_t thread;
     pthread_mutex_t lock;              /* of what follows */
@@ -168,14 +169,13 @@ static bool enter_sink(struct mg_export *exporter, bool entering, uint64_t first
     return goes_on;
 }
 
-/* *out_gone: nobody waits for this thread any more, and what it borrows is no longer there. */
-static mg_err show(struct mg_export *exporter, const struct mg_export_batch *batch, uint64_t next_us, struct mg_diag *diag,
-                   bool *out_gone)
+/* It is alone then: nobody waits for this thread any more, and what it borrows is no longer there. */
+static mg_err show(struct mg_export *exporter, const struct mg_export_batch *batch, uint64_t next_us, struct mg_diag *diag)
 {
     exporter->shown_us = next_us;
     enter_sink(exporter, true, batch->first_us);
     mg_err err = exporter->sink.send(exporter->sink.arg, batch, diag);
-    *out_gone = !enter_sink(exporter, false, 0);
+    exporter->alone = !enter_sink(exporter, false, 0);
     return err;
 }
 
@@ -194,14 +194,13 @@ static mg_err hand_on(struct mg_export *exporter, bool *out_more)
     struct mg_export_batch batch = {.count = 0};
     struct mg_diag diag = {.text = "the store cannot be read"};
     uint64_t next_us;
-    bool gone = false;
     *out_more = false;
     mg_err err = read_batch(exporter, &batch, &next_us);
     if (err == MG_OK && next_us == exporter->cursor_us)
         return MG_OK;
     if (err == MG_OK && batch.count > 0)
-        err = show(exporter, &batch, next_us, &diag, &gone);
-    if (gone)
+        err = show(exporter, &batch, next_us, &diag);
+    if (exporter->alone)
         return MG_E_CANCELLED;
     if (err == MG_OK)
         err = store_cursor(exporter, next_us, &diag);
@@ -249,13 +248,24 @@ static unsigned pause_after(const struct mg_export *exporter, mg_err err, bool m
     return MG_MIN((unsigned)MG_EXPORT_RETRY_MS << doublings, (unsigned)MG_EXPORT_MAX_RETRY_MS);
 }
 
+/* What the sink has is left as it is: whatever it needs may be gone with the process's other parts. */
+static void free_export(struct mg_export *exporter)
+{
+    mg_db_close(exporter->db);
+    mg_buf_fini(&exporter->events);
+    pthread_cond_destroy(&exporter->wake);
+    pthread_cond_destroy(&exporter->ended);
+    pthread_mutex_destroy(&exporter->lock);
+    mg_free(exporter);
+}
+
 static void *run(void *arg)
 {
     struct mg_export *exporter = arg;
     pthread_setname_np(pthread_self(), "mg-export");
     bool stopping = false, more = false;
     mg_err err = MG_OK;
-    while (!stopping) {
+    while (!stopping && !exporter->alone) {
         stopping = wait_for(exporter, pause_after(exporter, err, more));
         do
             err = hand_on(exporter, &more);
@@ -265,6 +275,8 @@ static void *run(void *arg)
     exporter->has_ended = true;
     pthread_cond_broadcast(&exporter->ended);
     pthread_mutex_unlock(&exporter->lock);
+    if (exporter->alone)
+        free_export(exporter);
     return NULL;
 }
 
@@ -276,17 +288,6 @@ static mg_err start_thread(struct mg_export *exporter, struct mg_diag *diag)
     int code = pthread_create(&exporter->thread, NULL, run, exporter);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return code == 0 ? MG_OK : mg_diag_set(diag, MG_E_SYSTEM, "", 0, "cannot start an export: %s", strerror(code));
-}
-
-static void free_export(struct mg_export *exporter)
-{
-    exporter->sink.close(exporter->sink.arg);
-    mg_db_close(exporter->db);
-    mg_buf_fini(&exporter->events);
-    pthread_cond_destroy(&exporter->wake);
-    pthread_cond_destroy(&exporter->ended);
-    pthread_mutex_destroy(&exporter->lock);
-    mg_free(exporter);
 }
 
 mg_err mg_export_start(const char *data_dir, struct mg_recorder *recorder, const struct mg_export_sink *sink,
@@ -314,6 +315,7 @@ mg_err mg_export_start(const char *data_dir, struct mg_recorder *recorder, const
     if (err == MG_OK)
         err = start_thread(exporter, diag);
     if (err != MG_OK) {
+        exporter->sink.close(exporter->sink.arg);
         free_export(exporter);
         return err;
     }
@@ -332,9 +334,14 @@ static bool await_end(struct mg_export *exporter)
             until = in_ms(MG_EXPORT_LAST_MS);
         code = pthread_cond_timedwait(&exporter->ended, &exporter->lock, &until);
     }
-    exporter->left_behind = !exporter->has_ended;
+    bool ended = exporter->has_ended;
+    exporter->left_behind = !ended;
+    if (!ended) {                      /* from here on it is the thread's alone */
+        mg_log_warn("export.left_behind", "sink=%s it does not answer; its events wait in the store", exporter->sink.name);
+        pthread_detach(exporter->thread);
+    }
     pthread_mutex_unlock(&exporter->lock);
-    return exporter->has_ended;
+    return ended;
 }
 
 void mg_export_stop(struct mg_export *exporter)
@@ -348,12 +355,10 @@ void mg_export_stop(struct mg_export *exporter)
     pthread_mutex_unlock(&exporter->lock);
     if (exporter->sink.interrupt)
         exporter->sink.interrupt(exporter->sink.arg);
-    if (!await_end(exporter)) {
-        mg_log_warn("export.left_behind", "sink=%s it does not answer; its events wait in the store", exporter->sink.name);
-        pthread_detach(exporter->thread);
+    if (!await_end(exporter))
         return;
-    }
     pthread_join(exporter->thread, NULL);
+    exporter->sink.close(exporter->sink.arg);
     free_export(exporter);
 }
 

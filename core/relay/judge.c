@@ -179,6 +179,8 @@ void mg_judge_usage(struct mg_attempt *attempt)
 {
     struct mg_usage *usage = &attempt->call.record->usage;
     *usage = attempt->tap.usage;
+    if (usage->input_tokens == 0)      /* nobody answers to nothing: a report without a count of it is none */
+        *usage = (struct mg_usage){.reported = false};
     if (usage->reported || !may_be_billed(attempt))
         return;
     usage->input_tokens = attempt->call.record->bytes_sent / 4;

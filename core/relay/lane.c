@@ -3,6 +3,7 @@
 
 
 #include "base/mem.h"
+#include "chat/asked.h"
 #include "meter/prices.h"
 #include "meter/record.h"
 #include "relay/caller_keys.h"
@@ -439,8 +440,6 @@ static void note_served(struct mg_lane *lane, struct mg_attempt_record *attempt)
         attempt->tier = mg_arena_dup(arena(lane), mg_view_cstr(tap->tier));
 }
 
-
-
 /* The fastest of the others: a target is only slow beside one that is not. Looked up only for a call that may be slow. */
 static uint64_t fastest_peer_us(const struct mg_lane *lane, uint64_t first_token_us)
 {
@@ -458,6 +457,14 @@ static uint64_t fastest_peer_us(const struct mg_lane *lane, uint64_t first_token
     return best;
 }
 
+/* A token has a byte at least, and a provider makes no more of them than it was asked for. */
+static uint64_t most_output(const struct mg_lane *lane, uint64_t bytes)
+{
+    const struct mg_call *call = lane->relay->call.call;
+    struct mg_asked asked = mg_asked_of(call->dialect, call->request.body);
+    return asked.tokens ? MG_MIN(bytes, asked.tokens * asked.answers) : bytes;
+}
+
 /* A target's provider teaches what its tokens are; what one did not report is estimated by it. */
 static void see_usage(const struct mg_lane *lane, struct mg_attempt_record *attempt)
 {
@@ -468,7 +475,7 @@ static void see_usage(const struct mg_lane *lane, struct mg_attempt_record *atte
                           usage->output_tokens);
     } else if (usage->input_tokens) {  /* it may be billed, and each token counts four bytes so far */
         usage->input_tokens = mg_estimate_input(estimate, attempt->bytes_sent);
-        usage->output_tokens = mg_estimate_output(estimate, usage->output_tokens * 4);
+        usage->output_tokens = MG_MIN(mg_estimate_output(estimate, usage->output_tokens * 4), most_output(lane, usage->output_tokens * 4));
     }
 }
 

@@ -169,6 +169,25 @@ class AddsUp(unittest.TestCase):
             self.assertTrue(all(e["input_tokens"] > 0 and e["cost_picousd"] > 0 for e in left))
 
 
+class Unreported(unittest.TestCase):
+    def test_a_usage_without_counts_is_none_and_what_it_took_is_estimated(self):
+        for usage in ({}, {"total_tokens": 100}, {"prompt_tokens": None, "completion_tokens": None}, {"prompt_tokens": 0, "completion_tokens": 0}):
+            with Upstream(respond(200, {**completion("a whole sentence of an answer"), "usage": usage})) as up, priced(up) as gw:
+                self.assertEqual(gw.chat().status, 200)
+                event, = events(gw)
+                self.assertEqual(event["tokens"], "estimated", usage)
+                self.assertGreater(min(event["input_tokens"], event["output_tokens"], event["cost_picousd"]), 0, usage)
+
+    def test_an_estimate_is_no_more_than_was_asked_for(self):
+        with Upstream() as up, priced(up) as gw:
+            up.answer(stream(*good_events(*["word " * 100] * 8)[:-2], then="cut"))
+            gw.chat(stream=True, max_tokens=30)
+            gw.chat(stream=True)
+            first, second = [e for e in events(gw) if e["output_tokens"]]
+            self.assertEqual((first["tokens"], first["output_tokens"]), ("estimated", 30))
+            self.assertGreater(second["output_tokens"], 300)
+
+
 class Metadata(unittest.TestCase):
     def test_nobodys_metadata_spoils_the_months_bill(self):
         bad = ['{"user":"a\\u0000b"}', '{"user":' * 17 + "1" + "}" * 17, "[1]", '{"user":']

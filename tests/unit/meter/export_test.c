@@ -207,8 +207,9 @@ TEST(a_sink_that_never_comes_back_is_left_behind)
     probe.let_go = true;
     pthread_cond_broadcast(&probe.changed);
     pthread_mutex_unlock(&probe.lock);
-    usleep(50000);
+    usleep(200000);
     CHECK(!probe.closed);
+    CHECK_INT(probe.tried, 1);
 }
 
 TEST(half_a_line_of_a_process_that_died_spoils_no_other)
