@@ -252,7 +252,7 @@ static int run_page(const struct mg_adapter *adapter, const char *path)
     mg_buf_init(&page, PAGE_BYTES + 1);
     mg_err err = read_file(path, &page, &diag);
     if (err == MG_OK && (err = mg_transcript_run(adapter, mg_buf_view(&page), on_fault, &report, &cases, &diag)) != MG_OK)
-        snprintf(diag.file, sizeof diag.file, "%s", path);
+        snprintf(diag.file, sizeof diag.file, "%.*s", (int)sizeof diag.file - 1, path);
     mg_buf_fini(&page);
     if (err != MG_OK)
         return mg_cli_failed("provider", &diag);
