@@ -216,8 +216,7 @@ class Interrupted(unittest.TestCase):
                 while b"one" not in seen:
                     self.assertTrue(more := sock.recv(65536), seen)
                     seen += more
-            gw.process.kill()
-            gw.process.wait()
+                gw.stop(signal.SIGKILL)                # while the client is there: an attempt whose client left is settled
             gw.lines.clear()
             gw.start()
             event, = events(gw)
