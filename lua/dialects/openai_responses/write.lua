@@ -176,11 +176,11 @@ local function write_turn(turn, writer)
   flush(writer)
 end
 
---- Clients of some dialects end with the beginning of the answer. Here it would be a turn that is over.
+--- A turn of the assistant at the end is the beginning of the answer. Here it would be a turn that is over.
 local function refuse_beginning(chat, ctx)
   local last = chat.turns[#chat.turns]
   local part = last and last.role == "assistant" and last.parts[#last.parts]
-  if part and part.kind == "text" and (chat.dialect == "anthropic" or chat.dialect == "gemini") then
+  if part and part.kind == "text" and not (ctx.caps and ctx.caps.prefill) then
     ctx.refuse(dialect.spelt(chat, "messages"), "end with a turn of the assistant, which this provider does not continue")
   end
 end
