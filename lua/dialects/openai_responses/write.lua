@@ -199,6 +199,9 @@ local function write_input(chat, body, ctx)
     end
   end
   refuse_beginning(chat, ctx)
+  if #writer.items == 0 then
+    ctx.refuse(dialect.spelt(chat, "messages"), "say nothing", true)
+  end
   body.input = writer.items
 end
 
