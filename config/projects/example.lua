@@ -56,6 +56,7 @@ return {
     local_llm = {
       base_url = "http://127.0.0.1:8000/v1",      -- by default where the adapter says
       headers = { ["x-team"] = "support" },       -- sent with each attempt
+      vars = {},                                  -- for the {names} of an adapter's addresses: { resource = "my-azure" }
       proxy = "",                                 -- none; by default the gateway's
       tls = {
         verify = true,                            -- leave it on

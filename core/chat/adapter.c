@@ -61,6 +61,18 @@ bool mg_adapter_model_in_path(const struct mg_adapter *adapter, const char *surf
 
 /* ---- names in paths -------------------------------------------------------------------------- */
 
+bool mg_adapter_give(struct mg_adapter_decl *decl, const char *name, const char *value)
+{
+    int at = 0;
+    while (at < decl->var_count && strcmp(decl->vars[at].name, name) != 0)
+        at++;
+    if (at == MG_ADAPTER_VARS)
+        return false;
+    decl->vars[at] = (struct mg_adapter_pair){name, value};
+    decl->var_count = MG_MAX(decl->var_count, at + 1);
+    return true;
+}
+
 static mg_err put_encoded(struct mg_buf *out, mg_view value)
 {
     static const char hex[] = "0123456789ABCDEF";

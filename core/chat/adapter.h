@@ -132,7 +132,7 @@ struct mg_adapter_decl {
     struct mg_adapter_pair headers[MG_ADAPTER_HEADERS];    /* of every request; lower case */
     int header_count;
     mg_adapter_texts forward;          /* headers of a client of the same dialect that are handed on, instead of those above */
-    struct mg_adapter_pair vars[MG_ADAPTER_VARS];          /* defaults of {names}; one without must be given */
+    struct mg_adapter_pair vars[MG_ADAPTER_VARS];          /* defaults of {names}; one without must be given, mg_adapter_give() */
     int var_count;
     enum mg_framing framing;
     struct mg_limit_headers limits;
@@ -197,6 +197,9 @@ struct mg_adapter;                     /* compiled */
 MG_MUST_USE mg_err mg_adapter_new(const struct mg_adapter_decl *decl, struct mg_adapter **out_adapter,
                                   struct mg_diag *diag);
 void mg_adapter_free(struct mg_adapter *adapter);
+
+/* A value for a {name}, in place of its default; borrowed. Before mg_adapter_new(). False: there are too many. */
+MG_MUST_USE bool mg_adapter_give(struct mg_adapter_decl *decl, const char *name, const char *value);
 
 const struct mg_adapter_decl *mg_adapter_declaration(const struct mg_adapter *adapter);
 const char *mg_adapter_path(const struct mg_adapter *adapter, const char *surface);   /* NULL: not offered */

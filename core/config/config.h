@@ -226,6 +226,8 @@ struct mg_config_provider {
     const char *const *header_names, *const *header_values;   /* sent with each attempt; a value is NULL where … */
     const struct mg_secret *const *header_secrets;            /* … the header holds a secret */
     int header_count;
+    const char *const *var_names, *const *var_values;         /* for the {names} of the adapter's addresses */
+    int var_count;
     const char *ca, *client_cert, *client_key;   /* PEM files; NULL: system bundle, none */
     bool verify;                       /* TLS verification; true unless switched off in so many words */
     const char *proxy;                 /* NULL: the gateway's; "": none */

@@ -499,6 +499,8 @@ static void copy_provider(const struct row *row, int index, void *items)
     provider->credentials = copy_credentials(row, &provider->credential_count);
     provider->header_names = texts(row, "header_names", &provider->header_count);
     copy_header_values(row, provider);
+    provider->var_names = texts(row, "var_names", &provider->var_count);
+    provider->var_values = texts(row, "var_values", &provider->var_count);
     struct mg_config_sim_model *models = mg_arena_array(row->arena, struct mg_config_sim_model,
                                                         (size_t)provider->sim_model_count + 1);
     each(row, "sim_models", copy_sim_model, models);

@@ -18,15 +18,25 @@ struct mg_routing {
     struct mg_map by_name;             /* workflow name → struct mg_route */
 };
 
+static mg_err give_vars(const struct mg_config_provider *provider, struct mg_adapter_decl *decl, struct mg_diag *diag)
+{
+    for (int i = 0; i < provider->var_count; i++)
+        if (!mg_adapter_give(decl, provider->var_names[i], provider->var_values[i]))
+            return mg_diag_set(diag, MG_E_CONFIG, NULL, provider->line, "providers.%s.vars: more than its adapter can take", provider->name);
+    return MG_OK;
+}
+
 static mg_err load_adapter(struct mg_routing *routing, int i, struct mg_diag *diag)
 {
     const char *name = routing->config->providers[i].adapter;
     struct mg_adapter_decl *decl = mg_arena_new(&routing->arena, struct mg_adapter_decl);
     MG_TRY(mg_adapter_load(name, &routing->arena, decl, diag));
+    MG_TRY(give_vars(&routing->config->providers[i], decl, diag));
     MG_TRY(mg_adapter_new(decl, &routing->adapters[i], diag));
     for (int s = 0; s < decl->speaks_count; s++) {
         struct mg_adapter_decl *spoken = mg_arena_new(&routing->arena, struct mg_adapter_decl);
         MG_TRY(mg_adapter_load_spoken(name, s, &routing->arena, spoken, diag));
+        MG_TRY(give_vars(&routing->config->providers[i], spoken, diag));
         MG_TRY(mg_adapter_new(spoken, &routing->spoken[i][s], diag));
     }
     return MG_OK;

@@ -186,12 +186,30 @@ static mg_err write_head(struct mg_upstream *upstream, const struct mg_url *url)
     return err;
 }
 
+/* The address with the provider's vars in it; NULL: one is missing. */
+static const char *expand(struct mg_upstream *upstream, const char *base_url, struct mg_diag *diag)
+{
+    struct mg_buf whole;
+    mg_view missing = MG_VIEW_NONE;
+    mg_buf_init(&whole, MG_MAX_HEADER_BYTES);
+    mg_err err = mg_adapter_expand(mg_adapter_declaration(upstream->adapter), base_url, NULL, 0, &whole, &missing);
+    const char *expanded = err == MG_OK ? mg_arena_dup(&upstream->arena, mg_buf_view(&whole)).ptr : NULL;
+    mg_buf_fini(&whole);
+    if (!expanded)
+        err = mg_diag_set(diag, MG_E_CONFIG, NULL, upstream->config->line,
+                          "providers.%s: its adapter's address needs vars = { %.*s = … }, or give it a base_url", upstream->config->name,
+                          MG_FMT(missing));
+    return expanded;
+}
+
 static mg_err fill(struct mg_upstream *upstream, const char *project, const char *base_url, const char *default_proxy, struct mg_diag *diag)
 {
     const struct mg_config_provider *config = upstream->config;
     if (!base_url)
         base_url = config->base_url ? config->base_url : mg_adapter_declaration(upstream->adapter)->base_url;
     struct mg_url url;
+    if (base_url && !(base_url = expand(upstream, base_url, diag)))
+        return MG_E_CONFIG;
     if (!base_url || !mg_url_parse(mg_view_cstr(base_url), &url))
         return refuse(config, diag, "base_url must be http(s)://host[:port][/path]");
     upstream->base_path = mg_arena_dup(&upstream->arena, url.path);

@@ -146,7 +146,9 @@ local function provider(ctx, entry)
   end
   tls_pair(ctx, at(place, "tls"), p.tls)
   local names, values = headers(p.headers)
+  local var_names, var_values = headers(p.vars)
   return {
+    var_names = var_names, var_values = var_values,
     name = entry.key, adapter = p.adapter, vendor = vendors.of(p), kind = p.kind, base_url = p.base_url,
     credentials = project.credentials(ctx, p, place), account = p.account,
     caller_keys = p.caller_keys, account_line = p.account and line_of(ctx, at(place, "account")), idempotency_header = p.idempotency_header,

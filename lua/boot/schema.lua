@@ -416,6 +416,9 @@ local provider = record { fields = {
     doc = "`simulated` answers from inside the gateway: for demos and tests." },
   { "base_url", text { format = "url" }, example = '"http://127.0.0.1:9000/v1"',
     doc = "Where it is; by default where the adapter says. The operation's path is appended." },
+  { "vars", map { of = text { format = "name" }, key = "name", max = 8 }, default = {},
+    doc = "What stands for the {names} in the adapter's addresses, such as the `resource` of Azure: `moongate provider show " ..
+      "ADAPTER` has them." },
   { "api_key", secret, example = 'env "OPENAI_API_KEY"', doc = "The credential; without one none is sent." },
   { "api_keys", api_keys, example = '{ env "KEY_A", { name = "spare", key = env "KEY_B" } }',
     doc = "Several in its place. A conversation stays with one while it works; one that is out of quota, rejected or about " ..

@@ -50,6 +50,20 @@ class OwnAdapters(unittest.TestCase):
             self.assertNotIn("user", sent.json)
             self.assertEqual(sent.json["model"], "luna")
 
+    def test_names_in_its_addresses_are_the_providers_to_say(self):
+        with Upstream(json_answer("here")) as up:
+            port = up.url.split(":")[2].split("/")[0]
+            adapter = ('return { name = "moonbeam", extends = "openai_chat", base_url = "http://127.0.0.1:{port}/{crater}", '
+                       'vars = { crater = "tycho", version = "1" }, operations = { chat = "/{model}/talk?v={version}" } }')
+            text = (f'return {{ providers = {{ moon = {{ adapter = "moonbeam", vars = {{ port = "{port}", version = "2.b" }} }} }}, '
+                    'workflows = { chat = { "moon/luna" } } }')
+            with Gateway(text, gateway='adapters_dir = "mine"', files={"mine/moonbeam.lua": adapter}) as gateway:
+                self.assertEqual(gateway.chat().json["choices"][0]["message"]["content"], "here")
+                self.assertEqual(up.next_request().path, "/tycho/luna/talk?v=2.b")
+
+                gateway.write("projects/other.lua", text.replace("port =", "harbour ="))
+                gateway.wait_line(r"providers.moon: its adapter's address needs vars = \{ port = … \}")
+
     def test_it_can_be_listed_shown_and_tried(self):
         with Upstream(json_answer("x")) as up, self.gateway(up) as gateway:
             def provider(*args):
