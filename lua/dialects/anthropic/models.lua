@@ -12,7 +12,8 @@ local MODELS = {
   { "[osh]%a+%-4", "adaptive" }, { "claude%-[123]", "adaptive" }, { "claude%-instant", "adaptive" },
 }
 local NOTHING = {}
-local refusals = {} -- by model, made once each
+local MOST = 256 -- names of models may be a client's
+local refusals, count = {}, 0 -- by model, made once each
 
 local function known_refusals(model)
   for _, row in ipairs(MODELS) do
@@ -31,8 +32,11 @@ local function refusals_of(ctx)
   local model = ctx.model or ""
   local known = refusals[model]
   if not known then
+    if count == MOST then
+      refusals, count = {}, 0
+    end
     known = known_refusals(model)
-    refusals[model] = known
+    refusals[model], count = known, count + 1
   end
   return known
 end

@@ -242,12 +242,34 @@ local function input_schema(tool)
   return dialect.raw('{"type":"object",' .. text:match "^%s*{(.*)$")
 end
 
+--- Rewritten once for each text, if it is no monster: clients send the same schema with every request.
+local MOST_SCHEMAS, MOST_BYTES = 64, 65536
+local schemas, schema_count = {}, 0
+
+local function strict_schema(raw)
+  local text = dialect.text(raw)
+  local known = schemas[text]
+  if known then
+    return known
+  end
+  known = dialect.raw(schema.for_anthropic(text))
+  if #text <= MOST_BYTES then
+    if schema_count == MOST_SCHEMAS then
+      schemas, schema_count = {}, 0
+    end
+    schemas[text], schema_count = known, schema_count + 1
+  end
+  return known
+end
+
 local function write_tool(tool, chat)
   local name = dialect.sent_name(chat, tool.name, 128)
   if tool.kind == "custom" then
     return { name = name, description = dialect.custom_description(tool), input_schema = CUSTOM_SCHEMA }
   end
-  return { name = name, description = tool.description, input_schema = input_schema(tool), strict = tool.strict }
+  local its_schema = input_schema(tool)
+  return { name = name, description = tool.description, strict = tool.strict,
+           input_schema = tool.strict and strict_schema(its_schema) or its_schema }
 end
 
 --- A conversation with calls in it needs their tools, even when nothing may be called any more.
@@ -320,29 +342,13 @@ local function write_tool_choice(chat, body, ctx, say)
   end
 end
 
---- Rewritten once for each text: clients send the same schema with every request.
-local schemas, schema_count = {}, 0
-
-local function output_schema(raw)
-  local text = dialect.text(raw)
-  local known = schemas[text]
-  if not known then
-    if schema_count == 64 then
-      schemas, schema_count = {}, 0
-    end
-    known = dialect.raw(schema.for_anthropic(text))
-    schemas[text], schema_count = known, schema_count + 1
-  end
-  return known
-end
-
 local function write_output(chat, body, say)
   local output = chat.output
   if not output then
     return
   elseif output.kind == "json_schema" and output.schema then
     body.output_config = body.output_config or {}
-    body.output_config.format = { type = "json_schema", schema = output_schema(output.schema) }
+    body.output_config.format = { type = "json_schema", schema = strict_schema(output.schema) }
   else
     say "Answer with one JSON object and nothing else."
   end

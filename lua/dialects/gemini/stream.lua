@@ -36,8 +36,9 @@ local function close(s, block)
   end
   local signed = { signature = block.signature, dialect = s.provider or NAME }
   local signature = block.signature and part_of.signature(signed)
+  local args = dialect.object_text(dialect.unquoted(block.json)):gsub("[\r\n]", " ") -- an event is one line
   local call = '{"functionCall":{' .. (block.id and '"id":' .. quoted(block.id) .. "," or "") .. '"name":'
-    .. quoted(dialect.tool_name(s.memo, block.name)) .. ',"args":' .. dialect.object_text(dialect.unquoted(block.json)) .. "}"
+    .. quoted(dialect.tool_name(s.memo, block.name)) .. ',"args":' .. args .. "}"
   return event(s, block.choice, call .. (signature and ',"thoughtSignature":' .. quoted(signature) or "") .. "}")
 end
 

@@ -8,10 +8,11 @@ local items = require "dialects.openai_responses.items"
 local NAME = "openai_responses"
 local array, decode, encode, null = json.array, json.decode, json.encode, json.null
 
+--- An event is one line; schemas of tools are their clients' own text.
 local function event(s, name, data)
   data.type, data.sequence_number = name, s.seq
   s.seq = s.seq + 1
-  return "event: " .. name .. "\ndata: " .. encode(data) .. "\n\n"
+  return "event: " .. name .. "\ndata: " .. encode(data):gsub("[\r\n]", " ") .. "\n\n"
 end
 
 --- How a piece of text is written: `member` names its place in the item.

@@ -168,3 +168,13 @@ t.test("a request read and written in its own dialect stays what it was", functi
     "max_completion_tokens": 7, "temperature": 0.1, "logit_bias": {"50256": -100}, "metadata": {"a": "b"}, "store": true, "service_tier": "flex"}]]
   t.eq(world.decode((world.request("openai_chat", "openai_chat", chat))), world.decode(chat))
 end)
+
+t.test("arguments in several lines stay in one event", function()
+  local asked = { tools = { { type = "function", name = "f", parameters = json.raw '{\n  "type": "object"\n}' } } }
+  for _, client in ipairs { "openai_chat", "openai_responses", "anthropic", "gemini" } do
+    local text = machine("other", client, {
+      { kind = "tool", tool = 0, id = "call_1", name = "f" }, { kind = "tool", tool = 0, arguments = '{\n  "k": "a\\nb"\r\n}' },
+      { kind = "finish", reason = "tool" } }, { memo = { asked = asked } })
+    require("validators." .. client .. "_stream")(text)
+  end
+end)
