@@ -65,10 +65,11 @@ static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_r
                             struct mg_diag *diag)
 {
     const struct mg_config_provider *provider = &routing->config->providers[i];
+    bool simulated = strcmp(provider->kind, "simulated") == 0;
     const char *base_url = NULL;
     MG_TRY(load_adapter(routing, i, diag));
     MG_TRY(load_account(routing, i, options->gateway, diag));
-    if (strcmp(provider->kind, "simulated") == 0) {
+    if (simulated) {
         base_url = options->sim_url
                        ? options->sim_url(options->sim_arg, routing->config, provider, &routing->arena, diag) : NULL;
         if (!base_url)
@@ -76,7 +77,7 @@ static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_r
     }
     MG_TRY(mg_upstream_new(routing->config->name, provider, routing->adapters[i], routing->accounts[i], base_url, options->default_proxy,
                            &routing->upstreams[i], diag));
-    for (int s = 0; s < MG_ADAPTER_SPEAKS && routing->spoken[i][s]; s++)
+    for (int s = 0; !simulated && s < MG_ADAPTER_SPEAKS && routing->spoken[i][s]; s++)     /* the simulator has one dialect */
         mg_upstream_speaks(routing->upstreams[i], routing->spoken[i][s]);
     return MG_OK;
 }
