@@ -216,14 +216,33 @@ static mg_err aws_body(const struct service *service, bool wrap, mg_view input, 
     return mg_buf_put(body, MG_VIEW("\"}}"));
 }
 
+static mg_err put_signed(const struct mg_sigv4 *request, struct mg_buf *headers)
+{
+    struct mg_sigv4_signed sig;
+    MG_TRY(mg_sigv4_sign(request, &sig));
+    for (size_t i = 0; i < request->header_count - 1; i++)       /* the last is the host, which is sent anyway */
+        MG_TRY(mg_buf_putf(headers, "%.*s: %.*s\r\n", MG_FMT(request->headers[i].name), MG_FMT(request->headers[i].value)));
+    if (request->session_token.len)
+        MG_TRY(mg_buf_putf(headers, "x-amz-security-token: %.*s\r\n", MG_FMT(request->session_token)));
+    return mg_buf_putf(headers, "x-amz-date: %s\r\nauthorization: %s\r\n", sig.date, sig.authorization);
+}
+
 static mg_err put_signature(const struct service *service, bool wrap, const struct mg_buf *body, struct mg_buf *headers,
                             struct mg_diag *diag)
 {
     char host[300];
-    struct mg_sigv4 request = {.region = service->region, .service = "kms", .host = host, .body = mg_buf_view(body),
-                               .target = wrap ? "TrentService.Encrypt" : "TrentService.Decrypt", .now_us = mg_wall_us()};
+    mg_view whole = mg_buf_view(body);
+    struct mg_sigv4_header signed_ones[] = {
+        {MG_VIEW("content-type"), MG_VIEW("application/x-amz-json-1.1")},
+        {MG_VIEW("x-amz-target"), wrap ? MG_VIEW("TrentService.Encrypt") : MG_VIEW("TrentService.Decrypt")},
+        {MG_VIEW("host"), MG_VIEW_NONE},
+    };
+    struct mg_sigv4 request = {.region = mg_view_cstr(service->region), .service = MG_VIEW("kms"), .method = MG_VIEW("POST"),
+                               .target = MG_VIEW("/"), .headers = signed_ones, .header_count = MG_COUNT(signed_ones),
+                               .body = &whole, .body_count = 1, .now_us = mg_wall_us()};
     struct mg_locked *plain = mg_locked_take();
     mg_err err = mg_ask_host(service->url, host, sizeof host) ? MG_OK : MG_E_CONFIG;
+    signed_ones[2].value = mg_view_cstr(err == MG_OK ? host : "");
     if (err == MG_OK)
         err = open_secret(&service->access_key, "access_key", plain, &request.access_key, diag);
     if (err == MG_OK)
@@ -231,7 +250,7 @@ static mg_err put_signature(const struct service *service, bool wrap, const stru
     if (err == MG_OK && has_secret(&service->session_token))
         err = open_secret(&service->session_token, "session_token", plain, &request.session_token, diag);
     if (err == MG_OK)
-        err = mg_sigv4_put(&request, headers);
+        err = put_signed(&request, headers);
     mg_locked_give(plain);
     return err;
 }
