@@ -146,8 +146,8 @@ event_readers["response.output_text.annotation.added"] = function(data)
 end
 
 local function read_event(name, data)
-  local read = event_readers[some(data.type) or name]
-  return { read and read(data) or nil }
+  local reader = event_readers[some(data.type) or name]
+  return { reader and reader(data) or nil }
 end
 
 return { finish_reasons = finish_reasons, read = read_answer, write = write_answer, read_event = read_event }

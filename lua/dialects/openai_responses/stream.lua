@@ -6,7 +6,7 @@ local json, dialect = require "moongate.json", require "moongate.dialect"
 local items = require "dialects.openai_responses.items"
 
 local NAME = "openai_responses"
-local array, decode, encode, null = json.array, json.decode, json.encode, json.null
+local array, decode, encode = json.array, json.decode, json.encode
 
 --- An event is one line; schemas of tools are their clients' own text.
 local function event(s, name, data)

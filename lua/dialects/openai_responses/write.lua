@@ -82,11 +82,15 @@ function part_writers.vendor(part, writer)
   return part.json
 end
 
+local SAID = { text = true, refusal = true, vendor = true }
+
 --- The part as this dialect has it; nil when it has none and the client can do without.
 local function write_part(part, writer)
   local write = part_writers[part.kind]
   local item, why
-  if write then
+  if writer.role == "assistant" and not SAID[part.kind] then
+    why = "is " .. part.kind .. " of the assistant's, which goes back to no provider of this dialect"
+  elseif write then
     item, why = write(part, writer)
   else
     why = "is " .. part.kind .. ", which this provider does not take"
