@@ -53,12 +53,6 @@ const char *mg_adapter_path(const struct mg_adapter *adapter, const char *surfac
     return operation ? operation->path : NULL;
 }
 
-bool mg_adapter_model_in_path(const struct mg_adapter *adapter, const char *surface)
-{
-    const char *path = mg_adapter_path(adapter, surface);
-    return path && strstr(path, "{model}");
-}
-
 /* ---- names in paths -------------------------------------------------------------------------- */
 
 bool mg_adapter_give(struct mg_adapter_decl *decl, const char *name, const char *value)

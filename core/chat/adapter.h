@@ -206,9 +206,6 @@ const char *mg_adapter_path(const struct mg_adapter *adapter, const char *surfac
 const struct mg_adapter_operation *mg_adapter_operation(const struct mg_adapter *adapter, const char *surface);   /* NULL: not offered */
 const struct mg_adapter_operation *mg_adapter_converse(const struct mg_adapter *adapter);    /* NULL: no conversation is offered */
 
-/* The path of the operation names the model, so the body must not. */
-bool mg_adapter_model_in_path(const struct mg_adapter *adapter, const char *surface);
-
 /* One {name} of a path or base URL. */
 struct mg_adapter_value {
     const char *name;

@@ -434,10 +434,16 @@ struct edits {
     size_t count, cap;
 };
 
+/* What is put in at a place stands before what is cut out there. */
+static bool comes_behind(const struct mg_splice *edit, size_t offset, size_t len)
+{
+    return edit->offset > offset || (edit->offset == offset && edit->len > 0 && len == 0);
+}
+
 static void add_edit(struct edits *edits, size_t offset, size_t len, mg_view with)
 {
     size_t at = edits->count;
-    for (; at > 0 && edits->items[at - 1].offset > offset; at--)
+    for (; at > 0 && comes_behind(&edits->items[at - 1], offset, len); at--)
         edits->items[at] = edits->items[at - 1];
     edits->items[at] = (struct mg_splice){offset, len, with};
     edits->count++;
@@ -531,8 +537,8 @@ static mg_err edit_messages(struct mg_request *request, struct edits *edits)
     return MG_OK;
 }
 
-/* Sets and removes top-level members. `model` is among them and stays, so what is put in front of
- * the first member is always followed by another one. */
+/* Sets and removes top-level members. `model` or, where the path names it, the conversation is among them and stays, so
+ * what is put in front of the first member is always followed by another one. */
 static void edit_params(mg_view body, struct mg_arena *arena, const struct mg_param *params, size_t count,
                         struct edits *edits)
 {
@@ -593,13 +599,13 @@ mg_err mg_request_render(struct mg_request *request, struct mg_json_error *out_e
 
 static mg_err collect_params(const struct mg_request *request, const struct mg_body_change *change, struct mg_param *params, size_t *count)
 {
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < MG_COUNT(change->params); i++) {
         struct mg_json_member m;
         for (size_t at = 0; mg_json_next_member(change->params[i], &at, &m);)
             if (is_settable(request, m.key))
                 MG_TRY(put_param(params, count, m.key, m.value));
     }
-    return MG_OK;
+    return change->drop_model ? put_param(params, count, MG_VIEW("model"), MG_VIEW_NONE) : MG_OK;
 }
 
 /* "stream_options": its member set to true, whatever stood there. */

@@ -96,7 +96,8 @@ MG_MUST_USE mg_err mg_request_render(struct mg_request *request, struct mg_json_
 /* What one attempt changes in the transformed body. Empty views and NULL change nothing. */
 struct mg_body_change {
     mg_view model;                     /* decoded name to ask the provider for */
-    mg_view params[3];                 /* JSON objects whose members are set at the top level; later ones win */
+    bool drop_model;                   /* the body must not name it: the path does */
+    mg_view params[4];                 /* JSON objects whose members are set at the top level; later ones win */
     const char *usage_field, *usage_member;      /* opt in to usage in a stream: "stream_options", "include_usage" */
     const struct mg_body_edit *edits[MG_BODY_EDITS];         /* applied in order to all of the above */
     size_t edit_count;

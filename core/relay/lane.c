@@ -159,20 +159,29 @@ static const struct mg_adapter_operation *operation(const struct mg_lane *lane)
     return lane->translated ? mg_adapter_converse(lane->adapter) : mg_adapter_operation(lane->adapter, lane->relay->call.surface);
 }
 
+/* What every conversation with the provider says. */
+static mg_view adapter_params(const struct mg_lane *lane)
+{
+    const char *params = mg_adapter_declaration(lane->adapter)->params;
+    return params && operation(lane) == mg_adapter_converse(lane->adapter) ? mg_view_cstr(params) : MG_VIEW_NONE;
+}
+
 static mg_err build_body(struct mg_lane *lane, const struct mg_attempt_patch *patch)
 {
     const struct mg_adapter_decl *decl = mg_adapter_declaration(lane->adapter);
     lane->repairs |= mg_repair_known(lane->relay->call.route->repairs[lane->candidate], now_us(lane));
     lane->change = (struct mg_body_change){
         .model = model_to_send(lane, patch),
-        .params = {mg_view_cstr(candidate(lane)->target->params), plan_entry(lane)->patch, patch->params},
+        .params = {adapter_params(lane), mg_view_cstr(candidate(lane)->target->params), plan_entry(lane)->patch, patch->params},
         .usage_field = decl->usage_opt_in_field,
         .usage_member = decl->usage_opt_in_member,
     };
     mg_repair_fill(lane->adapter, lane->repairs, &lane->change);
     lane->model = mg_lane_record(lane)->model = lane->change.model;
-    if (strstr(operation(lane)->path, "{model}"))
-        lane->change.model = MG_VIEW_NONE;     /* it stands in the path */
+    if (strstr(operation(lane)->path, "{model}")) {
+        lane->change.model = MG_VIEW_NONE;
+        lane->change.drop_model = lane->request->model_span.len > 0;
+    }
     return mg_request_for_attempt(lane->request, arena(lane), &lane->change, &lane->body);
 }
 

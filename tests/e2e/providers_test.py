@@ -54,12 +54,16 @@ class OwnAdapters(unittest.TestCase):
         with Upstream(json_answer("here")) as up:
             port = up.url.split(":")[2].split("/")[0]
             adapter = ('return { name = "moonbeam", extends = "openai_chat", base_url = "http://127.0.0.1:{port}/{crater}", '
-                       'vars = { crater = "tycho", version = "1" }, operations = { chat = "/{model}/talk?v={version}" } }')
+                       'vars = { crater = "tycho", version = "1" }, operations = { chat = "/{model}/talk?v={version}" }, '
+                       'params = { edition = "moon", temperature = 0.25 } }')
             text = (f'return {{ providers = {{ moon = {{ adapter = "moonbeam", vars = {{ port = "{port}", version = "2.b" }} }} }}, '
                     'workflows = { chat = { "moon/luna" } } }')
             with Gateway(text, gateway='adapters_dir = "mine"', files={"mine/moonbeam.lua": adapter}) as gateway:
-                self.assertEqual(gateway.chat().json["choices"][0]["message"]["content"], "here")
-                self.assertEqual(up.next_request().path, "/tycho/luna/talk?v=2.b")
+                self.assertEqual(gateway.chat(top_p=0.5).json["choices"][0]["message"]["content"], "here")
+                sent = up.next_request()
+                self.assertEqual(sent.path, "/tycho/luna/talk?v=2.b")
+                self.assertNotIn("model", sent.json)  # the path has it
+                self.assertEqual((sent.json["edition"], sent.json["temperature"], sent.json["top_p"]), ("moon", 0.25, 0.5))
 
                 gateway.write("projects/other.lua", text.replace("port =", "harbour ="))
                 gateway.wait_line(r"providers.moon: its adapter's address needs vars = \{ port = … \}")

@@ -113,6 +113,28 @@ TEST(sets_and_replaces_parameters_of_a_target)
                MG_VIEW("{\"top_p\":0.25,\"temperature\":0,\"model\":\"m\"}"));
 }
 
+TEST(leaves_the_model_out_where_the_path_names_it)
+{
+    struct mg_body_change change = {.drop_model = true, .params = {MG_VIEW("{\"version\":\"v1\"}")}};
+    scan_ok("{\"model\":\"m\",\"messages\":[]}");
+    CHECK_VIEW(attempt(&change), MG_VIEW("{\"version\":\"v1\",\"messages\":[]}"));
+    scan_ok("{\"messages\":[] , \"model\":\"m\" }");
+    CHECK_VIEW(attempt(&change), MG_VIEW("{\"version\":\"v1\",\"messages\":[] }"));
+    change.params[3] = MG_VIEW("{\"version\":2,\"model\":\"evil\"}");
+    scan_ok("{\"a\":1,\"model\":\"m\",\"version\":0}");
+    CHECK_VIEW(attempt(&change), MG_VIEW("{\"a\":1,\"version\":2}"));
+}
+
+TEST(the_first_member_goes_while_others_come)
+{
+    static const struct mg_body_edit drop = {.op = MG_EDIT_DROP, .field = "user"};
+    struct mg_body_change change = {.edits = {&drop}, .edit_count = 1, .usage_field = "stream_options", .usage_member = "include_usage"};
+    scan_ok("{\"user\":\"u\",\"stream\":true,\"model\":\"m\"}");
+    CHECK_VIEW(attempt(&change), MG_VIEW("{\"stream_options\":{\"include_usage\":true},\"stream\":true,\"model\":\"m\"}"));
+    change.params[0] = MG_VIEW("{\"top_p\":1}");
+    CHECK_VIEW(attempt(&change), MG_VIEW("{\"top_p\":1,\"stream_options\":{\"include_usage\":true},\"stream\":true,\"model\":\"m\"}"));
+}
+
 TEST(opts_into_usage_whatever_stands_there)
 {
     static const char *const rows[][2] = {
