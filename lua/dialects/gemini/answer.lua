@@ -200,16 +200,18 @@ local function write_logprobs(tokens)
   return { chosenCandidates = chosen, topCandidates = tops }
 end
 
+--- Refusing is a reason to end here, and its words are a text.
 local function write_candidate(choice, index, memo)
-  local parts, notes = array {}, {}
+  local parts, notes, finish = array {}, {}, choice.finish
   for _, part in ipairs(choice.parts) do
+    finish = part.kind == "refusal" and "filtered" or finish
     local write = WRITE[part.kind]
     parts[#parts + 1] = write and write(part, memo) or nil
     for _, note in ipairs(part.annotations or {}) do
       notes[#notes + 1] = note
     end
   end
-  return { content = { role = "model", parts = parts }, finishReason = FINISH_OUT[choice.finish] or "OTHER", index = index,
+  return { content = { role = "model", parts = parts }, finishReason = FINISH_OUT[finish] or "OTHER", index = index,
            groundingMetadata = grounding(notes), logprobsResult = write_logprobs(choice.logprobs) }
 end
 

@@ -1,7 +1,7 @@
 --- stream.lua - generateContent as a client's stream: every event is a piece of an answer, and a call is whole in one.
 ---
---- A stream keeps in `s`: `tail`, what follows the candidates in every event, and `notes`: by choice, sources to be told at
---- its end.
+--- A stream keeps in `s`: `tail`, what follows the candidates in every event; `notes`: by choice, sources to be told at its
+--- end; and `refused`: the choices that were a refusal.
 local dialect = require "moongate.dialect"
 local answer, part_of = require "dialects.gemini.answer", require "dialects.gemini.part"
 
@@ -10,7 +10,7 @@ local encode, quoted = dialect.encode, dialect.quoted
 
 local function start(s)
   s.tail = ',"modelVersion":' .. quoted(s.model) .. ',"responseId":' .. quoted(s.id) .. "}\n\n"
-  s.notes = {}
+  s.notes, s.refused = {}, {}
   return ""
 end
 
@@ -26,6 +26,7 @@ local function open(s, block)
   if block.kind == "tool" then
     return ""
   end
+  s.refused[block.choice] = s.refused[block.choice] or block.kind == "refusal"
   local thought = block.kind == "reasoning" and ',"thought":true' or ""
   return "", { head(block.choice) .. '{"text":', dialect.TEXT, thought .. "}]}}]" .. s.tail }
 end
@@ -59,9 +60,10 @@ end
 
 local function finish(s, of)
   local grounding = answer.grounding(s.notes[of.choice])
+  local reason = s.refused[of.choice] and "filtered" or of.reason
   s.usage = s.usage or of.usage
   return 'data: {"candidates":[{"index":' .. of.choice .. ',"content":{"role":"model","parts":[{"text":""}]},"finishReason":"'
-    .. (answer.finish_out[of.reason] or "OTHER") .. '"' .. (grounding and ',"groundingMetadata":' .. encode(grounding) or "") .. "}]"
+    .. (answer.finish_out[reason] or "OTHER") .. '"' .. (grounding and ',"groundingMetadata":' .. encode(grounding) or "") .. "}]"
     .. (of.usage and ',"usageMetadata":' .. encode(answer.write_usage(of.usage)) or "") .. s.tail
 end
 

@@ -316,7 +316,9 @@ end
 --- Its one format of speech is raw PCM.
 local function write_audio(chat, config, ctx)
   local audio = chat.params.audio
-  if type(audio) ~= "table" then
+  if audio and ctx.stream then
+    return ctx.refuse("audio", "cannot be translated in a stream")
+  elseif type(audio) ~= "table" then
     return
   elseif audio.format ~= "pcm16" then
     return ctx.refuse("audio.format", "is another than pcm16, the only one that this provider has")

@@ -157,10 +157,17 @@ local function answer_call(part, memo)
            extra_content = part.signature and { google = { thought_signature = part.signature } } or nil }
 end
 
+--- Speech of a provider that has no words beside it.
+local function audio_of(part, ctx)
+  return { id = "audio_" .. ctx.id, data = part.data, expires_at = ctx.created, transcript = "" }
+end
+
 local function write_message(parts, ctx)
-  local calls, details
+  local calls, details, audio
   for _, part in ipairs(parts) do
-    if part.kind == "tool_call" then
+    if part.kind == "audio" then
+      audio = audio_of(part, ctx)
+    elseif part.kind == "tool_call" then
       calls = calls or {}
       calls[#calls + 1] = answer_call(part, ctx.memo)
     elseif part.kind == "reasoning" then
@@ -170,7 +177,8 @@ local function write_message(parts, ctx)
   end
   local content, refusal = dialect.texts(parts, "text"), dialect.texts(parts, "refusal")
   return {
-    role = "assistant", content = content or (calls or refusal) and null or "", refusal = refusal or null,
+    role = "assistant", content = content or (calls or refusal or audio) and null or "", refusal = refusal or null,
+    audio = audio,
     tool_calls = calls, annotations = write_annotations(parts), reasoning_content = dialect.texts(parts, "reasoning"),
     reasoning_details = details and details[1] and details or nil,
   }
@@ -194,7 +202,9 @@ end
 local function read_texts(delta, choice, out)
   local reasoning = string_of(delta.reasoning_content) or string_of(delta.reasoning)
   out[#out + 1] = reasoning and { kind = "reasoning", text = reasoning, choice = choice } or nil
-  out[#out + 1] = string_of(delta.content) and { kind = "text", text = delta.content, choice = choice } or nil
+  for _, part in ipairs(READ.content(delta.content, {})) do
+    out[#out + 1] = { kind = part.kind, text = part.text, choice = choice }
+  end
   out[#out + 1] = string_of(delta.refusal) and { kind = "refusal", text = delta.refusal, choice = choice } or nil
 end
 

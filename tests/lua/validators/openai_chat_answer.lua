@@ -17,7 +17,8 @@ end
 
 local function message(value, at)
   object(value, {
-    role = one_of "assistant", content = "string|null", refusal = "string|null", tool_calls = optional(function(calls, inner)
+    role = one_of "assistant", content = "string|null", refusal = "string|null", audio = "object?",
+    tool_calls = optional(function(calls, inner)
       check.each(calls, inner, call)
       if #calls == 0 then
         fail(inner, "is empty")
@@ -29,7 +30,7 @@ local function message(value, at)
     -- extensions that clients echo
     reasoning_content = "string?", reasoning_details = "list?",
   }, at)
-  if value.content == json.null and not value.tool_calls and value.refusal == json.null then
+  if value.content == json.null and not value.tool_calls and not value.audio and value.refusal == json.null then
     fail(at, "says nothing")
   end
 end
