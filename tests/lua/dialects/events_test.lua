@@ -63,6 +63,32 @@ t.test("openai_chat: beside an extension, the event's texts and calls are told, 
   })
 end)
 
+t.test("openai_chat: content in pieces, details of a vendor as their very text, a call of old", function()
+  reads("openai_chat", [[{"choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"Hm."}]},
+    {"type":"text","text":"Hi"}],"reasoning_details":[{"type":"reasoning.text","text":"Hm.","index":0},
+    {"type":"reasoning.text", "signature":"EqQB","id":null}],"function_call":{"name":"f","arguments":"{"}}}]}]], {
+    { kind = "reasoning", text = "Hm.", choice = 0 }, { kind = "text", text = "Hi", choice = 0 },
+    { kind = "signature", text = '{"type":"reasoning.text", "signature":"EqQB","id":null}', dialect = "openai_chat/x", choice = 0 },
+    { kind = "tool", tool = 0, id = "call_0", name = "f", arguments = "{", choice = 0 },
+  }, { id = "01", vendor = "x" })
+end)
+
+t.test("anthropic: signatures, redacted blocks, sources, the sequence that ended it", function()
+  reads("anthropic", [[{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"EqQB"}}]],
+    { { kind = "signature", text = "EqQB", dialect = "anthropic" } })
+  reads("anthropic", [[{"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"ErUB"}}]],
+    { { kind = "redacted", data = "ErUB", dialect = "anthropic" } })
+  reads("anthropic", [[{"type":"content_block_start","index":1,"content_block":{"type":"thinking","thinking":"","signature":"EqQB"}}]],
+    { { kind = "signature", text = "EqQB", dialect = "anthropic" } })
+  reads("anthropic", [[{"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":
+    {"type":"web_search_result_location","url":"https://example.com","title":"Example","encrypted_index":"x"}}}]],
+    { { kind = "annotation", url = "https://example.com", title = "Example" } })
+  reads("anthropic", [[{"type":"message_delta","delta":{"stop_reason":"stop_sequence","stop_sequence":"END"},"usage":{"output_tokens":1}}]],
+    { { kind = "stop_sequence", text = "END" } })
+  reads("anthropic", [[{"type":"content_block_delta","index":2,"delta":{"type":"compaction_delta"}}]], {})
+  reads("anthropic", [[{"type":"new","delta":5,"content_block":[]}]], {})
+end)
+
 t.test("gemini: counters that are known with the end are told with it, and not again", function()
   local stream, s = world.dialect("gemini").stream, { id = "01", model = "m", seq = 0 }
   local usage = { input = 5, output = 9 }
