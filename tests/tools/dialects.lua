@@ -270,7 +270,8 @@ local function put_parts()
     put_tried("result", {
         { "text", { kind = "tool_result", id = "call_1", name = "f", parts = { { kind = "text", text = "ok" } } } },
         { "an error",
-          { kind = "tool_result", id = "call_1", name = "f", error = true, parts = { { kind = "text", text = "no" } } } },
+          { kind = "tool_result", id = "call_1", name = "f", error = true,
+            parts = { { kind = "text", text = "no" } } } },
     }, function(part)
         local turns = { USER, { role = "assistant", parts = { CALL } }, { role = "user", parts = { part } } }
         return { tools = { TOOL }, turns = turns }
@@ -364,7 +365,7 @@ end
 
 put("# Dialects")
 put()
-put("<!-- Generated from lua/dialects by `luajit tests/tools/dialects.lua write`. Change those files, not this one. -->")
+put("<!-- Generated from lua/dialects by `luajit tests/tools/dialects.lua write`: change those files. -->")
 put()
 put("A client keeps the SDK it has. When the provider of a target speaks the same dialect, bytes pass as they are, and")
 put("nothing on this page applies. Otherwise the request is translated, field by field, and so is the answer.")
