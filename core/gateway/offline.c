@@ -110,7 +110,7 @@ static bool answer_last_good(struct mg_exchange *x)
 /* A text is no answer to whom asked for vectors. */
 static bool takes_text(const struct mg_exchange *x)
 {
-    return strcmp(x->surface->name, "chat") == 0 || strcmp(x->surface->name, "completions") == 0;
+    return x->surface->converse || strcmp(x->surface->name, "completions") == 0;
 }
 
 static mg_view text_of_function(struct mg_exchange *x)

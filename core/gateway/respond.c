@@ -45,11 +45,99 @@ static mg_err put_events(struct mg_buf *out, const struct mg_exchange *x, mg_vie
     return mg_buf_put(out, MG_VIEW("\n\ndata: [DONE]\n\n"));
 }
 
+/* ---- in other dialects: as if a provider had answered in OpenAI's ------------------------------ */
+
+static void describe(struct mg_exchange *x, struct mg_translation *out)
+{
+    const struct mg_translator *translator = &x->worker->translator;
+    struct mg_translation_report report;
+    mg_view body;
+    *out = (struct mg_translation){
+        .client = x->dialect->name,
+        .provider = mg_dialects_find(x->worker->dialects, NULL)->name,
+        .vendor = "moongate",
+        .model = MG_VIEW("moongate"),
+        .asked_model = x->call.request.model,
+        .id = mg_view_skip(mg_view_cstr(x->timeline->id), sizeof "req_" - 1),
+        .request = x->call.request.body,
+        .created_s = x->timeline->start_wall_us / 1000000,
+        .stream = x->call.request.stream,
+        .lenient = true,
+    };
+    if (translator->ops->request(translator->arg, out, &x->arena, &body, &report) == MG_OK)
+        out->memo = report.memo;       /* what an answer repeats of its request */
+}
+
+struct collector {
+    struct mg_buf *out;
+    mg_err err;
+};
+
+static void on_emit(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+{
+    struct collector *collector = arg;
+    (void)seen;
+    if (collector->err == MG_OK)
+        collector->err = mg_buf_put(collector->out, event->raw);
+}
+
+static void on_flush(void *arg)
+{
+    (void)arg;                         /* nothing is kept as a view */
+}
+
+static mg_err feed(struct mg_weave *weave, struct mg_tap *tap, mg_view data)
+{
+    struct mg_tap_event seen;
+    struct mg_sse_event event = {.data = data, .raw = data};
+    mg_tap_event(tap, MG_VIEW_NONE, data, &seen);
+    return mg_weave_event(weave, tap, &event, &seen);
+}
+
+static mg_err feed_all(struct mg_weave *weave, struct mg_tap *tap, const struct mg_exchange *x, mg_view text)
+{
+    struct mg_buf event;
+    mg_buf_init(&event, MG_MAX_HELD_BYTES);
+    mg_err err = put_document(&event, x, true, text, no_usage, MG_VIEW_NONE);
+    if (err == MG_OK)
+        err = feed(weave, tap, mg_buf_view(&event));
+    mg_buf_fini(&event);
+    return err == MG_OK ? feed(weave, tap, MG_VIEW("[DONE]")) : err;
+}
+
+static mg_err put_translated_events(struct mg_buf *out, struct mg_exchange *x, const struct mg_translation *what, mg_view text)
+{
+    static const struct mg_weave_ops ops = {.emit = on_emit, .flush = on_flush};
+    struct collector collector = {out, MG_OK};
+    struct mg_weave *weave = NULL;
+    struct mg_tap tap;
+    mg_tap_init(&tap, mg_dialects_find(x->worker->dialects, NULL)->adapter, true);
+    MG_TRY(mg_weave_new(&x->worker->translator, what, x->dialect->adapter, &ops, &collector, &weave));
+    mg_err err = feed_all(weave, &tap, x, text);
+    mg_weave_free(weave);
+    return err == MG_OK ? collector.err : err;
+}
+
+static mg_err put_translated(struct mg_buf *out, struct mg_exchange *x, bool events, mg_view text)
+{
+    const struct mg_translator *translator = &x->worker->translator;
+    struct mg_translation what;
+    mg_view document;
+    describe(x, &what);
+    if (events)
+        return put_translated_events(out, x, &what, text);
+    MG_TRY(put_document(out, x, false, text, no_usage, MG_VIEW_NONE));
+    MG_TRY(translator->ops->answer(translator->arg, &what, &x->arena, mg_buf_view(out), &document));
+    mg_buf_clear(out);
+    return mg_buf_put(out, document);
+}
+
 static mg_view render(struct mg_exchange *x, bool events, mg_view text, mg_view extra)
 {
     struct mg_buf out;
     mg_buf_init(&out, MG_MAX_HELD_BYTES);
-    mg_err err = events ? put_events(&out, x, text, extra) : put_document(&out, x, false, text, no_usage, extra);
+    mg_err err = x->dialect != mg_dialects_find(x->worker->dialects, NULL) ? put_translated(&out, x, events, text)
+                 : events ? put_events(&out, x, text, extra) : put_document(&out, x, false, text, no_usage, extra);
     mg_view body = err == MG_OK ? mg_arena_dup(&x->arena, mg_buf_view(&out)) : MG_VIEW_NONE;
     mg_buf_fini(&out);
     return body;

@@ -2,13 +2,18 @@
 
 #include "gateway/models.h"
 
+#define GENERATE(version)                                                                                                   \
+    {"/" version "/models/*:generateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true},      \
+    {"/" version "/models/*:streamGenerateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true, \
+     .stream = true}
+
 static const struct mg_surface surfaces[] = {
-    {"/v1/chat/completions", MG_HTTP_POST, "chat", "openai_chat", .converse = true},
+    {"/v1/chat/completions", MG_HTTP_POST, "chat", "openai_chat", .converse = true, .resumes = true},
     {"/v1/responses", MG_HTTP_POST, "responses", "openai_responses", .converse = true},
     {"/v1/messages", MG_HTTP_POST, "messages", "anthropic", .converse = true},
-    {"/v1beta/models/*:generateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true},
-    {"/v1beta/models/*:streamGenerateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true, .stream = true},
-    {"/v1/completions", MG_HTTP_POST, "completions", "openai_chat"},
+    GENERATE("v1beta"),
+    GENERATE("v1"),
+    {"/v1/completions", MG_HTTP_POST, "completions", "openai_chat", .resumes = true},
     {"/v1/embeddings", MG_HTTP_POST, "embeddings", "openai_chat"},
     {"/v1/models", MG_HTTP_GET, "models", "openai_chat", .answer = mg_models_list},
     {"/v1/models/*", MG_HTTP_GET, "models", "openai_chat", .answer = mg_models_get},

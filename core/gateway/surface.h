@@ -10,6 +10,7 @@ struct mg_surface {
     const char *name;                  /* what adapters call the operation */
     const char *dialect;               /* of its bodies and errors */
     bool converse;                     /* it carries a conversation: targets may speak another dialect */
+    bool resumes;                      /* a stream that broke off can go on at another target (relay/rescue.h) */
     bool model_in_path;                /* between "models/" and the last ':' … */
     bool stream;                       /* … and there it stands whether the answer is streamed */
     void (*answer)(struct mg_exchange *x);       /* answered here; NULL: relayed to an upstream */

@@ -47,7 +47,7 @@ static void hold_event(struct mg_lane *lane, const struct mg_sse_event *event, c
 static void record_text(struct mg_relay *relay, const struct mg_sse_event *event, const struct mg_tap_event *seen)
 {
     bool says = seen->content || seen->text_count > 0;
-    if (!relay->rescue && says && workflow(relay)->rescue == MG_RESCUE_RESUME)
+    if (!relay->rescue && says && relay->call.resumes && workflow(relay)->rescue == MG_RESCUE_RESUME)
         relay->rescue = mg_rescue_new(arena(relay));
     if (relay->rescue && mg_rescue_record(relay->rescue, event, seen) != MG_OK)
         mg_timeline_note(timeline(relay), now_us(relay), "rescue", "from here on the stream cannot be resumed");

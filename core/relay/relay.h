@@ -65,6 +65,7 @@ struct mg_relay_call {                 /* borrowed until on_done */
     void *policy_arg;
     const char *surface;               /* "chat" … */
     bool converse;                     /* the surface carries a conversation: a target may speak another dialect */
+    bool resumes;                      /* its streams can go on at another target */
     bool lenient;                      /* what a target's dialect has no word for is left out instead of refused */
     const struct mg_translator *translator;
     const struct mg_adapter *client_adapter;     /* whose taps read the client's dialect */

@@ -204,6 +204,7 @@ void walk_begin(struct world *world, struct exchange *x)
                                            .plan = &x->plan,
                                            .policy = &policy,
                                            .surface = "chat",
+                                           .resumes = true,
                                            .ops = &client_ops,
                                            .arg = x};
     walk_tell(world, "#%d comes: %s, rescue %d%s, deadline %u ms, %u attempts, %d entries", x->index, x->stream ? "stream" : "whole",
