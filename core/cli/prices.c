@@ -82,7 +82,7 @@ static void print_step(const char *model, const char *note, const struct mg_pric
 
 static void print_price(const char *model, const struct mg_price *price)
 {
-    char note[32] = "";
+    char note[32] = "", fee[24];
     time_t second = (time_t)(price->from_us / 1000000u);
     struct tm tm;
     gmtime_r(&second, &tm);
@@ -93,6 +93,8 @@ static void print_price(const char *model, const struct mg_price *price)
         snprintf(note, sizeof note, "input > %" PRIu64, price->steps[i].above);
         print_step("", note, &price->steps[i]);
     }
+    if (price->request > 0)
+        printf("  %-28s each request  %s\n", "", dollars(fee, (int64_t)(price->request / 1000000)));
     for (int i = 0; i < price->tier_count; i++)
         printf("  %-28s tier %-12s x %u.%03u\n", "", price->tiers[i].name, price->tiers[i].permille / 1000,
                price->tiers[i].permille % 1000);
@@ -112,7 +114,7 @@ static void print_json(const char *project, const char *provider, const char *mo
 #undef X
         putchar('}');
     }
-    printf("],\"tiers\":{");
+    printf("],\"request\":%" PRIu64 ",\"tiers\":{", price->request);
     for (int i = 0; i < price->tier_count; i++)
         printf("%s\"%s\":%u", i ? "," : "", price->tiers[i].name, price->tiers[i].permille);
     printf("}}\n");
@@ -222,7 +224,8 @@ static void compare_model(void *arg, const char *project, const char *provider, 
     for (int i = 0; i < count; i++)
         if (prices[i].from_us <= call.at_us)
             after = &prices[i];
-    if (!before || !after || memcmp(before->steps[0].rates, after->steps[0].rates, sizeof after->steps[0].rates) == 0)
+    if (!before || !after || (before->request == after->request &&
+                              memcmp(before->steps[0].rates, after->steps[0].rates, sizeof after->steps[0].rates) == 0))
         return;
     const int64_t *old = before->steps[0].rates, *new = after->steps[0].rates;
     bool much = differs_much(old[MG_RATE_input], new[MG_RATE_input]) || differs_much(old[MG_RATE_output], new[MG_RATE_output]);
@@ -293,5 +296,9 @@ static int import(struct arguments *a)
         printf("%zu models were left out: no price per token, a price by the hour of the day, or finer than a microdollar per "
                "million tokens\n",
                result.left_out);
+    if (result.partial > 0)
+        printf("%zu models also have prices that cannot be expressed and are not charged: searches, pictures, a longer cache, variants "
+               "by service tier or batch\n",
+               result.partial);
     return MG_EXIT_OK;
 }

@@ -82,6 +82,8 @@ uint64_t mg_price_cost(const struct mg_price *price, const struct mg_usage *usag
     uint32_t permille = tier.len > 0 ? permille_of(price, tier) : 1000;
     if (permille != 1000)
         sum = (sum * permille + 500) / 1000;
+    if (usage->input_tokens > 0 || usage->output_tokens > 0)
+        sum += price->request;
     return sum > UINT64_MAX ? UINT64_MAX : (uint64_t)sum;
 }
 

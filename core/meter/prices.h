@@ -7,7 +7,7 @@
  *
  * Counters are inclusive, as in struct mg_usage: cached tokens are part of the input, reasoning is
  * part of the output. Each token is charged once, at the rate of the narrowest kind it is of; a
- * kind without a rate of its own costs what its parent costs.
+ * kind without a rate of its own costs what its parent costs. A fee per request comes on top where anything was read or written.
  *
  * A catalogue is immutable: any thread may ask it, nothing is allocated and nothing is locked. The
  * file it is read from is described in docs/reference/prices.md; config/prices.json is the one the
@@ -58,6 +58,7 @@ struct mg_price {                      /* what one model costs, for some time */
     uint64_t from_us;                  /* wall clock; until the next one. 0: since ever */
     struct mg_price_step steps[MG_PRICE_STEPS + 1];        /* the base, then by growing `above` */
     int step_count;                    /* ≥ 1 */
+    uint64_t request;                  /* fee of each answer, in pico-US-dollars; no tier changes it */
     struct mg_price_tier tiers[MG_PRICE_TIERS];  /* one that is not here costs the rates */
     int tier_count;
 };
@@ -127,6 +128,7 @@ MG_MUST_USE mg_err mg_price_book_load(struct mg_price_book *book, const char *da
 struct mg_prices_import {
     size_t providers, models;          /* taken */
     size_t left_out;                   /* models without token prices or with a rule that cannot be expressed */
+    size_t partial;                    /* taken, but a part of the price cannot be expressed (searches, pictures, variants) */
 };
 
 /* Converts a public price list into a catalogue: a genai-prices v2 document (an array of providers), or one that is a

@@ -89,6 +89,16 @@ static bool read_key(const struct mg_json *value, enum mg_rate rate, struct mg_p
     return read_tiers(tiered ? mg_json_get(value, "tiers") : NULL, rate, price);
 }
 
+/* US dollars per thousand requests. */
+static bool read_fee(const struct mg_json *value, struct mg_price *price)
+{
+    int64_t micro = 0;
+    if (value && !rate_of(value, &micro))
+        return false;
+    price->request = (uint64_t)micro * 1000;
+    return price->request <= (uint64_t)MG_RATE_MAX;
+}
+
 static bool read_price(const struct mg_json *object, struct mg_price *out_price)
 {
     struct mg_price price = {.step_count = 1};
@@ -99,7 +109,7 @@ static bool read_price(const struct mg_json *object, struct mg_price *out_price)
         if (value && !read_key(value, (enum mg_rate)i, &price))
             return false;
     }
-    if (price.steps[0].rates[MG_RATE_input] == MG_RATE_NONE)
+    if (price.steps[0].rates[MG_RATE_input] == MG_RATE_NONE || !read_fee(mg_json_get(object, "requests_kcount"), &price))
         return false;
     *out_price = price;
     return true;
@@ -123,6 +133,8 @@ static mg_err put_price(struct mg_buf *out, const struct mg_price *price, mg_vie
     if (from.len > 0)
         MG_TRY(mg_buf_putf(out, "\"from\":\"%.*s\",", MG_FMT(from)));
     MG_TRY(put_rates(out, &price->steps[0]));
+    if (price->request > 0)
+        MG_TRY(mg_buf_putf(out, ",\"request\":%" PRIu64, price->request));
     for (int i = 1; i < price->step_count; i++) {
         MG_TRY(mg_buf_putf(out, "%s{\"tokens\":%" PRIu64 ",", i == 1 ? ",\"above\":[" : ",", price->steps[i].above));
         MG_TRY(put_rates(out, &price->steps[i]));
@@ -173,6 +185,36 @@ static bool read_period(const struct mg_json *entry, struct mg_price *out_price,
     return read_price(mg_json_get(entry, "prices"), out_price);
 }
 
+/* A kind that costs what it is part of here, or a use that is not counted: searches, pictures, a longer cache. */
+static bool knows_key(mg_view key)
+{
+    for (int i = 0; i < MG_RATE_COUNT; i++)
+        if (mg_view_eq(key, mg_view_cstr(keys[i])))
+            return true;
+    return mg_view_eq(key, MG_VIEW("requests_kcount"));
+}
+
+static bool knows_all(const struct mg_json *price)
+{
+    for (const struct mg_json *member = mg_json_first(price); member; member = mg_json_next(member))
+        if (!knows_key(mg_json_key(member)))
+            return false;
+    return true;
+}
+
+static bool is_partial(const struct mg_json *model)
+{
+    const struct mg_json *prices = mg_json_get(model, "prices");
+    if (mg_json_count(mg_json_get(model, "price_variants")) > 0)
+        return true;
+    if (!mg_json_is(prices, MG_JSON_ARRAY))
+        return !knows_all(prices);
+    for (const struct mg_json *entry = mg_json_first(prices); entry; entry = mg_json_next(entry))
+        if (!knows_all(mg_json_get(entry, "prices")))
+            return true;
+    return false;
+}
+
 static mg_err put_periods(struct mg_buf *out, const struct mg_json *prices, bool *out_good)
 {
     struct mg_price price;
@@ -210,6 +252,7 @@ static mg_err put_model(struct writer *writer, const struct mg_json *model, bool
     }
     *io_comma = true;
     writer->import->models++;
+    writer->import->partial += is_partial(model);
     mg_map_put(&writer->taken, id, writer);
     return mg_buf_put(out, MG_VIEW("]}"));
 }

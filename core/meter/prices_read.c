@@ -4,10 +4,10 @@
  *       {"name": "openai", "also": ["azure"], "project": "…", "models": [
  *         {"model": "gpt-6-sol", "match": ["gpt-6-sol-*"], "prices": [
  *           {"from": "2026-09-01", "input": 2000000, "output": 10000000, "cached_read": 200000,
- *            "above": [{"tokens": 272000, "input": 4000000, "output": 15000000}],
+ *            "above": [{"tokens": 272000, "input": 4000000, "output": 15000000}], "request": 5000000000,
  *            "tiers": {"batch": 500, "priority": 2000}}]}]}]}
  *
- * Rates are whole micro-US-dollars per million tokens, tiers are thousandths. */
+ * Rates are whole micro-US-dollars per million tokens, `request` per million requests; tiers are thousandths. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -147,14 +147,19 @@ static mg_err read_price(struct reader *reader, const struct mg_json *object,
 #define X(name, parent) #name,
                                         MG_RATE_LIST(X)
 #undef X
-                                            "above",
+                                            "request",
+                                        "above",
                                         "tiers", NULL};
-    const struct mg_json *from = mg_json_get(object, "from");
+    const struct mg_json *from = mg_json_get(object, "from"), *request = mg_json_get(object, "request");
+    int64_t fee = 0;
     *price = (struct mg_price){.step_count = 1};
     MG_TRY(each_known(reader, object, known));
     if (from)
         MG_TRY(read_date(reader, mg_json_string(from), &price->from_us));
     MG_TRY(read_rates(reader, object, price->steps[0].rates));
+    if (request)
+        MG_TRY(read_number(reader, request, "request", MG_RATE_MAX, &fee));
+    price->request = (uint64_t)fee;
     MG_TRY(read_steps(reader, mg_json_get(object, "above"), price));
     return read_tiers(reader, mg_json_get(object, "tiers"), price);
 }

@@ -111,7 +111,7 @@ local function expected(node)
   elseif node.type == "integer" then
     return "a whole number" .. range(node, node.unit and " " .. node.unit or "") .. (node.word and format(" or %q", node.word) or "")
   elseif node.type == "number" then
-    return "a number" .. range(node, "")
+    return (node.millionths and "a number of whole millionths" or "a number") .. range(node, "")
   elseif node.short and node.type == "record" then
     return "a table or a bare value for " .. node.short
   end
@@ -214,9 +214,15 @@ local function in_range(node, value)
   return (not node.min or value >= node.min) and (not node.max or value <= node.max)
 end
 
+local function is_millionths(number)
+  local millionths = number * 1e6
+  return math.abs(millionths - floor(millionths + 0.5)) <= 1e-4
+end
+
 function readers.number(ctx, node, value, place, origin)
   local number = origin and tonumber(value) or value
-  if type(number) ~= "number" or number ~= number or not in_range(node, number) or math.abs(number) == huge then
+  if type(number) ~= "number" or number ~= number or not in_range(node, number) or math.abs(number) == huge or
+    node.millionths and not is_millionths(number) then
     return mismatch(ctx, place, node, value, origin)
   end
   return number

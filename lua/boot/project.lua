@@ -150,7 +150,7 @@ local function provider(ctx, entry)
   return {
     var_names = var_names, var_values = var_values,
     name = entry.key, adapter = p.adapter, vendor = vendors.of(p), kind = p.kind, base_url = p.base_url,
-    credentials = project.credentials(ctx, p, place), account = p.account,
+    credentials = project.credentials(ctx, p, place), account = p.account, auth = p.auth,
     caller_keys = p.caller_keys, account_line = p.account and line_of(ctx, at(place, "account")), idempotency_header = p.idempotency_header,
     breaker = breaker(ctx, p.breaker, at(place, "breaker")),
     gate = gate(ctx, at(place, "concurrency"), p.concurrency),
@@ -243,7 +243,7 @@ local function timeouts(...)
 end
 
 local function prices(price)
-  return price and { input = price.input * MICRO, output = price.output * MICRO,
+  return price and { input = price.input * MICRO, output = (price.output or price.input) * MICRO,
     cached_read = (price.cached_read or price.input) * MICRO, cached_write = (price.cached_write or price.input) * MICRO }
 end
 

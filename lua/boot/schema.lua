@@ -37,6 +37,7 @@ local bytes = integer { min = 1024, max = 1099511627776 }
 local tokens = integer { min = 1, max = 100000000 }
 local wait = integer { min = 0, max = 86400000 }
 local dollars = number { min = 0, max = 1000000 }
+local rate = number { min = 0, max = 1000000, millionths = true } -- what is finer would be rounded, to nothing in the end
 
 ---- both files: API keys
 
@@ -423,6 +424,9 @@ local provider = record { fields = {
   { "api_keys", api_keys, example = '{ env "KEY_A", { name = "spare", key = env "KEY_B" } }',
     doc = "Several in its place. A conversation stays with one while it works; one that is out of quota, rejected or about " ..
       "to be is left alone until its reset, and the others are used." },
+  { "auth", text { enum = { "bearer", "header", "query", "sigv4", "gcp", "entra", "none" } }, example = '"bearer"',
+    doc = "How a key is shown, where the adapter knows several ways: `moongate provider show ADAPTER` has them. By default " ..
+      "the first. A key of AWS for `sigv4` is `ACCESS_KEY_ID:SECRET`, with `:SESSION_TOKEN` behind it for a temporary one." },
   { "account", name, example = '"openai"',
     doc = "Keys, breakers and caps are those of this account of `gateway.lua`, which must grant it to this project." },
   { "caller_keys", text { enum = { "refuse", "accept", "require" } }, default = "refuse",
@@ -471,10 +475,10 @@ local target = record {
       doc = "Whether the model goes on from an assistant message at the end of the conversation, as if it had written it. Then " ..
         "`rescue = \"resume\"` can continue a broken answer here. Most do not, and start anew." },
     { "price_usd", record { fields = {
-        { "input", dollars, required = true, doc = "US dollars for a million tokens of the request." },
-        { "output", dollars, default = 0, doc = "US dollars for a million tokens of the answer." },
-        { "cached_read", dollars, doc = "US dollars for a million tokens of the request that came out of the prompt cache; by default the input's." },
-        { "cached_write", dollars, doc = "US dollars for a million tokens of the request that were written into the prompt cache; by default the input's." },
+        { "input", rate, required = true, doc = "US dollars for a million tokens of the request, in whole millionths." },
+        { "output", rate, doc = "US dollars for a million tokens of the answer; by default the input's. 0 for what writes nothing, as embeddings." },
+        { "cached_read", rate, doc = "US dollars for a million tokens of the request that came out of the prompt cache; by default the input's." },
+        { "cached_write", rate, doc = "US dollars for a million tokens of the request that were written into the prompt cache; by default the input's." },
       } }, example = "{ input = 2.5, output = 10 }",
       doc = 'What it costs, for `balance = "cheapest"`, `max_cost_usd` and records; without it the price catalogue says.' },
     { "concurrency", gate, inherit = true,

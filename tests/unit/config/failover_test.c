@@ -254,6 +254,7 @@ TEST(what_makes_no_sense_is_refused_with_its_place)
         {"x = { { 'a/m', price_usd = { input = 1 } },\n 'b/m', max_cost_usd = 1 }", "2: workflows.x[2]: max_cost_usd counts by the targets' prices"},
         {"x = { 'a/m',\n max_cost_usd = 0 }", "workflows.x.max_cost_usd: expected a number from 0.0001 to 1000000, found 0"},
         {"x = { { 'a/m',\n price_usd = { output = 1 } } }", "2: workflows.x[1].price_usd: \"input\" is missing"},
+        {"x = { { 'a/m',\n price_usd = { input = 0.0000001 } } }", "price_usd.input: expected a number of whole millionths from 0 to 1000000, found 1e-07"},
         {"x = { 'a/m',\n hedge = 'p99' }", "2: workflows.x.hedge: expected a whole number from 1 to 86400000 ms or \"p95\", found \"p99\""},
         {"x = { 'a/m',\n hedge = { max = 2 } }", "2: workflows.x.hedge: \"after_ms\" is missing"},
         {"x = { 'a/m',\n rescue = 'restart' }", "2: workflows.x.rescue: expected one of \"error\", \"hold\", \"resume\""},

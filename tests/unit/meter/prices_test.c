@@ -288,14 +288,14 @@ static const char genai[] =
     "[{\"id\":\"openai\",\"name\":\"OpenAI\",\"api_pattern\":\"x\",\"models\":["
     "{\"id\":\"gpt-6-sol\",\"match\":{\"or\":[{\"equals\":\"sol\"},{\"starts_with\":\"gpt-6-sol\"},{\"regex\":\"^a\"}]},\"prices\":{"
     "\"input_mtok\":{\"base\":2,\"tiers\":[{\"start\":272000,\"price\":4}]},\"cache_read_mtok\":{\"base\":0.2,\"tiers\":[{\"start\":272000,"
-    "\"price\":0.4}]},\"output_mtok\":{\"base\":10,\"tiers\":[{\"start\":272000,\"price\":15}]},\"requests_kcount\":1}},"
+    "\"price\":0.4}]},\"output_mtok\":{\"base\":10,\"tiers\":[{\"start\":272000,\"price\":15}]},\"web_searches_kcount\":10}},"
     "{\"id\":\"dated\",\"match\":{\"equals\":\"dated\"},\"prices\":[{\"prices\":{\"input_mtok\":1}},{\"constraint\":{\"type\":\"start_date\","
     "\"start_date\":\"2026-11-25\"},\"prices\":{\"input_mtok\":0.0375,\"output_mtok\":3}}]},"
     "{\"id\":\"by-hour\",\"match\":{\"equals\":\"by-hour\"},\"prices\":[{\"prices\":{\"input_mtok\":1}},{\"constraint\":{\"type\":"
     "\"time_of_date\",\"start_time\":\"01:00:00Z\",\"end_time\":\"04:00:00Z\"},\"prices\":{\"input_mtok\":2}}]},"
     "{\"id\":\"pictures\",\"match\":{\"equals\":\"pictures\"},\"prices\":{\"requests_kcount\":40}},"
     "{\"id\":\"too-fine\",\"match\":{\"equals\":\"too-fine\"},\"prices\":{\"input_mtok\":0.00000012}}]},"
-    "{\"id\":\"x-ai\",\"models\":[{\"id\":\"grok-4.6\",\"match\":{\"contains\":\"4.6\"},\"prices\":{\"input_mtok\":2,\"output_mtok\":6}}]}]";
+    "{\"id\":\"x-ai\",\"models\":[{\"id\":\"grok-4.6\",\"match\":{\"contains\":\"4.6\"},\"prices\":{\"input_mtok\":2,\"output_mtok\":6,\"requests_kcount\":12}}]}]";
 
 TEST(a_genai_prices_document_becomes_a_catalogue)
 {
@@ -311,15 +311,49 @@ TEST(a_genai_prices_document_becomes_a_catalogue)
     CHECK_INT(import.providers, 2);
     CHECK_INT(import.models, 3);
     CHECK_INT(import.left_out, 3);
+    CHECK_INT(import.partial, 1);
     CHECK_STR(mg_prices_facts(prices).collected, "2026-11-24");
     CHECK_INT(cost(prices, "openai", "gpt-6-sol-mini", usage), USD(0.855));
     CHECK_INT(cost(prices, "openai", "sol", (struct mg_usage){.input_tokens = 100, .output_tokens = 1}), 210000000);
     CHECK_INT(ask(prices, (struct question){.provider = MG_VIEW("openai"), .model = MG_VIEW("dated")}), 1000000);
     CHECK_INT(ask(prices, (struct question){.provider = MG_VIEW("openai"), .model = MG_VIEW("dated"), .at_us = day(1)}), 37500);
     CHECK(ask(prices, (struct question){.provider = MG_VIEW("openai"), .model = MG_VIEW("by-hour")}) == UINT64_MAX);
-    CHECK_INT(ask(prices, (struct question){.provider = MG_VIEW("xai"), .model = MG_VIEW("grok-4.6-fast")}), 2000000);
+    CHECK_INT(ask(prices, (struct question){.provider = MG_VIEW("xai"), .model = MG_VIEW("grok-4.6-fast")}), 2000000 + USD(0.012));
     mg_prices_free(prices);
     mg_buf_fini(&out);
+}
+
+TEST(a_fee_per_request_is_charged_once_and_only_where_something_came)
+{
+    struct mg_prices *prices = catalogue("{\"version\":1,\"providers\":[{\"name\":\"acme\",\"models\":[{\"model\":\"sonar\",\"prices\":["
+                                         "{\"input\":1000000,\"output\":1000000,\"request\":12000000000,\"tiers\":{\"batch\":500}}]}]}]}");
+    struct mg_usage usage = {.input_tokens = 10, .output_tokens = 10}, nothing = {.input_tokens = 0};
+    struct question question = {.provider = MG_VIEW("acme"), .model = MG_VIEW("sonar"), .usage = &usage};
+
+    CHECK_INT(ask(prices, question), USD(0.01202));
+    question.tier = MG_VIEW("batch");
+    CHECK_INT(ask(prices, question), USD(0.01201));
+    question.usage = &nothing;
+    CHECK_INT(ask(prices, question), 0);
+    mg_prices_free(prices);
+}
+
+TEST(what_the_binary_carries_knows_the_models_of_each_vendor_with_an_adapter)
+{
+    static const struct {
+        const char *provider, *model;
+    } rows[] = {{"openai", "gpt-6.1-sol"}, {"anthropic", "claude-fable-5-2"}, {"anthropic", "claude-haiku-5-5-20261001"},
+                {"gemini", "gemini-3.1-pro-preview"}, {"xai", "grok-4.6"}, {"groq", "openai/gpt-oss-120b"}, {"perplexity", "sonar"},
+                {"mistral", "mistral-large-latest"}, {"openrouter", "anthropic/claude-opus-5"}};
+    struct mg_prices *prices = builtin();
+
+    CHECK(mg_prices_facts(prices).models > 1000);
+    for (size_t i = 0; i < MG_COUNT(rows); i++) {
+        struct question question = {.provider = mg_view_cstr(rows[i].provider), .model = mg_view_cstr(rows[i].model)};
+        if (ask(prices, question) == UINT64_MAX)
+            check_failed(__FILE__, __LINE__, "no price of %s/%s", rows[i].provider, rows[i].model);
+    }
+    mg_prices_free(prices);
 }
 
 TEST(a_catalogue_is_imported_as_it_is)

@@ -138,7 +138,7 @@ TEST(a_route_sees_what_the_workflow_says_and_what_targets_cost)
                "    assert(flow.max_attempts == 4 and flow.max_cost_microusd == 500000)\n"
                "    local one, two = candidates['a/one'], candidates['a/two']\n"
                "    assert(one.price_in_microusd == 2500000 and one.price_out_microusd == 10000000 and one.prefill == true)\n"
-               "    assert(two.price_out_microusd == 0 and two.prefill == false and one.state == 'closed')\n"
+               "    assert(two.price_out_microusd == 1000000 and two.prefill == false and one.state == 'closed')\n"
                "    return { explain = 'mine', budget = { max_cost_microusd = 1000, max_hedges = 0 }, attempts = {\n"
                "      { pick = 'cheapest', latency_bound_ms = 500, of = { { target = one.id }, { target = two.id } }, hedge_after_ms = 'p95' },\n"
                "      { pick = 'p2c', of = { { target = one.id }, { target = two.id } }, hedge_after_ms = 250 } } }\n"
