@@ -10,7 +10,7 @@
 #include "store/recorder.h"
 #include "tenant/limiter.h"
 
-enum { MAX_RULES = 1024, KEY_BYTES = 512 };
+enum { KEY_BYTES = 512 };
 
 /* One limit in money that was not restored yet. */
 struct rule {
@@ -22,14 +22,21 @@ struct rule {
     const struct mg_limit_rule *rule;  /* of its rows */
 };
 
-struct restore {
-    struct mg_budgets *budgets;
+struct project {
+    struct restore *restore;           /* whose it is */
     const struct mg_config_project *config;
-    uint64_t now_us, wall_us;
     struct rule *rules;
     int count;
     bool wants_metadata;
     uintptr_t build;                   /* number of this one of the project */
+};
+
+struct restore {
+    struct mg_budgets *budgets;
+    uint64_t now_us, wall_us;
+    struct project *projects;
+    size_t count;
+    struct mg_map wanting;             /* name → project that has rules to restore */
     struct mg_timeline *scratch;
     struct mg_arena arena;             /* of one row */
     struct mg_map origins;             /* id of a key that replaces another → what its line of rotations counts by */
@@ -58,46 +65,98 @@ void mg_budgets_fini(struct mg_budgets *budgets)
 /* ---- which rules ------------------------------------------------------------------------------ */
 
 /* The build before did not have it, nor did it stand in this one already. */
-static bool is_new(struct restore *r, const struct rule *rule, int period)
+static bool is_new(struct project *p, const struct rule *rule, int period)
 {
     char key[KEY_BYTES];
-    snprintf(key, sizeof key, "%s\n%s\n%d\n%s\n%d", r->config->name, rule->workflow ? rule->workflow : "", (int)rule->scope,
+    snprintf(key, sizeof key, "%s\n%s\n%d\n%s\n%d", p->config->name, rule->workflow ? rule->workflow : "", (int)rule->scope,
              rule->field ? rule->field : "", period);
-    uintptr_t before = (uintptr_t)mg_map_put(&r->budgets->restored, mg_view_cstr(key), (void *)r->build);
-    return before != r->build && before + 1 != r->build;
+    uintptr_t before = (uintptr_t)mg_map_put(&p->restore->budgets->restored, mg_view_cstr(key), (void *)p->build);
+    return before != p->build && before + 1 != p->build;
+}
+
+/* Of its periods those that are `wanted` and new. */
+static void add_new(struct project *p, struct rule rule, const bool *wanted)
+{
+    bool any = false;
+    for (int i = 0; i < MG_PERIOD_COUNT; i++)
+        any |= rule.period[i] = wanted[i] && is_new(p, &rule, i);
+    if (!any)
+        return;
+    p->wants_metadata |= rule.scope == MG_SCOPE_METADATA;
+    p->rules[p->count++] = rule;
+    mg_map_put(&p->restore->wanting, mg_view_cstr(p->config->name), p);
 }
 
 static void add_rule(void *arg, const char *workflow, enum mg_limit_scope scope, const char *field,
                      const struct mg_limit_set *set)
 {
-    struct restore *r = arg;
-    struct rule rule = {.workflow = workflow, .field = field, .scope = scope, .set = set};
-    bool any = false;
-    for (int p = 0; p < MG_PERIOD_COUNT; p++) {
-        rule.period[p] = set->budget_microusd[p] > 0 && is_new(r, &rule, p);
-        any |= rule.period[p];
-    }
-    if (!any || r->count == MAX_RULES)
-        return;
-    r->wants_metadata |= scope == MG_SCOPE_METADATA;
-    r->rules[r->count++] = rule;
+    bool wanted[MG_PERIOD_COUNT];
+    for (int i = 0; i < MG_PERIOD_COUNT; i++)
+        wanted[i] = set->budget_microusd[i] > 0;
+    add_new(arg, (struct rule){.workflow = workflow, .field = field, .scope = scope, .set = set}, wanted);
+}
+
+static void count_rule(void *arg, const char *workflow, enum mg_limit_scope scope, const char *field,
+                       const struct mg_limit_set *set)
+{
+    ++*(size_t *)arg;
+}
+
+/* The first build is 2, so that none comes right after "never". */
+static uintptr_t count_build(struct mg_budgets *budgets, const struct mg_config_project *config)
+{
+    uintptr_t before = (uintptr_t)mg_map_get(&budgets->builds, mg_view_cstr(config->name));
+    uintptr_t number = before ? before + 1 : 2;
+    mg_map_put(&budgets->builds, mg_view_cstr(config->name), (void *)number);
+    return number;
+}
+
+static void find_rules(struct project *p, struct restore *r, const struct mg_config_project *config)
+{
+    size_t most = 1;                   /* keys' own */
+    mg_limiter_budgets(config, count_rule, &most);
+    *p = (struct project){.restore = r, .config = config, .build = count_build(r->budgets, config)};
+    p->rules = mg_new_array(struct rule, most);
+    mg_limiter_budgets(config, add_rule, p);
+}
+
+/* Keys may have budgets of their own, which no configuration tells. */
+static mg_err find_rules_of_keys(struct restore *r, struct mg_db *db)
+{
+    static const struct mg_limit_set own;
+    static const bool all[MG_PERIOD_COUNT] = {true, true, true};
+    struct mg_map paying;              /* names of projects */
+    struct mg_stmt *stmt;
+    bool row = false;
+    MG_TRY(mg_db_prepare(db, "SELECT DISTINCT project FROM keys WHERE limits LIKE '%\"budget\"%'", &stmt));
+    mg_map_init(&paying);
+    mg_err err;
+    while ((err = mg_stmt_step(stmt, &row)) == MG_OK && row)
+        mg_map_put(&paying, mg_stmt_text(stmt, 0), r);
+    mg_stmt_free(stmt);
+    for (size_t i = 0; i < r->count; i++)
+        if (mg_map_get(&paying, mg_view_cstr(r->projects[i].config->name)))
+            add_new(&r->projects[i], (struct rule){.scope = MG_SCOPE_KEY, .set = &own}, all);
+    mg_map_fini(&paying);
+    return err;
 }
 
 static uint64_t earliest_us(const struct restore *r)
 {
     uint64_t first = r->wall_us;
-    for (int i = 0; i < r->count; i++)
-        for (int p = 0; p < MG_PERIOD_COUNT; p++)
-            if (r->rules[i].period[p])
-                first = MG_MIN(first, mg_period_start_us((enum mg_period)p, r->wall_us));
+    for (size_t i = 0; i < r->count; i++)
+        for (int k = 0; k < r->projects[i].count; k++)
+            for (int p = 0; p < MG_PERIOD_COUNT; p++)
+                if (r->projects[i].rules[k].period[p])
+                    first = MG_MIN(first, mg_period_start_us((enum mg_period)p, r->wall_us));
     return first;
 }
 
 /* ---- what was counted in part ----------------------------------------------------------------- */
 
-static struct mg_limit_id id_of(const struct restore *r, const struct rule *rule)
+static struct mg_limit_id id_of(const struct project *p, const struct rule *rule)
 {
-    return (struct mg_limit_id){.project = mg_view_cstr(r->config->name), .workflow = mg_view_cstr(rule->workflow),
+    return (struct mg_limit_id){.project = mg_view_cstr(p->config->name), .workflow = mg_view_cstr(rule->workflow),
                                 .scope = rule->scope, .field = mg_view_cstr(rule->field)};
 }
 
@@ -112,24 +171,25 @@ static void forget_row(const struct restore *r, const struct rule *rule, const s
 
 static void forget_one(void *arg, const struct mg_limit_row *row)
 {
-    const struct restore *r = arg;
-    for (int i = 0; i < r->count; i++)
-        if (r->rules[i].rule == mg_limit_row_rule(row))
-            forget_row(r, &r->rules[i], row);
+    const struct project *p = arg;
+    for (int i = 0; i < p->count; i++)
+        if (p->rules[i].rule == mg_limit_row_rule(row))
+            forget_row(p->restore, &p->rules[i], row);
 }
 
 /* A rule that an earlier generation had has rows, which know nothing of what was spent without it. */
-static void forget_rows(struct restore *r)
+static void forget_rows(struct project *p)
 {
-    for (int i = 0; i < r->count; i++) {
-        struct mg_limit_id id = id_of(r, &r->rules[i]);
+    for (int i = 0; i < p->count; i++) {
+        struct mg_limit_id id = id_of(p, &p->rules[i]);
         struct mg_limit_row *whole = mg_limit_row_peek(&id);
-        r->rules[i].rule = mg_limit_rule_of(&id);
+        p->rules[i].rule = mg_limit_rule_of(&id);
         if (id.scope == MG_SCOPE_PROJECT || id.scope == MG_SCOPE_WORKFLOW)
-            forget_row(r, &r->rules[i], whole);
+            forget_row(p->restore, &p->rules[i], whole);
         mg_limit_row_drop(whole);
     }
-    mg_limit_rows_each(forget_one, r);
+    if (p->count > 0)
+        mg_limit_rows_each(forget_one, p);
 }
 
 /* ---- keys that were rotated ------------------------------------------------------------------- */
@@ -145,9 +205,7 @@ static mg_err find_origins(struct restore *r, struct mg_db *db)
 {
     struct mg_stmt *stmt;
     bool row = false;
-    MG_TRY(mg_db_prepare(db, "SELECT id, replaces FROM keys WHERE project = ? AND replaces IS NOT NULL ORDER BY created_us, id",
-                         &stmt));
-    mg_stmt_bind_text(stmt, 1, mg_view_cstr(r->config->name));
+    MG_TRY(mg_db_prepare(db, "SELECT id, replaces FROM keys WHERE replaces IS NOT NULL ORDER BY created_us, id", &stmt));
     mg_err err;
     while ((err = mg_stmt_step(stmt, &row)) == MG_OK && row) {
         mg_view origin = origin_of(r, mg_stmt_text(stmt, 1));
@@ -171,9 +229,10 @@ static bool value_of(struct restore *r, const struct rule *rule, const struct sp
     return out_value->len <= MG_MAX_LIMIT_VALUE_BYTES;
 }
 
-static void add_to(struct restore *r, const struct rule *rule, const struct spent *spent)
+static void add_to(const struct project *owner, const struct rule *rule, const struct spent *spent)
 {
-    struct mg_limit_id id = id_of(r, rule);
+    struct restore *r = owner->restore;
+    struct mg_limit_id id = id_of(owner, rule);
     if (!value_of(r, rule, spent, &id.value))
         return;
     struct mg_limit_row *row = mg_limit_row_take(&id, r->now_us, r->wall_us);
@@ -185,6 +244,9 @@ static void add_to(struct restore *r, const struct rule *rule, const struct spen
 
 static void read_row(struct restore *r, struct mg_stmt *stmt)
 {
+    const struct project *owner = mg_map_get(&r->wanting, mg_stmt_text(stmt, 6));
+    if (!owner)
+        return;
     struct spent spent = {
         .start_us = (uint64_t)mg_stmt_int(stmt, 0),
         .microusd = (uint64_t)mg_stmt_int(stmt, 1),
@@ -192,24 +254,35 @@ static void read_row(struct restore *r, struct mg_stmt *stmt)
         .key_id = mg_stmt_text(stmt, 3),
         .key_metadata = mg_stmt_text(stmt, 4),
     };
-    if (r->wants_metadata && mg_ledger_decode(mg_stmt_blob(stmt, 5), r->scratch) == MG_OK)
+    if (owner->wants_metadata && mg_ledger_decode(mg_stmt_blob(stmt, 5), r->scratch) == MG_OK)
         spent.metadata = r->scratch->metadata;
-    for (int i = 0; i < r->count; i++)
-        add_to(r, &r->rules[i], &spent);
+    for (int i = 0; i < owner->count; i++)
+        add_to(owner, &owner->rules[i], &spent);
     mg_arena_reset(&r->arena);
 }
 
-/* at_us is when an exchange ended, never before it began: what began in a period ended in it or later. */
+/* A change to one project does not have to look at what others spent. NULL: there are several. */
+static mg_view only_project(const struct restore *r)
+{
+    size_t at = 0;
+    mg_view name = MG_VIEW_NONE;
+    void *project;
+    return r->wanting.count == 1 && mg_map_next(&r->wanting, &at, &name, &project) ? name : MG_VIEW_NONE;
+}
+
+/* All projects in one pass: what takes time is reading, whoever it is for. at_us is when an exchange ended, never before it
+ * began: what began in a period ended in it or later. */
 static mg_err read_rows(struct restore *r, struct mg_db *db)
 {
     struct mg_stmt *stmt;
     bool row = false;
     MG_TRY(mg_db_prepare(db,
-                         "SELECT e.start_us, e.cost_microusd, e.workflow, e.key_id, k.metadata, e.detail FROM exchanges e "
-                         "LEFT JOIN keys k ON k.id = e.key_id WHERE e.at_us >= ? AND e.project = ? AND e.cost_microusd > 0",
+                         "SELECT e.start_us, e.cost_microusd, e.workflow, e.key_id, k.metadata, e.detail, e.project "
+                         "FROM exchanges e LEFT JOIN keys k ON k.id = e.key_id "
+                         "WHERE e.at_us >= ? AND e.cost_microusd > 0 AND e.project = COALESCE(?, e.project)",
                          &stmt));
     mg_stmt_bind_int(stmt, 1, (int64_t)earliest_us(r));
-    mg_stmt_bind_text(stmt, 2, mg_view_cstr(r->config->name));
+    mg_stmt_bind_text(stmt, 2, only_project(r));
     mg_err err;
     while ((err = mg_stmt_step(stmt, &row)) == MG_OK && row)
         read_row(r, stmt);
@@ -217,32 +290,15 @@ static mg_err read_rows(struct restore *r, struct mg_db *db)
     return err;
 }
 
-/* Keys may have budgets of their own, which no configuration tells. */
-static mg_err add_keys(struct restore *r, struct mg_db *db)
-{
-    static const struct mg_limit_set own;
-    struct rule rule = {.scope = MG_SCOPE_KEY, .set = &own};
-    struct mg_stmt *stmt;
-    bool row = false, any = false;
-    MG_TRY(mg_db_prepare(db, "SELECT 1 FROM keys WHERE project = ? AND limits LIKE '%\"budget\"%' LIMIT 1", &stmt));
-    mg_stmt_bind_text(stmt, 1, mg_view_cstr(r->config->name));
-    mg_err err = mg_stmt_step(stmt, &row);
-    mg_stmt_free(stmt);
-    for (int p = 0; p < MG_PERIOD_COUNT && row; p++)
-        any |= rule.period[p] = is_new(r, &rule, p);
-    if (any && r->count < MAX_RULES)
-        r->rules[r->count++] = rule;
-    return err;
-}
-
 static mg_err read_all(struct restore *r, struct mg_db *db)
 {
-    MG_TRY(add_keys(r, db));
-    if (r->count == 0)
+    MG_TRY(find_rules_of_keys(r, db));
+    if (r->wanting.count == 0)
         return MG_OK;
     if (r->budgets->recorder)
         mg_recorder_flush(r->budgets->recorder);
-    forget_rows(r);
+    for (size_t i = 0; i < r->count; i++)
+        forget_rows(&r->projects[i]);
     MG_TRY(find_origins(r, db));
     return read_rows(r, db);
 }
@@ -258,30 +314,36 @@ static mg_err read_store(struct restore *r)
     return err;
 }
 
-/* The first is 2, so that no build comes right after "never". */
-static uintptr_t count_build(struct mg_budgets *budgets, const struct mg_config_project *config)
+static void restore_init(struct restore *r)
 {
-    uintptr_t before = (uintptr_t)mg_map_get(&budgets->builds, mg_view_cstr(config->name));
-    uintptr_t number = before ? before + 1 : 2;
-    mg_map_put(&budgets->builds, mg_view_cstr(config->name), (void *)number);
-    return number;
+    r->projects = mg_new_array(struct project, r->count + 1);
+    r->scratch = mg_new(struct mg_timeline);
+    mg_arena_init(&r->arena, 4096);
+    mg_arena_init(&r->origin_arena, 4096);
+    mg_map_init(&r->origins);
+    mg_map_init(&r->wanting);
 }
 
-mg_err mg_budgets_restore(struct mg_budgets *budgets, const struct mg_config_project *config, uint64_t now_us, uint64_t wall_us)
+static void restore_fini(struct restore *r)
 {
-    struct restore r = {.budgets = budgets, .config = config, .now_us = now_us, .wall_us = wall_us};
-    r.build = count_build(budgets, config);
-    r.rules = mg_new_array(struct rule, MAX_RULES);
-    mg_limiter_budgets(config, add_rule, &r);
-    r.scratch = mg_new(struct mg_timeline);
-    mg_arena_init(&r.arena, 4096);
-    mg_arena_init(&r.origin_arena, 4096);
-    mg_map_init(&r.origins);
+    mg_map_fini(&r->wanting);
+    mg_map_fini(&r->origins);
+    mg_arena_fini(&r->origin_arena);
+    mg_arena_fini(&r->arena);
+    mg_free(r->scratch);
+    for (size_t i = 0; i < r->count; i++)
+        mg_free(r->projects[i].rules);
+    mg_free(r->projects);
+}
+
+mg_err mg_budgets_restore(struct mg_budgets *budgets, const struct mg_config_project *const *configs, size_t count,
+                          uint64_t now_us, uint64_t wall_us)
+{
+    struct restore r = {.budgets = budgets, .count = count, .now_us = now_us, .wall_us = wall_us};
+    restore_init(&r);
+    for (size_t i = 0; i < count; i++)
+        find_rules(&r.projects[i], &r, configs[i]);
     mg_err err = read_store(&r);
-    mg_map_fini(&r.origins);
-    mg_arena_fini(&r.origin_arena);
-    mg_arena_fini(&r.arena);
-    mg_free(r.scratch);
-    mg_free(r.rules);
+    restore_fini(&r);
     return err;
 }

@@ -1,6 +1,6 @@
 /* budgets.h - what was spent before this process began counts too.
  *
- * When a project's generation is built, what its budgets count is summed up from the store: the exchanges of the periods
+ * When generations are built, what their projects' budgets count is summed up from the store, for all of them in one pass: the exchanges of the periods
  * that still run, by project, workflow, key and metadata value. The recorder has stored what the journal of a dead process
  * held before that, and nobody is served before the first generation is in place. From then on its rows know by themselves,
  * until a generation has the rule no more: when one has it again, or for the first time, its rows are set to what the store
@@ -24,8 +24,9 @@ struct mg_budgets {
 void mg_budgets_init(struct mg_budgets *budgets, const char *data_dir);
 void mg_budgets_fini(struct mg_budgets *budgets);
 
-/* Errors are of the store: what it has cannot be read, and budgets, if there are any, begin at nothing. */
-MG_MUST_USE mg_err mg_budgets_restore(struct mg_budgets *budgets, const struct mg_config_project *config, uint64_t now_us,
-                                      uint64_t wall_us);
+/* For the projects whose next generations go live now. Errors are of the store: what it has cannot be read, and budgets, if
+ * there are any, begin at nothing. */
+MG_MUST_USE mg_err mg_budgets_restore(struct mg_budgets *budgets, const struct mg_config_project *const *configs, size_t count,
+                                      uint64_t now_us, uint64_t wall_us);
 
 #endif

@@ -1,7 +1,8 @@
 /* One row a project; only the builder's thread changes rows, under `lock` where others read them.
  *
  *     change or order ─▶ timer ─▶ look(): new files, gone files, rows whose files changed
- *                                   └▶ build_row(): load ▶ route ▶ scripts ▶ install ▶ report
+ *                                   ├▶ build_row(): load ▶ scripts ▶ route
+ *                                   └▶ swap(), once all are built: restore ▶ install ▶ report
  *
  * A generation that the last worker let go comes back by mail and is freed here; one that comes
  * back after the builder stopped is freed where it is. */
@@ -57,6 +58,8 @@ struct mg_builder {
     mg_err first_err;
     bool started; /* the first look is over; the two above stay */
     bool ending;  /* the loop has ended: no timer may be set */
+    struct mg_list made; /* struct build, of this look, to be swapped in */
+    size_t made_count;
 
     uv_mutex_t lock;     /* everything below */
     struct mg_list rows; /* struct row, by name */
@@ -67,6 +70,7 @@ struct mg_builder {
 static void run(void *arg);
 static void look(struct mg_builder *builder);
 static void build_row(struct mg_builder *builder, struct row *row);
+static void swap(struct mg_builder *builder);
 static void schedule(struct mg_builder *builder, uint64_t delay_ms);
 static void on_change(void *arg, const char *name);
 static void first_look(struct mg_builder *builder);
@@ -88,6 +92,7 @@ mg_err mg_builder_start(const struct mg_builder_options *options, struct mg_buil
     builder->options = *options;
     builder->alive = 1;
     mg_list_init(&builder->rows);
+    mg_list_init(&builder->made);
     uv_mutex_init(&builder->lock);
     uv_sem_init(&builder->built, 0);
     mg_loop_init(&builder->loop);
@@ -282,6 +287,7 @@ static void look(struct mg_builder *builder)
         else if (row->force || mg_config_files_hash(row->files, row->file_count) != row->hash)
             build_row(builder, row);
     }
+    swap(builder);
     look_at_gateway_file(builder);
     if (set_watches(builder) > 0)
         schedule(builder, MG_BUILDER_COALESCE_MS); /* for what changed before they were watched */
@@ -433,6 +439,7 @@ struct build {
     struct mg_script **scripts;       /* one a worker, until they are installed */
     struct mg_diag diag;
     uint64_t start_us;
+    struct mg_list link; /* of builder->made */
 };
 
 static mg_err load(struct build *build)
@@ -495,7 +502,7 @@ static mg_err make(struct build *build)
     build->generation = new_generation(build->builder, build->row, build->config);
     build->config = NULL;
     MG_TRY(build_scripts(build));
-    return options->ops->route(options->arg, build->generation, &build->diag);     /* last: what it restores goes live */
+    return options->ops->route(options->arg, build->generation, &build->diag);
 }
 
 static void undo(struct build *build)
@@ -543,6 +550,13 @@ static void stayed(struct build *build)
     options->ops->report(options->arg, status->project, status->number, false, &build->diag);
 }
 
+static void build_free(struct build *build)
+{
+    mg_free(build->scripts);
+    mg_config_report_fini(&build->report);
+    mg_free(build);
+}
+
 static void build_row(struct mg_builder *builder, struct row *row)
 {
     row->waiting = row->alive >= MG_MAX_GENERATIONS;
@@ -567,12 +581,38 @@ static void build_row(struct mg_builder *builder, struct row *row)
     if (err) {
         undo(build);
         stayed(build);
+        build_free(build);
     } else {
-        went_live(build);
+        mg_list_push_back(&builder->made, &build->link);
+        builder->made_count++;
     }
-    mg_free(build->scripts);
-    mg_config_report_fini(&build->report);
-    mg_free(build);
+}
+
+static void restore(struct mg_builder *builder)
+{
+    const struct mg_builder_options *options = &builder->options;
+    if (!options->ops->restore || builder->made_count == 0)
+        return;
+    struct mg_generation **generations = mg_new_array(struct mg_generation *, builder->made_count);
+    size_t count = 0;
+    MG_LIST_EACH(link, next, &builder->made)
+    generations[count++] = mg_container_of(link, struct build, link)->generation;
+    options->ops->restore(options->arg, generations, count);
+    mg_free(generations);
+}
+
+/* What reading the store takes is taken once, however many projects were built. */
+static void swap(struct mg_builder *builder)
+{
+    restore(builder);
+    MG_LIST_EACH(link, next, &builder->made)
+    {
+        struct build *build = mg_container_of(link, struct build, link);
+        mg_list_remove(link);
+        went_live(build);
+        build_free(build);
+    }
+    builder->made_count = 0;
 }
 
 /* ---- generations that come back */

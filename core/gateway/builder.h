@@ -24,6 +24,8 @@ struct mg_builder_ops {
     void (*remove)(void *arg, uint32_t project);
     /* ok: the generation is live. Else number is the one that stays (0: none) and diag says what is wrong. */
     void (*report)(void *arg, const char *project, uint32_t number, bool ok, const struct mg_diag *diag);
+    /* Of all that one look has built, before any is installed: no build can fail any more. NULL: there is nothing to do. */
+    void (*restore)(void *arg, struct mg_generation *const *generations, size_t count);
 };
 
 struct mg_builder_options {

@@ -239,13 +239,18 @@ static void on_signal(uv_signal_t *handle, int number)
 /* ---- builder's ops --------------------------------------------------------------------------- */
 
 /* A store that cannot be read stops nobody, but its operator must hear of it. */
-static void restore_budgets(struct mg_gateway *gateway, const struct mg_config_project *config)
+static void on_restore(void *arg, struct mg_generation *const *generations, size_t count)
 {
+    struct mg_gateway *gateway = arg;
+    const struct mg_config_project **configs = mg_new_array(const struct mg_config_project *, count);
+    for (size_t i = 0; i < count; i++)
+        configs[i] = generations[i]->config;
     gateway->budgets.recorder = gateway->recorder;
-    mg_err err = mg_budgets_restore(&gateway->budgets, config, mg_mono_us(), mg_wall_us());
-    if (err != MG_OK)
-        mg_log_error("budget.not_restored", "project=%s reason=\"%s\"; what was spent before is not counted", config->name,
+    mg_err err = mg_budgets_restore(&gateway->budgets, configs, count, mg_mono_us(), mg_wall_us());
+    for (size_t i = 0; i < count && err != MG_OK; i++)
+        mg_log_error("budget.not_restored", "project=%s reason=\"%s\"; what was spent before is not counted", configs[i]->name,
                      mg_err_text(err));
+    mg_free(configs);
 }
 
 static mg_err on_route(void *arg, struct mg_generation *generation, struct mg_diag *diag)
@@ -260,7 +265,6 @@ static mg_err on_route(void *arg, struct mg_generation *generation, struct mg_di
     struct mg_routing *routing;
     MG_TRY(mg_limiting_check(generation->config, mg_price_book_now(gateway->pricing.book), diag));
     MG_TRY(mg_routing_new(generation->config, &options, &routing, diag));
-    restore_budgets(gateway, generation->config);
     generation->routing = routing;
     generation->free_routing = mg_routing_free;
     return MG_OK;
@@ -295,7 +299,7 @@ static void on_report(void *arg, const char *project, uint32_t number, bool ok, 
 }
 
 static const struct mg_builder_ops builder_ops = {
-    .route = on_route, .install = on_install, .remove = on_remove, .report = on_report};
+    .route = on_route, .install = on_install, .remove = on_remove, .report = on_report, .restore = on_restore};
 
 /* ---- start ----------------------------------------------------------------------------------- */
 

@@ -1,8 +1,8 @@
 /* usage_bench.c - what questions about a month cost when the store is large.
  *
  * usage: usage_bench [EXCHANGES [FOLDER]]   Fills a store with so many exchanges (2,000 of one to three attempts, spread over
- * the last thirty days), then asks what people ask at the end of a month and prints how long each answer took. With a folder the store
- * is kept there, and used again when it is there already. */
+ * the last thirty days, of fifty projects), then asks what people ask at the end of a month, restores the budgets of all projects as a
+ * start does, and prints how long each answer took. With a folder the store is kept there, and used again when it is there already. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +10,13 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "gateway/budgets.h"
 #include "meter/ledger.h"
 #include "meter/record.h"
 #include "meter/usage.h"
 #include "store/folder.h"
 
-enum { DAYS = 30, BURST = 500 };
+enum { DAYS = 30, BURST = 500, PROJECTS = 50 };
 #define DAY_US UINT64_C(86400000000)
 
 static void must(mg_err err)
@@ -57,10 +58,10 @@ static struct mg_attempt_record *add_attempt(struct mg_timeline *timeline, uint6
 
 static void fill(struct mg_timeline *timeline, uint64_t nth, uint64_t from_us, uint64_t step_us)
 {
-    static char key[24], workflow[16], metadata[64];
-    static const char *const projects[] = {"support", "search", "shop", "lab", "docs"};
+    static char project[16], key[24], workflow[16], metadata[64];
     unsigned char random[10] = {0};
     memcpy(random, &nth, sizeof nth);
+    snprintf(project, sizeof project, "project-%u", (unsigned)(nth % PROJECTS));
     snprintf(key, sizeof key, "key_%04u", (unsigned)(nth * 7 % 40));
     snprintf(workflow, sizeof workflow, "flow-%u", (unsigned)(nth * 11 % 6));
     snprintf(metadata, sizeof metadata, "{\"tier\":\"%s\",\"customer\":\"c%u\"}", nth % 2 ? "gold" : "free", (unsigned)(nth * 13 % 200));
@@ -68,7 +69,7 @@ static void fill(struct mg_timeline *timeline, uint64_t nth, uint64_t from_us, u
         .start_wall_us = from_us + nth * step_us,
         .phase_us = {1, 10, 11, 12, 13, 14, 15, 16, 200500, 300000, 300100},
         .upstream_us = 299000,
-        .project = mg_view_cstr(projects[nth % 5]),
+        .project = mg_view_cstr(project),
         .workflow = mg_view_cstr(workflow),
         .key_id = mg_view_cstr(key),
         .path = MG_VIEW("/v1/chat/completions"),
@@ -135,6 +136,29 @@ static void ask(struct mg_db *db, const char *by, uint64_t from_us, uint64_t to_
     mg_usage_report_free(report);
 }
 
+/* ---- what a start does */
+
+/* Each project has a month's budget, and each of its customers one. */
+static void restore_budgets(const char *data, int count)
+{
+    static const struct mg_limit_set month = {.any = true, .budget_microusd = {[MG_PERIOD_MONTH] = 1000000000}};
+    static const struct mg_limit_field customer[] = {{"customer", {.any = true, .budget_microusd = {[MG_PERIOD_MONTH] = 1000000}}}};
+    static struct mg_config_project configs[PROJECTS];
+    static char names[PROJECTS][16];
+    const struct mg_config_project *all[PROJECTS];
+    struct mg_budgets budgets;
+    for (int i = 0; i < count; i++) {
+        snprintf(names[i], sizeof names[i], "project-%d", i);
+        configs[i] = (struct mg_config_project){.name = names[i], .limits = {.own = month, .fields = customer, .field_count = 1}};
+        all[i] = &configs[i];
+    }
+    mg_budgets_init(&budgets, data);
+    uint64_t began_us = mg_mono_us();
+    must(mg_budgets_restore(&budgets, all, (size_t)count, began_us, mg_wall_us()));
+    printf("%8.1f ms  budgets of %d projects, and of their customers, restored\n", (double)(mg_mono_us() - began_us) / 1000, count);
+    mg_budgets_fini(&budgets);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const questions[] = {"", "project", "project,day", "provider,model", "key", "metadata.customer", "project,metadata.tier,workflow"};
@@ -151,6 +175,8 @@ int main(int argc, char **argv)
         ask(db, questions[i], 0, 0);
     ask(db, "project", mg_wall_us() - 10 * DAY_US, mg_wall_us() - 9 * DAY_US);
     mg_db_close(db);
+    restore_budgets(data, 1);
+    restore_budgets(data, PROJECTS);
     if (argc > 2)
         return 0;
     snprintf(command, sizeof command, "rm -rf %s", data);

@@ -43,6 +43,11 @@ static uint64_t spent(const char *project, const char *workflow, enum mg_limit_s
     return microusd;
 }
 
+static mg_err restore(struct mg_budgets *budgets, const struct mg_config_project *config)
+{
+    return mg_budgets_restore(budgets, &config, 1, 1, NOW);
+}
+
 static const struct mg_limit_set monthly = {.any = true, .budget_microusd = {1000, 0, 100000}};
 static const struct mg_limit_field fields[] = {{"user", {.any = true, .budget_microusd = {0, 5000, 0}}}};
 
@@ -62,7 +67,7 @@ TEST(money_of_the_running_periods_is_restored_for_every_scope_and_only_once)
     mg_budgets_init(&budgets, world.data);
     budgets.recorder = world.recorder;
     for (int i = 0; i < 3; i++)        /* a reload restores nothing twice */
-        CHECK_OK(mg_budgets_restore(&budgets, &config, 1, NOW));
+        CHECK_OK(restore(&budgets, &config));
 
     CHECK_INT(spent("acme", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_MONTH), 123);
     CHECK_INT(spent("acme", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_DAY), 23);
@@ -93,8 +98,8 @@ TEST(a_budget_of_a_key_alone_is_restored_too)
     spend_in(&world, "keyed", NOW - 60 * S, "fast", "key_9", "", 44);
     mg_budgets_init(&budgets, world.data);
     budgets.recorder = world.recorder;
-    CHECK_OK(mg_budgets_restore(&budgets, &config, 1, NOW));
-    CHECK_OK(mg_budgets_restore(&budgets, &config, 1, NOW));
+    CHECK_OK(restore(&budgets, &config));
+    CHECK_OK(restore(&budgets, &config));
     CHECK_INT(spent("keyed", NULL, MG_SCOPE_KEY, NULL, "key_9", MG_PERIOD_WEEK), 44);
     mg_budgets_fini(&budgets);
     world_stop(&world);
@@ -120,7 +125,7 @@ TEST(what_a_key_spent_before_it_was_rotated_counts_for_its_successors)
     spend_in(&world, "rotated", NOW - 40 * S, "fast", "key_c", "", 300);
     mg_budgets_init(&budgets, world.data);
     budgets.recorder = world.recorder;
-    CHECK_OK(mg_budgets_restore(&budgets, &config, 1, NOW));
+    CHECK_OK(restore(&budgets, &config));
     CHECK_INT(spent("rotated", NULL, MG_SCOPE_KEY, NULL, "key_a", MG_PERIOD_MONTH), 321);
     CHECK_INT(spent("rotated", NULL, MG_SCOPE_KEY, NULL, "key_c", MG_PERIOD_MONTH), 0);
     mg_budgets_fini(&budgets);
@@ -136,19 +141,19 @@ TEST(a_rule_that_was_away_comes_back_with_what_was_spent_meanwhile)
     mg_budgets_init(&budgets, world.data);
     budgets.recorder = world.recorder;
     spend_in(&world, "again", NOW - 60 * S, "fast", "k", "{\"user\":\"ann\"}", 100);
-    CHECK_OK(mg_budgets_restore(&budgets, &with, 1, NOW));
+    CHECK_OK(restore(&budgets, &with));
 
     struct mg_limit_id id = {.project = MG_VIEW("again")};
     struct mg_limit_use use = {mg_limit_row_take(&id, 1, NOW), &monthly, true};
     struct mg_limit_hold hold;
     struct mg_limit_refusal no;
     CHECK(mg_limits_reserve(&use, 1, 0, 7, 1, NOW, &hold, &no, NULL, NULL));       /* an attempt in flight all the while */
-    CHECK_OK(mg_budgets_restore(&budgets, &without, 1, NOW));
+    CHECK_OK(restore(&budgets, &without));
     spend_in(&world, "again", NOW - 50 * S, "fast", "k", "{\"user\":\"ann\"}", 20);
     spend_in(&world, "again", NOW - 50 * S, "fast", "k", "{\"user\":\"bob\"}", 3);
-    CHECK_OK(mg_budgets_restore(&budgets, &without, 1, NOW));
-    CHECK_OK(mg_budgets_restore(&budgets, &with, 1, NOW));
-    CHECK_OK(mg_budgets_restore(&budgets, &with, 1, NOW));
+    CHECK_OK(restore(&budgets, &without));
+    CHECK_OK(restore(&budgets, &with));
+    CHECK_OK(restore(&budgets, &with));
     CHECK_INT(spent("again", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_MONTH), 130);
     CHECK_INT(spent("again", NULL, MG_SCOPE_METADATA, "user", "ann", MG_PERIOD_WEEK), 120);
     CHECK_INT(spent("again", NULL, MG_SCOPE_METADATA, "user", "bob", MG_PERIOD_WEEK), 3);
@@ -159,12 +164,37 @@ TEST(a_rule_that_was_away_comes_back_with_what_was_spent_meanwhile)
     world_stop(&world);
 }
 
+/* A store that has had five projects, of which three come back, two of them with rules. */
+TEST(many_projects_are_restored_together_and_each_gets_what_was_its_own)
+{
+    struct world world;
+    struct mg_budgets budgets;
+    static const struct mg_config_project a = {.name = "a", .limits.own = monthly}, b = {.name = "b"},
+                                          c = {.name = "c", .limits = {.fields = fields, .field_count = 1}};
+    const struct mg_config_project *all[] = {&a, &b, &c};
+    static const char *const names[] = {"a", "b", "c", "d", "e"};
+    world_open(&world);
+    for (unsigned i = 0; i < 5; i++)
+        spend_in(&world, names[i], NOW - 60 * S, "fast", "k", "{\"user\":\"ann\"}", 10 + i);
+    mg_budgets_init(&budgets, world.data);
+    budgets.recorder = world.recorder;
+    for (int i = 0; i < 2; i++)
+        CHECK_OK(mg_budgets_restore(&budgets, all, MG_COUNT(all), 1, NOW));
+
+    CHECK_INT(spent("a", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_MONTH), 10);
+    CHECK_INT(spent("b", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_MONTH), 0);
+    CHECK_INT(spent("c", NULL, MG_SCOPE_METADATA, "user", "ann", MG_PERIOD_WEEK), 12);
+    CHECK_INT(spent("c", NULL, MG_SCOPE_PROJECT, NULL, NULL, MG_PERIOD_MONTH), 0);
+    mg_budgets_fini(&budgets);
+    world_stop(&world);
+}
+
 TEST(a_store_that_is_not_there_is_said)
 {
     struct mg_budgets budgets;
     struct mg_config_project paid = {.name = "paid", .limits.own = monthly};
     mg_budgets_init(&budgets, "/nonexistent");
-    CHECK(mg_budgets_restore(&budgets, &paid, 1, NOW) != MG_OK);
+    CHECK(restore(&budgets, &paid) != MG_OK);
     mg_budgets_fini(&budgets);
 }
 

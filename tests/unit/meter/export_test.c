@@ -40,6 +40,7 @@ struct probe {
     char last_id[48];
     bool closed;
     bool hang, let_go;                 /* a send does not come back before it is let go */
+    unsigned came_back;                /* sends that touch this no more */
 };
 
 static struct probe probe;
@@ -67,6 +68,8 @@ static mg_err take(void *arg, const struct mg_export_batch *batch, struct mg_dia
     pthread_cond_broadcast(&probe.changed);
     while (probe.hang && !probe.let_go)
         pthread_cond_wait(&probe.changed, &probe.lock);
+    probe.came_back++;
+    pthread_cond_broadcast(&probe.changed);
     pthread_mutex_unlock(&probe.lock);
     return refused ? mg_diag_set(diag, MG_E_CONNECT, "", 0, "no") : MG_OK;
 }
@@ -206,8 +209,10 @@ TEST(a_sink_that_never_comes_back_is_left_behind)
     pthread_mutex_lock(&probe.lock);
     probe.let_go = true;
     pthread_cond_broadcast(&probe.changed);
+    while (probe.came_back < 1)
+        pthread_cond_wait(&probe.changed, &probe.lock);
     pthread_mutex_unlock(&probe.lock);
-    usleep(200000);
+    usleep(200000);                    /* whatever it does then, it must not do */
     CHECK(!probe.closed);
     CHECK_INT(probe.tried, 1);
 }
