@@ -153,7 +153,7 @@ def stream_anthropic():
 def answer_openai_responses():
     return {"id": "resp_1", "object": "response", "created_at": 1795392000, "status": "completed", "model": "served", "error": None,
             "incomplete_details": None, "output": [
-                {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]},
+                {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}], "encrypted_content": "gAAAAAB"},
                 {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
                  "content": [{"type": "output_text", "text": "Hello", "annotations": []}]},
                 {"type": "function_call", "id": "fc_1", "call_id": "call_a", "name": "f", "arguments": '{"k":1}', "status": "completed"},
@@ -319,6 +319,87 @@ class Matrix(unittest.TestCase):
 
     def test_gemini_answers_everybody(self):
         self.check("gemini")
+
+
+# ---- what clients send back: the answer as they got it, and a result for each call
+
+def reply_openai_chat(answer):
+    message = answer["choices"][0]["message"]
+    return {"messages": [*ask_openai_chat()["messages"], message, *[
+        {"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in message["tool_calls"]]]}
+
+
+def reply_openai_responses(answer):
+    return {"input": [*ask_openai_responses()["input"], *answer["output"], *[
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "ok"} for item in answer["output"] if item["type"] == "function_call"]]}
+
+
+def reply_anthropic(answer):
+    return {"messages": [*ask_anthropic()["messages"], {"role": "assistant", "content": answer["content"]}, {"role": "user", "content": [
+        {"type": "tool_result", "tool_use_id": block["id"], "content": "ok"} for block in answer["content"] if block["type"] == "tool_use"]}]}
+
+
+def reply_gemini(answer):
+    content = answer["candidates"][0]["content"]
+    calls = [part["functionCall"] for part in content["parts"] if "functionCall" in part]
+    return {"contents": [*ask_gemini()["contents"], content, {"role": "user", "parts": [
+        {"functionResponse": {**({"id": call["id"]} if "id" in call else {}), "name": call["name"], "response": {"output": "ok"}}} for call in calls]}]}
+
+
+REPLY = {"openai_chat": reply_openai_chat, "openai_responses": reply_openai_responses, "anthropic": reply_anthropic, "gemini": reply_gemini}
+
+
+def signed(provider, sent):
+    """What a provider needs back unchanged, where it wants to find it."""
+    if provider == "anthropic":
+        return [(block["type"], block["thinking"], block["signature"]) for message in sent["messages"] if message["role"] == "assistant"
+                for block in message["content"] if block["type"] == "thinking"]
+    if provider == "openai_responses":
+        return [item["encrypted_content"] for item in sent["input"] if item.get("type") == "reasoning"]
+    return [(part["functionCall"]["name"], part["thoughtSignature"]) for content in sent["contents"] if content["role"] == "model"
+            for part in content["parts"][1:] if "functionCall" in part and part.get("thoughtSignature") == "c2ln"]
+
+
+SIGNED = {"anthropic": [("thinking", "Hm.", "EqQBCgIYAhIM")], "openai_responses": ["gAAAAAB"], "gemini": [("f", "c2ln")]}
+
+
+class Round(unittest.TestCase):
+    """Two requests: the second one has the answer of the first in it."""
+
+    def test_what_a_provider_signed_comes_back_to_it_through_every_client(self):
+        for provider in SIGNED:
+            clients = [name for name in NAMES if name != provider]
+            with Upstream(*[respond(200, ANSWERS[provider]())] * 2 * len(clients)) as upstream, \
+                    Gateway({"main": project(upstream, provider)}) as gateway:
+                for client in clients:
+                    with self.subTest(provider=provider, client=client):
+                        first = send(gateway, client, False)
+                        upstream.next_request()
+                        second = send(gateway, client, False, **REPLY[client](first.json))
+                        sent = upstream.next_request().json
+                        self.assertEqual(second.status, 200, second.body)
+                        validate(f"{provider}_request", sent)
+                        self.assertEqual(signed(provider, sent), SIGNED[provider])
+
+    def test_tools_come_back_as_the_client_declared_them(self):
+        name = "mcp__" + "server" * 12 + "__tool"
+        called = answer_anthropic()
+        called["content"] = [{"type": "tool_use", "id": "toolu_1", "name": "run", "input": {"input": "ls"}}]
+        with Upstream(respond(200, called)) as upstream, Gateway({"main": project(upstream, "anthropic")}) as gateway:
+            response = gateway.chat(tools=[{"type": "custom", "custom": {"name": "run"}}])
+            self.assertEqual(response.json["choices"][0]["message"]["tool_calls"],
+                             [{"id": "toolu_1", "type": "custom", "custom": {"name": "run", "input": "ls"}}])
+
+        def answer(sock, request):
+            sent = request.json["tools"][0]["function"]["name"]
+            assert len(sent) <= 64, sent
+            body = answer_openai_chat()
+            body["choices"][0]["message"]["tool_calls"] = [{"id": "call_a", "type": "function", "function": {"name": sent, "arguments": "{}"}}]
+            respond(200, body)(sock, request)
+
+        with Upstream(answer) as upstream, Gateway({"main": project(upstream, "openai_chat")}) as gateway:
+            response = send(gateway, "anthropic", False, tools=[{"name": name, "input_schema": SCHEMA}])
+            self.assertEqual([block["name"] for block in response.json["content"] if block["type"] == "tool_use"], [name])
 
 
 class Told(unittest.TestCase):
