@@ -394,18 +394,23 @@ static void act(struct mg_relay *relay, struct mg_lane *lane, const struct mg_ve
     }
 }
 
-/* "accept": the operator takes the answer as it is, though the core finds fault with it. */
+/* "accept": the operator takes the answer as it is, though the core finds fault with it; the client reads it in its own
+ * dialect all the same. */
 static bool accepted(struct mg_relay *relay, struct mg_lane *lane, enum mg_action action)
 {
     const struct mg_attempt *attempt = &lane->attempt;
-    bool whole = attempt->facts.status >= 200 && attempt->facts.status < 300 && !attempt->facts.timeout &&
-                 !attempt->facts.transport;
-    if (action != MG_ACTION_accept || !whole)
+    bool complete = attempt->facts.status >= 200 && attempt->facts.status < 300 && !attempt->facts.timeout &&
+                    !attempt->facts.transport;
+    bool in_one = !attempt->event_stream && !attempt->streaming_body;
+    mg_view body = mg_buf_view(&attempt->body);
+    if (action != MG_ACTION_accept || !complete)
+        return false;
+    if (in_one && lane->translated && !mg_lane_translate_body(lane, body, &body))
         return false;
     mg_relay_cancel_other(relay, lane);
     mg_relay_promote(relay, lane);
-    if (!attempt->event_stream && !attempt->streaming_body)
-        relay->call.ops->on_body(relay->call.arg, mg_buf_view(&attempt->body));
+    if (in_one)
+        relay->call.ops->on_body(relay->call.arg, body);
     return true;
 }
 
@@ -512,8 +517,7 @@ void mg_relay_ended(void *arg)
 {
     struct mg_lane *lane = arg;
     struct mg_relay *relay = lane->relay;
-    if (lane->attempt.ok)
-        mg_relay_end_stream(lane);
+    mg_relay_end_stream(lane);         /* of one that was cut off it writes nothing */
     if (lane->attempt.ok && !denied(relay, lane))
         good(relay, lane);
     else

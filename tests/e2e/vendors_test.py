@@ -1,0 +1,195 @@
+"""Every vendor's SDK over every vendor: the SDKs are the vendors' own, unmodified; the vendors are simulated ones that refuse
+what the vendor refuses (tests/support/vendors). Every stream is checked event by event."""
+
+import json
+import subprocess
+import threading
+import unittest
+
+import vendors
+from moongate import *
+from vendors import Fail, Say, sdks
+
+SOURCE = os.environ.get("MOONGATE_SOURCE_DIR", ".")
+MODELS = {"openai_chat": "gpt-5.2", "openai_responses": "gpt-5.2", "anthropic": "claude-opus-4-6", "gemini": "gemini-3-pro"}
+TOOLS = [("f", {"type": "object", "properties": {"k": {"type": "integer"}}, "required": ["k"]}), ("g", {"type": "object", "properties": {}})]
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "degrees": {"type": "number"}}, "required": ["city", "degrees"], "additionalProperties": False}
+CALLS = [("f", {"k": 1}), ("g", {})]
+USAGE = (109, 100, 12)
+
+
+def validate(name, text):
+    done = subprocess.run(["luajit", "tests/lua/validate.lua", name], input=text, text=True, capture_output=True, cwd=SOURCE)
+    if done.returncode:
+        raise AssertionError(f"{name}: {done.stderr}")
+
+
+def project_of(ups, more=""):
+    """A workflow for each vendor, of its name."""
+    providers = "".join(f'{name} = {{ adapter = "{name}", base_url = "{up.url}", api_key = "secret", breaker = false }}, ' for name, up in ups.items())
+    workflows = "".join(f'{name} = {{ targets = {{ "{name}/{MODELS[name]}" }}, max_attempts = 1 }}, ' for name in ups)
+    return f"return {{ providers = {{ {providers} }}, workflows = {{ {workflows} {more} }} }}"
+
+
+class Matrix(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.ups = {name: cls.enterClassContext(vendors.start(name)) for name in MODELS}
+        cls.gw = cls.enterClassContext(Gateway(project_of(cls.ups)))
+        cls.clients = [Sdk(cls.gw) for Sdk in sdks.ALL]
+        for each in cls.clients:
+            cls.addClassCleanup(each.close)
+
+    def each(self, do):
+        """do(client, vendor, ask) for every pair, whole and streamed."""
+        for client in self.clients:
+            for name, up in self.ups.items():
+                for streams in (False, True):
+                    with self.subTest(client=client.name, vendor=name, streams=streams):
+                        up.refused.clear()
+                        do(client, up, self.asker(client, up, streams))
+
+    def asker(self, client, up, streams):
+        def ask(history, **more):
+            try:
+                answer = client.ask(up.name, history, streams, **more)
+            except client.failure as error:
+                raise AssertionError(f"{error}; the vendor refused: {up.refused}") from error
+            if client.name == up.name:
+                self.assertEqual(client.kept.text, up.sent)
+            else:
+                validate(f"{client.name}_{'stream' if streams else 'answer'}", client.kept.text)
+            return answer
+        return ask
+
+    def test_a_text(self):
+        def do(client, up, ask):
+            up.say(Say("Hello there, wörld 🎈"))
+            answer = ask(client.user("hi"))
+            self.assertEqual((answer.text, answer.finish, answer.calls, answer.usage), ("Hello there, wörld 🎈", "stop", [], USAGE))
+        self.each(do)
+
+    def test_turns_of_the_system_and_of_the_developer(self):
+        def do(client, up, ask):
+            up.say(Say("Yes."))
+            history = client.system("Be brief.") + client.user("hi") + client.aside("Be kind.") + client.user("well?")
+            self.assertEqual(ask(history).text, "Yes.")
+            sent = json.dumps(up.body)
+            places = [sent.index(words) for words in ("hi", "Be kind.", "well?")]
+            self.assertEqual(places, sorted(places))
+            self.assertEqual(sent.count("Be brief."), 1)
+        self.each(do)
+
+    def test_several_turns(self):
+        def do(client, up, ask):
+            up.say(Say("Blue."), Say("Because."))
+            history = client.user("Which?")
+            history = history + ask(history).turn + client.user("Why?")
+            self.assertEqual(ask(history).text, "Because.")
+            sent = json.dumps(up.body)
+            places = [sent.index(words) for words in ("Which?", "Blue.", "Why?")]
+            self.assertEqual(places, sorted(places))
+        self.each(do)
+
+    def test_tools_side_by_side_and_their_results(self):
+        def do(client, up, ask):
+            up.say(Say("Let me see.", calls=CALLS), Say("Both."))
+            history = client.user("Do both")
+            answer = ask(history, tools=TOOLS)
+            self.assertEqual((answer.text, answer.finish, answer.usage), ("Let me see.", "tool", USAGE))
+            self.assertEqual([call[1:] for call in answer.calls], CALLS)
+            history = history + answer.turn + client.results(answer.calls, ["first result", "second result"]) + client.user("And?")
+            self.assertEqual(ask(history, tools=TOOLS).text, "Both.")
+            sent = json.dumps(up.body)
+            self.assertLess(sent.index("first result"), sent.index("second result"))
+        self.each(do)
+
+    def test_an_image_and_a_document(self):
+        def do(client, up, ask):
+            up.say(Say("A dot."))
+            self.assertEqual(ask(client.user("What is it?", sdks.PNG, sdks.PDF)).text, "A dot.")
+            sent = json.dumps(up.body).replace("-", "+").replace("_", "/")  # Gemini's SDK has base64 in the alphabet of URLs
+            self.assertIn(sdks.encoded(sdks.PNG), sent)
+            self.assertIn(sdks.encoded(sdks.PDF), sent)
+        self.each(do)
+
+    def test_an_answer_after_a_schema(self):
+        def do(client, up, ask):
+            up.say(Say('{"city": "Bern", "degrees": 3.50}'))
+            answer = ask(client.user("Weather as JSON?"), schema=SCHEMA)
+            self.assertEqual(json.loads(answer.text), {"city": "Bern", "degrees": 3.5})
+            self.assertIn('"degrees"', json.dumps(up.body))
+        self.each(do)
+
+    def test_reasoning_and_tools_over_several_turns(self):
+        def do(client, up, ask):
+            up.say(Say(thought="First one.", calls=CALLS), Say("Then", thought="Now the other.", calls=CALLS[:1]), Say("Done."))
+            history = client.user("Do it")
+            for thought, text, calls in (("First one.", "", CALLS), ("Now the other.", "Then", CALLS[:1])):
+                answer = ask(history, tools=TOOLS, effort="medium")
+                self.assertEqual(answer.thought, "" if up.name == "openai_chat" else thought)  # OpenAI shows none there
+                self.assertEqual((answer.text, [call[1:] for call in answer.calls]), (text, calls))
+                history = history + answer.turn + client.results(answer.calls, ["a", "b"][:len(calls)])
+            self.assertEqual(ask(history, tools=TOOLS, effort="medium").text, "Done.")
+            if up.name != "openai_chat":
+                sent = json.dumps(up.body)
+                self.assertEqual(sum(1 for each in up.signed if (each if isinstance(each, str) else each[1]) in sent), 2)
+            up.signed.clear()
+        self.each(do)
+
+    def test_an_answer_that_was_cut_for_its_length(self):
+        def do(client, up, ask):
+            up.say(Say("Once upon", finish="length"))
+            answer = ask(client.user("Tell"), max_tokens=300)
+            self.assertEqual((answer.text, answer.finish, answer.usage), ("Once upon", "length", USAGE))
+        self.each(do)
+
+    def test_a_refusal(self):
+        def do(client, up, ask):
+            up.say(Say("I will not.", finish="refusal"))
+            answer = ask(client.user("Do evil"))
+            self.assertEqual((answer.text, answer.finish), ("" if up.name == "gemini" else "I will not.", "refusal"))
+        self.each(do)
+
+    def test_errors_raise_the_class_the_sdk_has_for_them(self):
+        told = (("rate", 429), ("bad", 400), ("context", 400), ("overloaded", 503), ("server", 500))
+        for client in self.clients:
+            for name, up in self.ups.items():
+                for kind, status in told:
+                    with self.subTest(client=client.name, vendor=name, kind=kind):
+                        up.say(Fail(kind))
+                        with self.assertRaises(client.failure) as raised:
+                            client.ask(name, client.user("hi"))
+                        given = getattr(raised.exception, client.status)
+                        self.assertIn(given, (503, 529, 502, 500) if status >= 500 else (status,))
+                        self.assertIsInstance(raised.exception, client.classes.get(given, client.failure))
+
+    def test_what_is_wrong_with_the_client_raises_its_class(self):
+        for Sdk in sdks.ALL:
+            with self.subTest(client=Sdk.name):
+                stranger = Sdk(self.gw, "mg_nobody")
+                self.addCleanup(stranger.close)
+                with self.assertRaises(Sdk.classes[401]) as raised:
+                    stranger.ask("anthropic", stranger.user("hi"))
+                self.assertEqual(getattr(raised.exception, Sdk.status), 401)
+        for client in self.clients:
+            with self.subTest(client=client.name), self.assertRaises(client.classes[404]) as raised:
+                client.ask("nothing-like-it", client.user("hi"))
+            self.assertEqual(getattr(raised.exception, client.status), 404)
+
+    def test_a_stream_that_fails_on_its_way_raises_in_the_middle(self):
+        for breaks in ("cut", "error"):
+            for client in self.clients:
+                for name, up in self.ups.items():
+                    if name == "gemini" and breaks == "cut":
+                        continue  # it has no last event: its cut answer is one without a reason
+                    with self.subTest(client=client.name, vendor=name, breaks=breaks):
+                        up.say(Say("Hello there", breaks=breaks))
+                        with self.assertRaises(client.broken):
+                            client.ask(name, client.user("hi"), True)
+                        self.assertIn('"error"', client.kept.text)
+                        self.assertIn("Hel", client.kept.text)
+
+
+if __name__ == "__main__":
+    main()
