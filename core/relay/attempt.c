@@ -277,20 +277,20 @@ static mg_err on_message_end(void *arg);
 
 static const struct mg_http_client_ops client_ops = {.on_head = on_head, .on_body = on_body, .on_end = on_message_end};
 
-/* The lines that hold secrets are in clear from here to the return of the write, and nowhere else. */
-static bool put_secrets(struct mg_attempt *attempt, struct mg_locked *out)
+/* What holds secrets is in clear from here to the return of the write, and nowhere else. */
+static bool put_secrets(struct mg_attempt *attempt, struct mg_locked *out, struct mg_upstream_secrets *secrets)
 {
-    struct mg_sealed *used;
-    mg_err err = mg_upstream_put_secrets(attempt->call.upstream, attempt->call.credential, attempt->call.caller_key, out,
-                                         &used);
+    const struct mg_attempt_call *call = &attempt->call;
+    mg_err err = mg_upstream_put_secrets(call->upstream, call->credential, call->caller_key, call->head, call->body, out, secrets);
     if (err != MG_OK) {
-        say(attempt, err == MG_E_NOT_FOUND ? "a secret of the provider is not in the vault"
-                                           : "a secret of the provider does not open");
+        say(attempt, err == MG_E_NOT_FOUND     ? "a secret of the provider is not in the vault"
+                     : err == MG_E_BAD_REQUEST ? "a key of the provider is not ACCESS_KEY_ID:SECRET or ACCESS_KEY_ID:SECRET:SESSION_TOKEN"
+                                               : "a secret of the provider does not open");
         fail(attempt, MG_CLASS_auth, NULL, NULL);
         return false;
     }
     mg_sealed_unref(attempt->sent_secret);       /* of a connection that was dead */
-    attempt->sent_secret = used;
+    attempt->sent_secret = secrets->used;
     return true;
 }
 
@@ -303,15 +303,21 @@ static void send_head(struct mg_attempt *attempt)
     arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
 
     const struct mg_body *body = attempt->call.body;
-    mg_view parts[MG_BODY_PARTS + 3];
+    mg_view parts[MG_BODY_PARTS + 5], head = mg_view_head(attempt->call.head, attempt->call.head.len - 2);
     size_t count = 0, bytes = 0;
-    struct mg_locked *secrets = mg_locked_take();
-    if (!put_secrets(attempt, secrets)) {
-        mg_locked_give(secrets);
+    struct mg_upstream_secrets secrets;
+    struct mg_locked *plain = mg_locked_take();
+    if (!put_secrets(attempt, plain, &secrets)) {
+        mg_locked_give(plain);
         return;
     }
-    parts[count++] = mg_view_head(attempt->call.head, attempt->call.head.len - 2);
-    parts[count++] = mg_view_of(secrets->ptr, secrets->len);
+    if (secrets.query.len) {
+        parts[count++] = mg_view_head(head, mg_sign_target_end(head));
+        parts[count++] = secrets.query;
+        head = mg_view_skip(head, parts[0].len);
+    }
+    parts[count++] = head;
+    parts[count++] = secrets.lines;
     parts[count++] = MG_VIEW("\r\n");
     while (attempt->sent_part < body->count && bytes + body->parts[attempt->sent_part].len <= SEND_BYTES) {
         parts[count++] = body->parts[attempt->sent_part];
@@ -319,7 +325,7 @@ static void send_head(struct mg_attempt *attempt)
     }
     attempt->call.record->bytes_sent = bytes;
     mg_err err = mg_stream_write(attempt->stream, parts, count);
-    mg_locked_give(secrets);
+    mg_locked_give(plain);
     if (err == MG_OK)
         send_body(attempt);            /* else on_drain goes on, or on_closed ends it */
 }
@@ -483,18 +489,6 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
 
-static bool content_type_is(const struct mg_attempt *attempt, const char *wanted)
-{
-    return mg_view_ieq(attempt->content_type, mg_view_cstr(wanted));
-}
-
-/* A label that small servers put on anything. */
-static bool says_nothing(const struct mg_attempt *attempt)
-{
-    return !attempt->content_type.ptr || content_type_is(attempt, "text/plain") ||
-           content_type_is(attempt, "application/octet-stream");
-}
-
 static mg_err on_head(void *arg, const struct mg_http_response *response)
 {
     struct mg_attempt *attempt = arg;
@@ -510,11 +504,11 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
     attempt->facts.headers = &attempt->headers;
     attempt->call.record->status = (uint16_t)response->status;
     bool good = response->status >= 200 && response->status < 300;
-    bool events = content_type_is(attempt, "text/event-stream");
-    attempt->event_stream = good && attempt->call.stream && events;
-    attempt->may_be_events = good && attempt->call.stream && !events && says_nothing(attempt);
+    enum mg_framing framing = mg_adapter_declaration(attempt->call.adapter)->framing;
+    attempt->may_be_events = good && attempt->call.stream && mg_frames_may_be(framing, attempt->content_type);
+    attempt->event_stream = good && attempt->call.stream && mg_frames_known(framing, attempt->content_type, &framing);
     if (attempt->event_stream)
-        attempt->sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_event, attempt);
+        attempt->frames = mg_frames_new(framing, on_event, attempt);
     if (good)
         attempt->call.ops->on_head(attempt->call.arg, response->status, attempt->headers);
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
@@ -600,34 +594,42 @@ static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
 
+/* The decoder has stopped, or not: who stopped it. */
+static mg_err judge_events(struct mg_attempt *attempt, mg_err err)
+{
+    const char *reason = mg_frames_reason(attempt->frames);
+    if (attempt->state != MG_ATTEMPT_READING)
+        return err;
+    if (attempt->tap.failed) {
+        attempt->facts.in_stream = true;
+        fail(attempt, attempt->tap.error_class, NULL, NULL);
+    } else if (attempt->tap.broken_arguments) {
+        say(attempt, "the arguments of a tool call are not JSON");
+        fail(attempt, MG_CLASS_invalid_json, NULL, NULL);
+    } else if (reason) {
+        say(attempt, reason);
+        fail(attempt, MG_CLASS_server_error, "protocol", NULL);
+    }
+    return err;
+}
+
 static mg_err read_events(struct mg_attempt *attempt, mg_view bytes)
 {
     attempt->feeding = bytes;
-    mg_err err = mg_sse_feed(attempt->sse, bytes);
-    if (attempt->tap.failed && attempt->state == MG_ATTEMPT_READING) {
-        attempt->facts.in_stream = true;
-        fail(attempt, attempt->tap.error_class, NULL, NULL);
-    } else if (attempt->tap.broken_arguments && attempt->state == MG_ATTEMPT_READING) {
-        say(attempt, "the arguments of a tool call are not JSON");
-        fail(attempt, MG_CLASS_invalid_json, NULL, NULL);
-    }
-    return err;
+    return judge_events(attempt, mg_frames_feed(attempt->frames, bytes));
 }
 
 /* Events were asked for, and the answer does not say what it is: its first line tells. */
 static mg_err try_events(struct mg_attempt *attempt)
 {
-    static const char *const begins[] = {"data:", "event:", "id:", "retry:", ":"};
+    bool enough;
     mg_view held = mg_buf_view(&attempt->body);
-    bool events = false, enough = held.len >= sizeof "event:" - 1;
-    for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++)
-        events |= mg_view_starts(held, mg_view_cstr(begins[i]));
-    attempt->may_be_events = !events && !enough;
-    if (!events)
+    attempt->event_stream = mg_frames_begin(held, &enough);
+    attempt->may_be_events = !attempt->event_stream && !enough;
+    if (!attempt->event_stream)
         return MG_OK;
-    attempt->event_stream = true;
     attempt->prelude_bytes = 0;
-    attempt->sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_event, attempt);
+    attempt->frames = mg_frames_new(MG_FRAMING_SSE, on_event, attempt);
     mg_err err = read_events(attempt, held);
     flush_events(attempt);             /* before what they stand in goes */
     mg_buf_clear(&attempt->body);
@@ -649,7 +651,7 @@ static mg_err on_message_end(void *arg)
 {
     struct mg_attempt *attempt = arg;
     mark(attempt, MG_MARK_last_byte, now_us(attempt));
-    return MG_OK;
+    return attempt->event_stream ? judge_events(attempt, mg_frames_finish(attempt->frames)) : MG_OK;
 }
 
 void mg_attempt_pause(struct mg_attempt *attempt, bool paused)
@@ -760,8 +762,8 @@ static void conclude(struct mg_attempt *attempt)
 
 static void forget_answer(struct mg_attempt *attempt)
 {
-    mg_sse_free(attempt->sse);
-    attempt->sse = NULL;
+    mg_frames_free(attempt->frames);
+    attempt->frames = NULL;
     mg_buf_fini(&attempt->body);
     mg_buf_fini(&attempt->tail);
     mg_sealed_unref(attempt->sent_secret);

@@ -14,6 +14,7 @@
 #include "http/client.h"
 #include "http/sse.h"
 #include "io/pool.h"
+#include "relay/frames.h"
 #include "relay/policy.h"
 #include "relay/upstream.h"
 
@@ -66,7 +67,7 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     struct mg_http_client *client;     /* owned; kept between attempts */
     struct mg_sealed *sent_secret;     /* one reference: the credential that was sent, to find it in the answer; NULL: none */
     struct mg_sealed_trail trails[2];  /* of its text and of its reasoning, where it is looked for over several events */
-    struct mg_sse *sse;                /* owned; of this answer */
+    struct mg_frames *frames;          /* owned; of this answer, when it is a stream */
     struct mg_timer timer;             /* connect, then first token, then idle */
     struct mg_timer total;
     struct mg_defer end;

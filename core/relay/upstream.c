@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "http/headers.h"
 #include "io/tls.h"
@@ -109,18 +110,11 @@ static mg_err put_sealed(struct mg_sealed *sealed, struct mg_locked *out, struct
     if (!sealed)
         return MG_E_NOT_FOUND;
     mg_err err = mg_sealed_open(sealed, out);
-    if (err == MG_OK)
-        err = mg_locked_put(out, MG_VIEW("\r\n"));
     if (err == MG_OK && out_used)
         *out_used = sealed;
     else
         mg_sealed_unref(sealed);
     return err;
-}
-
-static mg_err put_secret(const struct mg_secret *secret, struct mg_locked *out, struct mg_sealed **out_used)
-{
-    return put_sealed(mg_secret_get(secret), out, out_used);
 }
 
 static mg_err put_secret_headers(const struct mg_config_provider *config, struct mg_locked *out)
@@ -130,29 +124,65 @@ static mg_err put_secret_headers(const struct mg_config_provider *config, struct
             continue;
         MG_TRY(mg_locked_put(out, mg_view_cstr(config->header_names[i])));
         MG_TRY(mg_locked_put(out, MG_VIEW(": ")));
-        MG_TRY(put_secret(config->header_secrets[i], out, NULL));
+        MG_TRY(put_sealed(mg_secret_get(config->header_secrets[i]), out, NULL));
+        MG_TRY(mg_locked_put(out, MG_VIEW("\r\n")));
     }
     return MG_OK;
 }
 
-mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *callers,
-                               struct mg_locked *out, struct mg_sealed **out_used)
+/* Only the token of a session is sent as it is: the rest of the key nobody can repeat. */
+static mg_err prove_aws(const struct mg_upstream *upstream, mg_view head, const struct mg_body *body, struct mg_locked *out,
+                        size_t at, struct mg_sealed **used)
+{
+    struct mg_sealed *token;
+    struct mg_sign sign = {upstream->region, upstream->service, head, body, mg_wall_us()};
+    mg_err err = mg_sign_aws(&sign, out, at, &token);
+    if (token) {
+        mg_sealed_unref(*used);
+        *used = token;
+    }
+    return err;
+}
+
+/* What stands before the credential, and what becomes of it. */
+static mg_err put_credential(const struct mg_upstream *upstream, struct mg_sealed *sealed, mg_view head, const struct mg_body *body,
+                             struct mg_locked *out, struct mg_sealed **out_used)
+{
+    size_t at = out->len;
+    mg_err err = mg_locked_put(out, upstream->credential_start);
+    if (err != MG_OK)
+        mg_sealed_unref(sealed);
+    else
+        err = put_sealed(sealed, out, out_used);
+    if (err == MG_OK && upstream->auth == MG_AUTH_sigv4)
+        err = prove_aws(upstream, head, body, out, at, out_used);
+    else if (err == MG_OK && upstream->query)
+        err = mg_sign_query(upstream->query, head, out, at);
+    else if (err == MG_OK)
+        err = mg_locked_put(out, MG_VIEW("\r\n"));
+    return err;
+}
+
+mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *callers, mg_view head,
+                               const struct mg_body *body, struct mg_locked *out, struct mg_upstream_secrets *out_secrets)
 {
     struct mg_sealed *used = NULL;
     bool ours = !callers && credential >= 0 && credential < upstream->credential_count;
-    mg_err err = upstream->config ? put_secret_headers(upstream->config, out) : MG_OK;
-    *out_used = NULL;
-    if (!upstream->credential_start.len)
-        return err;                    /* it asks nobody for a key */
-    if (err == MG_OK && (ours || callers))
-        err = mg_locked_put(out, upstream->credential_start);
-    if (err == MG_OK && callers)
-        err = put_sealed(mg_sealed_ref(callers), out, &used);
-    else if (err == MG_OK && ours)
-        err = put_secret(upstream->credentials[credential].secret, out, &used);
-    if (err == MG_OK)
-        *out_used = used;
-    return err;
+    bool asked = upstream->credential_start.len || upstream->query || upstream->auth == MG_AUTH_sigv4;
+    mg_err err = MG_OK;
+    *out_secrets = (struct mg_upstream_secrets){.used = NULL};
+    if (asked && (ours || callers))
+        err = put_credential(upstream, callers ? mg_sealed_ref(callers) : mg_secret_get(upstream->credentials[credential].secret), head,
+                             body, out, &used);
+    size_t query = upstream->query ? out->len : 0;
+    if (err == MG_OK && upstream->config)
+        err = put_secret_headers(upstream->config, out);
+    if (err != MG_OK) {
+        mg_sealed_unref(used);
+        return err;
+    }
+    *out_secrets = (struct mg_upstream_secrets){mg_view_of(out->ptr, query), mg_view_of(out->ptr + query, out->len - query), used};
+    return MG_OK;
 }
 
 static mg_err put_fixed(struct mg_buf *head, const struct mg_upstream *upstream, const struct mg_url *url)
@@ -174,15 +204,12 @@ static mg_err put_fixed(struct mg_buf *head, const struct mg_upstream *upstream,
 
 static mg_err write_head(struct mg_upstream *upstream, const struct mg_url *url)
 {
-    const struct mg_adapter_decl *decl = mg_adapter_declaration(upstream->adapter);
     struct mg_buf head;
     mg_buf_init(&head, MG_MAX_HEADER_BYTES);
     mg_err err = put_fixed(&head, upstream, url);
     if (err == MG_OK)
         upstream->fixed_head = mg_arena_dup(&upstream->arena, mg_buf_view(&head));
     mg_buf_fini(&head);
-    if (decl->auth[0].header[0])
-        upstream->credential_start = mg_arena_printf(&upstream->arena, "%s: %s", decl->auth[0].header, decl->auth[0].prefix);
     return err;
 }
 
@@ -202,6 +229,32 @@ static const char *expand(struct mg_upstream *upstream, const char *base_url, st
     return expanded;
 }
 
+/* The usual kind of the adapter, or the one that the configuration names. */
+static const struct mg_adapter_auth *find_auth(const struct mg_upstream *upstream)
+{
+    const struct mg_adapter_decl *decl = mg_adapter_declaration(upstream->adapter);
+    const char *wanted = upstream->config->auth;
+    for (int i = 0; i < decl->auth_count; i++)
+        if (!wanted || strcmp(mg_auth_kind_name(decl->auth[i].kind), wanted) == 0)
+            return &decl->auth[i];
+    return NULL;
+}
+
+static mg_err choose_auth(struct mg_upstream *upstream, struct mg_diag *diag)
+{
+    const struct mg_adapter_auth *auth = find_auth(upstream);
+    if (!auth)
+        return refuse(upstream->config, diag, "its adapter has no authentication of that kind: see `moongate provider show`");
+    upstream->auth = auth->kind;
+    upstream->query = auth->query;
+    upstream->service = auth->service;
+    if (auth->kind == MG_AUTH_sigv4)
+        return (upstream->region = expand(upstream, "{region}", diag)) ? MG_OK : MG_E_CONFIG;
+    if (auth->header[0])
+        upstream->credential_start = mg_arena_printf(&upstream->arena, "%s: %s", auth->header, auth->prefix);
+    return MG_OK;
+}
+
 static mg_err fill(struct mg_upstream *upstream, const char *project, const char *base_url, const char *default_proxy, struct mg_diag *diag)
 {
     const struct mg_config_provider *config = upstream->config;
@@ -210,6 +263,7 @@ static mg_err fill(struct mg_upstream *upstream, const char *project, const char
     struct mg_url url;
     if (base_url && !(base_url = expand(upstream, base_url, diag)))
         return MG_E_CONFIG;
+    MG_TRY(choose_auth(upstream, diag));
     if (!base_url || !mg_url_parse(mg_view_cstr(base_url), &url))
         return refuse(config, diag, "base_url must be http(s)://host[:port][/path]");
     upstream->base_path = mg_arena_dup(&upstream->arena, url.path);

@@ -8,6 +8,7 @@
 #include "chat/adapter.h"
 #include "config/config.h"
 #include "io/dial.h"
+#include "relay/sign.h"
 
 struct mg_upstream {
     struct mg_arena arena;             /* owns the strings */
@@ -21,14 +22,24 @@ struct mg_upstream {
     mg_view fixed_head;                /* header lines sent with every attempt: host, configured ones */
     const struct mg_config_credential *credentials;   /* borrowed; the provider's, or those of its shared account */
     int credential_count;
-    mg_view credential_start;          /* "authorization: Bearer ": what stands before a credential */
+    enum mg_auth_kind auth;            /* what becomes of a credential */
+    mg_view credential_start;          /* "authorization: Bearer ": what stands before one; empty: it has no header of its own */
+    const char *query;                 /* name of the parameter that carries it; NULL: another kind */
+    const char *region, *service;      /* what a signature is for; NULL: another kind */
 };
 
-/* Appends the header lines that hold secrets: the credential of that index (-1: none), or in its place the client's own
- * (NULL: it has none), and the configured headers. *out_used gets a reference to what was taken as credential, or NULL. MG_E_NOT_FOUND: a secret is not (or no longer) in the vault;
- * MG_E_DENIED: one does not open. */
-MG_MUST_USE mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *callers,
-                                           struct mg_locked *out, struct mg_sealed **out_used);
+/* What is sent of secrets; views into the locked memory it was made in. */
+struct mg_upstream_secrets {
+    mg_view query;                     /* goes behind the request target */
+    mg_view lines;                     /* header lines */
+    struct mg_sealed *used;            /* a reference to what the answer may repeat of the credential; NULL: nothing */
+};
+
+/* Makes what holds secrets for a request of that head and body: of the credential of that index (-1: none), or in its
+ * place the client's own (NULL: it has none), and of the configured headers. `out` is empty. MG_E_NOT_FOUND: a secret is not
+ * (or no longer) in the vault; MG_E_DENIED: one does not open; MG_E_BAD_REQUEST: it is not of the kind that is wanted. */
+MG_MUST_USE mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *callers, mg_view head,
+                                           const struct mg_body *body, struct mg_locked *out, struct mg_upstream_secrets *out_secrets);
 
 /* Connections are pooled per project, so that no answer on one can ever reach another project. base_url NULL: the
  * provider's, or the adapter's. account: the shared one the provider names; NULL: it has its own keys. default_proxy is the gateway's `proxy`, NULL: the
