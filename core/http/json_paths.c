@@ -82,8 +82,11 @@ static int add_member(struct mg_json_paths *set, int node, mg_view key)
     if (known != MG_JSON_NOWHERE)
         return known;
     int to = add_node(set), edge = set->edge_count++;
-    set->edges[edge] = (struct mg_json_edge){name, to, set->nodes[node].edges};
-    set->nodes[node].edges = edge;
+    int *last = &set->nodes[node].edges;         /* what is named first is looked for first */
+    while (*last != MG_JSON_NOWHERE)
+        last = &set->edges[*last].next;
+    set->edges[edge] = (struct mg_json_edge){name, to, MG_JSON_NOWHERE};
+    *last = edge;
     return to;
 }
 
