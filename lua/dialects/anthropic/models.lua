@@ -1,24 +1,28 @@
---- models.lua - what models of Anthropic refuse. The catalogue knows better, and what nobody knows is tried.
+--- models.lua - what models of Anthropic refuse; with a name nobody knows everything is tried. What the configuration
+--- says of a target comes first.
 local find = string.find
 
 --- name, then what the model refuses: sampling parameters, forced tool choice, a budget of reasoning, no reasoning,
---- adaptive reasoning (it has budgets only), an assistant's turn as the beginning of the answer.
+--- adaptive reasoning (it has budgets only), reasoning at all, an assistant's turn as the beginning of the answer; and
+--- the most it writes, where that is little.
 local MODELS = {
   { "sonnet%-5%-5", "sampling forced budget off prefill" }, { "opus%-5%-5", "sampling forced budget off prefill" },
   { "haiku%-5%-5", "sampling budget prefill" },
   { "fable%-5%-[12]", "sampling forced budget off prefill" }, { "fable%-5", "sampling budget off prefill" },
   { "opus%-5", "sampling prefill" }, { "sonnet%-5", "sampling prefill" },
   { "opus%-4%-[78]", "sampling prefill" }, { "opus%-4%-6", "prefill" }, { "sonnet%-4%-6", "prefill" },
-  { "[osh]%a+%-4", "adaptive" }, { "claude%-[123]", "adaptive" }, { "claude%-instant", "adaptive" },
+  { "[osh]%a+%-4", "adaptive" }, { "claude%-3%-7", "adaptive" },
+  { "claude%-3%-5", "adaptive reasoning", 8192 }, { "claude%-[123i]", "adaptive reasoning", 4096 },
 }
 local NOTHING = {}
 local MOST = 256 -- names of models may be a client's
 local refusals, count = {}, 0 -- by model, made once each
 
 local function known_refusals(model)
+  model = model:gsub("%.", "-") -- some hosts write 4.6
   for _, row in ipairs(MODELS) do
     if find(model, row[1]) then
-      local out = {}
+      local out = { most = row[3] }
       for word in row[2]:gmatch "%a+" do
         out[word] = true
       end

@@ -379,7 +379,7 @@ local function write_budget(chat, body, writer, ctx)
   local reasoning = chat.reasoning
   if reasoning.effort == "none" then
     return
-  elseif forced(body) or lacks_reasoning(writer) then
+  elseif refusals_of(ctx).reasoning or forced(body) or lacks_reasoning(writer) then
     return ctx.drop(dialect.spelt(chat, "reasoning"))
   end
   local budget = reasoning.budget or dialect.budget(reasoning.effort or "medium", body.max_tokens)
@@ -439,7 +439,7 @@ end
 
 --- Anthropic takes no request without a limit. The model's own is the one that cuts nothing off.
 local function write_limit(body, ctx)
-  local most = ctx.caps and ctx.caps.max_output
+  local most = ctx.caps and ctx.caps.max_output or refusals_of(ctx).most
   if not body.max_tokens then
     body.max_tokens = most or DEFAULT_MAX_TOKENS
   elseif most and body.max_tokens > most then
