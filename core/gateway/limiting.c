@@ -226,22 +226,29 @@ static bool cost_of(const struct mg_prices *prices, const struct mg_config_proje
     return price != NULL;
 }
 
-/* A budget that stands beside a target without a price would count nothing. What model "*" is only a request tells. */
+/* What counts the money of a workflow; NULL: nothing does. */
+static const char *counts_money(const struct mg_config_project *config, const struct mg_config_workflow *workflow)
+{
+    if (mg_limiter_has_budget(config, workflow))
+        return "a budget";
+    return workflow->max_cost_microusd ? "max_cost_usd" : NULL;
+}
+
+/* Money that is counted beside a target without a price would bound nothing. What model "*" is only a request tells. */
 mg_err mg_limiting_check(const struct mg_config_project *config, const struct mg_prices *prices, struct mg_diag *diag)
 {
     struct mg_usage usage = {.input_tokens = 1};
     uint64_t cost;
     for (int w = 0; w < config->workflow_count; w++) {
         const struct mg_config_workflow *workflow = &config->workflows[w];
-        if (!mg_limiter_has_budget(config, workflow))
-            continue;
-        for (int a = 0; a < workflow->arm_count; a++) {
+        const char *counter = counts_money(config, workflow);
+        for (int a = 0; counter && a < workflow->arm_count; a++) {
             const struct mg_config_target *target = &config->targets[workflow->arms[a].target];
             if (strcmp(target->model, "*") != 0 &&
                 !cost_of(prices, config, target, mg_view_cstr(target->model), &usage, &cost))
                 return mg_diag_set(diag, MG_E_CONFIG, config->path, workflow->line,
-                                   "workflows.%s: a budget counts what %s costs, and nobody knows its price: give its target "
-                                   "price_usd (0 where it costs nothing)", workflow->name, target->id);
+                                   "workflows.%s: %s counts what %s costs, and nobody knows its price: give its target "
+                                   "price_usd (0 where it costs nothing)", workflow->name, counter, target->id);
         }
     }
     return MG_OK;

@@ -37,7 +37,8 @@ MG_MUST_USE mg_err mg_limiting_put(struct mg_exchange *x, struct mg_buf *lines);
 /* A provider's header that ours take the place of. */
 bool mg_limiting_replaces(const struct mg_exchange *x, mg_view header);
 
-/* When a generation is built: every target that a budget counts must have a price, its own or the catalogue's. */
+/* When a generation is built: every target that a budget or max_cost_usd counts must have a price, its own or the
+ * catalogue's. */
 MG_MUST_USE mg_err mg_limiting_check(const struct mg_config_project *config, const struct mg_prices *prices,
                                      struct mg_diag *diag);
 

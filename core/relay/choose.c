@@ -47,13 +47,17 @@ static double running_microusd(const struct mg_relay *relay)
     return sum;
 }
 
-static bool too_dear(const struct mg_relay *relay, int candidate)
+/* What has no price is let in where only a plan bounds the money: its author sees who has none. NULL: it is not too dear. */
+static const char *too_dear(const struct mg_relay *relay, int candidate)
 {
     uint64_t limit = money_limit(relay);
     double in, out;
-    if (!limit || !mg_candidate_rates(&relay->call.candidates[candidate], relay->call.call, &in, &out))
-        return false;
-    return (double)relay->spent_microusd + running_microusd(relay) + estimate_microusd(relay, candidate) > (double)limit;
+    if (!limit)
+        return NULL;
+    if (!mg_candidate_rates(&relay->call.candidates[candidate], relay->call.call, &in, &out))
+        return workflow(relay)->max_cost_microusd ? "nobody knows its price, and max_cost_usd holds" : NULL;
+    double sum = (double)relay->spent_microusd + running_microusd(relay) + estimate_microusd(relay, candidate);
+    return sum > (double)limit ? "it would cost more than the money budget has left" : NULL;
 }
 
 const struct mg_caller_key *mg_relay_caller_key(const struct mg_relay *relay, int candidate)
@@ -218,8 +222,9 @@ static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find
         .skip_gate = relay->placed && candidate == relay->waiting_for,
     };
     struct mg_refusal refusal;
-    if (too_dear(relay, candidate)) {
-        mg_relay_skip(relay, candidate, "it would cost more than the money budget has left");
+    const char *dear = too_dear(relay, candidate);
+    if (dear) {
+        mg_relay_skip(relay, candidate, dear);
         return false;
     }
     enum mg_reach_why why = mg_reach_take(reach, &ask, &find->pass, &refusal);

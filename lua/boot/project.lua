@@ -301,15 +301,8 @@ end
 
 --- What only makes sense with something else beside it.
 local function check_flow(ctx, flow, place)
-  local unpriced = nil
-  for _, arm in ipairs(flow.targets) do
-    unpriced = unpriced or not arm.price_usd and arm
-  end
   if flow.latency_bound_ms and flow.balance ~= "cheapest" then
     fail(ctx, at(place, "latency_bound_ms"), 'this is for balance = "cheapest"')
-  end
-  if flow.max_cost_usd and unpriced then
-    fail(ctx, unpriced.at, "max_cost_usd counts by the targets' prices: expected price_usd here (0 where it costs nothing)")
   end
   if flow.offline and not (flow.offline.text or flow.offline.last_good_ms or flow.offline.answer) then
     fail(ctx, at(place, "offline"), 'expected "text", "last_good_ms" or "answer"')

@@ -520,8 +520,8 @@ local workflow = record {
           doc = "Hedges of one request. A second one helps only when two targets are slow at once, and is paid each time." },
       } }, doc = "Asks twice when the first is slow; off, since every hedge is paid. The retry budget pays for it." },
     { "max_cost_usd", number { min = 0.0001, max = 1000000 },
-      doc = "US dollars over all attempts of one request, by the prices of the targets, each of which must have one. An " ..
-        "attempt that would exceed them is not begun." },
+      doc = "US dollars over all attempts of one request, by the prices of the targets: `price_usd`, or the price catalogue's. An " ..
+        "attempt that would exceed them, or whose price nobody knows, is not begun." },
     { "adaptive_first_token", record { short = "factor", fields = {
         { "factor", number { min = 1, max = 1000 }, default = 2,
           doc = "The first-token timer becomes this many times the target's observed p99: one call in a hundred is that late, " ..

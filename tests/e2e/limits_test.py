@@ -297,6 +297,22 @@ class Budgets(unittest.TestCase):
             self.assertIn("p0/m0", line)
             raw(gw.client())                           # the generation before goes on
 
+    def test_what_one_request_may_cost_goes_by_the_catalogue_and_what_nobody_knows_the_price_of_is_not_called(self):
+        def flow(up, *models):
+            targets = ", ".join(f'"openai/{model}"' for model in models)
+            return (f'return {{ providers = {{ openai = {{ base_url = "{up.url}", api_key = "k" }} }}, '
+                    f"workflows = {{ chat = {{ targets = {{ {targets} }}, max_cost_usd = 0.01 }} }} }}")
+        with Upstream() as up, Gateway(flow(up, "*", "gpt-6-luna")) as gw:
+            answer = gw.chat(max_tokens=10)            # of the model "chat" there is no price
+            self.assertEqual((answer.status, up.requests.get(timeout=PATIENCE_S).json["model"]), (200, "gpt-6-luna"))
+            self.assertIn("nobody knows its price, and max_cost_usd holds", json.dumps(gw.trace(answer)))
+            self.assertGreaterEqual(gw.chat(max_tokens=1000000).status, 400)
+            self.assertEqual(up.count, 1)
+            seen = len(gw.lines)
+            gw.write("projects/main.lua", flow(up, "nobody-knows-this"))
+            line = gw.wait_line(r"generation\.refused", after=seen)
+            self.assertIn("max_cost_usd counts what openai/nobody-knows-this costs, and nobody knows its price", line)
+
     def test_a_target_whose_price_is_gone_is_no_rate_limit_and_the_log_says_what_to_do(self):
         with Upstream() as up, Gateway(limited(up, limits="budget = { usd = 5 }", price=(1, 1))) as gw:
             gw.write("projects/main.lua", limited(up, limits="budget = { usd = 5 }").replace('"p0/m0"', '"p0/*"'))

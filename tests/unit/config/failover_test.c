@@ -251,7 +251,6 @@ TEST(what_makes_no_sense_is_refused_with_its_place)
     } rows[] = {
         {"x = { 'a/m',\n latency_bound_ms = 5 }", "2: workflows.x.latency_bound_ms: this is for balance = \"cheapest\""},
         {"x = { 'a/m',\n balance = 'cheap' }", "2: workflows.x.balance: expected one of \"auto\", "},
-        {"x = { { 'a/m', price_usd = { input = 1 } },\n 'b/m', max_cost_usd = 1 }", "2: workflows.x[2]: max_cost_usd counts by the targets' prices"},
         {"x = { 'a/m',\n max_cost_usd = 0 }", "workflows.x.max_cost_usd: expected a number from 0.0001 to 1000000, found 0"},
         {"x = { { 'a/m',\n price_usd = { output = 1 } } }", "2: workflows.x[1].price_usd: \"input\" is missing"},
         {"x = { { 'a/m',\n price_usd = { input = 0.0000001 } } }", "price_usd.input: expected a number of whole millionths from 0 to 1000000, found 1e-07"},
