@@ -24,11 +24,15 @@ def validate(name, text):
         raise AssertionError(f"{name}: {done.stderr}")
 
 
-def project_of(ups, more=""):
-    """A workflow for each vendor, of its name."""
-    providers = "".join(f'{name} = {{ adapter = "{name}", base_url = "{up.url}", api_key = "secret", breaker = false }}, ' for name, up in ups.items())
-    workflows = "".join(f'{name} = {{ targets = {{ "{name}/{MODELS[name]}" }}, max_attempts = 1 }}, ' for name in ups)
-    return f"return {{ providers = {{ {providers} }}, workflows = {{ {workflows} {more} }} }}"
+def provider(label, up):
+    return f'{label} = {{ adapter = "{up.name}", base_url = "{up.url}", api_key = "secret", breaker = false }}, '
+
+
+def project_of(ups, more="", extra=""):
+    """A provider and a workflow for each, of its label."""
+    providers = "".join(provider(label, up) for label, up in ups.items())
+    workflows = "".join(f'{label} = {{ targets = {{ "{label}/{MODELS[up.name]}" }}, max_attempts = 1 }}, ' for label, up in ups.items())
+    return f"return {{ providers = {{ {providers} }}, workflows = {{ {workflows} {more} }}, {extra} }}"
 
 
 class Matrix(unittest.TestCase):
@@ -152,17 +156,29 @@ class Matrix(unittest.TestCase):
         self.each(do)
 
     def test_errors_raise_the_class_the_sdk_has_for_them(self):
-        told = (("rate", 429), ("bad", 400), ("context", 400), ("overloaded", 503), ("server", 500))
-        for client in self.clients:
-            for name, up in self.ups.items():
-                for kind, status in told:
-                    with self.subTest(client=client.name, vendor=name, kind=kind):
-                        up.say(Fail(kind))
-                        with self.assertRaises(client.failure) as raised:
-                            client.ask(name, client.user("hi"))
-                        given = getattr(raised.exception, client.status)
-                        self.assertIn(given, (503, 529, 502, 500) if status >= 500 else (status,))
-                        self.assertIsInstance(raised.exception, client.classes.get(given, client.failure))
+        """A key that was told to slow down rests: each client has providers of its own."""
+        labels = {f"{Sdk.name}_{name}": up for Sdk in sdks.ALL for name, up in self.ups.items()}
+        with Gateway(project_of(labels)) as gw:
+            for Sdk in sdks.ALL:
+                client = Sdk(gw)
+                self.addCleanup(client.close)
+                for name, up in self.ups.items():
+                    for kind, status in (("bad", 400), ("context", 400), ("overloaded", 503), ("server", 500), ("rate", 429)):
+                        with self.subTest(client=client.name, vendor=name, kind=kind):
+                            up.say(Fail(kind))
+                            self.check_error(client, f"{client.name}_{name}", kind, status)
+
+    def check_error(self, client, model, kind, status):
+        with self.assertRaises(client.failure) as raised:
+            client.ask(model, client.user("hi"))
+        error = raised.exception
+        given = getattr(error, client.status)
+        self.assertIn(given, (500, 502, 503, 529) if status >= 500 else (status,))
+        self.assertIsInstance(error, client.classes.get(given, client.failure))
+        if kind == "bad":
+            self.assertIn("as the test wants it", str(error))
+        if kind == "context" and client.name.startswith("openai"):
+            self.assertEqual(error.code, "context_length_exceeded")
 
     def test_what_is_wrong_with_the_client_raises_its_class(self):
         for Sdk in sdks.ALL:
