@@ -45,7 +45,8 @@ struct mg_translation {
 /* What a translation has to say beside its result; in the arena given. */
 struct mg_translation_report {
     mg_view dropped;                   /* names of fields, comma separated; empty: none */
-    mg_view param, message;            /* MG_E_BAD_REQUEST: what is refused and why */
+    mg_view param, message;            /* MG_E_BAD_REQUEST: what is refused and why … */
+    bool always;                       /* … and lenient clients are refused, too */
     mg_view memo;                      /* for mg_translation of the answer */
 };
 

@@ -11,6 +11,7 @@
 #include "gateway/cors.h"
 #include "gateway/filtering.h"
 #include "gateway/limiting.h"
+#include "gateway/models.h"
 #include "gateway/offline.h"
 #include "gateway/surface.h"
 #include "http/json.h"
@@ -232,7 +233,8 @@ static bool step_parse(struct mg_exchange *x)
 {
     bool other_method = false;
     x->surface = mg_surface_find(x->request.method, x->request.path, &other_method);
-    x->dialect = mg_dialects_find(x->worker->dialects, x->surface ? x->surface->dialect : mg_surface_dialect(x->request.path));
+    x->dialect = mg_dialects_find(x->worker->dialects, x->surface ? mg_surface_dialect_of(x->surface, x->request.headers)
+                                                                   : mg_surface_dialect(x->request.path));
     x->call.dialect = x->dialect->name;
     x->timeline->path = x->request.path;
     x->timeline->user_agent = mg_headers_get(x->request.headers, MG_VIEW("user-agent"));
@@ -445,7 +447,7 @@ static void take_path(struct mg_exchange *x)
 {
     mg_view pattern = mg_view_cstr(x->surface->path), path = x->request.path;
     size_t before = mg_view_find(pattern, "*"), after = pattern.len - before - 1;
-    x->call.request.model = mg_view_head(mg_view_skip(path, before), path.len - before - after);
+    x->call.request.model = mg_models_name(&x->arena, mg_view_head(mg_view_skip(path, before), path.len - before - after));
     x->call.request.stream = x->surface->stream;
 }
 

@@ -1,13 +1,68 @@
 #include "gateway/models.h"
 
+#include <time.h>
+
 #include "gateway/exchange.h"
 
-static mg_err put_model(struct mg_buf *out, const char *id, const char *owner, uint64_t created_s)
+/* How a dialect lists models: what stands around the list, and one entry. */
+struct listing {
+    const char *dialect, *before, *after;
+    mg_err (*put)(struct mg_buf *out, mg_view id, const char *owner, uint64_t created_s);
+};
+
+static mg_err put_openai(struct mg_buf *out, mg_view id, const char *owner, uint64_t created_s)
 {
-    MG_TRY(mg_buf_put(out, MG_VIEW("{\"id\":\"")));
-    MG_TRY(mg_buf_put_json(out, mg_view_cstr(id)));
-    return mg_buf_putf(out, "\",\"object\":\"model\",\"created\":%llu,\"owned_by\":\"%s\"}", (unsigned long long)created_s,
-                       owner);
+    return mg_buf_putf(out, "{\"id\":%.*s,\"object\":\"model\",\"created\":%llu,\"owned_by\":\"%s\"}", MG_FMT(id),
+                       (unsigned long long)created_s, owner);
+}
+
+static mg_err put_anthropic(struct mg_buf *out, mg_view id, const char *owner, uint64_t created_s)
+{
+    time_t seconds = (time_t)created_s;
+    struct tm tm;
+    char created[40];
+    gmtime_r(&seconds, &tm);
+    strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    (void)owner;
+    return mg_buf_putf(out, "{\"type\":\"model\",\"id\":%.*s,\"display_name\":%.*s,\"created_at\":\"%s\"}", MG_FMT(id), MG_FMT(id),
+                       created);
+}
+
+static mg_err put_gemini(struct mg_buf *out, mg_view id, const char *owner, uint64_t created_s)
+{
+    mg_view inside = mg_view_head(mg_view_skip(id, 1), id.len - 2);
+    (void)owner, (void)created_s;
+    return mg_buf_putf(out, "{\"name\":\"models/%.*s\",\"displayName\":%.*s,\"supportedGenerationMethods\":[\"generateContent\"]}",
+                       MG_FMT(inside), MG_FMT(id));
+}
+
+static const struct listing listings[] = {
+    {"openai_chat", "{\"object\":\"list\",\"data\":[", "]}", put_openai},
+    {"anthropic", "{\"data\":[", "],\"has_more\":false}", put_anthropic},
+    {"gemini", "{\"models\":[", "]}", put_gemini},
+};
+
+static const struct listing *listing_of(const struct mg_exchange *x)
+{
+    for (size_t i = 0; i < sizeof listings / sizeof listings[0]; i++)
+        if (strcmp(listings[i].dialect, x->dialect->name) == 0)
+            return &listings[i];
+    return &listings[0];
+}
+
+static mg_err put_model(struct mg_buf *out, const struct mg_exchange *x, const char *id, const char *owner, uint64_t created_s)
+{
+    struct mg_buf json;
+    mg_buf_init(&json, 4096);
+    mg_err err = mg_buf_putc(&json, '"');
+    if (err == MG_OK)
+        err = mg_buf_put_json(&json, mg_view_cstr(id));
+    if (err == MG_OK)
+        err = mg_buf_putc(&json, '"');
+    if (err == MG_OK)
+        err = listing_of(x)->put(out, mg_buf_view(&json), owner, created_s);
+    mg_buf_fini(&json);
+    return err;
 }
 
 static bool is_named(const char *id)
@@ -29,7 +84,7 @@ static mg_err put_models(struct mg_exchange *x, struct mg_buf *out, mg_view only
             continue;
         if (count++)
             MG_TRY(mg_buf_putc(out, ','));
-        MG_TRY(put_model(out, id, owner, created_s));
+        MG_TRY(put_model(out, x, id, owner, created_s));
     }
     *out_count = count;
     return MG_OK;
@@ -45,11 +100,11 @@ void mg_models_list(struct mg_exchange *x)
     int count;
     struct mg_buf body;
     mg_buf_init(&body, MG_MAX_HELD_BYTES);
-    mg_err err = mg_buf_put(&body, MG_VIEW("{\"object\":\"list\",\"data\":["));
+    mg_err err = mg_buf_put(&body, mg_view_cstr(listing_of(x)->before));
     if (err == MG_OK)
         err = put_models(x, &body, MG_VIEW_NONE, &count);
     if (err == MG_OK)
-        err = mg_buf_put(&body, MG_VIEW("]}"));
+        err = mg_buf_put(&body, mg_view_cstr(listing_of(x)->after));
     if (err == MG_OK)
         answer(x, &body);
     else
@@ -62,8 +117,7 @@ static int hex_digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* SDKs write "openai%2Fgpt" for a name with a slash. */
-static mg_view percent_decoded(struct mg_arena *arena, mg_view text)
+mg_view mg_models_name(struct mg_arena *arena, mg_view text)
 {
     mg_view copy = mg_arena_dup(arena, text);
     char *out = (char *)copy.ptr;
@@ -79,8 +133,9 @@ static mg_view percent_decoded(struct mg_arena *arena, mg_view text)
 void mg_models_get(struct mg_exchange *x)
 {
     mg_view path = x->request.path;
-    size_t prefix = mg_view_starts(path, MG_VIEW("/v1/")) ? strlen("/v1/models/") : strlen("/models/");
-    mg_view id = percent_decoded(&x->arena, mg_view_skip(path, prefix));
+    size_t prefix = mg_view_starts(path, MG_VIEW("/v1/")) ? strlen("/v1/models/")
+                    : mg_view_starts(path, MG_VIEW("/v1beta/")) ? strlen("/v1beta/models/") : strlen("/models/");
+    mg_view id = mg_models_name(&x->arena, mg_view_skip(path, prefix));
     int count = 0;
     struct mg_buf body;
     mg_buf_init(&body, MG_MAX_HELD_BYTES);

@@ -77,7 +77,8 @@ static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_r
     }
     MG_TRY(mg_upstream_new(routing->config->name, provider, routing->adapters[i], routing->accounts[i], base_url, options->default_proxy,
                            &routing->upstreams[i], diag));
-    for (int s = 0; !simulated && s < MG_ADAPTER_SPEAKS && routing->spoken[i][s]; s++)     /* the simulator has one dialect */
+    bool vendors_own = !simulated && !provider->base_url;  /* whoever is compatible with one dialect may have no other */
+    for (int s = 0; vendors_own && s < MG_ADAPTER_SPEAKS && routing->spoken[i][s]; s++)
         mg_upstream_speaks(routing->upstreams[i], routing->spoken[i][s]);
     return MG_OK;
 }

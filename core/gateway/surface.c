@@ -17,6 +17,8 @@ static const struct mg_surface surfaces[] = {
     {"/v1/embeddings", MG_HTTP_POST, "embeddings", "openai_chat"},
     {"/v1/models", MG_HTTP_GET, "models", "openai_chat", .answer = mg_models_list},
     {"/v1/models/*", MG_HTTP_GET, "models", "openai_chat", .answer = mg_models_get},
+    {"/v1beta/models", MG_HTTP_GET, "models", "gemini", .answer = mg_models_list},
+    {"/v1beta/models/*", MG_HTTP_GET, "models", "gemini", .answer = mg_models_get},
 };
 
 /* Clients with and without the /v1 prefix in their base URL are both served. */
@@ -39,6 +41,13 @@ const struct mg_surface *mg_surface_find(enum mg_http_method method, mg_view pat
         *out_other_method = true;
     }
     return NULL;
+}
+
+/* Two SDKs list models at the same path, and one of them says which it is. */
+const char *mg_surface_dialect_of(const struct mg_surface *surface, struct mg_headers headers)
+{
+    bool anthropic = surface->answer && mg_headers_get(headers, MG_VIEW("anthropic-version")).len;
+    return anthropic ? "anthropic" : surface->dialect;
 }
 
 const char *mg_surface_dialect(mg_view path)

@@ -19,6 +19,9 @@ struct mg_surface {
 /* NULL: no such path; *out_other_method: the path exists under another method. */
 const struct mg_surface *mg_surface_find(enum mg_http_method method, mg_view path, bool *out_other_method);
 
+/* The dialect of a request to it. */
+const char *mg_surface_dialect_of(const struct mg_surface *surface, struct mg_headers headers);
+
 /* The dialect in which a path that may not exist is answered. */
 const char *mg_surface_dialect(mg_view path);
 

@@ -144,8 +144,8 @@ static void never_said(struct mg_relay *relay)
     relay->result.status = 400;
     relay->result.code = MG_VIEW("unsupported_parameter");
     relay->result.param = report->param;
-    relay->result.message = mg_arena_printf(arena(relay), "'%.*s' %.*s. Send the header 'x-moongate-lenient: true' to have it left out.",
-                                            MG_FMT(report->param), MG_FMT(report->message));
+    relay->result.message = mg_arena_printf(arena(relay), "'%.*s' %.*s.%s", MG_FMT(report->param), MG_FMT(report->message),
+                                            report->always ? "" : " Send the header 'x-moongate-lenient: true' to have it left out.");
 }
 
 /* Who is told "too many" or "not now" is told when, too: by the providers, by their breakers and benches, or by what the

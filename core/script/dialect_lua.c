@@ -266,6 +266,7 @@ static int ctx_refuse(lua_State *L)
     }
     job->report->param = mg_arena_dup(job->arena, param);
     job->report->message = mg_arena_dup(job->arena, message);
+    job->report->always = always;
     job->refused = true;
     return luaL_error(L, "refused");
 }

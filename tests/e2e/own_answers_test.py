@@ -56,6 +56,19 @@ class OwnAnswers(unittest.TestCase):
         with Upstream(DOWN) as up, Gateway(project(up, workflow=OFFLINE)) as gw:
             self.check(gw)
 
+    def test_the_list_of_models(self):
+        with Upstream() as up, Gateway(project(up)) as gw:
+            url = gw.url.removesuffix("/v1")
+            claude = anthropic.Anthropic(base_url=url, api_key=gw.keys["main"], max_retries=0)
+            self.assertIn("chat", [model.id for model in claude.models.list()])
+            self.assertEqual(claude.models.retrieve("chat").display_name, "chat")
+            with self.assertRaises(anthropic.NotFoundError):
+                claude.models.retrieve("nope")
+            gemini = genai.Client(api_key=gw.keys["main"], http_options=types.HttpOptions(base_url=url, api_version="v1beta"))
+            self.assertIn("models/chat", [model.name for model in gemini.models.list()])
+            self.assertEqual(gemini.models.get(model="chat").display_name, "chat")
+            self.assertIn("chat", [model.id for model in gw.client().models.list()])
+
 
 if __name__ == "__main__":
     main()
