@@ -28,10 +28,10 @@ def provider(label, up):
     return f'{label} = {{ adapter = "{up.name}", base_url = "{up.url}", api_key = "secret", breaker = false }}, '
 
 
-def project_of(ups, more="", extra=""):
+def project_of(ups, attempts=1, more="", extra=""):
     """A provider and a workflow for each, of its label."""
     providers = "".join(provider(label, up) for label, up in ups.items())
-    workflows = "".join(f'{label} = {{ targets = {{ "{label}/{MODELS[up.name]}" }}, max_attempts = 1 }}, ' for label, up in ups.items())
+    workflows = "".join(f'{label} = {{ targets = {{ "{label}/{MODELS[up.name]}" }}, max_attempts = {attempts} }}, ' for label, up in ups.items())
     return f"return {{ providers = {{ {providers} }}, workflows = {{ {workflows} {more} }}, {extra} }}"
 
 

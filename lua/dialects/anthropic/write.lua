@@ -91,6 +91,11 @@ local WRITE_BLOCK = {
 }
 WRITE_BLOCK.refusal = WRITE_BLOCK.text
 
+--- Anthropic refuses texts that are empty or blank.
+local function says_nothing(part)
+  return part.text ~= nil and (part.kind == "text" or part.kind == "refusal") and not part.text:find "%S"
+end
+
 local write_result
 
 --- One block, or nothing and why not.
@@ -118,7 +123,7 @@ end
 function write_result(part, writer, ctx)
   local content = {}
   for _, inner in ipairs(part.parts) do
-    if inner.text ~= "" then
+    if not says_nothing(inner) then
       local block, why = write_block(inner, writer, ctx)
       if why then
         refuse_part(writer, ctx, why)
@@ -158,7 +163,7 @@ end
 
 local function write_turn(turn, writer, ctx)
   for _, part in ipairs(turn.parts) do
-    if part.text ~= "" or part.kind == "reasoning" or part.kind == "document" then
+    if not says_nothing(part) then
       local block, why = write_block(part, writer, ctx)
       if why then
         refuse_part(writer, ctx, why)
@@ -173,7 +178,7 @@ end
 --- thing.
 local function write_system(turn, writer, system)
   for _, part in ipairs(turn.parts) do
-    if part.kind == "text" and part.text ~= "" then
+    if part.kind == "text" and not says_nothing(part) then
       local block = { type = "text", text = part.text }
       if #writer.messages == 0 then
         system[#system + 1] = mark(part, block, writer)
@@ -423,7 +428,7 @@ end
 --- What does not go together with reasoning on older models, and what newer ones refuse at all.
 local function write_sampling(chat, body, ctx)
   local refused = refusals_of(ctx)
-  local thinks = body.thinking and body.thinking.type == "enabled"
+  local thinks = body.thinking and body.thinking.type ~= "disabled"
   for _, param in ipairs { "temperature", "top_p", "top_k" } do
     local keeps = param == "top_p" and (body.top_p or 0) >= 0.95
     if body[param] and (refused.sampling or thinks and not keeps) then

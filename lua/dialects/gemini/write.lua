@@ -116,6 +116,8 @@ end
 function PARTS.tool_call(part, writer)
   local id = dialect.id(part.id or "call")
   writer.names[id] = part.name
+  writer.calls = writer.calls + 1
+  writer.places[id] = writer.calls
   local args = part.custom and json.encode { input = part.arguments } or dialect.object_text(part.arguments)
   return {
     functionCall = { id = writer.ids and id or nil, name = sent_name(writer.chat, part.name), args = json.raw(args) },
@@ -137,6 +139,17 @@ local function response_of(part)
   return { output = text }
 end
 
+--- Responses stand first, in the order of their calls: where those have no ids, that is how they are matched.
+local function put_response(writer, parts, id, response)
+  local placed, at = writer.placed, #writer.placed + 1
+  local place = writer.places[id] or writer.calls + 1
+  while at > 1 and placed[at - 1] > place do
+    at = at - 1
+  end
+  insert(placed, at, place)
+  insert(parts, at, { functionResponse = response })
+end
+
 --- A response, and what it holds besides text: newer models take that inside, older ones after it.
 local function write_result(part, writer, parts)
   local id = dialect.id(part.id or "call")
@@ -148,8 +161,7 @@ local function write_result(part, writer, parts)
       media[#media + 1] = PARTS[inner.kind](inner, writer)
     end
   end
-  writer.results = writer.results + 1
-  insert(parts, writer.results, { functionResponse = response })
+  put_response(writer, parts, id, response)
   if #media > 0 and writer.model.generation >= 3 then
     response.parts = media
   else
@@ -168,7 +180,7 @@ local function parts_for(writer, role)
   if not last or last.role ~= role then
     last = { role = role, parts = array {} }
     contents[#contents + 1] = last
-    writer.results = 0
+    writer.placed = {}
   end
   return last.parts
 end
@@ -358,7 +370,7 @@ end
 
 return function(chat, ctx)
   local body, model = {}, thinking.model(ctx)
-  local writer = { contents = array {}, results = 0, names = {}, ids = model.generation >= 3 and not model.vertex, model = model,
+  local writer = { contents = array {}, placed = {}, places = {}, calls = 0, names = {}, ids = model.generation >= 3 and not model.vertex, model = model,
                    chat = chat, ctx = ctx }
   dialect.write_fields(fields, chat, body, ctx)
   write_contents(chat, body, writer)

@@ -218,12 +218,17 @@ local function check_end(writer, ctx)
   end
 end
 
+--- OpenAI's own limit; the Responses API and others take longer ones.
+local function short_id(text)
+  return dialect.plain_name(text, 40)
+end
+
 local function write_turns(chat, body, ctx)
   local model = ctx.model or ""
   local writer = {
     messages = {}, chat = chat, marks = marks_cache(model), replays = find(model, "deepseek", 1, true) ~= nil,
     google = find(model, "gemini", 1, true) ~= nil, developer = is_openai_model(ctx) ~= nil, owner = answer.owner(ctx),
-    id = ctx.vendor == "mistral" and mistral_id or dialect.id,
+    id = ctx.vendor == "mistral" and mistral_id or short_id,
   }
   for i, turn in ipairs(chat.turns) do
     if turn.role == "assistant" then

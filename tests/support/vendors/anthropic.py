@@ -122,10 +122,10 @@ def check_thinking(body):
     config = body.get("thinking", {"type": "disabled"})
     if config["type"] == "enabled":
         need(config["budget_tokens"] < body["max_tokens"], "`max_tokens` must be greater than `thinking.budget_tokens`.")
+        need(body.get("tool_choice", {"type": "auto"})["type"] in ("auto", "none"), "Thinking may not be enabled when tool_choice forces tool use.")
     if config["type"] in ("enabled", "adaptive"):
         need(body.get("temperature", 1) == 1, "`temperature` may only be set to 1 when thinking is enabled.")
         need("top_k" not in body, "`top_k` must be unset when thinking is enabled.")
-        need(body.get("tool_choice", {"type": "auto"})["type"] in ("auto", "none"), "Thinking may not be enabled when tool_choice forces tool use.")
 
 
 def blocks_of(turn):

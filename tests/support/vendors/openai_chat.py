@@ -89,10 +89,13 @@ def check(body, url, vendor):
 
 
 def check_reasoning(body):
-    need("max_tokens" not in body, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", "max_tokens")
-    need(body.get("temperature", 1) == 1, "Unsupported value: 'temperature' does not support this value with this model.", "temperature")
+    if "max_tokens" in body:
+        raise Refused("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", "max_tokens", "unsupported_parameter")
+    if body.get("temperature", 1) != 1:
+        raise Refused("Unsupported value: 'temperature' does not support this value with this model.", "temperature", "unsupported_value")
     for each in ("top_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "stop"):
-        need(each not in body, f"Unsupported parameter: '{each}' is not supported with this model.", each)
+        if each in body:
+            raise Refused(f"Unsupported parameter: '{each}' is not supported with this model.", each, "unsupported_parameter")
 
 
 def check_turns(messages):
@@ -123,7 +126,7 @@ USAGE = {"prompt_tokens": 109, "completion_tokens": 12, "total_tokens": 121, "pr
 
 
 def refusal(kind, message, param=None):
-    status, type, code = ERRORS[kind]
+    status, type, code = ERRORS.get(kind) or (400, "invalid_request_error", kind)
     return status, {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
