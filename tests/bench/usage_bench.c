@@ -144,7 +144,7 @@ static void restore_budgets(const char *data, int count)
     static const struct mg_limit_set month = {.any = true, .budget_microusd = {[MG_PERIOD_MONTH] = 1000000000}};
     static const struct mg_limit_field customer[] = {{"customer", {.any = true, .budget_microusd = {[MG_PERIOD_MONTH] = 1000000}}}};
     static struct mg_config_project configs[PROJECTS];
-    static char names[PROJECTS][16];
+    static char names[PROJECTS][24];
     const struct mg_config_project *all[PROJECTS];
     struct mg_budgets budgets;
     for (int i = 0; i < count; i++) {
