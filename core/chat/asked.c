@@ -17,6 +17,7 @@ static const struct form {
     {"anthropic", {NULL}, {"max_tokens"}, {NULL}},
     {"openai_responses", {NULL}, {"max_output_tokens"}, {NULL}},
     {"gemini", {"generationConfig", "generation_config"}, {"maxOutputTokens", "max_output_tokens"}, {"candidateCount", "candidate_count"}},
+    {"bedrock", {"inferenceConfig"}, {"maxTokens"}, {NULL}},
 };
 
 static const struct form *form_of(const char *dialect)

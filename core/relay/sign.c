@@ -37,7 +37,8 @@ static mg_err pick_headers(mg_view lines, char *names, size_t room, struct mg_si
 {
     *out_count = 0;
     for (cut_piece(&lines, "\n"); lines.len > 2;) {
-        mg_view value = cut_piece(&lines, "\n"), name = cut_piece(&value, ":");
+        mg_view value = cut_piece(&lines, "\r"), name = cut_piece(&value, ":");
+        lines = mg_view_skip(lines, 1);
         if (!is_signed(name))
             continue;
         if (*out_count == MG_SIGV4_HEADERS - 2 || name.len > room)

@@ -11,3 +11,6 @@ for _, from in ipairs(dialects) do
     end
   end
 end
+
+-- A provider's only.
+pages.declare("openai-chat-to-bedrock", t.read_file("tests/wire/dialects/openai-chat-to-bedrock.md"))

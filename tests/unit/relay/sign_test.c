@@ -37,6 +37,22 @@ TEST(the_secret_is_gone_when_its_signature_stands_there)
     mg_locked_give(out);
 }
 
+TEST(the_head_is_signed_as_the_sdk_of_aws_signs_it)
+{
+    mg_view head = MG_VIEW("POST /model/anthropic.claude-v9%3A0/converse HTTP/1.1\r\nHost: bedrock-runtime.eu-central-1.amazonaws.com\r\n"
+                           "accept-encoding: identity\r\nContent-Type:  application/json \r\ncontent-length: 15\r\n\r\n");
+    struct mg_body body = {.parts = {MG_VIEW("{\"messages\""), MG_VIEW(":[]}")}, .count = 2, .length = 15};
+    struct mg_sign call = {"eu-central-1", "bedrock", head, &body, UINT64_C(1440938160000000)};
+    struct mg_sealed *token;
+    struct mg_locked *out = mg_locked_take();
+    (void)mg_seal_key_process();
+    CHECK_OK(mg_locked_put(out, MG_VIEW("AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY:AQoDYXdzEPT//////////wEXAMPLE")));
+    CHECK_OK(mg_sign_aws(&call, out, 0, &token));
+    CHECK(holds(mg_view_of(out->ptr, out->len), "Signature=f37fd99f2a33b420e8e1a223c8601da2c7213cc054e448f06bff11b3f2236320\r\n"));
+    mg_locked_give(out);
+    mg_sealed_unref(token);
+}
+
 TEST(a_session_token_is_signed_sent_and_looked_for_in_the_answer)
 {
     struct mg_sealed *token;
