@@ -115,7 +115,7 @@ return {
       -- latency_bound_ms = 1500,                 -- of "cheapest": slower ones come last
       rescue = "error",                           -- a stream that breaks off; or "hold", or "resume"
       hedge = { after_ms = "p95", max = 1 },      -- asks the next beside a slow one; by default not. hedge = 800 will do
-      -- max_cost_usd = 0.05,                     -- over all attempts; every target needs a price then
+      -- max_cost_usd = 0.05,                     -- over all attempts; every target needs a price then, its own or the catalogue's
       adaptive_first_token = {                    -- learns the first-token timer; by default it is fixed
         factor = 2,                               -- times the target's p99
         min_ms = 1000,                            -- never below

@@ -172,6 +172,7 @@ static void on_fd(void *arg, int fd, const struct sockaddr *peer)
     conn->uid = conn->local ? user_at(fd) : UINT32_MAX;
     conn->parser = mg_http_server_new(&service->limits, &parser_ops, conn);
     mg_buf_init(&conn->body, service->options.body_bytes + 1);
+    conn->body.wiped = true;           /* secrets are set by bodies, and a client may leave before its answer is written */
     mg_buf_init(&conn->later, MG_MAX_PIPELINE_BYTES + MG_LOOP_READ_BYTES);
     mg_list_push_back(&service->open, &conn->link);
     service->count++;
@@ -308,7 +309,7 @@ static void over(struct conn *conn)
 {
     mg_http_server_next(conn->parser);
     if (conn->body.len)
-        mg_wipe(conn->body.ptr + conn->body.start, conn->body.len); /* secrets are set by bodies */
+        mg_wipe(conn->body.ptr + conn->body.start, conn->body.len); /* here it may be kept */
     mg_buf_shrink(&conn->body, 65536);
     conn->state = READING;
     mg_timer_start(conn->service->loop, &conn->deadline, MG_MAX_CLIENT_IDLE_MS, on_deadline);

@@ -117,11 +117,24 @@ mg_err mg_desk_open(const struct mg_desk_options *options, struct mg_desk **out_
     return MG_OK;
 }
 
+static mg_err nothing(void *arg, struct mg_db *db)
+{
+    return MG_OK;
+}
+
+/* What was posted before has the desk in its hands until it is written: the store writes in the order it is asked. */
+static void await_posted(struct mg_desk *desk)
+{
+    if (desk->options.post)
+        (void)write_store(desk, nothing, NULL);
+    desk->options.post = NULL;
+}
+
 void mg_desk_close(struct mg_desk *desk)
 {
     if (!desk)
         return;
-    desk->options.post = NULL;
+    await_posted(desk);
     if (desk->vault)
         mg_desk_note_uses(desk);
     mg_vault_close(desk->vault);
