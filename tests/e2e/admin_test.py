@@ -5,8 +5,6 @@ import re
 import signal
 import socket
 import unittest
-import urllib.error
-import urllib.request
 
 from moongate import PATIENCE_S, Gateway, main
 
@@ -24,15 +22,7 @@ class Admin(unittest.TestCase):
 
     def ask(self, gw, method, path, body=None, token="s3cret"):
         """Status and body of one call over TCP."""
-        port = int(re.search(r":(\d+)", gw.wait_line(r" admin address=").split("address=")[1])[1])
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body and json.dumps(body).encode(), headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        return gw.ask_admin(method, path, body, token)
 
     def test_health_and_metrics_answer_everybody_and_the_api_who_has_the_token(self):
         with self.gateway() as gw:

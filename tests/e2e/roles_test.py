@@ -7,8 +7,6 @@ import re
 import subprocess
 import tempfile
 import unittest
-import urllib.error
-import urllib.request
 
 from moongate import BIN, PATIENCE_S, Gateway, main
 
@@ -81,18 +79,9 @@ def routes():
 class Routes(unittest.TestCase):
     def setUp(self):
         self.gw = self.enterContext(Gateway({"mine": text_of("mine"), "theirs": text_of("theirs")}, gateway=ADMIN, env={"TEST_TOKEN": "s3cret"}))
-        self.port = int(re.search(r":(\d+)", self.gw.wait_line(r" admin address=").split("address=")[1])[1])
 
     def ask(self, method, path, body=None, token=None):
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        return self.gw.ask_admin(method, path, body, token)
 
     def member(self, role, project=None):
         args = ["--project", project] if project else []
@@ -198,14 +187,7 @@ class Routes(unittest.TestCase):
         self.assertEqual(len(names("s3cret")), 4)
 
     def ask_with(self, method, path, body, token, headers):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode() if body is not None else None,
-                                         {"authorization": f"Bearer {token}", **headers}, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        return self.gw.ask_admin(method, path, body, token, headers)
 
     def state(self):
         """What the other project has, as its owner sees it."""

@@ -7,8 +7,6 @@ import signal
 import threading
 import time
 import unittest
-import urllib.error
-import urllib.request
 
 from moongate import PATIENCE_S, Gateway, Upstream, json_answer, main, project
 
@@ -37,15 +35,8 @@ class Teams(unittest.TestCase):
         return [row["id"] for row in gw.request("GET", "/v1/models", headers={"authorization": f"Bearer {key}"}).json["data"]]
 
     def ask(self, gw, method, path, body=None, token="s3cret"):
-        port = int(re.search(r":(\d+)", gw.wait_line(r" admin address=").split("address=")[1])[1])
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body and json.dumps(body).encode(), headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read())
+        status, answer = gw.ask_admin(method, path, body, token)
+        return status, json.loads(answer)
 
 
 class Keys(Teams):

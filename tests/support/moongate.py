@@ -20,6 +20,8 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 BIN = os.environ["MOONGATE_BIN"]
 PATIENCE_S = 20  # only reached when something is broken
@@ -121,6 +123,21 @@ class Gateway:
     @property
     def url(self):
         return f"https://localhost:{self.port}/v1" if self.tls else f"http://127.0.0.1:{self.port}/v1"
+
+    def admin_port(self):
+        return int(re.search(r" admin address=\S+:(\d+)", self.wait_line(r" admin address=\S+:\d+"))[1])
+
+    def ask_admin(self, method, path, body=None, token=None, headers=None):
+        """One call of the admin API over TCP, as whoever has the token; its status and its text."""
+        lines = {**({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
+        data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(f"http://127.0.0.1:{self.admin_port()}{path}", data, lines, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
 
     def client(self, project="main", **options):
         import openai

@@ -8,7 +8,6 @@ import subprocess
 import threading
 import time
 import unittest
-import urllib.error
 import urllib.request
 
 from identity import Browser
@@ -46,18 +45,11 @@ class Oidc(unittest.TestCase):
         return gw
 
     def port(self, gw):
-        return int(re.search(r":(\d+)", gw.wait_line(r" admin address=").split("address=")[1])[1])
+        return gw.admin_port()
 
     def ask(self, gw, method, path, body=None, token=None, project=None):
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        headers |= {"x-moongate-project": project} if project else {}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port(gw)}{path}", body and json.dumps(body).encode(), headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read())
+        status, answer = gw.ask_admin(method, path, body, token, {"x-moongate-project": project} if project else None)
+        return status, json.loads(answer)
 
     def metric(self, gw, name):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port(gw)}/metrics", timeout=PATIENCE_S) as answer:
