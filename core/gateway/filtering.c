@@ -12,6 +12,7 @@ struct output {
     bool ended;
     size_t offset, len;                /* of the text span in `event` */
     struct mg_buf event;               /* data of its last event: the pattern for what is flushed later */
+    struct mg_buf name;                /* of that event */
 };
 
 struct mg_filtering {
@@ -29,8 +30,10 @@ struct mg_filtering {
 
 static void drop_outputs(struct mg_filtering *f)
 {
-    for (int i = 0; i < f->output_count; i++)
+    for (int i = 0; i < f->output_count; i++) {
         mg_buf_fini(&f->outputs[i].event);
+        mg_buf_fini(&f->outputs[i].name);
+    }
     f->output_count = 0;
 }
 
@@ -94,6 +97,7 @@ static struct output *find_output(struct mg_filtering *f, const struct mg_tap_te
     struct output *output = &f->outputs[f->output_count++];
     *output = (struct output){.choice = text->choice, .channel = channel};
     mg_buf_init(&output->event, MG_MAX_SSE_EVENT_BYTES);
+    mg_buf_init(&output->name, MG_MAX_SSE_EVENT_BYTES);
     return output;
 }
 
@@ -113,8 +117,11 @@ static mg_err filter_text(struct mg_filtering *f, struct output *output, mg_view
     return keep ? mg_buf_put(&f->text, *out_text) : MG_OK;
 }
 
-static mg_err put_data(struct mg_buf *out, mg_view data, const struct mg_splice *splices, size_t count)
+/* An event with other texts. Some SDKs go by its name. */
+static mg_err put_data(struct mg_buf *out, mg_view name, mg_view data, const struct mg_splice *splices, size_t count)
 {
+    if (name.len)
+        MG_TRY(mg_buf_putf(out, "event: %.*s\n", MG_FMT(name)));
     MG_TRY(mg_buf_put(out, MG_VIEW("data: ")));
     MG_TRY(mg_splice_apply(data, splices, count, out));
     return mg_buf_put(out, MG_VIEW("\n\n"));
@@ -125,7 +132,7 @@ static mg_err put_text(struct mg_filtering *f, struct output *output, mg_view te
 {
     MG_TRY(quote(&f->quoted[0], text));
     struct mg_splice splice = {output->offset, output->len, mg_buf_view(&f->quoted[0])};
-    return put_data(&f->x->rewritten, mg_buf_view(&output->event), &splice, 1);
+    return put_data(&f->x->rewritten, mg_buf_view(&output->name), mg_buf_view(&output->event), &splice, 1);
 }
 
 static mg_err end_output(struct mg_filtering *f, struct output *output, struct mg_hook_outcome *outcome)
@@ -155,12 +162,20 @@ static bool speaks(const struct mg_tap_event *seen, const struct output *output)
     return false;
 }
 
-/* Those that end with this event and are not ended by a text in it. */
-static mg_err end_outputs(struct mg_filtering *f, const struct mg_tap_event *seen, struct mg_hook_outcome *outcome)
+/* content_block_stop, response.output_text.done: a text that belongs to the block comes before its end, or nowhere. */
+static bool closes_block(mg_view name)
+{
+    return mg_view_ends(name, MG_VIEW("_stop")) || mg_view_ends(name, MG_VIEW(".done"));
+}
+
+/* Those that end with this event and are not ended by a text in it. What is said in a later block begins anew. */
+static mg_err end_outputs(struct mg_filtering *f, const struct mg_sse_event *event, const struct mg_tap_event *seen,
+                          struct mg_hook_outcome *outcome)
 {
     for (int i = 0; i < f->output_count; i++) {
         struct output *output = &f->outputs[i];
-        if (seen->done || (finishes(seen, output->choice) && !speaks(seen, output)))
+        bool ends = finishes(seen, output->choice) || closes_block(event->name);
+        if (seen->done || (ends && !speaks(seen, output)))
             MG_TRY(end_output(f, output, outcome));
     }
     return MG_OK;
@@ -193,17 +208,19 @@ static void on_flush_due(struct mg_timer *timer)
     arm_flush(f);
 }
 
-static mg_err remember(struct output *output, mg_view data, const struct mg_tap_text *text)
+static mg_err remember(struct output *output, const struct mg_sse_event *event, const struct mg_tap_text *text)
 {
     mg_buf_clear(&output->event);
+    mg_buf_clear(&output->name);
     output->offset = text->offset;
     output->len = text->len;
-    return mg_buf_put(&output->event, data);
+    MG_TRY(mg_buf_put(&output->name, event->name));
+    return mg_buf_put(&output->event, event->data);
 }
 
 /* Fills splices for the texts of one event; they come in document order. */
-static mg_err filter_texts(struct mg_filtering *f, mg_view data, const struct mg_tap_event *seen, struct mg_splice *splices,
-                           size_t *count, struct mg_hook_outcome *outcome)
+static mg_err filter_texts(struct mg_filtering *f, const struct mg_sse_event *event, const struct mg_tap_event *seen,
+                           struct mg_splice *splices, size_t *count, struct mg_hook_outcome *outcome)
 {
     for (int i = 0; i < seen->text_count; i++) {
         const struct mg_tap_text *text = &seen->texts[i];
@@ -211,8 +228,8 @@ static mg_err filter_texts(struct mg_filtering *f, mg_view data, const struct mg
         mg_view decoded, passed;
         if (!output)
             return MG_E_TOO_LARGE;
-        MG_TRY(remember(output, data, text));
-        MG_TRY(mg_json_span_text(mg_view_of(data.ptr + text->offset, text->len), &f->scratch, &decoded));
+        MG_TRY(remember(output, event, text));
+        MG_TRY(mg_json_span_text(mg_view_of(event->data.ptr + text->offset, text->len), &f->scratch, &decoded));
         output->ended = finishes(seen, text->choice);
         MG_TRY(filter_text(f, output, decoded, output->ended, &passed, outcome));
         if (mg_view_eq(passed, decoded))
@@ -231,11 +248,11 @@ mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *even
     size_t count = 0;
     if (seen->more_text && f->guarded)
         return MG_E_DENIED;
-    if (seen->finish || seen->done)
-        MG_TRY(end_outputs(f, seen, out_outcome));
+    if (seen->finish || seen->done || closes_block(event->name))
+        MG_TRY(end_outputs(f, event, seen, out_outcome));
     if (seen->usage_only && !mg_exchange_keeps_usage(x))
         return MG_OK;
-    MG_TRY(filter_texts(f, event->data, seen, splices, &count, out_outcome));
+    MG_TRY(filter_texts(f, event, seen, splices, &count, out_outcome));
     arm_flush(f);
     bool cut = seen->cut_len && !mg_exchange_keeps_usage(x);
     if (cut)
@@ -247,7 +264,7 @@ mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *even
         splices[at] = splices[at - 1];
         splices[at - 1] = earlier;
     }
-    return put_data(&x->rewritten, event->data, splices, count);
+    return put_data(&x->rewritten, event->name, event->data, splices, count);
 }
 
 bool mg_filtering_buffers(const struct mg_exchange *x)
@@ -283,7 +300,7 @@ static mg_err on_held_event(void *arg, const struct mg_sse_event *event)
         splices[count++] = (struct mg_splice){seen.texts[i].offset, seen.texts[i].len, text};
         rewrite->placed = true;
     }
-    return count ? put_data(&rewrite->out, event->data, splices, count) : mg_buf_put(&rewrite->out, event->raw);
+    return count ? put_data(&rewrite->out, event->name, event->data, splices, count) : mg_buf_put(&rewrite->out, event->raw);
 }
 
 mg_err mg_filtering_replace(struct mg_exchange *x, mg_view text)

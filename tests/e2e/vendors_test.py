@@ -8,7 +8,7 @@ import unittest
 
 import vendors
 from moongate import *
-from vendors import Fail, Say, sdks
+from vendors import Fail, Say, requests, sdks
 
 SOURCE = os.environ.get("MOONGATE_SOURCE_DIR", ".")
 MODELS = {"openai_chat": "gpt-5.2", "openai_responses": "gpt-5.2", "anthropic": "claude-opus-4-6", "gemini": "gemini-3-pro"}
@@ -205,6 +205,147 @@ class Matrix(unittest.TestCase):
                             client.ask(name, client.user("hi"), True)
                         self.assertIn('"error"', client.kept.text)
                         self.assertIn("Hel", client.kept.text)
+
+
+PATHS = {"openai_chat": "/v1/chat/completions", "openai_responses": "/v1/responses", "anthropic": "/v1/messages"}
+
+
+def send(gw, dialect, model, body, **options):
+    """A request as the client of a dialect sends it."""
+    if dialect == "gemini":
+        return gw.request("POST", f"/v1beta/models/{model}:generateContent", body, **options)
+    return gw.request("POST", PATHS[dialect], {"model": model, **body}, **options)
+
+
+class Odd(unittest.TestCase):
+    def test_what_is_odd_about_a_request_no_vendor_minds(self):
+        """What a model does not take is left out at the vendor's word; what would change the answer is refused before it is sent."""
+        ups = {name: self.enterContext(vendors.start(name)) for name in MODELS}
+        gw = self.enterContext(Gateway(project_of(ups, 3).replace("openai_chat/gpt-5.2", "openai_chat/gpt-4o")))
+        for dialect, table in requests.ODD.items():
+            for what, body in table.items():
+                for name, up in ups.items():
+                    if name == dialect:
+                        continue
+                    with self.subTest(client=dialect, vendor=name, what=what):
+                        up.say(Say("ok"))
+                        up.refused.clear()
+                        answer = send(gw, dialect, name, body)
+                        if answer.status == 400 and not up.refused:
+                            self.assertIn(b"has no counterpart", answer.body)
+                        else:
+                            self.assertEqual(answer.status, 200, up.refused)
+
+
+class Handing(unittest.TestCase):
+    """One conversation, several vendors."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.ups = {name: cls.enterClassContext(vendors.start(name)) for name in MODELS}
+        pairs = "".join(f'{a}_{b} = {{ targets = {{ "{a}/{MODELS[a]}", "{b}/{MODELS[b]}" }} }}, ' for a in MODELS for b in MODELS if a != b)
+        cls.gw = cls.enterClassContext(Gateway(project_of(cls.ups, more=pairs), env={"MOONGATE_LOG": "info"}))
+
+    def clients(self):
+        for Sdk in sdks.ALL:
+            client = Sdk(self.gw)
+            self.addCleanup(client.close)
+            yield client
+
+    def pairs(self):
+        return [(first, second) for first in self.ups for second in self.ups if first != second]
+
+    def test_a_conversation_goes_on_at_another_vendor(self):
+        """What the first signed stays away from the second; the calls and their results do not."""
+        for client in self.clients():
+            for first, second in self.pairs():
+                if client.name == second:
+                    continue  # it is handed the conversation as it is
+                for streams in (False, True):
+                    with self.subTest(client=client.name, first=first, second=second, streams=streams):
+                        self.go_on(client, self.ups[first], self.ups[second], streams)
+
+    def go_on(self, client, first, second, streams):
+        first.say(Say("Looking.", thought="Hm.", calls=CALLS))
+        second.say(Say("Found."))
+        second.refused.clear()
+        history = client.user("Look")
+        answer = client.ask(first.name, history, streams, tools=TOOLS, effort="medium")
+        history = history + answer.turn + client.results(answer.calls, ["one", "two"])
+        try:
+            self.assertEqual(client.ask(second.name, history, tools=TOOLS, effort="medium").text, "Found.")
+        except client.failure as error:
+            self.fail(f"{error}; the vendor refused: {second.refused}")
+        sent = json.dumps(second.body)
+        self.assertLess(sent.index("Looking."), sent.index("one"))
+
+    def test_where_one_fails_one_of_another_dialect_answers(self):
+        for client in self.clients():
+            for first, second in self.pairs():
+                for streams in (False, True):
+                    with self.subTest(client=client.name, first=first, second=second, streams=streams):
+                        self.ups[first].say(Fail("server"))
+                        self.ups[second].say(Say("Here.", calls=CALLS))
+                        answer = client.ask(f"{first}_{second}", client.user("hi"), streams, tools=TOOLS)
+                        self.assertEqual((answer.text, [call[1:] for call in answer.calls], answer.usage), ("Here.", CALLS, USAGE))
+                        self.assertEqual(client.kept.headers["x-moongate-provider"], second)
+
+
+PRICES = {"version": 1, "providers": [{"name": name, "project": "main", "models": [
+    {"model": model, "prices": [{"input": 2, "output": 10, "cached_read": 1}]}]} for name, model in MODELS.items()]}
+
+
+class Books(unittest.TestCase):
+    def test_tokens_and_cost_are_the_vendors_whoever_asked(self):
+        cost = (9 * 2 + 100 * 1 + 12 * 10)  # the catalogue has picodollars a token
+        ups = {name: self.enterContext(vendors.start(name)) for name in MODELS}
+        gw = Gateway(project_of(ups))
+        gw.write("data/prices.json", json.dumps(PRICES))
+        self.enterContext(gw)
+        for up in ups.values():
+            up.say(Say("Hello", calls=CALLS))
+        for Sdk in sdks.ALL:
+            client = Sdk(gw)
+            self.addCleanup(client.close)
+            for name in ups:
+                for streams in (False, True):
+                    self.assertEqual(client.ask(name, client.user("hi"), streams, tools=TOOLS).usage, USAGE)
+        found = [json.loads(line) for line in gw.cli("usage", "events").splitlines()]
+        self.assertEqual(len(found), 32)
+        for event in found:
+            with self.subTest(provider=event["provider"], path=event.get("path")):
+                self.assertEqual((event["input_tokens"], event["cached_read_tokens"], event["output_tokens"], event["reasoning_tokens"], event["tokens"]),
+                                 (109, 100, 12, 4, "reported"))
+                self.assertEqual(event["cost_picousd"], cost)
+
+
+HOOKS = '''
+    on_request = function(req)
+      req.messages:set(1, req.messages[1]:text():upper())
+      req.messages:append_system("Be brief.")
+    end,
+    on_chunk = function(c) return (c.text:gsub("secret", "[gone]")) end, stream = { mode = "filter", hold = 8 },
+    on_response = function(res) if not res.sent then return res:replace { text = (res:text():gsub("secret", "[gone]")) } end end
+'''
+
+
+class Hooks(unittest.TestCase):
+    def test_hooks_see_the_clients_words_whoever_answers(self):
+        ups = {name: self.enterContext(vendors.start(name)) for name in MODELS}
+        workflows = "".join(f'hooked_{name} = {{ targets = {{ "{name}/{MODELS[name]}" }}, {HOOKS} }}, ' for name in ups)
+        gw = self.enterContext(Gateway(project_of(ups, more=workflows)))
+        for Sdk in sdks.ALL:
+            client = Sdk(gw)
+            self.addCleanup(client.close)
+            for name, up in ups.items():
+                for streams in (False, True):
+                    with self.subTest(client=client.name, vendor=name, streams=streams):
+                        up.say(Say("It is a secret, they say", pieces=6))
+                        up.refused.clear()
+                        answer = client.ask(f"hooked_{name}", client.user("shout it"), streams)
+                        self.assertEqual(answer.text, "It is a [gone], they say")
+                        self.assertIn("SHOUT IT", json.dumps(up.body))
+                        self.assertIn("Be brief.", json.dumps(up.body))
 
 
 if __name__ == "__main__":

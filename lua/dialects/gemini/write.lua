@@ -370,7 +370,8 @@ end
 
 return function(chat, ctx)
   local body, model = {}, thinking.model(ctx)
-  local writer = { contents = array {}, placed = {}, places = {}, calls = 0, names = {}, ids = model.generation >= 3 and not model.vertex, model = model,
+  local writer = { contents = array {}, placed = {}, places = {}, calls = 0, names = {}, model = model,
+                   ids = model.generation >= 3 and not model.vertex,
                    chat = chat, ctx = ctx }
   dialect.write_fields(fields, chat, body, ctx)
   write_contents(chat, body, writer)
