@@ -12,16 +12,16 @@
 ---@field name string  as adapters and surfaces name it
 ---@field label string  its name for people
 ---@field raw { request: string[], answer: string[], event: string[] }  paths that stay JSON text; `[*]` is every element
----@field request { messages: string, system?: string, content: string, texts: string[] }  where the core finds text for plugins
+---@field request? { messages: string, system?: string, content: string, texts: string[] }  where the core finds text for plugins
 ---@field fields moongate.dialect.Fields  one row per field of a request, from `dialect.fields()`
----@field read_request fun(body: table, ctx: moongate.dialect.Context): moongate.dialect.Chat
+---@field read_request? fun(body: table, ctx: moongate.dialect.Context): moongate.dialect.Chat
 ---@field write_request fun(chat: moongate.dialect.Chat, ctx: moongate.dialect.Context): table, moongate.dialect.Memo?
 ---@field read_answer fun(body: table, ctx: moongate.dialect.Context): moongate.dialect.Answer
----@field write_answer fun(answer: moongate.dialect.Answer, ctx: moongate.dialect.Context): table
+---@field write_answer? fun(answer: moongate.dialect.Answer, ctx: moongate.dialect.Context): table
 ---@field finish_reasons { [string]: moongate.dialect.Finish }  its own reasons → neutral ones
 ---@field read_event fun(name: string, data: table, stream: table): moongate.dialect.Delta[]  for events with something `rare`
----@field stream moongate.dialect.Writer  how a stream is written for its clients
----@field error moongate.dialect.Error  how an error is written for its clients
+---@field stream? moongate.dialect.Writer  how a stream is written for its clients
+---@field error? moongate.dialect.Error  how an error is written for its clients
 
 --- A row says what a field of a request means; the head of `lua/moongate/dialect.lua` shows the kinds.
 ---@class moongate.dialect.Field
