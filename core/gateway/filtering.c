@@ -5,6 +5,12 @@
 
 enum { OUTPUTS = 8 };                  /* and as many texts an event */
 
+/* A text of the stream that did not pass as it came. Some dialects say all of a block again at its end. */
+struct said {
+    struct said *next;
+    mg_view came, passed;              /* decoded; in the exchange's arena */
+};
+
 /* One logical output of the stream: a choice × content or reasoning. */
 struct output {
     int choice;
@@ -13,6 +19,7 @@ struct output {
     size_t offset, len;                /* of the text span in `event` */
     struct mg_buf event;               /* data of its last event: the pattern for what is flushed later */
     struct mg_buf name;                /* of that event */
+    struct mg_buf came, passed;        /* of its block so far, where the dialect repeats blocks */
 };
 
 struct mg_filtering {
@@ -24,6 +31,8 @@ struct mg_filtering {
     struct mg_buf quoted[OUTPUTS];         /* replacements of one event */
     struct mg_buf text;                /* of choice 0, when the stream is buffered */
     struct mg_timer flush;
+    struct said *said;                 /* blocks that ended */
+    bool repeats;                      /* the stream is one of a dialect that says its blocks again */
     bool guarded;                      /* text that no filter can see ends the stream */
     struct mg_exchange *x;
 };
@@ -33,7 +42,10 @@ static void drop_outputs(struct mg_filtering *f)
     for (int i = 0; i < f->output_count; i++) {
         mg_buf_fini(&f->outputs[i].event);
         mg_buf_fini(&f->outputs[i].name);
+        mg_buf_fini(&f->outputs[i].came);
+        mg_buf_fini(&f->outputs[i].passed);
     }
+    f->said = NULL;
     f->output_count = 0;
 }
 
@@ -98,6 +110,8 @@ static struct output *find_output(struct mg_filtering *f, const struct mg_tap_te
     *output = (struct output){.choice = text->choice, .channel = channel};
     mg_buf_init(&output->event, MG_MAX_SSE_EVENT_BYTES);
     mg_buf_init(&output->name, MG_MAX_SSE_EVENT_BYTES);
+    mg_buf_init(&output->came, MG_MAX_HELD_BYTES);
+    mg_buf_init(&output->passed, MG_MAX_HELD_BYTES);
     return output;
 }
 
@@ -113,6 +127,10 @@ static mg_err filter_text(struct mg_filtering *f, struct output *output, mg_view
                           struct mg_hook_outcome *outcome)
 {
     MG_TRY(mg_filter_feed(f->filter, output->choice, output->channel, text, final, out_text, outcome));
+    if (f->repeats) {
+        MG_TRY(mg_buf_put(&output->came, text));
+        MG_TRY(mg_buf_put(&output->passed, *out_text));
+    }
     bool keep = f->mode == MG_FILTER_BUFFER && output->choice == 0 && output->channel == MG_CHANNEL_CONTENT;
     return keep ? mg_buf_put(&f->text, *out_text) : MG_OK;
 }
@@ -135,6 +153,18 @@ static mg_err put_text(struct mg_filtering *f, struct output *output, mg_view te
     return put_data(&f->x->rewritten, mg_buf_view(&output->name), mg_buf_view(&output->event), &splice, 1);
 }
 
+static void keep_said(struct mg_filtering *f, struct output *output)
+{
+    mg_view came = mg_buf_view(&output->came), passed = mg_buf_view(&output->passed);
+    if (!mg_view_eq(came, passed)) {
+        struct said *said = mg_arena_new(&f->x->arena, struct said);
+        *said = (struct said){f->said, mg_arena_dup(&f->x->arena, came), mg_arena_dup(&f->x->arena, passed)};
+        f->said = said;
+    }
+    mg_buf_clear(&output->came);
+    mg_buf_clear(&output->passed);
+}
+
 static mg_err end_output(struct mg_filtering *f, struct output *output, struct mg_hook_outcome *outcome)
 {
     mg_view rest;
@@ -142,7 +172,53 @@ static mg_err end_output(struct mg_filtering *f, struct output *output, struct m
         return MG_OK;
     output->ended = true;
     MG_TRY(filter_text(f, output, MG_VIEW_NONE, true, &rest, outcome));
+    if (f->repeats)
+        keep_said(f, output);
     return rest.len ? put_text(f, output, rest) : MG_OK;
+}
+
+/* The JSON string that begins at `at`, quotes included. */
+static mg_view string_at(mg_view data, size_t at)
+{
+    size_t end = at + 1;
+    while (end < data.len && data.ptr[end] != '"')
+        end += data.ptr[end] == '\\' ? 2 : 1;
+    return mg_view_head(mg_view_skip(data, at), MG_MIN(end + 1, data.len) - at);
+}
+
+static const struct said *find_said(struct mg_filtering *f, mg_view string)
+{
+    mg_view text;
+    if (mg_json_span_text(string, &f->scratch, &text) == MG_OK)
+        for (const struct said *said = f->said; said; said = said->next)
+            if (mg_view_eq(said->came, text))
+                return said;
+    return NULL;
+}
+
+/* An event that says blocks again: every "text" or "refusal" that did not pass as it came is what passed. */
+static mg_err put_repeated(struct mg_filtering *f, const struct mg_sse_event *event)
+{
+    struct mg_buf *out = &f->x->rewritten;
+    mg_view data = event->data, key = MG_VIEW_NONE;
+    size_t from = 0;
+    MG_TRY(mg_buf_putf(out, "event: %.*s\ndata: ", MG_FMT(event->name)));
+    for (size_t at = mg_view_find(data, "\""); at < data.len; at += mg_view_find(mg_view_skip(data, at), "\"")) {
+        mg_view string = string_at(data, at);
+        bool text = mg_view_eq(key, MG_VIEW("\"text\"")) || mg_view_eq(key, MG_VIEW("\"refusal\""));
+        const struct said *said = text ? find_said(f, string) : NULL;
+        if (said) {
+            MG_TRY(mg_buf_put(out, mg_view_head(mg_view_skip(data, from), at - from)));
+            MG_TRY(mg_buf_putc(out, '"'));
+            MG_TRY(mg_buf_put_json(out, said->passed));
+            MG_TRY(mg_buf_putc(out, '"'));
+            from = at + string.len;
+        }
+        at += string.len;
+        key = string;
+    }
+    MG_TRY(mg_buf_put(out, mg_view_skip(data, from)));
+    return mg_buf_put(out, MG_VIEW("\n\n"));
 }
 
 static bool finishes(const struct mg_tap_event *seen, int choice)
@@ -248,6 +324,7 @@ mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *even
     size_t count = 0;
     if (seen->more_text && f->guarded)
         return MG_E_DENIED;
+    f->repeats |= mg_view_starts(event->name, MG_VIEW("response."));
     if (seen->finish || seen->done || closes_block(event->name))
         MG_TRY(end_outputs(f, event, seen, out_outcome));
     if (seen->usage_only && !mg_exchange_keeps_usage(x))
@@ -258,7 +335,7 @@ mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *even
     if (cut)
         splices[count++] = (struct mg_splice){seen->cut_offset, seen->cut_len, MG_VIEW_NONE};
     if (count == 0)
-        return mg_buf_put(&x->rewritten, event->raw);
+        return f->said && !seen->text_count ? put_repeated(f, event) : mg_buf_put(&x->rewritten, event->raw);
     for (size_t at = count - 1; cut && at > 0 && splices[at - 1].offset > splices[at].offset; at--) {
         struct mg_splice earlier = splices[at];
         splices[at] = splices[at - 1];

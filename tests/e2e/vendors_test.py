@@ -344,6 +344,7 @@ class Hooks(unittest.TestCase):
                         up.refused.clear()
                         answer = client.ask(f"hooked_{name}", client.user("shout it"), streams)
                         self.assertEqual(answer.text, "It is a [gone], they say")
+                        self.assertNotIn("secret", client.kept.text)
                         self.assertIn("SHOUT IT", json.dumps(up.body))
                         self.assertIn("Be brief.", json.dumps(up.body))
 
