@@ -24,6 +24,7 @@ return {
     openai = {
       adapter = "openai",                         -- the dialect: a file of lua/adapters
       kind = "http",                              -- or "simulated", below
+      auth = "bearer",                            -- how a key is shown: by default the first way of the adapter
       -- account = "openai",                      -- keys, breakers and caps are those of gateway.lua's account
       -- api_key = env("OPENAI_API_KEY", false),  -- or secret "openai": the file secrets/example/openai
       api_keys = {                                -- several in its place, the preferred first

@@ -605,7 +605,7 @@ class Audit(unittest.TestCase):
             self.assertEqual(ask("admin.token"), f"local:{me}(admin.token)")
             for lie in 'a" by=b', "x(y)", "two words", "a" * 60:
                 self.assertEqual(ask(lie), f"local:{me}")
-            if os.getuid() == 0:
+            if os.getuid() == 0 and os.stat("/").st_mode & 0o001:   # some chroots let nobody but root in
                 for part, mode in (gw.path, 0o711), (os.path.dirname(path), 0o711), (path, 0o666):
                     os.chmod(part, mode)
                 self.assertEqual(ask("root", user="nobody"), "local:nobody(root)")
