@@ -2,13 +2,15 @@
 what the vendor refuses (tests/support/vendors). Every stream is checked event by event."""
 
 import json
+import re
 import subprocess
-import threading
 import unittest
+from urllib.parse import urlsplit
 
 import vendors
 from moongate import *
 from vendors import Fail, Say, requests, sdks
+from vendors.shape import Refused
 
 SOURCE = os.environ.get("MOONGATE_SOURCE_DIR", ".")
 MODELS = {"openai_chat": "gpt-5.2", "openai_responses": "gpt-5.2", "anthropic": "claude-opus-4-6", "gemini": "gemini-3-pro"}
@@ -35,11 +37,91 @@ def project_of(ups, attempts=1, more="", extra=""):
     return f"return {{ providers = {{ {providers} }}, workflows = {{ {workflows} {more} }}, {extra} }}"
 
 
+USE = {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}, {"type": "tool_use", "id": "toolu_2", "name": "f", "input": {}}]}
+HI = {"role": "user", "content": "hi"}
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}
+ITEM = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+FC = {"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "skip_thought_signature_validator"}
+FR = {"functionResponse": {"name": "f", "response": {}}}
+
+
+def given(*ids):
+    return [{"type": "tool_result", "tool_use_id": id} for id in ids]
+
+
+def anthropic_asks(*messages, **more):
+    return {"model": "claude-opus-4-6", "max_tokens": 9, "messages": list(messages), "tools": [{"name": "f", "input_schema": {"type": "object"}}], **more}
+
+
+def gemini_asks(*turns, **more):
+    return {"contents": [{"role": role, "parts": list(parts)} for role, *parts in turns], **more}
+
+
+REFUSED = {
+    "anthropic": {
+        "max_tokens: Field required": {"model": "m", "messages": [HI]},
+        "seed: Extra inputs are not permitted": anthropic_asks(HI, seed=1),
+        "text content blocks must be non-empty": anthropic_asks({"role": "user", "content": [{"type": "text", "text": ""}]}),
+        "without `tool_result` blocks immediately after: toolu_2": anthropic_asks(HI, USE, {"role": "user", "content": given("toolu_1")}),
+        "must come first in the message": anthropic_asks(HI, USE, {"role": "user", "content": [{"type": "text", "text": "x"}, *given("toolu_1", "toolu_2")]}),
+        "unexpected `tool_use_id`": anthropic_asks({"role": "user", "content": given("toolu_9")}),
+        "Invalid `signature`": anthropic_asks(HI, {"role": "assistant", "content": [{"type": "thinking", "thinking": "x", "signature": "y"}]}, HI),
+        "Field required": anthropic_asks(HI, {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f"}]}),
+        "prefill": anthropic_asks(HI, {"role": "assistant", "content": "So"}),
+        "must be greater than `thinking.budget_tokens`": anthropic_asks(HI, thinking={"type": "enabled", "budget_tokens": 1024}),
+    },
+    "openai_chat": {
+        "metadata_: Extra inputs": {"model": "gpt-4o", "messages": [HI], "metadata_": {}},
+        "string too long": {"model": "gpt-4o", "messages": [HI, {"role": "tool", "tool_call_id": "x" * 41, "content": "x"}]},
+        "must be a response to a preceding message": {"model": "gpt-4o", "messages": [HI, {"role": "tool", "tool_call_id": "x", "content": "x"}]},
+        "did not have response messages: call_1": {"model": "gpt-4o", "messages": [HI, CALL, HI]},
+        "reasoning_content: Extra inputs": {"model": "gpt-4o", "messages": [HI, {"role": "assistant", "content": "x", "reasoning_content": "y"}]},
+        "only allowed when 'stream' is enabled": {"model": "gpt-4o", "messages": [HI], "stream_options": {}},
+        "'max_tokens' is not supported": {"model": "gpt-5.2", "messages": [HI], "max_tokens": 9},
+        "must contain the word 'json'": {"model": "gpt-4o", "messages": [HI], "response_format": {"type": "json_object"}},
+    },
+    "openai_responses": {
+        "max_output_tokens: Input should be greater": {"model": "m", "input": "x", "max_output_tokens": 15},
+        "No tool output found": {"model": "m", "input": [HI, ITEM]},
+        "No tool call found": {"model": "m", "input": [HI, {"type": "function_call_output", "call_id": "c", "output": "x"}]},
+        "could not be verified": {"model": "m", "input": [HI, {"type": "reasoning", "summary": [], "encrypted_content": "x"}, HI]},
+        "additionalProperties": {"model": "m", "input": "x", "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}]},
+    },
+    "gemini": {
+        "one initialized field": gemini_asks(("user", {})),
+        "non-empty text": gemini_asks(("user", {"text": ""})),
+        "number of function response parts": gemini_asks(("user", {"text": "x"}), ("model", FC, FC), ("user", FR)),
+        "must not be mixed": gemini_asks(("user", {"text": "x"}), ("model", FC, FC), ("user", FR, {"text": "x"}, FR)),
+        "missing a thought_signature": gemini_asks(("user", {"text": "x"}), ("model", {"functionCall": {"name": "f"}}), ("user", FR)),
+        "Corrupted thought signature": gemini_asks(("user", {"text": "x"}), ("model", {"text": "y", "thoughtSignature": "Zm9v"}), ("user", {"text": "x"})),
+        "temperature_: Extra inputs": gemini_asks(("user", {"text": "x"}), generationConfig={"temperature_": 1}),
+    },
+}
+URLS = {"anthropic": "/v1/messages", "openai_chat": "/v1/chat/completions", "openai_responses": "/v1/responses", "gemini": "/v1/models/gemini-3-pro:generateContent"}
+
+
+class Strict(unittest.TestCase):
+    def test_simulated_vendors_refuse_what_the_vendor_refuses(self):
+        for name, table in REFUSED.items():
+            for words, body in table.items():
+                with self.subTest(vendor=name, words=words), self.assertRaisesRegex(Refused, re.escape(words)):
+                    vendors.Vendor(name).dialect.check(body, urlsplit(URLS[name]), vendors.Vendor(name))
+
+    def test_and_take_what_it_takes(self):
+        taken = {"anthropic": anthropic_asks(HI, USE, {"role": "user", "content": given("toolu_2", "toolu_1")}),
+                 "openai_chat": {"model": "gpt-5.2", "messages": [HI, CALL, {"role": "tool", "tool_call_id": "call_1", "content": ""}]},
+                 "openai_responses": {"model": "m", "input": [HI, ITEM, {"type": "function_call_output", "call_id": "c", "output": ""}]},
+                 "gemini": gemini_asks(("user", {"text": "x"}), ("model", FC, FC), ("user", FR, FR, {"text": "y"}))}
+        for name, body in taken.items():
+            self.assertFalse(vendors.Vendor(name).dialect.check(body, urlsplit(URLS[name]), vendors.Vendor(name)))
+
+
 class Matrix(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.ups = {name: cls.enterClassContext(vendors.start(name)) for name in MODELS}
-        cls.gw = cls.enterClassContext(Gateway(project_of(cls.ups)))
+        older = 'older = { targets = { "gemini/gemini-2.5-flash" }, max_attempts = 1 },'
+        cls.gw = cls.enterClassContext(Gateway(project_of(cls.ups, more=older)))
         cls.clients = [Sdk(cls.gw) for Sdk in sdks.ALL]
         for each in cls.clients:
             cls.addClassCleanup(each.close)
@@ -54,9 +136,9 @@ class Matrix(unittest.TestCase):
                         do(client, up, self.asker(client, up, streams))
 
     def asker(self, client, up, streams):
-        def ask(history, **more):
+        def ask(history, model=None, **more):
             try:
-                answer = client.ask(up.name, history, streams, **more)
+                answer = client.ask(model or up.name, history, streams, **more)
             except client.failure as error:
                 raise AssertionError(f"{error}; the vendor refused: {up.refused}") from error
             if client.name == up.name:
@@ -106,6 +188,26 @@ class Matrix(unittest.TestCase):
             self.assertEqual(ask(history, tools=TOOLS).text, "Both.")
             sent = json.dumps(up.body)
             self.assertLess(sent.index("first result"), sent.index("second result"))
+        self.each(do)
+
+    def test_two_calls_of_one_tool_answered_the_other_way_round(self):
+        """Gemini's older models number no calls: their order is all there is."""
+        twice = [("f", {"k": 1}), ("f", {"k": 2})]
+
+        def do(client, up, ask):
+            up.say(Say(calls=twice), Say("Both."))
+            history = client.user("Twice")
+            model = "older" if up.name == "gemini" else None
+            answer = ask(history, model=model, tools=TOOLS)
+            self.assertEqual([call[1:] for call in answer.calls], twice)
+            calls, outputs = answer.calls, ["result one", "result two"]
+            if client.name != "gemini":
+                calls, outputs = calls[::-1], outputs[::-1]
+            history = history + answer.turn + client.results(calls, outputs)
+            self.assertEqual(ask(history, model=model, tools=TOOLS).text, "Both.")
+            if up.name == "gemini":
+                found = [part["functionResponse"]["response"] for part in up.body["contents"][-1]["parts"]]
+                self.assertEqual(found, [{"output": "result one"}, {"output": "result two"}])
         self.each(do)
 
     def test_an_image_and_a_document(self):
