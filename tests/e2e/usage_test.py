@@ -153,9 +153,9 @@ class AddsUp(unittest.TestCase):
                 seen = b""
                 while b"two" not in seen:
                     seen += sock.recv(65536)
+            slow.set()                     # it waits for this, and then sees that nobody reads any more
             first.closed.get(timeout=PATIENCE_S)
             first.closed.get(timeout=PATIENCE_S)
-            slow.set()
             deadline = time.monotonic() + PATIENCE_S
             while len(all_events := events(gw)) < 3 and time.monotonic() < deadline:
                 time.sleep(0.05)
