@@ -18,7 +18,7 @@
     X(WRITE_QUEUE_BYTES, 262144, "bytes waiting for a slow peer before reading stops")             \
     X(SSE_EVENT_BYTES, 1048576, "one server-sent event")                                           \
     X(STREAM_TOOLS, 128, "tool calls of one translated stream")                                    \
-    X(TRANSLATED_BYTES, 8388608, "text kept of one block of a translated stream, and one translated event") \
+    X(TRANSLATED_BYTES, 8388608, "text kept of one block of a translated stream, of all its calls that wait, and one translated event") \
     X(JSON_DEPTH, 128, "nesting of a JSON document")                                               \
     X(JSON_SPANS, 4096, "messages whose spans are kept of one request")                            \
     X(CLIENT_CONNECTIONS, 16384, "open client connections of one worker (limits.connections)")     \

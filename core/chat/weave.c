@@ -6,26 +6,30 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum { OUT_BYTES = 65536, MAX_CHOICES = 8 };
+enum { OUT_BYTES = 65536, MAX_CHOICES = 8, SEQ_BYTES = 24 };
+
+/* A block as it is written. Where blocks may interleave several are open at once. */
+struct written {
+    struct mg_block block;
+    struct mg_frame frame;
+    struct mg_buf text;                /* a JSON string without its last quote, where the dialect wants it */
+};
 
 /* A tool call. Its arguments are followed, so that it is known when another may begin. */
 struct tool {
     struct tool *next;
     int upstream;                      /* the provider's number */
-    struct mg_block block;             /* id, name and signature are owned */
+    struct written written;            /* id, name and signature of the block are owned */
     struct mg_json_pieces arguments;
     struct mg_buf waiting;             /* insides of the strings that came while another block was open */
-    struct mg_frame frame;
     enum { TOOL_WAITING, TOOL_OPEN, TOOL_CLOSED } state;
     bool has_arguments;                /* something of them came */
 };
 
 struct choice {
     int blocks, tools;                 /* begun so far */
-    bool open;                         /* a block that is no tool call */
-    struct mg_block block;
-    struct mg_frame frame;
-    struct mg_buf text;                /* of the open block, where the dialect wants it */
+    bool open;                         /* `written`, a block that is no tool call */
+    struct written written;
     struct tool *calls, **calls_end;
     char finish[48];                   /* the reason as a JSON string; "": none yet */
 };
@@ -42,12 +46,25 @@ struct mg_weave {
     struct mg_buf quoted;
     uint64_t seq;
     int tool_count;
+    size_t waiting;                    /* bytes of all calls that wait */
     bool started, ended;
     bool busy, doomed;                 /* inside mg_weave_event() or _end(); freed meanwhile */
     struct choice choices[MAX_CHOICES];
 };
 
 static mg_err apply(struct mg_weave *weave, const struct mg_delta *delta);
+
+static void init_written(struct written *written)
+{
+    mg_buf_init(&written->text, MG_MAX_TRANSLATED_BYTES);
+    mg_buf_init(&written->frame.text, OUT_BYTES);
+}
+
+static void fini_written(struct written *written)
+{
+    mg_buf_fini(&written->text);
+    mg_buf_fini(&written->frame.text);
+}
 
 mg_err mg_weave_new(const struct mg_translator *translator, const struct mg_translation *what, const struct mg_adapter *client,
                     const struct mg_weave_ops *ops, void *arg, struct mg_weave **out_weave)
@@ -60,8 +77,7 @@ mg_err mg_weave_new(const struct mg_translator *translator, const struct mg_tran
     mg_buf_init(&weave->quoted, MG_MAX_TRANSLATED_BYTES);
     mg_tap_init(&weave->client, client, true);
     for (int i = 0; i < MAX_CHOICES; i++) {
-        mg_buf_init(&weave->choices[i].text, MG_MAX_TRANSLATED_BYTES);
-        mg_buf_init(&weave->choices[i].frame.text, OUT_BYTES);
+        init_written(&weave->choices[i].written);
         weave->choices[i].calls_end = &weave->choices[i].calls;
     }
     mg_err err = mg_buf_reserve(&weave->out, OUT_BYTES);
@@ -77,10 +93,10 @@ mg_err mg_weave_new(const struct mg_translator *translator, const struct mg_tran
 static void free_tool(struct tool *tool)
 {
     mg_buf_fini(&tool->waiting);
-    mg_buf_fini(&tool->frame.text);
-    mg_free((void *)tool->block.id.ptr);
-    mg_free((void *)tool->block.name.ptr);
-    mg_free((void *)tool->block.signature.ptr);
+    fini_written(&tool->written);
+    mg_free((void *)tool->written.block.id.ptr);
+    mg_free((void *)tool->written.block.name.ptr);
+    mg_free((void *)tool->written.block.signature.ptr);
     mg_free(tool);
 }
 
@@ -99,8 +115,7 @@ void mg_weave_free(struct mg_weave *weave)
             next = tool->next;
             free_tool(tool);
         }
-        mg_buf_fini(&choice->text);
-        mg_buf_fini(&choice->frame.text);
+        fini_written(&choice->written);
     }
     mg_buf_fini(&weave->out);
     mg_buf_fini(&weave->quoted);
@@ -128,16 +143,25 @@ void mg_weave_flushed(struct mg_weave *weave)
 
 static mg_err put_seq(struct mg_weave *weave)
 {
-    char text[24];
+    char text[SEQ_BYTES];
     int len = snprintf(text, sizeof text, "%llu", (unsigned long long)weave->seq++);
     return mg_buf_put(&weave->out, mg_view_of(text, (size_t)len));
+}
+
+/* At most; a frame may have several places for the same text. */
+static size_t framed_bytes(const struct mg_frame *frame, size_t text)
+{
+    size_t bytes = frame->text.len;
+    for (int i = 0; i < frame->count; i++)
+        bytes += frame->pieces[i].kind == MG_PIECE_TEXT ? text : frame->pieces[i].kind == MG_PIECE_SEQ ? SEQ_BYTES : 0;
+    return bytes;
 }
 
 /* before, span, after: one JSON string whose quotes stand in before and after, or in the span itself. */
 static mg_err put_framed(struct mg_weave *weave, const struct mg_frame *frame, mg_view before, mg_view span, mg_view after)
 {
     size_t at = 0;
-    MG_TRY(room(weave, frame->text.len + span.len + 2 + 24 * MG_FRAME_PIECES));
+    MG_TRY(room(weave, framed_bytes(frame, before.len + span.len + after.len)));
     for (int i = 0; i < frame->count; i++) {
         const struct mg_frame_piece *piece = &frame->pieces[i];
         if (piece->kind == MG_PIECE_LITERAL) {
@@ -209,16 +233,16 @@ static void emit_all(struct mg_weave *weave)
 
 /* ---- blocks ------------------------------------------------------------------------------------ */
 
-/* Its text, if any was kept, as a JSON string: the opening quote was put when it began. */
-static mg_err end_block(struct mg_weave *weave, struct choice *choice, struct mg_block *block)
+static mg_err end_block(struct mg_weave *weave, struct written *written)
 {
-    struct mg_write_call call = {.what = MG_WRITE_CLOSE, .block = block};
-    if (choice->text.len) {
-        MG_TRY(mg_buf_putc(&choice->text, '"'));
-        block->text = mg_buf_view(&choice->text);
+    struct mg_write_call call = {.what = MG_WRITE_CLOSE, .block = &written->block};
+    if (written->text.len) {
+        MG_TRY(mg_buf_putc(&written->text, '"'));
+        written->block.text = mg_buf_view(&written->text);
     }
     mg_err err = write(weave, &call);
-    mg_buf_clear(&choice->text);
+    written->block.text = MG_VIEW_NONE;
+    mg_buf_clear(&written->text);
     return err;
 }
 
@@ -227,36 +251,38 @@ static mg_err close_block(struct mg_weave *weave, struct choice *choice)
     if (!choice->open)
         return MG_OK;
     choice->open = false;
-    return end_block(weave, choice, &choice->block);
+    return end_block(weave, &choice->written);
 }
 
 /* A block without a frame is written whole at its end. */
-static bool keeps_text(const struct mg_weave *weave, const struct mg_frame *frame)
+static bool keeps_text(const struct mg_weave *weave, const struct written *written)
 {
-    return weave->style.wants_text || !frame->count;
+    return weave->style.wants_text || !written->frame.count;
 }
 
-static mg_err keep_text(struct mg_weave *weave, struct choice *choice, const struct mg_frame *frame, mg_view inside)
+static mg_err keep_text(struct mg_weave *weave, struct written *written, mg_view inside)
 {
-    return keeps_text(weave, frame) ? mg_buf_put(&choice->text, inside) : MG_OK;
+    return keeps_text(weave, written) ? mg_buf_put(&written->text, inside) : MG_OK;
 }
 
-static mg_err piece_of_call(struct mg_weave *weave, struct choice *choice, struct tool *tool, mg_view inside)
+static mg_err piece_of_call(struct mg_weave *weave, struct tool *tool, mg_view inside)
 {
     if (!inside.len)
         return MG_OK;
-    MG_TRY(keep_text(weave, choice, &tool->frame, inside));
-    return put_framed(weave, &tool->frame, MG_VIEW("\""), inside, MG_VIEW("\""));
+    MG_TRY(keep_text(weave, &tool->written, inside));
+    return put_framed(weave, &tool->written.frame, MG_VIEW("\""), inside, MG_VIEW("\""));
 }
 
-static mg_err close_tool(struct mg_weave *weave, struct choice *choice, struct tool *tool)
+static mg_err close_tool(struct mg_weave *weave, struct tool *tool)
 {
     if (tool->state != TOOL_OPEN)
         return MG_OK;
     if (!tool->has_arguments)
-        MG_TRY(piece_of_call(weave, choice, tool, MG_VIEW("{}")));   /* some say nothing of none; others cannot read that */
+        MG_TRY(piece_of_call(weave, tool, MG_VIEW("{}")));   /* some say nothing of none; others cannot read that */
     tool->state = TOOL_CLOSED;
-    return end_block(weave, choice, &tool->block);
+    mg_err err = end_block(weave, &tool->written);
+    mg_buf_fini(&tool->written.text);
+    return err;
 }
 
 static struct tool *open_tool(const struct choice *choice)
@@ -267,24 +293,25 @@ static struct tool *open_tool(const struct choice *choice)
     return NULL;
 }
 
-static mg_err begin_block(struct mg_weave *weave, struct choice *choice, struct mg_block *block, struct mg_frame *frame)
+static mg_err begin_block(struct mg_weave *weave, struct choice *choice, struct written *written)
 {
-    block->index = choice->blocks++;
-    mg_buf_clear(&frame->text);
-    frame->count = 0;
-    mg_buf_clear(&choice->text);
-    struct mg_write_call call = {.what = MG_WRITE_OPEN, .block = block, .frame = frame};
+    written->block.index = choice->blocks++;
+    mg_buf_clear(&written->frame.text);
+    written->frame.count = 0;
+    mg_buf_clear(&written->text);
+    struct mg_write_call call = {.what = MG_WRITE_OPEN, .block = &written->block, .frame = &written->frame};
     MG_TRY(write(weave, &call));
-    return keeps_text(weave, frame) ? mg_buf_putc(&choice->text, '"') : MG_OK;
+    return keeps_text(weave, written) ? mg_buf_putc(&written->text, '"') : MG_OK;
 }
 
 /* The call's block begins, with what waited of it. */
 static mg_err begin_tool(struct mg_weave *weave, struct choice *choice, struct tool *tool)
 {
     MG_TRY(close_block(weave, choice));
-    MG_TRY(begin_block(weave, choice, &tool->block, &tool->frame));
+    MG_TRY(begin_block(weave, choice, &tool->written));
     tool->state = TOOL_OPEN;
-    mg_err err = piece_of_call(weave, choice, tool, mg_buf_view(&tool->waiting));
+    weave->waiting -= tool->waiting.len;
+    mg_err err = piece_of_call(weave, tool, mg_buf_view(&tool->waiting));
     mg_buf_fini(&tool->waiting);
     return err;
 }
@@ -304,7 +331,7 @@ static mg_err let_calls_begin(struct mg_weave *weave, struct choice *choice, boo
         if (tool->state != TOOL_WAITING)
             continue;
         if (open)
-            MG_TRY(close_tool(weave, choice, open));
+            MG_TRY(close_tool(weave, open));
         MG_TRY(begin_tool(weave, choice, tool));
     }
     return MG_OK;
@@ -314,20 +341,20 @@ static mg_err end_calls(struct mg_weave *weave, struct choice *choice)
 {
     MG_TRY(let_calls_begin(weave, choice, true));
     for (struct tool *tool = choice->calls; tool; tool = tool->next)
-        MG_TRY(close_tool(weave, choice, tool));
+        MG_TRY(close_tool(weave, tool));
     return MG_OK;
 }
 
 static mg_err begin_text(struct mg_weave *weave, struct choice *choice, const struct mg_delta *delta)
 {
-    if (choice->open && choice->block.kind == delta->kind)
+    if (choice->open && choice->written.block.kind == delta->kind)
         return MG_OK;
     MG_TRY(close_block(weave, choice));
     if (weave->style.one_block)
         MG_TRY(end_calls(weave, choice));
-    choice->block = (struct mg_block){.kind = delta->kind, .choice = delta->choice};
+    choice->written.block = (struct mg_block){.kind = delta->kind, .choice = delta->choice};
     choice->open = true;
-    return begin_block(weave, choice, &choice->block, &choice->frame);
+    return begin_block(weave, choice, &choice->written);
 }
 
 static mg_err add_text(struct mg_weave *weave, struct choice *choice, const struct mg_delta *delta)
@@ -335,8 +362,8 @@ static mg_err add_text(struct mg_weave *weave, struct choice *choice, const stru
     if (delta->text.len <= 2)
         return MG_OK;
     MG_TRY(begin_text(weave, choice, delta));
-    MG_TRY(keep_text(weave, choice, &choice->frame, mg_view_head(mg_view_skip(delta->text, 1), delta->text.len - 2)));
-    return put_framed(weave, &choice->frame, MG_VIEW_NONE, delta->text, MG_VIEW_NONE);
+    MG_TRY(keep_text(weave, &choice->written, mg_view_head(mg_view_skip(delta->text, 1), delta->text.len - 2)));
+    return put_framed(weave, &choice->written.frame, MG_VIEW_NONE, delta->text, MG_VIEW_NONE);
 }
 
 /* ---- tool calls -------------------------------------------------------------------------------- */
@@ -355,10 +382,10 @@ static mg_err new_tool(struct mg_weave *weave, struct choice *choice, const stru
         return MG_E_TOO_LARGE;
     struct tool *tool = mg_new(struct tool);
     tool->upstream = delta->tool;
-    tool->block = (struct mg_block){.kind = MG_DELTA_TOOL, .choice = delta->choice, .tool = choice->tools++,
-                                    .id = owned(delta->id), .name = owned(delta->name), .signature = owned(delta->signature)};
+    init_written(&tool->written);
+    tool->written.block = (struct mg_block){.kind = MG_DELTA_TOOL, .choice = delta->choice, .tool = choice->tools++,
+                                            .id = owned(delta->id), .name = owned(delta->name), .signature = owned(delta->signature)};
     mg_buf_init(&tool->waiting, MG_MAX_TRANSLATED_BYTES);
-    mg_buf_init(&tool->frame.text, OUT_BYTES);
     *choice->calls_end = tool;
     choice->calls_end = &tool->next;
     weave->tool_count++;
@@ -377,18 +404,34 @@ static struct tool *find_tool(const struct choice *choice, const struct mg_delta
     return another ? NULL : found;
 }
 
+static mg_err wait_with(struct mg_weave *weave, struct tool *tool, mg_view inside)
+{
+    if (inside.len > MG_MAX_TRANSLATED_BYTES - weave->waiting)
+        return MG_E_TOO_LARGE;
+    weave->waiting += inside.len;
+    return mg_buf_put(&tool->waiting, inside);
+}
+
+static mg_err add_arguments(struct mg_weave *weave, struct tool *tool, mg_view text)
+{
+    mg_view inside = mg_view_head(mg_view_skip(text, 1), text.len - 2);
+    bool ended = tool->state == TOOL_CLOSED && !is_whole(tool);
+    (void)mg_json_pieces_feed_string(&tool->arguments, text);     /* broken ones fail the attempt by its own tap */
+    if (ended)
+        return MG_E_PROTOCOL;          /* something else made it end too early: the client would run half a call */
+    if (tool->state == TOOL_CLOSED)
+        return MG_OK;                  /* blanks behind whole arguments */
+    tool->has_arguments = true;
+    return tool->state == TOOL_WAITING ? wait_with(weave, tool, inside) : piece_of_call(weave, tool, inside);
+}
+
 static mg_err add_call(struct mg_weave *weave, struct choice *choice, const struct mg_delta *delta)
 {
     struct tool *tool = find_tool(choice, delta);
     if (!tool)
         MG_TRY(new_tool(weave, choice, delta, &tool));
     MG_TRY(let_calls_begin(weave, choice, false));
-    if (delta->text.len <= 2)
-        return MG_OK;
-    tool->has_arguments = true;
-    mg_view inside = mg_view_head(mg_view_skip(delta->text, 1), delta->text.len - 2);
-    (void)mg_json_pieces_feed_string(&tool->arguments, delta->text);     /* broken ones fail the attempt by its own tap */
-    return tool->state == TOOL_WAITING ? mg_buf_put(&tool->waiting, inside) : piece_of_call(weave, choice, tool, inside);
+    return delta->text.len > 2 ? add_arguments(weave, tool, delta->text) : MG_OK;
 }
 
 /* ---- deltas ------------------------------------------------------------------------------------ */

@@ -28,7 +28,8 @@ MG_MUST_USE mg_err mg_weave_new(const struct mg_translator *translator, const st
                                 struct mg_weave **out_weave);
 void mg_weave_free(struct mg_weave *weave);          /* NULL is a no-op; also from inside emit and flush */
 
-/* One event of the provider as its tap saw it. MG_E_SCRIPT, MG_E_TOO_LARGE: the stream cannot go on. */
+/* One event of the provider as its tap saw it. MG_E_SCRIPT, MG_E_TOO_LARGE, MG_E_PROTOCOL (a call whose block had to end
+ * has more arguments): the stream cannot go on. */
 MG_MUST_USE mg_err mg_weave_event(struct mg_weave *weave, const struct mg_tap *tap, const struct mg_sse_event *event,
                                   const struct mg_tap_event *seen);
 /* Nobody has views into what was emitted any more. */

@@ -17,7 +17,8 @@ static struct mg_stream_style style;
 static struct mg_buf out;
 static mg_err write_err;
 static int flushes;
-static bool free_when_emitted, unframed;
+static mg_view last;                   /* data of the event emitted last */
+static bool free_when_emitted, unframed, twice;
 
 static const char *kind_name(enum mg_delta_kind kind)
 {
@@ -47,6 +48,11 @@ static mg_err frame_of(struct mg_frame *frame)
     frame->pieces[2] = (struct mg_frame_piece){MG_PIECE_SEQ, 0};
     frame->pieces[3] = (struct mg_frame_piece){MG_PIECE_LITERAL, 2};
     frame->count = 4;
+    if (twice) {
+        frame->pieces[4] = frame->pieces[3];
+        frame->pieces[3] = frame->pieces[1];
+        frame->count = 5;
+    }
     return mg_buf_put(&frame->text, MG_VIEW("data: \n\n"));
 }
 
@@ -77,6 +83,7 @@ static void on_emit(void *arg, const struct mg_sse_event *event, const struct mg
     (void)arg, (void)seen;
     CHECK(mg_view_ends(event->raw, MG_VIEW("\n\n")));
     CHECK_OK(mg_buf_put(&out, event->data));
+    last = event->data;
     if (free_when_emitted)
         mg_weave_free(weave);
 }
@@ -99,7 +106,7 @@ static void open_weave(bool one_block, bool wants_text)
     }
     style = (struct mg_stream_style){one_block, wants_text};
     write_err = MG_OK;
-    free_when_emitted = unframed = false;
+    free_when_emitted = unframed = twice = false;
     flushes = 0;
     mg_buf_fini(&out);
     mg_buf_init(&out, 1 << 24);
@@ -181,6 +188,49 @@ TEST(a_call_between_the_pieces_of_another_waits_for_its_end)
               "[finish \"tool_calls\" tools][done 5]");
 }
 
+TEST(a_call_that_a_text_interrupts_fails_when_it_goes_on)
+{
+    open_weave(true, true);
+    call(0, "f", "{\\\"a\\\":");
+    text("\"content\":\"b\"");
+    mg_err err = feed("{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"1}\"}}]}}]}");
+    CHECK(err == MG_E_PROTOCOL);
+    check_out("[start](open tool#0 \"f\")\"{\\\"a\\\":\"0(close tool#0\"{\\\"a\\\":\")(open text#1 )\"b\"1");
+}
+
+TEST(blanks_behind_whole_arguments_change_nothing)
+{
+    open_weave(true, false);
+    call(0, "f", "{}");
+    text("\"content\":\"b\"");
+    call(0, "", "\\n");
+    finish("tool_calls");
+    check_out("[start](open tool#0 \"f\")\"{}\"0(close tool#0)(open text#1 )\"b\"1(close text#1)[finish \"tool_calls\" tools][done 5]");
+}
+
+TEST(all_calls_that_wait_share_one_limit)
+{
+    enum { PIECE = 1 << 20 };
+    open_weave(true, false);
+    call(0, "f", "{");
+    char *piece = mg_alloc(PIECE), *data = mg_alloc(PIECE + 256);
+    memset(piece, ' ', PIECE);
+    piece[PIECE - 1] = '\0';
+    mg_err err = MG_OK;
+    size_t waiting = 0;
+    for (int i = 1; err == MG_OK && i < 64; i++) {
+        snprintf(data, PIECE + 256, "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":%d,\"function\":{\"name\":\"g\",\"arguments\":\"%s\"}}]}}]}", i, piece);
+        err = feed(data);
+        waiting += err == MG_OK ? PIECE - 1 : 0;
+    }
+    CHECK(err == MG_E_TOO_LARGE);
+    CHECK(waiting && waiting <= MG_MAX_TRANSLATED_BYTES);
+    mg_free(piece);
+    mg_free(data);
+    mg_weave_free(weave);
+    weave = NULL;
+}
+
 TEST(calls_may_interleave_where_the_dialect_lets_them)
 {
     open_weave(false, false);
@@ -200,6 +250,17 @@ TEST(a_block_without_a_frame_is_written_whole_at_its_end)
     call(0, "", "1}");
     finish("tool_calls");
     check_out("[start](open tool#0 \"f\")(close tool#0\"{\\\"a\\\":1}\")[finish \"tool_calls\" tools][done 5]");
+}
+
+TEST(calls_that_are_written_whole_keep_their_own_arguments_when_several_are_open)
+{
+    open_weave(false, false);
+    unframed = true;
+    call(0, "f", "{\\\"a\\\":");
+    call(1, "g", "{}");
+    call(0, "", "1}");
+    finish("tool_calls");
+    check_out("[start](open tool#0 \"f\")(open tool#1 \"g\")(close tool#0\"{\\\"a\\\":1}\")(close tool#1\"{}\")[finish \"tool_calls\" tools][done 5]");
 }
 
 TEST(a_stream_that_was_cut_has_no_end)
@@ -250,6 +311,25 @@ TEST(views_into_what_was_emitted_end_with_a_flush)
     CHECK(flushes >= 3 && flushes < 10);
     CHECK(out.len > 40 * 8000);
     mg_free(piece);
+    mg_weave_free(weave);
+    weave = NULL;
+}
+
+TEST(a_text_that_a_frame_has_twice_does_not_move_what_was_emitted)
+{
+    open_weave(true, false);
+    twice = true;
+    last = MG_VIEW_NONE;
+    char data[9000], piece[5001];
+    memset(piece, 'x', 5000);
+    piece[5000] = '\0';
+    snprintf(data, sizeof data, "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"}}]}", piece);
+    for (int i = 0; i < 40; i++) {
+        int before = flushes;
+        mg_view held = last;           /* readable until the flush */
+        CHECK_OK(feed(data));
+        CHECK(i == 0 || flushes > before || mg_view_starts(held, MG_VIEW("\"x")));
+    }
     mg_weave_free(weave);
     weave = NULL;
 }
