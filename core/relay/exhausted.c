@@ -1,6 +1,7 @@
 /* Of several failures the client reads the most useful one, what else was tried, and when to come back. */
 #include "base/mem.h"
 #include "relay/relay_parts.h"
+#include "relay/translated.h"
 
 static const char *target_id(const struct mg_relay *relay, int candidate)
 {
@@ -70,7 +71,7 @@ void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struc
     if (theirs) {
         int status = attempt->facts.status;      /* 429 and 5xx would make its SDK try again in vain */
         relay->result.status = status < 500 && (own_key || status != 429) ? status : mg_class_status(verdict->class_);
-        if (lane->translated)
+        if (mg_lane_answers_translated(lane))
             put_in_words(relay, attempt, verdict->class_);
         else
             relay->result.body = mg_arena_dup(arena(relay), mg_buf_view(&attempt->body));

@@ -123,7 +123,7 @@ static const struct mg_weave_ops weave_ops = {.emit = take_event, .flush = on_fl
 static void on_event(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen)
 {
     struct mg_lane *lane = arg;
-    if (lane->translated)
+    if (mg_lane_answers_translated(lane))
         mg_lane_translate_event(lane, event, seen, &weave_ops);
     else
         take_event(lane, event, seen);
@@ -141,7 +141,7 @@ void mg_relay_end_stream(struct mg_lane *lane)
 static void on_body(void *arg, mg_view bytes)
 {
     struct mg_lane *lane = arg;
-    if (lane->translated && !mg_lane_translate_body(lane, bytes, &bytes))
+    if (mg_lane_answers_translated(lane) && !mg_lane_translate_body(lane, bytes, &bytes))
         return;
     mg_relay_cancel_other(lane->relay, lane);
     mg_relay_promote(lane->relay, lane);
@@ -185,8 +185,6 @@ static bool seek_beside(struct mg_relay *relay, struct mg_find *find)
         if (mg_retry_budget_take(reach->budget, &workflow(relay)->retry_budget, now_us(relay)))
             return true;
         mg_reach_abandon(&find->pass, now_us(relay), relay->call.worker);
-        if (relay->call.ops->on_settled)
-            relay->call.ops->on_settled(relay->call.arg, find->candidate, NULL);
         if (relay->call.ops->on_settled)
             relay->call.ops->on_settled(relay->call.arg, find->candidate, NULL);
         mg_relay_skip(relay, find->candidate, "its retry budget has nothing left for a hedge");

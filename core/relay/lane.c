@@ -156,7 +156,7 @@ static mg_view model_to_send(const struct mg_lane *lane, const struct mg_attempt
 /* NULL: the provider has no such thing. */
 static const struct mg_adapter_operation *operation(const struct mg_lane *lane)
 {
-    return lane->translated ? mg_adapter_converse(lane->adapter) : mg_adapter_operation(lane->adapter, lane->relay->call.surface);
+    return mg_lane_answers_translated(lane) ? mg_adapter_converse(lane->adapter) : mg_adapter_operation(lane->adapter, lane->relay->call.surface);
 }
 
 /* What every conversation with the provider says. */
@@ -218,7 +218,7 @@ static bool is_of_dialect(mg_view name)
 static mg_view forwarded_lines(const struct mg_lane *lane)
 {
     mg_view lines = lane->relay->call.forwarded;
-    if (!lane->translated)
+    if (!mg_lane_answers_translated(lane))
         return lines;
     char *kept = mg_arena_alloc(arena(lane), lines.len + 1);
     size_t len = 0;
@@ -381,7 +381,7 @@ static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
         .body = &lane->body,
         .stream = lane->relay->call.call->request.stream,
         .once = lane->relay->call.call->request.background,
-        .whole = workflow->has_accept || workflow->expect_schema || lane->relay->call.whole || lane->translated,
+        .whole = workflow->has_accept || workflow->expect_schema || lane->relay->call.whole || mg_lane_answers_translated(lane),
         .timeouts = timers(lane),
         .deadline_us = lane->relay->deadline_us,
         .record = mg_lane_record(lane),

@@ -405,7 +405,7 @@ static bool accepted(struct mg_relay *relay, struct mg_lane *lane, enum mg_actio
     mg_view body = mg_buf_view(&attempt->body);
     if (action != MG_ACTION_accept || !complete)
         return false;
-    if (in_one && lane->translated && !mg_lane_translate_body(lane, body, &body))
+    if (in_one && mg_lane_answers_translated(lane) && !mg_lane_translate_body(lane, body, &body))
         return false;
     mg_relay_cancel_other(relay, lane);
     mg_relay_promote(relay, lane);
@@ -646,7 +646,7 @@ mg_view mg_relay_dropped(const struct mg_relay *relay)
 
 const struct mg_adapter *mg_relay_answer_adapter(const struct mg_relay *relay)
 {
-    return relay->answering->translated ? relay->call.client_adapter : relay->answering->adapter;
+    return mg_lane_answers_translated(relay->answering) ? relay->call.client_adapter : relay->answering->adapter;
 }
 
 const struct mg_tap *mg_relay_tap(const struct mg_relay *relay)

@@ -1,5 +1,6 @@
 /* An answer that broke off after its beginning was sent: another attempt goes on with it (relay/rescue.h). */
 #include "relay/relay_parts.h"
+#include "relay/translated.h"
 
 /* ---- rescue ---------------------------------------------------------------------------------- */
 
@@ -73,7 +74,7 @@ static void seam(struct mg_relay *relay, struct mg_lane *lane, uint64_t bytes)
 bool mg_relay_resume(struct mg_relay *relay, struct mg_lane *lane, const struct mg_sse_event *event,
                    const struct mg_tap_event *seen, struct mg_sse_event *out_event, struct mg_tap_event *out_seen)
 {
-    const struct mg_adapter *adapter = lane->translated ? relay->call.client_adapter : lane->adapter;
+    const struct mg_adapter *adapter = mg_lane_answers_translated(lane) ? relay->call.client_adapter : lane->adapter;
     uint64_t bytes = mg_rescue_bytes(relay->rescue);
     switch (mg_rescue_event(relay->rescue, adapter, event, seen, out_event, out_seen)) {
     case MG_RESUME_FORWARD:

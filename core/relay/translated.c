@@ -9,9 +9,43 @@ const struct mg_adapter *mg_relay_adapter(const struct mg_relay *relay, int cand
     return mg_upstream_adapter(upstream, relay->call.call->dialect, relay->call.surface);
 }
 
-static bool translates(const struct mg_relay *relay, const struct mg_adapter *adapter)
+static bool differs(const struct mg_relay *relay, const struct mg_adapter *adapter)
 {
-    return relay->call.converse && strcmp(mg_adapter_declaration(adapter)->dialect, relay->call.call->dialect) != 0;
+    return strcmp(mg_adapter_declaration(adapter)->dialect, relay->call.call->dialect) != 0;
+}
+
+static bool holds(mg_view body, char rare, size_t before, const char *word)
+{
+    size_t len = strlen(word);
+    const char *end = body.ptr + body.len;
+    for (const char *at = body.ptr; at && at < end; at++) {
+        at = memchr(at, rare, (size_t)(end - at));
+        if (!at)
+            return false;
+        if ((size_t)(at - body.ptr) >= before && (size_t)(end - at) + before >= len && memcmp(at - before, word, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* State of another vendor that a client sends back, as dialect.pack() in lua/moongate/dialect.lua writes it; Gemini's clients
+ * decode it, and so it stands in base64 there. Looked for by a byte that is rare in prose: requests are long. */
+static bool carries_state(const struct mg_relay *relay, const struct mg_request *source)
+{
+    if (strcmp(relay->call.call->dialect, "gemini") == 0)
+        return holds(source->body, 'W', 1, "bWcxO");
+    return holds(source->body, ':', 3, "mg1:");
+}
+
+/* Also a conversation that began at another vendor, and goes on at one of the client's dialect. */
+static bool translates(const struct mg_relay *relay, const struct mg_adapter *adapter, const struct mg_request *source)
+{
+    return relay->call.converse && (differs(relay, adapter) || carries_state(relay, source));
+}
+
+bool mg_lane_answers_translated(const struct mg_lane *lane)
+{
+    return lane->translated && !lane->translated->same;
 }
 
 /* ---- the request ------------------------------------------------------------------------------- */
@@ -60,6 +94,7 @@ static struct mg_relay_translated *row_of(struct mg_relay *relay, int candidate,
             return row;
     struct mg_relay_translated *row = mg_arena_new(arena(relay), struct mg_relay_translated);
     row->candidate = candidate;
+    row->same = !differs(relay, mg_relay_adapter(relay, candidate));
     row->source = source;
     row->next = relay->translated;
     relay->translated = row;
@@ -80,7 +115,7 @@ bool mg_relay_can_say(struct mg_relay *relay, int candidate, mg_view *out_text)
 {
     const struct mg_adapter *adapter = mg_relay_adapter(relay, candidate);
     *out_text = MG_VIEW_NONE;
-    if (!translates(relay, adapter))
+    if (!translates(relay, adapter, source_of(relay)))
         return true;
     struct mg_relay_translated *row = row_of(relay, candidate, source_of(relay));
     if (row->err == MG_OK)
@@ -99,7 +134,7 @@ mg_err mg_lane_translate(struct mg_lane *lane, const struct mg_request *request,
     struct mg_relay *relay = lane->relay;
     lane->translated = NULL;
     *out_request = request;
-    if (!translates(relay, lane->adapter))
+    if (!translates(relay, lane->adapter, request))
         return MG_OK;
     lane->translated = row_of(relay, lane->candidate, request);
     *out_request = &lane->translated->request;

@@ -16,11 +16,15 @@ struct mg_relay_translated {
     struct mg_relay_translated *next;
     int candidate;
     const struct mg_request *source;   /* the transformed one, or one with a prefill */
+    bool same;                         /* the client's own dialect: only what other vendors left in the request is taken out */
     mg_err err;                        /* of the translation */
     struct mg_request request;
     struct mg_translation what;
     struct mg_translation_report report;
 };
+
+/* Does what the lane's target says have to be put into the client's dialect? */
+bool mg_lane_answers_translated(const struct mg_lane *lane);
 
 /* The adapter that a candidate is spoken to with: one of the client's dialect if its provider has it. */
 const struct mg_adapter *mg_relay_adapter(const struct mg_relay *relay, int candidate);
