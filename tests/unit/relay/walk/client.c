@@ -11,12 +11,14 @@ static void on_event(void *arg, const struct mg_sse_event *event, const struct m
 static void on_flush(void *arg);
 static void on_body(void *arg, mg_view bytes);
 static mg_err on_good(void *arg, mg_view *out_reason);
+static bool may_call(void *arg, int candidate, struct mg_refusal *out_refusal);
+static void on_settled(void *arg, int candidate, const struct mg_attempt_record *attempt);
 static void on_seam(void *arg, uint64_t bytes);
 static void on_done(void *arg);
 
 static const struct mg_relay_ops client_ops = {
     .on_attempt = on_attempt, .on_head = on_head, .on_event = on_event, .on_flush = on_flush, .on_body = on_body,
-    .on_good = on_good, .on_seam = on_seam, .on_done = on_done};
+    .on_good = on_good, .may_call = may_call, .on_settled = on_settled, .on_seam = on_seam, .on_done = on_done};
 
 /* The default taxonomy, as far as attempts here fail: what each class's row says. */
 static mg_err classify(void *policy, struct mg_call *call, const struct mg_attempt_facts *facts, struct mg_verdict *out)
@@ -51,6 +53,9 @@ static void fill_route(struct world *world, struct exchange *x)
 
 static void forget_exchange(struct exchange *x)
 {
+    for (int i = 0; i < x->world->target_count; i++)
+        if (x->reservations[i])
+            walk_broken(x->world, "#%d: what was reserved for %s is kept", x->index, x->candidates[i].target->id);
     x->over = true;
     mg_journal_unreserve(walk_journal, x->reserved);
 }
@@ -124,6 +129,22 @@ static mg_err on_good(void *arg, mg_view *out_reason)
     const struct exchange *x = arg;
     *out_reason = MG_VIEW("useless");
     return strncmp(x->held, "useless", 7) == 0 ? MG_E_DENIED : MG_OK;
+}
+
+static bool may_call(void *arg, int candidate, struct mg_refusal *out_refusal)
+{
+    struct exchange *x = arg;
+    (void)out_refusal;
+    x->reservations[candidate]++;
+    return true;
+}
+
+static void on_settled(void *arg, int candidate, const struct mg_attempt_record *attempt)
+{
+    struct exchange *x = arg;
+    (void)attempt;
+    if (--x->reservations[candidate] < 0)
+        walk_broken(x->world, "#%d: what was reserved for %s is given back twice", x->index, x->candidates[candidate].target->id);
 }
 
 static void on_seam(void *arg, uint64_t bytes)

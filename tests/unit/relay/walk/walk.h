@@ -107,6 +107,7 @@ struct exchange {
     char expected[TEXT * 2];           /* after a prefill: what was sent and what goes on from it */
     bool committed, finish, done_event;
     int dones;
+    int reservations[TARGETS];         /* what may_call let through and on_settled has not given back */
     uint8_t started[MG_MAX_ATTEMPTS + 1], settled[MG_MAX_ATTEMPTS + 1];
 };
 
