@@ -100,6 +100,7 @@ return {
           name = "house",                         -- in records and experiments; by default the target
           params = { temperature = 0 },           -- fields of the request that are set for this target
           timeouts_ms = { first_token = 20000 },  -- what is missing comes from the workflow
+          known_as = "gpt-6-sol",                 -- the model of the catalogue that it is (moongate models)
           context_window = 32768,                 -- tokens it can read
           max_output = 8192,                      -- tokens it can write
           region = "eu",                          -- regions fail apart, so each has its own breaker

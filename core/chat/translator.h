@@ -12,6 +12,8 @@
 #include "chat/adapter.h"
 #include "meter/timeline.h"
 
+struct mg_model;
+
 enum { MG_FRAME_PIECES = 12, MG_DELTAS = 64, MG_WARNING_BYTES = 512 };
 
 /* How each piece of a block's text is written: literals with places for the piece and for a running number. */
@@ -36,6 +38,7 @@ struct mg_translation {
     mg_view memo;                      /* JSON that the request's dialect left for the answer's; empty: nothing */
     uint64_t created_s;                /* unix time */
     uint32_t max_output;               /* tokens the target can write; 0: nobody knows */
+    const struct mg_model *known;      /* of the catalogue; NULL: nobody knows the model */
     bool stream;
     bool include_usage;                /* an openai_chat client asked for the usage chunk */
     bool lenient;                      /* what would be refused is dropped */

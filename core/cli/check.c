@@ -9,6 +9,8 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/clock.h"
+#include "config/known.h"
 #include "store/folder.h"
 #include "vault/vault.h"
 #include "cli/cli.h"
@@ -21,6 +23,7 @@ struct check {
     const char *path;
     FILE *out;
     struct mg_check_totals *totals;
+    const char *project;               /* the file at hand */
     struct mg_config_gateway *gateway; /* for the accounts that projects name; NULL: it has mistakes itself */
 };
 
@@ -64,7 +67,16 @@ static void check_scripts(const struct mg_config_project *config, const char *pa
     mg_script_free(script);
 }
 
-static void check_project(const struct check *check, const char *path)
+/* Advice, not a mistake. */
+static void complain_of_end(void *arg, const char *workflow, const struct mg_config_target *target, const char *text)
+{
+    const struct check *check = arg;
+    char line[320];
+    snprintf(line, sizeof line, "warning: workflow %s: %s: %s", workflow, target->id, text);
+    complain(check->out, check->project, 0, line);
+}
+
+static void check_project(struct check *check, const char *path)
 {
     FILE *out = check->out;
     struct mg_check_totals *totals = check->totals;
@@ -77,6 +89,8 @@ static void check_project(const struct check *check, const char *path)
             check->gateway ? mg_config_check_accounts(check->gateway, config, path, report) : MG_OK;
         (void)err; /* every mistake stands in the report */
         check_scripts(config, path, out, totals);
+        check->project = path;
+        mg_config_ending(config, mg_wall_us(), complain_of_end, check);
     }
     print_report(out, report, totals);
     mg_config_project_free(config);
@@ -95,7 +109,7 @@ static int only_projects(const struct dirent *entry)
     return is_project(entry->d_name);
 }
 
-static void check_projects(const struct check *check, const char *folder)
+static void check_projects(struct check *check, const char *folder)
 {
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, only_projects, alphasort);
@@ -128,7 +142,7 @@ static void check_environment(FILE *out, struct mg_check_totals *totals)
     mg_config_project_free(config);
 }
 
-static void check_folder(const struct check *check)
+static void check_folder(struct check *check)
 {
     const char *path = check->path;
     char folder[PATH_MAX];

@@ -30,6 +30,7 @@
     X("usage",   usage,     "[events|bill [SCRIPT]|reprice] [OPTIONS]", "say what was used and what it costs, by any dimension")  \
     X("exports", exports,   "",                                  "say where usage events are handed on to, and what waits") \
     X("prices",  prices,    "[list [PROVIDER]|import FILE]",     "show the price catalogue, or take a new one")        \
+    X("models",  models,    "[list [VENDOR]|show MODEL]",        "say what is known of models: windows, abilities, when they retire") \
     X("sim",     sim,       "[OPTIONS]",                         "run a simulated provider on its own")                \
     X("cert",    cert,      "[HOST] [--dir DIR]",                "make a certificate to try TLS with")                 \
     X("docs",    docs,      "[DIR]",                             "write the reference pages")                          \

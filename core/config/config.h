@@ -241,6 +241,7 @@ struct mg_config_target {
     const char *id;                    /* "provider/model", unique among the arms of one workflow */
     int provider;                      /* index into providers */
     const char *model;                 /* as the provider calls it; "*": as the client asked */
+    const char *known_as;              /* the model of the catalogue that it is; NULL: by its own name, if there is one */
     const char *params;                /* JSON object of top-level fields to set; NULL: none */
     struct mg_timeouts timeouts;
     uint32_t context_window;           /* tokens; 0: unknown */

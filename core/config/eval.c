@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "config/file.h"
 #include "http/json_schema.h"
+#include "meter/models.h"
 
 enum {
     MAX_BYTES = 32 << 20,
@@ -375,6 +376,23 @@ static int host_utf8(lua_State *L)
     return 1;
 }
 
+/* model(name): whether the catalogue has it, its context window and the most it writes, in tokens; nil: nobody knows. */
+static int host_model(lua_State *L)
+{
+    size_t size;
+    const char *name = luaL_checklstring(L, 1, &size);
+    const struct mg_model *model = mg_model_find(mg_view_of(name, size));
+    lua_pushboolean(L, model != NULL);
+    uint32_t tokens[] = {model ? model->context_window : 0, model ? model->max_output : 0};
+    for (size_t i = 0; i < MG_COUNT(tokens); i++) {
+        if (tokens[i])
+            lua_pushinteger(L, (lua_Integer)tokens[i]);
+        else
+            lua_pushnil(L);
+    }
+    return 1 + MG_COUNT(tokens);
+}
+
 /* schema(json): true when an answer can be checked by it, or nil and what cannot. */
 static int host_schema(lua_State *L)
 {
@@ -418,7 +436,7 @@ static void open_host(lua_State *L)
                                          {"env", host_env},       {"read", host_read},
                                          {"secret", host_secret}, {"file", host_file},
                                          {"utf8", host_utf8},     {"adapter", host_adapter},
-                                         {"schema", host_schema}, {"cores", host_cores},
+                                         {"schema", host_schema}, {"cores", host_cores}, {"model", host_model},
                                          {"has_env", host_has_env}, {"secret_env", host_secret_env},
                                          {NULL, NULL}};
     for (size_t i = 0; i < MG_COUNT(libraries); i++) {

@@ -534,6 +534,7 @@ static void copy_target(const struct row *row, int index, void *items)
     *target = (struct mg_config_target){.id = text(row, "id"),
                                         .provider = integer(row, "provider"),
                                         .model = text(row, "model"),
+                                        .known_as = text(row, "known_as"),
                                         .params = text(row, "params"),
                                         .timeouts = copy_timeouts(row, "timeouts"),
                                         .context_window = u32(row, "context_window"),

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "config/known.h"
 #include "gateway/budgets.h"
 #include "gateway/client.h"
 #include "gateway/exporting.h"
@@ -253,6 +254,12 @@ static void on_restore(void *arg, struct mg_generation *const *generations, size
     mg_free(configs);
 }
 
+static void log_end(void *arg, const char *workflow, const struct mg_config_target *target, const char *text)
+{
+    const struct mg_generation *generation = arg;
+    mg_log_warn("model.retires", "project=%s workflow=%s target=%s %s", generation->config->name, workflow, target->id, text);
+}
+
 static mg_err on_route(void *arg, struct mg_generation *generation, struct mg_diag *diag)
 {
     struct mg_gateway *gateway = arg;
@@ -266,6 +273,7 @@ static mg_err on_route(void *arg, struct mg_generation *generation, struct mg_di
     MG_TRY(mg_limiting_check(generation->config, mg_price_book_now(gateway->pricing.book), diag));
     MG_TRY(mg_routing_new(generation->config, &options, &routing, diag));
     generation->routing = routing;
+    mg_config_ending(generation->config, mg_wall_us(), log_end, generation);
     generation->free_routing = mg_routing_free;
     return MG_OK;
 }

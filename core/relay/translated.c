@@ -1,6 +1,7 @@
 #include "relay/translated.h"
 
 #include "base/clock.h"
+#include "config/known.h"
 #include "relay/relay_parts.h"
 
 const struct mg_adapter *mg_relay_adapter(const struct mg_relay *relay, int candidate)
@@ -71,6 +72,9 @@ static void describe(const struct mg_relay *relay, int candidate, const struct m
         .include_usage = source->wants_usage,
         .lenient = relay->call.lenient,
     };
+    out->known = mg_target_known(target, out->model);
+    if (!out->max_output && out->known)
+        out->max_output = out->known->max_output;
 }
 
 static mg_err translate(struct mg_relay *relay, struct mg_relay_translated *row)

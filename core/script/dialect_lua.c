@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "meter/models.h"
 #include "script/args.h"
 #include "script/json_lua.h"
 #include "script/trusted.h"
@@ -271,6 +272,22 @@ static int ctx_refuse(lua_State *L)
     return luaL_error(L, "refused");
 }
 
+/* What the catalogue does not say is absent: the dialect then goes by what it knows of names itself, or tries. */
+static void push_caps(lua_State *L, const struct mg_translation *what)
+{
+    const struct mg_model *known = what->known;
+    lua_createtable(L, 0, 4);
+    set_flag(L, "prefill", what->prefill);
+    if (what->max_output)
+        set_number(L, "max_output", what->max_output);
+    if (known && known->can[MG_ABILITY_reasoning] != MG_NOT_KNOWN)
+        set_flag(L, "reasoning", known->can[MG_ABILITY_reasoning] == MG_KNOWN_YES);
+    if (known && known->refuses) {
+        lua_pushfstring(L, "%s%s", known->refuses, known->can[MG_ABILITY_prefill] == MG_KNOWN_NO ? " prefill" : "");
+        lua_setfield(L, -2, "refuses");
+    }
+}
+
 static void push_ctx(lua_State *L, const struct job *job)
 {
     const struct mg_translation *what = job->what;
@@ -289,10 +306,7 @@ static void push_ctx(lua_State *L, const struct job *job)
         mg_lua_push_json_exact(L, what->memo, NULL, 0);
         lua_setfield(L, -2, "memo");
     }
-    lua_createtable(L, 0, 2);
-    if (what->max_output)
-        set_number(L, "max_output", what->max_output);
-    set_flag(L, "prefill", what->prefill);
+    push_caps(L, what);
     lua_setfield(L, -2, "caps");
     lua_pushcfunction(L, ctx_drop);
     lua_setfield(L, -2, "drop");

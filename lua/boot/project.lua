@@ -254,7 +254,7 @@ Flat.__index = Flat
 function Flat:target(row)
   local t, g, p = row.timeouts, row.gate, row.price or {}
   local key = table.concat({ row.id, row.params or "", t.connect_ms, t.first_token_ms, t.idle_ms, t.total_ms,
-    row.context_window or 0, row.max_output or 0, row.region or "", tostring(row.prefill), p.input or "", p.output or "",
+    row.context_window or 0, row.max_output or 0, row.known_as or "", row.region or "", tostring(row.prefill), p.input or "", p.output or "",
     p.cached_read or "", p.cached_write or "",
     g.max or 0, tostring(g.adaptive), g.queue, g.queue_ms }, "\0")
   if not self.target_index[key] then
@@ -275,10 +275,14 @@ local function arm_id(arm, taken, position)
 end
 
 function Flat:arm(flow, arm, position, taken)
+  local known, window, most = self.ctx.host.model(arm.known_as or arm.target.model)
+  if arm.known_as and not known then
+    fail(self.ctx, at(arm.at, "known_as"), "the catalogue has no such model (moongate models)")
+  end
   local row = {
     id = arm_id(arm, taken, position), provider = self.provider_index[arm.target.provider], model = arm.target.model,
-    params = params_json(self.ctx, arm.params, arm.at), context_window = arm.context_window,
-    max_output = arm.max_output, region = arm.region, prefill = arm.prefill, price = prices(arm.price_usd),
+    params = params_json(self.ctx, arm.params, arm.at), context_window = arm.context_window or window,
+    max_output = arm.max_output or most, known_as = arm.known_as, region = arm.region, prefill = arm.prefill, price = prices(arm.price_usd),
     gate = gate(self.ctx, at(arm.at, "concurrency"), arm.concurrency, self.concurrency[arm.target.provider]),
     timeouts = timeouts(arm.timeouts_ms, flow.timeouts_ms, self.timeouts_ms),
   }

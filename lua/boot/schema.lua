@@ -468,8 +468,11 @@ local target = record {
       doc = "Top-level fields of the request that are set for this target." },
     { "timeouts_ms", timeouts, inherit = true,
       doc = "Timers of an attempt here; what is missing comes from the workflow." },
-    { "context_window", tokens, doc = "Tokens it can read, for policies." },
-    { "max_output", tokens, doc = "Tokens it can write, for policies." },
+    { "context_window", tokens, doc = "Tokens it can read, for policies and for requests that were too long elsewhere; what is missing " ..
+      "says the catalogue of models (`moongate models`)." },
+    { "max_output", tokens, doc = "Tokens it can write, for policies, reservations and translation; what is missing says the catalogue." },
+    { "known_as", name, example = '"gpt-6-sol"', doc = "The model of the catalogue that this one is, where the provider has another name for it: a " ..
+      "deployment, a fine-tune." },
     { "region", name, doc = "Where it runs: targets of different regions fail apart, so each has its own breaker." },
     { "prefill", boolean, default = false,
       doc = "Whether the model goes on from an assistant message at the end of the conversation, as if it had written it. Then " ..

@@ -58,7 +58,7 @@
 ---@field include_usage? boolean  the client wants usage in its stream
 ---@field id string  of the answer, without a prefix
 ---@field created integer  seconds since 1970
----@field caps { max_output?: integer, prefill: boolean }  what is known about the model
+---@field caps { max_output?: integer, prefill: boolean, reasoning?: boolean, refuses?: string }  what is known about the model; `refuses`: words
 ---@field memo? moongate.dialect.Memo  what `write_request` left for the answer
 ---@field drop fun(field: string)  was left out: the client is told in a header
 ---@field warn fun(text: string)  was changed: the client is told in a header

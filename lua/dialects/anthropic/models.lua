@@ -1,5 +1,5 @@
---- models.lua - what models of Anthropic refuse; with a name nobody knows everything is tried. What the configuration
---- says of a target comes first.
+--- models.lua - what models of Anthropic refuse; the catalogue of models comes first, and with a name nobody knows everything
+--- is tried. What the configuration says of a target comes before both.
 local find = string.find
 
 --- name, then what the model refuses: sampling parameters, forced tool choice, a budget of reasoning, no reasoning,
@@ -16,30 +16,38 @@ local MODELS = {
 }
 local NOTHING = {}
 local MOST = 256 -- names of models may be a client's
-local refusals, count = {}, 0 -- by model, made once each
+local refusals, count = {}, 0 -- by model, or by what the catalogue says, made once each
 
-local function known_refusals(model)
+local function set_of(words, most)
+  local out = { most = most }
+  for word in words:gmatch "%a+" do
+    out[word] = true
+  end
+  return out
+end
+
+local function known_refusals(model, catalogue)
+  if catalogue then
+    return set_of(catalogue)
+  end
   model = model:gsub("%.", "-") -- some hosts write 4.6
   for _, row in ipairs(MODELS) do
     if find(model, row[1]) then
-      local out = { most = row[3] }
-      for word in row[2]:gmatch "%a+" do
-        out[word] = true
-      end
-      return out
+      return set_of(row[2], row[3])
     end
   end
   return NOTHING
 end
 
 local function refusals_of(ctx)
-  local model = ctx.model or ""
+  local catalogue = ctx.caps and ctx.caps.refuses
+  local model = catalogue or ctx.model or ""
   local known = refusals[model]
   if not known then
     if count == MOST then
       refusals, count = {}, 0
     end
-    known = known_refusals(model)
+    known = known_refusals(model, catalogue)
     refusals[model], count = known, count + 1
   end
   return known
