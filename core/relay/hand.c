@@ -135,7 +135,8 @@ void mg_relay_end_stream(struct mg_lane *lane)
     if (!lane->weave)
         return;
     mg_lane_translate_end(lane);
-    on_flush(lane);
+    if (lane->busy)
+        on_flush(lane);
 }
 
 static void on_body(void *arg, mg_view bytes)

@@ -518,6 +518,8 @@ void mg_relay_ended(void *arg)
     struct mg_lane *lane = arg;
     struct mg_relay *relay = lane->relay;
     mg_relay_end_stream(lane);         /* of one that was cut off it writes nothing */
+    if (!lane->busy)
+        return;                        /* a guard stopped it at its last words: it is settled */
     if (lane->attempt.ok && !denied(relay, lane))
         good(relay, lane);
     else

@@ -170,13 +170,13 @@ void mg_lane_translate_event(struct mg_lane *lane, const struct mg_sse_event *ev
         ops->emit(lane, event, seen);
         return;
     }
-    if (weave_of(lane, ops) && mg_weave_event(lane->weave, &lane->attempt.tap, event, seen) != MG_OK)
+    if (weave_of(lane, ops) && mg_weave_event(lane->weave, &lane->attempt.tap, event, seen) != MG_OK && lane->busy)
         untranslatable(lane, "an event could not be put into the client's dialect");
 }
 
 void mg_lane_translate_end(struct mg_lane *lane)
 {
-    if (lane->weave && mg_weave_end(lane->weave, &lane->attempt.tap) != MG_OK)
+    if (lane->weave && mg_weave_end(lane->weave, &lane->attempt.tap) != MG_OK && lane->busy)
         untranslatable(lane, "the end of the stream could not be put into the client's dialect");
 }
 
