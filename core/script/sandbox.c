@@ -86,10 +86,7 @@ static int open_libraries(lua_State *L)
     open_library(L, LUA_MATHLIBNAME, luaopen_math);
     open_library(L, LUA_OSLIBNAME, luaopen_os);
     open_library(L, LUA_BITLIBNAME, luaopen_bit);
-    if (lua->kind == MG_LUA_TRUSTED)
-        open_library(L, LUA_JITLIBNAME, luaopen_jit);   /* switches the compiler on; its table is not handed out */
-    else
-        luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);    /* in trusted states too: docs/decisions/0013 */
     if (lua->kind == MG_LUA_PROJECT)
         lua_gc(L, LUA_GCSETPAUSE, PROJECT_GC_PAUSE);
 
