@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "script/alloc.h"
 #include "script/co_run.h"
+#include "script/compiler.h"
 #include "script/matcher.h"
 #include "script/safe_lua.h"
 #include "script/views.h"
@@ -86,7 +87,10 @@ static int open_libraries(lua_State *L)
     open_library(L, LUA_MATHLIBNAME, luaopen_math);
     open_library(L, LUA_OSLIBNAME, luaopen_os);
     open_library(L, LUA_BITLIBNAME, luaopen_bit);
-    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);    /* in trusted states too: docs/decisions/0013 */
+    if (lua->kind == MG_LUA_TRUSTED)
+        mg_lua_compiler_on(L);
+    else
+        mg_lua_compiler_off(L);
     if (lua->kind == MG_LUA_PROJECT)
         lua_gc(L, LUA_GCSETPAUSE, PROJECT_GC_PAUSE);
 

@@ -1,6 +1,6 @@
 /* script.h - Lua behind plain C: trusted and project states, and the hooks they answer.
  *
- * A worker has one `struct mg_trusted` (what ships in lua/: default policy, taxonomy and dialects)
+ * A worker has one `struct mg_trusted` (what ships in lua/: default policy, taxonomy and dialects; JIT on)
  * and, per generation with Lua of its own, one `struct mg_script` (a sandboxed project state). Both
  * are built off the loop and used only by their worker's thread. Nothing here keeps a pointer into
  * an exchange after the hook returned or was cancelled. */
