@@ -17,6 +17,13 @@
     X(PIPELINE_BYTES, 65536, "bytes of later pipelined requests kept per connection")              \
     X(WRITE_QUEUE_BYTES, 262144, "bytes waiting for a slow peer before reading stops")             \
     X(SSE_EVENT_BYTES, 1048576, "one server-sent event")                                           \
+    X(MEDIA_EVENT_BYTES, 33554432, "one server-sent event with a picture or sound in it")           \
+    X(UPLOAD_BYTES, 536870912, "body of a form with files (limits.upload_bytes)")                  \
+    X(FORM_BYTES, 1048576, "beginning of a form that is kept, in which `model` stands (limits.form_bytes)") \
+    X(FORM_PARTS, 256, "parts of a form")                                                          \
+    X(FORM_HEADER_BYTES, 8192, "header of one part of a form")                                     \
+    X(FORM_NAME_BYTES, 256, "name of one part of a form")                                          \
+    X(FORM_FIELDS, 64, "fields of a form that are no files and stand in its kept beginning")       \
     X(STREAM_TOOLS, 128, "tool calls of one translated stream")                                    \
     X(TRANSLATED_BYTES, 8388608, "text kept of one block of a translated stream, of all its calls that wait, and one translated event") \
     X(JSON_DEPTH, 128, "nesting of a JSON document")                                               \

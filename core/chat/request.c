@@ -590,10 +590,12 @@ mg_err mg_request_render(struct mg_request *request, struct mg_json_error *out_e
     edit_params(request->body, request->arena, request->params, request->param_count, &edits);
 
     struct mg_buf out;
+    const struct mg_form *form = request->form;
     mg_buf_init(&out, MG_MAX_BODY_BYTES);
     mg_err err = mg_splice_apply(request->body, edits.items, edits.count, &out);
     if (err == MG_OK)
         err = scan_shape(request, request->arena, request->shape, mg_arena_dup(request->arena, mg_buf_view(&out)), out_error);
+    request->form = form;
     mg_buf_fini(&out);
     return err;
 }
@@ -716,6 +718,17 @@ mg_view mg_request_sends(const struct mg_request *request, const struct mg_body_
     return usage ? MG_VIEW("{}") : value;
 }
 
+/* Where a model need not be named, the body may not name it. */
+static void set_model_name(const struct mg_request *request, struct mg_arena *arena, mg_view name, struct edits *edits)
+{
+    mg_view quoted = quote(arena, name), object = object_of(request->body);
+    if (request->model_span.len)
+        replace(request, edits, request->model_span, quoted);
+    else
+        add_edit(edits, (size_t)(object.ptr - request->body.ptr) + 1, 0,
+                 mg_arena_printf(arena, "\"model\":%.*s%s", MG_FMT(quoted), mg_json_span_is_empty(object) ? "" : ","));
+}
+
 mg_err mg_request_for_attempt(const struct mg_request *request, struct mg_arena *arena,
                               const struct mg_body_change *change, struct mg_body *out_body)
 {
@@ -725,8 +738,7 @@ mg_err mg_request_for_attempt(const struct mg_request *request, struct mg_arena 
     MG_TRY(collect_fields(request, change, &fields));
 
     if (change->model.len && !mg_view_eq(change->model, request->model))
-        add_edit(&edits, (size_t)(request->model_span.ptr - request->body.ptr), request->model_span.len,
-                 quote(arena, change->model));
+        set_model_name(request, arena, change->model, &edits);
     if (fields.count)
         edit_params(request->body, arena, fields.params, fields.count, &edits);
     if (adds_usage(request, change, &fields) && !edits_usage(change))

@@ -39,8 +39,11 @@ struct mg_body_edit {
     const char *to;                    /* RENAME: the new name, whose own value gives way; SET: JSON text */
 };
 
+struct mg_form;
+
 struct mg_request {
     const struct mg_request_shape *shape;
+    const struct mg_form *form;        /* the body shows the fields of this one (chat/form.h); NULL: it is the body */
     struct mg_arena *arena;            /* borrowed: the exchange's */
     mg_view body;                      /* what the spans point into */
     mg_view model;                     /* decoded; empty when absent */
