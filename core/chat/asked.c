@@ -18,6 +18,7 @@ static const struct form {
     {"openai_responses", {NULL}, {"max_output_tokens"}, {NULL}},
     {"gemini", {"generationConfig", "generation_config"}, {"maxOutputTokens", "max_output_tokens"}, {"candidateCount", "candidate_count"}},
     {"bedrock", {"inferenceConfig"}, {"maxTokens"}, {NULL}},
+    {"cohere", {NULL}, {"max_tokens"}, {NULL}},
 };
 
 static const struct form *form_of(const char *dialect)

@@ -29,6 +29,7 @@ static struct mg_request_shape shapes[] = {
     {"openai_responses", "input", "content", "instructions", false, NULL},
     {"gemini", "contents", "parts", "systemInstruction", true, NULL},
     {"bedrock", "messages", "content", "system", false, NULL},
+    {"cohere", "messages", "content", NULL, false, NULL},
 };
 
 /* Parts are named so that a key given twice is refused: a guard and the provider could each read another one. */

@@ -1,6 +1,7 @@
 --- cohere.lua - the dialect of Cohere (version 2 of its Chat API).
 ---
---- Data only, as openai_chat.lua explains. Sources: the vendor's own SDK types.
+--- Data only, as openai_chat.lua explains. Sources: the vendor's own SDK types and list of errors. What the vendor offers in
+--- OpenAI's dialect is another adapter's: cohere_openai.lua.
 return {
   name = "cohere",
   dialect = "cohere",
@@ -56,6 +57,14 @@ return {
   rules = {
     { code = "ERROR", class = "server_error" },
     { code = "TIMEOUT", class = "server_error" },
+    { status = 400, text = "max tokens must be less", class = "invalid_request" },
     { status = 400, text = "too many tokens", class = "context_length" },
+    { status = 429, text = "calls / month", class = "quota_billing" }, -- of a trial key
+    { status = 498, class = "auth" }, -- a token that is none
+  },
+
+  -- see openai_chat.lua
+  repairs = {
+    { name = "one_penalty", status = 400, fields = { "presence_penalty" }, texts = { "can be specified", "cannot specify both" } },
   },
 }

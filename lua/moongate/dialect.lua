@@ -407,9 +407,10 @@ function dialect.id(text)
   return dialect.plain_name(text, 64)
 end
 
---- The name under which a tool goes to the provider. `dialect.tool_name` gives the client its own back.
-function dialect.sent_name(chat, name, max)
-  local sent = dialect.plain_name(name, max)
+--- The name under which a tool goes to the provider. `dialect.tool_name` gives the client its own back. `plain` is for
+--- providers that take fewer signs than others.
+function dialect.sent_name(chat, name, max, plain)
+  local sent = (plain or dialect.plain_name)(name, max)
   if sent ~= name then
     chat.renamed = chat.renamed or {}
     chat.renamed[sent] = name

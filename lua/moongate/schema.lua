@@ -216,18 +216,19 @@ end
 
 ---- Anthropic's structured output
 
-local KEPT = {}
-local KEYWORDS = "$defs $ref enum const anyOf allOf type properties required items format description title"
-for word in KEYWORDS:gmatch "%S+" do
-  KEPT[word] = true
+local function words(text, around)
+  local set = {}
+  for word in text:gmatch "%S+" do
+    set[around and around .. word .. around or word] = true
+  end
+  return set
 end
-local FORMATS = {}
-for word in ("date-time time date duration email hostname uri ipv4 ipv6 uuid"):gmatch "%S+" do
-  FORMATS['"' .. word .. '"'] = true
-end
+
+local KEPT = words "$defs $ref enum const anyOf allOf type properties required items format description title"
+local FORMATS = words("date-time time date duration email hostname uri ipv4 ipv6 uuid", '"')
 local RENAMED = { oneOf = "anyOf", definitions = "$defs" }
 
-local function is_kept(key, value)
+local function anthropic_keeps(key, value)
   if key == "format" then
     return FORMATS[value]
   elseif key == "minItems" then
@@ -256,7 +257,8 @@ local function move_to_description(node, moved)
   end
 end
 
-local function to_output_format(node)
+--- What is not kept becomes a part of the description; of two spellings the newer one stays.
+local function keep(node, is_kept)
   local of, moved = node.of, {}
   for from, to in next, RENAMED do
     if of[from] and not of[to] then
@@ -275,6 +277,11 @@ local function to_output_format(node)
   if type(of["$ref"]) == "string" then
     of["$ref"] = of["$ref"]:gsub("#/definitions/", "#/$defs/")
   end
+end
+
+local function to_output_format(node)
+  local of = node.of
+  keep(node, anthropic_keeps)
   if of.type == '"object"' or of.properties then
     set(node, "additionalProperties", "false")
   else
@@ -285,6 +292,34 @@ end
 --- The subset that Anthropic's structured output takes: limits move into descriptions, objects take nothing further.
 function schema.for_anthropic(text)
   return rewrite(text, to_output_format)
+end
+
+---- Cohere's structured output
+
+local COHERE_KEPT = words "$defs $ref enum const anyOf type properties required items description title"
+local COHERE_FORMATS = words("date-time date time uuid", '"')
+
+local function cohere_keeps(key, value)
+  if key == "format" then
+    return COHERE_FORMATS[value]
+  elseif key == "pattern" then
+    return not find(value, "[%^%$]") and not find(value, "?[=!]")
+  end
+  return COHERE_KEPT[key]
+end
+
+local function to_cohere(node)
+  keep(node, cohere_keeps)
+  local required, properties = node.of.required, node.of.properties
+  local first = properties and properties.keys and properties.keys[1]
+  if first and not (required and required.list and required.list[1]) then
+    set(node, "required", { list = { '"' .. first .. '"' } })
+  end
+end
+
+--- The subset that Cohere enforces: limits move into descriptions, and an object has at least one member.
+function schema.for_cohere(text)
+  return rewrite(text, to_cohere)
 end
 
 return schema

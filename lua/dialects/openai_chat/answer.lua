@@ -137,7 +137,7 @@ local function write_annotations(parts)
       for _, note in ipairs(part.annotations or {}) do
         if note.url then
           out = out or {}
-          out[#out + 1] = annotation_of(note, at, at + length)
+          out[#out + 1] = annotation_of(note, at + (note.from or 0), at + (note.to or length))
         end
       end
       at = at + length

@@ -127,7 +127,7 @@ local function opaque(s, delta)
     s.details = s.details + 1
     return before .. text
   elseif delta.kind == "annotation" and delta.url then
-    return before .. chunk(s, choice, '{"annotations":[' .. dialect.encode(annotation_of(delta, 0, 0)) .. "]}")
+    return before .. chunk(s, choice, '{"annotations":[' .. dialect.encode(annotation_of(delta, delta.from or 0, delta.to or 0)) .. "]}")
   end
   return ""
 end

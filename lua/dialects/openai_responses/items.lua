@@ -66,13 +66,13 @@ function items.id(of, kind, index)
   return PREFIXES[kind] .. of.id .. "_" .. index
 end
 
---- Positions count characters; who found the source did not say where in the text it is used.
+--- Positions count characters; not every vendor says where in the text a source is used.
 function items.annotations(notes, length)
   local out = array {}
   for _, note in ipairs(notes or {}) do
     if note.url then
       out[#out + 1] = { type = "url_citation", url = note.url, title = note.title or note.url,
-                        start_index = 0, end_index = length }
+                        start_index = note.from or 0, end_index = note.to or length }
     end
   end
   return out

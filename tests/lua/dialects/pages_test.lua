@@ -12,5 +12,8 @@ for _, from in ipairs(dialects) do
   end
 end
 
--- A provider's only.
-pages.declare("openai-chat-to-bedrock", t.read_file("tests/wire/dialects/openai-chat-to-bedrock.md"))
+-- Providers' only.
+for _, to in ipairs { "bedrock", "cohere" } do
+  local name = "openai-chat-to-" .. to
+  pages.declare(name, t.read_file("tests/wire/dialects/" .. name .. ".md"))
+end

@@ -5,7 +5,7 @@ local t = require "t"
 local world = require "support.world"
 
 -- Pages of the adapters that are a dialect's own.
-local PAGES = { "openai_chat", "anthropic", "openai_responses", "gemini", "bedrock" }
+local PAGES = { "openai_chat", "anthropic", "openai_responses", "gemini", "bedrock", "cohere" }
 local COUNTERS = { input = "input", output = "output", cached = "cached_read", written = "cached_write", reasoning = "reasoning" }
 local ENDS = { cut = "length", filtered = "filtered", refused = "filtered" }
 

@@ -32,7 +32,7 @@ function world.ctx(options)
 end
 
 local MODELS = { openai_chat = "gpt-4o", anthropic = "claude-opus-4-6", openai_responses = "gpt-4o", gemini = "gemini-2.5-pro",
-  bedrock = "amazon.nova-pro-v1:0" }
+  bedrock = "amazon.nova-pro-v1:0", cohere = "command-a-03-2025" }
 
 --- With `raw` as dialects get their documents, without as everybody else does.
 function world.decode(text, raw)

@@ -105,6 +105,7 @@ static const struct {
     {"bedrock_anthropic", -1, "https://bedrock-mantle.eu-central-1.api.aws/anthropic/v1/messages", NULL, MG_AUTH_header, "x-api-key", ""},
     {"bedrock_openai", 0, "https://bedrock-mantle.eu-central-1.api.aws/openai/v1/responses", NULL, MG_AUTH_bearer, "authorization", "Bearer "},
     {"cohere", -1, "https://api.cohere.com/v2/chat", NULL, MG_AUTH_bearer, "authorization", "Bearer "},
+    {"cohere_openai", -1, "https://api.cohere.ai/compatibility/v1/chat/completions", NULL, MG_AUTH_bearer, "authorization", "Bearer "},
     {"azure", -1, "https://res.openai.azure.com/openai/v1/chat/completions", NULL, MG_AUTH_header, "api-key", ""},
     {"azure", 0, "https://res.openai.azure.com/openai/v1/responses", NULL, MG_AUTH_header, "api-key", ""},
     {"azure_deployments", -1, "https://res.openai.azure.com/openai/deployments/" M "/chat/completions?api-version=2024-10-21", NULL,
