@@ -6,13 +6,15 @@ local json = require("support.moongate")
 local dialect = require("moongate.dialect")
 
 local PAGE = "docs/reference/dialects.md"
-local NAMES = { "openai_chat", "openai_responses", "anthropic", "gemini" }
+local CLIENTS = { "openai_chat", "openai_responses", "anthropic", "gemini" }
+local PROVIDERS = { "openai_chat", "openai_responses", "anthropic", "gemini", "bedrock", "cohere" }
 local MODELS = {
     openai_chat = "gpt-5", openai_responses = "gpt-5", anthropic = "claude-opus-4-6", gemini = "gemini-2.5-pro",
+    bedrock = "anthropic.claude-opus-4-6-v1:0", cohere = "command-a-reasoning-08-2025",
 }
 
 local dialects = {}
-for _, name in ipairs(NAMES) do
+for _, name in ipairs(PROVIDERS) do
     dialects[name] = require("dialects." .. name)
 end
 
@@ -87,7 +89,7 @@ end
 
 local function put_fields(name)
     local its, targets = dialects[name], {}
-    for _, other in ipairs(NAMES) do
+    for _, other in ipairs(PROVIDERS) do
         if other ~= name then
             targets[#targets + 1] = other
         end
@@ -113,6 +115,29 @@ local function put_fields(name)
         if row.refuse then
             put()
             put("%s %s.", code(row[1]), row.refuse)
+        end
+    end
+end
+
+-- Fields of dialects that no client speaks: where each comes from.
+local function put_own_fields()
+    for _, name in ipairs(PROVIDERS) do
+        local its = dialects[name]
+        if not its.read_request then
+            put()
+            put("## To providers of %s", its.label)
+            put()
+            put("No surface takes it from clients. `native` fields come from clients who address such a provider by its own words.")
+            put()
+            put("| field | is written from |")
+            put("|---|---|")
+            for _, row in ipairs(its.fields) do
+                if row[1] and not row.quiet then
+                    local from = { row.param and code(row.param) or row.doc }
+                    from[#from + 1] = row.native and "`native`" or nil
+                    put_row({ code(row[1]), table.concat(from, "; ") })
+                end
+            end
         end
     end
 end
@@ -156,6 +181,17 @@ local LAST = {
     gemini = function(body)
         local parts = body.contents[#body.contents].parts
         return parts[#parts]
+    end,
+    bedrock = function(body)
+        local content = body.messages[#body.messages].content
+        return content[#content]
+    end,
+    cohere = function(body)
+        local message = body.messages[#body.messages]
+        if body.documents then
+            return { documents = body.documents, content = message.content }
+        end
+        return message.tool_calls and message.tool_calls[1] or message.role == "tool" and message or message.content
     end,
 }
 
@@ -208,11 +244,11 @@ local SAID = {
 
 local function put_tried(title, rows, members_of, picks)
     put()
-    put("| %s | %s |", title, table.concat(NAMES, " | "))
-    put("|---" .. ("|---"):rep(#NAMES) .. "|")
+    put("| %s | %s |", title, table.concat(PROVIDERS, " | "))
+    put("|---" .. ("|---"):rep(#PROVIDERS) .. "|")
     for _, row in ipairs(rows) do
         local cells = { row[1] }
-        for _, name in ipairs(NAMES) do
+        for _, name in ipairs(PROVIDERS) do
             cells[#cells + 1] = tried(name, members_of(row[2]), picks[name])
         end
         put_row(cells)
@@ -264,6 +300,12 @@ local function put_parts()
         gemini = function(body)
             return LAST.gemini({ contents = { body.contents[2] } })
         end,
+        bedrock = function(body)
+            return LAST.bedrock({ messages = { body.messages[2] } })
+        end,
+        cohere = function(body)
+            return LAST.cohere({ messages = { body.messages[2] } })
+        end,
     })
     put()
     put("Results of tools:")
@@ -288,7 +330,10 @@ local function put_settings()
         return { turns = { USER }, tools = { TOOL }, tool_choice = choice }
     end, {
         openai_chat = member("tool_choice"), openai_responses = member("tool_choice"),
-        anthropic = member("tool_choice"), gemini = member("toolConfig"),
+        anthropic = member("tool_choice"), gemini = member("toolConfig"), cohere = member("tool_choice"),
+        bedrock = function(body)
+            return body.toolConfig and body.toolConfig.toolChoice
+        end,
     })
     put()
     put_tried("form of the answer", {
@@ -299,6 +344,7 @@ local function put_settings()
     end, {
         openai_chat = member("response_format"), openai_responses = member("text", "instructions"),
         anthropic = member("output_config", "system"), gemini = member("generationConfig"),
+        bedrock = member("outputConfig", "system"), cohere = member("response_format", "messages"),
     })
     put()
     local efforts = {}
@@ -313,10 +359,12 @@ local function put_settings()
         anthropic = member("thinking", "output_config"), gemini = function(body)
             return body.generationConfig and body.generationConfig.thinkingConfig
         end,
+        bedrock = member("additionalModelRequestFields"), cohere = member("thinking"),
     })
     put()
     put("The models these were tried with: %s. Others differ; what a model refuses is known to its dialect.",
-        table.concat({ code(MODELS.openai_chat), code(MODELS.anthropic), code(MODELS.gemini) }, ", "))
+        table.concat({ code(MODELS.openai_chat), code(MODELS.anthropic), code(MODELS.gemini), code(MODELS.bedrock),
+            code(MODELS.cohere) }, ", "))
 end
 
 ---- reasons and errors
@@ -327,10 +375,10 @@ local function put_reasons()
     put()
     put("## Why an answer ended")
     put()
-    put_head("reason", NAMES)
+    put_head("reason", PROVIDERS)
     for _, reason in ipairs(REASONS) do
         local cells = { reason }
-        for _, name in ipairs(NAMES) do
+        for _, name in ipairs(PROVIDERS) do
             local words = {}
             for word, neutral in pairs(dialects[name].finish_reasons) do
                 if neutral == reason then
@@ -350,10 +398,10 @@ local function put_errors()
     put()
     put("## Errors")
     put()
-    put_head("status", NAMES)
+    put_head("status", CLIENTS)
     for _, status in ipairs({ 400, 401, 402, 403, 404, 409, 413, 429, 500, 502, 503, 504 }) do
         local cells = { tostring(status) }
-        for _, name in ipairs(NAMES) do
+        for _, name in ipairs(CLIENTS) do
             local rows = dialects[name].error
             local seen = (rows.statuses or {})[status]
             local word = rows.types[seen or status] or (status < 500 and rows.types.default4 or rows.types.default5)
@@ -374,9 +422,10 @@ put("- **dropped**: a hint the provider has no word for. The answer's header `x-
 put("- **refused**: the answer would be another one. The client gets 400 and the name of its field. With the header")
 put("  `x-moongate-lenient: true` it is dropped instead, unless it says *always*.")
 put("- A field that no dialect knows is dropped; one of the provider's own reaches it.")
-for _, name in ipairs(NAMES) do
+for _, name in ipairs(CLIENTS) do
     put_fields(name)
 end
+put_own_fields()
 put_parts()
 put_settings()
 put_reasons()
