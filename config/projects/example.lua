@@ -33,6 +33,14 @@ return {
       },
       caller_keys = "refuse",                     -- or "accept", "require": keys that requests bring for it
       idempotency_header = "idempotency-key",     -- carries one key on all attempts of a request; by default not sent
+      passthrough = {                             -- /providers/openai/…: whatever else it offers; `true` is enough, default off
+        on = true,
+        allow = { "/v1/files*", "GET /v1/batches*" }, -- by default all that nothing denies
+        deny = { "DELETE *" },                    -- not that, whatever allow says
+        administration = false,                   -- nor what looks like keys, members, billing
+        unfiltered = false,                       -- or past on_chunk and on_response
+        price_usd = { request = 0.02, read = 0, megabyte = 0 }, -- of a call whose tokens nobody can read, for budgets
+      },
       concurrency = {                             -- cap of each of its targets; by default there is none
         max = 200,                                -- attempts that may run at once; a bare number is enough
         adaptive = false,                         -- or found from latency, between 1 and max

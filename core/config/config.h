@@ -208,6 +208,18 @@ struct mg_config_sim_model {           /* a model of a `kind = "simulated"` prov
 
 enum mg_config_caller_keys { MG_CALLER_KEYS_REFUSE, MG_CALLER_KEYS_ACCEPT, MG_CALLER_KEYS_REQUIRE };
 
+/* Calls of a vendor that no surface offers: `/providers/NAME/…`. */
+struct mg_config_passthrough {
+    bool on;
+    const char *const *allow, *const *deny;      /* "METHOD /path*", or without the method; no allow: everything */
+    int allow_count, deny_count;
+    bool administration;               /* also what looks like keys, members, billing */
+    bool unfiltered;                   /* answers pass hooks by that would see them */
+    bool priced;                       /* the prices below were given */
+    double request_microusd, read_microusd;      /* of each call; `read`: of GET and HEAD */
+    double megabyte_microusd;          /* of a million bytes of request and answer */
+};
+
 struct mg_config_provider {
     const char *name;
     const char *adapter;               /* "openai": a file of lua/adapters */
@@ -221,6 +233,7 @@ struct mg_config_provider {
     int account_line;                  /* in the project file, for messages */
     enum mg_config_caller_keys caller_keys;      /* whether requests may, or must, bring a key of their own for it */
     const char *idempotency_header;    /* carries the exchange's id on each attempt; NULL: not sent */
+    struct mg_config_passthrough passthrough;
     struct mg_config_breaker breaker;
     struct mg_config_gate gate;        /* of targets that no workflow declares */
     const char *organization, *openai_project;   /* optional request headers; NULL: not sent */

@@ -472,6 +472,22 @@ static void copy_header_values(const struct row *row, struct mg_config_provider 
     provider->header_count = count;
 }
 
+static struct mg_config_passthrough copy_passthrough(const struct row *row)
+{
+    enter(row, "passthrough");
+    struct mg_config_passthrough rules = {
+        .on = flag(row, "on"), .administration = flag(row, "administration"), .unfiltered = flag(row, "unfiltered"), .priced = flag(row, "price")};
+    rules.allow = texts(row, "allow", &rules.allow_count);
+    rules.deny = texts(row, "deny", &rules.deny_count);
+    enter(row, "price");
+    rules.request_microusd = number(row, "request");
+    rules.read_microusd = number(row, "read");
+    rules.megabyte_microusd = number(row, "megabyte");
+    leave(row);
+    leave(row);
+    return rules;
+}
+
 static void copy_provider(const struct row *row, int index, void *items)
 {
     static const char *const caller_keys[] = {"refuse", "accept", "require", NULL};
@@ -486,6 +502,7 @@ static void copy_provider(const struct row *row, int index, void *items)
                                             .account_line = integer(row, "account_line"),
                                             .caller_keys = (enum mg_config_caller_keys)word(row, "caller_keys", caller_keys),
                                             .idempotency_header = text(row, "idempotency_header"),
+                                            .passthrough = copy_passthrough(row),
                                             .breaker = copy_breaker(row),
                                             .gate = copy_gate(row),
                                             .organization = text(row, "organization"),

@@ -13,6 +13,7 @@
 #include "gateway/limiting.h"
 #include "gateway/models.h"
 #include "gateway/offline.h"
+#include "gateway/passthrough.h"
 #include "gateway/surface.h"
 #include "http/json.h"
 #include "meter/charge.h"
@@ -145,6 +146,7 @@ static void on_recycle(struct mg_defer *defer)
     mg_buf_shrink(&x->lines, 4096);
     mg_buf_shrink(&x->rewritten, 4096);
     x->surface = NULL;
+    x->passthrough = NULL;
     x->live = NULL;
     x->route = NULL;
     x->candidates = NULL;
@@ -251,7 +253,7 @@ static bool step_parse(struct mg_exchange *x)
                            MG_FMT(x->request.method_text));
     else
         mg_exchange_refuse(x, 404, "unknown_path", "There is no %.*s here. Offered are /v1/chat/completions, /v1/responses, "
-                           "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, /v1/embeddings and /v1/models.", MG_FMT(mg_view_head(x->request.path, 128)));
+                           "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, /v1/embeddings, /v1/models and /providers/NAME/….", MG_FMT(mg_view_head(x->request.path, 128)));
     return false;
 }
 
@@ -451,21 +453,29 @@ static void take_path(struct mg_exchange *x)
     x->call.request.stream = x->surface->stream;
 }
 
-static bool step_resolve(struct mg_exchange *x)
+static bool read_request(struct mg_exchange *x)
 {
-    if (x->surface->answer) {
-        x->surface->answer(x);
-        return false;
-    }
     struct mg_json_error error = {0, "it is empty"};
     mg_err err = x->body.len ? mg_request_scan_as(&x->call.request, &x->arena, x->dialect->name, mg_buf_view(&x->body), &error) : MG_E_BAD_REQUEST;
     if (err != MG_OK)
         return refuse_body(x, err, &error);
     if (x->surface->model_in_path)
         take_path(x);
-    if (!resolve_model(x) || !mg_exchange_has_keys_it_needs(x) || !check_deadline(x) || !check_metadata(x))
+    return resolve_model(x);
+}
+
+static bool step_resolve(struct mg_exchange *x)
+{
+    if (x->surface->answer) {
+        x->surface->answer(x);
+        return false;
+    }
+    x->free = x->surface->free;
+    if (!(x->surface->passthrough ? mg_passthrough_resolve(x) : read_request(x)) || !mg_exchange_has_keys_it_needs(x) || !check_deadline(x) || !check_metadata(x))
         return false;
     fill_call(x);
+    if (x->passthrough && !mg_passthrough_is_unguarded(x))
+        return false;
     fit_attempts(x);
     if (!reserve(x, mg_record_worst_case(x->call.default_max_attempts) - mg_record_worst_case(0) +
                         mg_record_metadata_room(x->call.metadata.len)))
@@ -546,7 +556,9 @@ static void fill_figures(struct mg_exchange *x)
 static bool step_route(struct mg_exchange *x)
 {
     int index = mg_routing_index(x->live->generation->routing, x->route);
-    if (!mg_plan_use_cached(x, index)) {
+    if (x->passthrough) {
+        mg_passthrough_plan(x);
+    } else if (!mg_plan_use_cached(x, index)) {
         fill_figures(x);
         x->plan = mg_arena_new(&x->arena, struct mg_plan);
         mg_err err = x->live->policy->route(x->live->policy_arg, &x->call, x->candidates, x->route->count, x->plan);
@@ -593,7 +605,7 @@ static mg_view forwarded_lines(struct mg_exchange *x)
 
 static void step_relay(struct mg_exchange *x)
 {
-    if (!mg_filtering_begin(x))
+    if (!x->passthrough && !mg_filtering_begin(x))
         return;
     mg_exchange_set_state(x, MG_EXCHANGE_RELAYING);
     struct mg_relay_call call = {
@@ -612,13 +624,17 @@ static void step_relay(struct mg_exchange *x)
         .lenient = mg_view_ieq(mg_headers_get(x->request.headers, MG_VIEW("x-moongate-lenient")), MG_VIEW("true")),
         .translator = &x->worker->translator,
         .client_adapter = x->dialect->adapter,
-        .forwarded = forwarded_lines(x),
+        .forwarded = x->passthrough ? MG_VIEW_NONE : forwarded_lines(x),
+        .free = x->free,
         .worker = x->worker->index,
         .whole = x->live->script && mg_script_has(x->live->script, MG_HOOK_ON_RESPONSE, &x->call),
         .ops = &mg_deliver_ops,
         .arg = x,
     };
-    mg_offline_begin(x);
+    if (x->passthrough)
+        mg_passthrough_start(x, &call);
+    else
+        mg_offline_begin(x);
     x->relayed = true;
     mg_relay_start(&x->relay, &call);
     x->overhead_us = mg_mono_us() - x->admitted_us;
@@ -633,7 +649,7 @@ static enum mg_class last_class(const struct mg_exchange *x, int status, bool cl
         return MG_CLASS_cancelled;
     if ((status < 400 && clean) || !x->relayed)
         return MG_CLASS_none;
-    return x->relay.result.ok ? MG_CLASS_none : x->relay.result.class_;
+    return x->relay.result.ok && !x->passthrough ? MG_CLASS_none : x->relay.result.class_;
 }
 
 /* on_log said so, or failed to say what may stay. */

@@ -20,6 +20,7 @@
 struct mg_surface;
 struct mg_filtering;
 struct mg_limiting;
+struct mg_passthrough;
 
 enum mg_exchange_state {
     MG_EXCHANGE_READING,               /* head or body is arriving */
@@ -42,6 +43,7 @@ struct mg_exchange {
     const struct mg_surface *surface;  /* NULL: no such path */
     const struct mg_dialect *dialect;  /* the client's */
     struct mg_live *live;              /* the generation this exchange runs on; entered */
+    struct mg_passthrough *passthrough;          /* in the arena; NULL: a surface of ours */
     const struct mg_route *route;
     struct mg_candidate *candidates;
     struct mg_plan *plan;              /* when it was asked for this exchange; in the arena */
@@ -74,6 +76,7 @@ struct mg_exchange {
     bool recorded;                     /* there is a project to record it for */
     bool disabled;                     /* refused by a switch: nothing of its project runs for it any more */
     bool counted;                      /* in metrics */
+    bool free;                         /* nobody bills what it asks for */
     bool relayed;                      /* the relay was started for it: its result is this exchange's */
     struct mg_timeline room;           /* last, and allocated only up to its first few attempts */
 };

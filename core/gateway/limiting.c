@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "chat/asked.h"
+#include "gateway/passthrough.h"
 #include "gateway/surface.h"
 #include "http/json_scan.h"
 #include "relay/rates.h"
@@ -313,6 +314,24 @@ static struct reservation *free_lane(struct mg_limiting *limiting)
     return NULL;
 }
 
+/* A call that only its vendor understands, at the price that the configuration gives it. False: it gives none. */
+static bool cost_of_call(const struct mg_exchange *x, const struct mg_raw *raw, uint64_t *out_microusd)
+{
+    *out_microusd = mg_microusd(mg_raw_cost_picousd(raw, x->body.len));
+    return raw->priced;
+}
+
+/* False: nobody knows. */
+static bool may_cost(const struct mg_exchange *x, const struct mg_config_target *target, const struct mg_usage *usage, uint64_t *out_microusd)
+{
+    const struct mg_raw *raw = x->passthrough ? &x->passthrough->raw : NULL;
+    mg_view model = strcmp(target->model, "*") == 0 ? x->call.request.model : mg_view_cstr(target->model);
+    if ((!raw || raw->known) &&
+        cost_of(mg_price_book_now(x->worker->prices), x->live->generation->config, target, model, usage, out_microusd))
+        return true;
+    return raw && cost_of_call(x, raw, out_microusd);
+}
+
 static bool refuse_unpriced(struct mg_limiting *limiting, const struct mg_config_target *target, struct mg_refusal *out_refusal)
 {
     limiting->unpriced = target->id;
@@ -323,15 +342,16 @@ static bool refuse_unpriced(struct mg_limiting *limiting, const struct mg_config
 bool mg_limiting_may_call(struct mg_exchange *x, int candidate, struct mg_refusal *out_refusal)
 {
     struct mg_limiting *limiting = x->limiting;
-    if (!limiting || !limiting->per_attempt)
+    if (!limiting || !limiting->per_attempt || x->free)
         return true;
     const struct mg_config_target *target = x->route->candidates[candidate].target;
     const struct mg_estimate *estimate = mg_stats_estimate(x->route->reaches[candidate].stats);
     struct mg_usage usage = {.input_tokens = mg_estimate_input(estimate, x->call.request.body.len),
                              .output_tokens = answer_tokens(x, candidate, estimate)};
-    mg_view model = strcmp(target->model, "*") == 0 ? x->call.request.model : mg_view_cstr(target->model);
     uint64_t cost = 0;
-    if (limiting->money && !cost_of(mg_price_book_now(x->worker->prices), x->live->generation->config, target, model, &usage, &cost))
+    if (x->passthrough && !x->passthrough->raw.counts)
+        usage = (struct mg_usage){.input_tokens = 0};
+    if (limiting->money && !may_cost(x, target, &usage, &cost))
         return refuse_unpriced(limiting, target, out_refusal);
     struct reservation *lane = free_lane(limiting);
     if (!lane)
@@ -372,7 +392,11 @@ static void answer_unpriced(struct mg_exchange *x)
     if (before != now_s && atomic_compare_exchange_strong(&told_s, &before, now_s))
         mg_log_error("budget.unpriced", "project=%.*s target=%s; its requests are refused: give it price_usd, or import a catalogue that has it",
                      MG_FMT(x->call.project), x->limiting->unpriced);
-    mg_exchange_refuse(x, 500, "target_unpriced", "A budget holds for this request, and nobody knows the price of %s. The operator of "
+    if (x->passthrough)
+        mg_exchange_refuse(x, 403, "passthrough_unpriced", "A budget holds for this request, and nobody can tell what it costs. The operator of this "
+                           "gateway can say it: providers.%s.passthrough.price_usd.", x->passthrough->provider->name);
+    else
+        mg_exchange_refuse(x, 500, "target_unpriced", "A budget holds for this request, and nobody knows the price of %s. The operator of "
                        "this gateway has to set it.", x->limiting->unpriced);
 }
 

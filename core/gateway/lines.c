@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "gateway/cors.h"
 #include "gateway/limiting.h"
+#include "gateway/passthrough_path.h"
 
 static void put_date(struct mg_worker *worker)
 {
@@ -63,7 +64,7 @@ static mg_err put_upstream(struct mg_exchange *x)
         const struct mg_header *header = &x->upstream_headers.items[i];
         if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_DOWNSTREAM) || mg_limiting_replaces(x, header->name))
             continue;
-        if (is_relabelled(x, header))
+        if (is_relabelled(x, header) || (x->passthrough && mg_passthrough_hides(header->name)))
             continue;
         if (mg_view_ieq(header->name, MG_VIEW("x-request-id")))
             MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("x-moongate-upstream-request-id"), header->value));

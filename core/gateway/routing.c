@@ -204,22 +204,17 @@ static const struct mg_config_target *health_of(const struct mg_routing *routing
 }
 
 /* "provider/model": the declared target of that name, or one made for this request. */
-static const struct mg_route *direct(const struct mg_routing *routing, mg_view model, struct mg_arena *arena)
+static const struct mg_route *direct_to(const struct mg_routing *routing, int provider, mg_view id, mg_view model, struct mg_arena *arena)
 {
-    mg_view rest = model;
-    mg_view provider_name = mg_view_cut(&rest, '/');
-    int provider = rest.len ? find_provider(routing->config, provider_name) : -1;
-    if (provider < 0)
-        return NULL;
-    const struct mg_config_target *target = declared_target(routing->config, model);
+    const struct mg_config_target *target = declared_target(routing->config, id);
     const struct mg_config_target *health = target;
     const char *figures = target ? target->id : NULL;
     if (!target) {
         struct mg_config_target *made = mg_arena_new(arena, struct mg_config_target);
         *made = (struct mg_config_target){
-            .id = mg_arena_dup(arena, model).ptr,
+            .id = mg_arena_dup(arena, id).ptr,
             .provider = provider,
-            .model = mg_arena_dup(arena, rest).ptr,
+            .model = mg_arena_dup(arena, model).ptr,
             .timeouts = routing->config->direct_timeouts,
             .gate = routing->config->providers[provider].gate,
         };
@@ -236,6 +231,32 @@ static const struct mg_route *direct(const struct mg_routing *routing, mg_view m
     init_route(route, arena, workflow, 1);
     set_candidate(routing, route, 0, target, health, NULL, 1, figures);
     return route;
+}
+
+static const struct mg_route *direct(const struct mg_routing *routing, mg_view model, struct mg_arena *arena)
+{
+    mg_view rest = model;
+    mg_view provider_name = mg_view_cut(&rest, '/');
+    int provider = rest.len ? find_provider(routing->config, provider_name) : -1;
+    return provider < 0 ? NULL : direct_to(routing, provider, model, rest, arena);
+}
+
+const struct mg_route *mg_routing_direct(const struct mg_routing *routing, int provider, mg_view model, struct mg_arena *arena)
+{
+    if (memchr(model.ptr, 0, model.len))
+        return NULL;
+    mg_view id = mg_arena_printf(arena, "%s/%.*s", routing->config->providers[provider].name, MG_FMT(model));
+    return direct_to(routing, provider, id, model, arena);
+}
+
+int mg_routing_provider(const struct mg_routing *routing, mg_view name)
+{
+    return find_provider(routing->config, name);
+}
+
+const struct mg_upstream *mg_routing_upstream(const struct mg_routing *routing, int provider)
+{
+    return routing->upstreams[provider];
 }
 
 const struct mg_route *mg_routing_find(const struct mg_routing *routing, mg_view model, struct mg_arena *arena)

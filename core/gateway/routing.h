@@ -31,6 +31,12 @@ void mg_routing_free(void *routing);                          /* NULL is a no-op
  * A route made for this request alone lives in `arena`. NULL: no such model. */
 const struct mg_route *mg_routing_find(const struct mg_routing *routing, mg_view model, struct mg_arena *arena);
 
+/* One provider by its name (-1: the project has none of that name), and a route to a model of it whether or not the project lets
+ * clients name such; "*" stands for whatever it is. In `arena`; NULL: no such name can be. */
+int mg_routing_provider(const struct mg_routing *routing, mg_view name);
+const struct mg_upstream *mg_routing_upstream(const struct mg_routing *routing, int provider);
+const struct mg_route *mg_routing_direct(const struct mg_routing *routing, int provider, mg_view model, struct mg_arena *arena);
+
 /* Position of a workflow's route, for per-worker tables; -1 for a route made for one request. */
 int mg_routing_index(const struct mg_routing *routing, const struct mg_route *route);
 /* False when the client named a model of a provider that the configuration does not. */

@@ -1,6 +1,7 @@
 #include "gateway/surface.h"
 
 #include "gateway/models.h"
+#include "gateway/passthrough.h"
 
 #define GENERATE(version)                                                                                                   \
     {"/" version "/models/*:generateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true},      \
@@ -19,6 +20,7 @@ static const struct mg_surface surfaces[] = {
     {"/v1/models/*", MG_HTTP_GET, "models", "openai_chat", .answer = mg_models_get},
     {"/v1beta/models", MG_HTTP_GET, "models", "gemini", .answer = mg_models_list},
     {"/v1beta/models/*", MG_HTTP_GET, "models", "gemini", .answer = mg_models_get},
+    {"/providers/*", MG_HTTP_OTHER, "passthrough", "openai_chat", .passthrough = true},
 };
 
 /* Clients with and without the /v1 prefix in their base URL are both served. */
@@ -36,7 +38,7 @@ const struct mg_surface *mg_surface_find(enum mg_http_method method, mg_view pat
     for (size_t i = 0; i < sizeof surfaces / sizeof surfaces[0]; i++) {
         if (!matches(surfaces[i].path, path))
             continue;
-        if (surfaces[i].method == method || (head && surfaces[i].method == MG_HTTP_GET))
+        if (surfaces[i].method == method || surfaces[i].passthrough || (head && surfaces[i].method == MG_HTTP_GET))
             return &surfaces[i];
         *out_other_method = true;
     }
@@ -46,6 +48,8 @@ const struct mg_surface *mg_surface_find(enum mg_http_method method, mg_view pat
 /* Two SDKs list models at the same path, and one of them says which it is. */
 const char *mg_surface_dialect_of(const struct mg_surface *surface, struct mg_headers headers)
 {
+    if (surface->passthrough)
+        return mg_passthrough_guess(headers);
     bool anthropic = surface->answer && mg_headers_get(headers, MG_VIEW("anthropic-version")).len;
     return anthropic ? "anthropic" : surface->dialect;
 }

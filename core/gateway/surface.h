@@ -13,6 +13,8 @@ struct mg_surface {
     bool resumes;                      /* a stream that broke off can go on at another target (relay/rescue.h) */
     bool model_in_path;                /* between "models/" and the last ':' … */
     bool stream;                       /* … and there it stands whether the answer is streamed */
+    bool passthrough;                  /* any method: see passthrough.h */
+    bool free;                         /* nobody bills it */
     void (*answer)(struct mg_exchange *x);       /* answered here; NULL: relayed to an upstream */
 };
 

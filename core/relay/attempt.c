@@ -9,8 +9,9 @@
 #include "base/mem.h"
 #include "relay/hide.h"
 #include "relay/judge.h"
+#include "relay/raw.h"
 
-enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536, TAIL_BYTES = 2048 };
+enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536 };
 
 /* What a finished stream may still take to send its usage and its end: between two reads, and in all. */
 enum { FINISHED_IDLE_MS = 2000, FINISHED_TOTAL_MS = 10000 };
@@ -153,6 +154,10 @@ static void push_idle(struct mg_attempt *attempt)
     uint32_t idle_ms = attempt->call.timeouts.idle_ms;
     if (attempt->paused || attempt->state != MG_ATTEMPT_READING)
         return;
+    if (attempt->call.raw) {
+        arm(attempt, idle_ms, on_idle_timeout);
+        return;
+    }
     if (!attempt->tap.content && !finished) {
         push_prelude(attempt);
         return;
@@ -199,7 +204,7 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     attempt->content_type = MG_VIEW_NONE;
     mg_tap_init(&attempt->tap, call->adapter, call->stream);
     mg_buf_init(&attempt->body, call->whole ? MG_MAX_BUFFERED_BYTES : MG_MAX_HELD_BYTES);
-    mg_buf_init(&attempt->tail, TAIL_BYTES * 2);
+    mg_buf_init(&attempt->tail, MG_JUDGE_TAIL_BYTES * 2);
     mg_timer_start(call->loop, &attempt->total, cut(attempt, call->timeouts.total_ms), on_total_timeout);
     connect_upstream(attempt, call->once);
 }
@@ -299,7 +304,7 @@ static void send_head(struct mg_attempt *attempt)
 {
     if (!attempt->client)
         attempt->client = mg_http_client_new(&answer_limits, &client_ops, attempt);
-    mg_http_client_begin(attempt->client, false);
+    mg_http_client_begin(attempt->client, attempt->call.raw && attempt->call.raw->head);
     arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
 
     const struct mg_body *body = attempt->call.body;
@@ -503,6 +508,8 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
     attempt->facts.status = response->status;
     attempt->facts.headers = &attempt->headers;
     attempt->call.record->status = (uint16_t)response->status;
+    if (attempt->call.raw)
+        return mg_raw_on_head(attempt);
     bool good = response->status >= 200 && response->status < 300;
     enum mg_framing framing = mg_adapter_declaration(attempt->call.adapter)->framing;
     attempt->may_be_events = good && attempt->call.stream && mg_frames_may_be(framing, attempt->content_type);
@@ -512,17 +519,6 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
     if (good)
         attempt->call.ops->on_head(attempt->call.arg, response->status, attempt->headers);
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
-}
-
-/* Keeps the last TAIL_BYTES at least. */
-static void keep_tail(struct mg_attempt *attempt, mg_view bytes)
-{
-    struct mg_buf *tail = &attempt->tail;
-    bytes = mg_view_skip(bytes, bytes.len > TAIL_BYTES ? bytes.len - TAIL_BYTES : 0);
-    if (tail->len + bytes.len > tail->max)
-        mg_buf_consume(tail, tail->len - MG_MIN(tail->len, (size_t)TAIL_BYTES));
-    if (mg_buf_put(tail, bytes) != MG_OK)
-        mg_buf_clear(tail);
 }
 
 static mg_view skip_blanks(mg_view bytes)
@@ -589,7 +585,7 @@ static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
     if (!mg_json_pieces_feed(&attempt->passed, bytes))
         return refuse(attempt, MG_CLASS_invalid_json, "the answer is not JSON any more");
     mg_hide_in_piece(attempt, bytes);
-    keep_tail(attempt, bytes);
+    mg_judge_keep_tail(attempt, bytes);
     attempt->call.ops->on_body(attempt->call.arg, bytes);
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
@@ -641,6 +637,8 @@ static mg_err on_body(void *arg, mg_view bytes)
     struct mg_attempt *attempt = arg;
     attempt->call.record->bytes_received += bytes.len;
     attempt->pieces++;
+    if (attempt->call.raw)
+        return mg_raw_on_body(attempt, bytes);
     if (attempt->event_stream)
         return read_events(attempt, bytes);
     MG_TRY(hold(attempt, bytes));
@@ -747,14 +745,17 @@ void mg_attempt_spoil(struct mg_attempt *attempt, enum mg_class hint, const char
 static void conclude(struct mg_attempt *attempt)
 {
     mg_hide_in_body(attempt);
-    enum mg_class hint = attempt->event_stream ? mg_judge_stream(attempt) : mg_judge_body(attempt);
+    enum mg_class hint = attempt->call.raw ? mg_raw_judge(attempt)
+                         : attempt->event_stream ? mg_judge_stream(attempt) : mg_judge_body(attempt);
     bool all_sent = attempt->call.record->mark_us[MG_MARK_sent] != 0;
     attempt->ok = hint == MG_CLASS_none;
     if (attempt->ok && !attempt->event_stream)
         mark(attempt, MG_MARK_first_token, now_us(attempt));
     fill_facts(attempt, hint, NULL, NULL);
     release_stream(attempt, all_sent && mg_http_client_keep_alive(attempt->client));
-    if (attempt->ok && !attempt->event_stream && !attempt->streaming_body)
+    if (attempt->call.raw)
+        mg_raw_let_go(attempt);
+    else if (attempt->ok && !attempt->event_stream && !attempt->streaming_body)
         attempt->call.ops->on_body(attempt->call.arg, mg_buf_view(&attempt->body));
     if (attempt->state == MG_ATTEMPT_READING)
         end(attempt);

@@ -19,6 +19,7 @@
 #include "relay/upstream.h"
 
 struct mg_attempt;
+struct mg_raw;
 
 /* All come from the loop, never from inside mg_attempt_start(). */
 struct mg_attempt_ops {
@@ -40,6 +41,8 @@ struct mg_attempt_call {               /* what to send; borrowed until on_end */
     struct mg_sealed *caller_key;      /* sent in its place; NULL: the client brought none for this provider */
     const struct mg_body *body;
     bool stream;
+    const struct mg_raw *raw;          /* what comes is handed on as it is, whatever its status; NULL: it is judged. See raw.h */
+    bool free;                         /* nobody bills it: it has no usage */
     bool once;                         /* never sent twice: not even when a pooled connection turns out to be dead */
     bool whole;                        /* somebody judges all of it: more is held, and what outgrows that has failed */
     struct mg_timeouts timeouts;

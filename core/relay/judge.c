@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "http/wait.h"
+#include "relay/raw.h"
 
 static void say(struct mg_attempt *attempt, const char *text)
 {
@@ -55,8 +56,18 @@ static enum mg_class judge_answer(struct mg_attempt *attempt)
     return MG_CLASS_empty_response;
 }
 
+void mg_judge_keep_tail(struct mg_attempt *attempt, mg_view bytes)
+{
+    struct mg_buf *tail = &attempt->tail;
+    bytes = mg_view_skip(bytes, bytes.len > MG_JUDGE_TAIL_BYTES ? bytes.len - MG_JUDGE_TAIL_BYTES : 0);
+    if (tail->len + bytes.len > tail->max)
+        mg_buf_consume(tail, tail->len - MG_MIN(tail->len, (size_t)MG_JUDGE_TAIL_BYTES));
+    if (mg_buf_put(tail, bytes) != MG_OK)
+        mg_buf_clear(tail);
+}
+
 /* An answer too long to be read whole ends with its usage: the text from there on, in braces, is a document. */
-static void tap_tail(struct mg_attempt *attempt)
+void mg_judge_tail(struct mg_attempt *attempt)
 {
     const char *usage = mg_adapter_declaration(attempt->tap.adapter)->usage_object[0];
     mg_view tail = mg_buf_view(&attempt->tail);
@@ -76,7 +87,7 @@ static void tap_tail(struct mg_attempt *attempt)
 /* It was passed on as it came; what is left to know is whether it came to its end. */
 static enum mg_class judge_passed_on(struct mg_attempt *attempt)
 {
-    tap_tail(attempt);
+    mg_judge_tail(attempt);
     if (mg_json_pieces_complete(&attempt->passed))
         return MG_CLASS_none;
     say(attempt, "the answer ends in the middle of its JSON");
@@ -178,10 +189,14 @@ static bool may_be_billed(const struct mg_attempt *attempt)
 void mg_judge_usage(struct mg_attempt *attempt)
 {
     struct mg_usage *usage = &attempt->call.record->usage;
-    *usage = attempt->tap.usage;
+    if (attempt->call.raw) {
+        mg_raw_usage(attempt);
+        return;
+    }
+    *usage = attempt->call.free ? (struct mg_usage){.reported = false} : attempt->tap.usage;
     if (usage->input_tokens == 0)      /* nobody answers to nothing: a report without a count of it is none */
         *usage = (struct mg_usage){.reported = false};
-    if (usage->reported || !may_be_billed(attempt))
+    if (usage->reported || attempt->call.free || !may_be_billed(attempt))
         return;
     usage->input_tokens = attempt->call.record->bytes_sent / 4;
     usage->output_tokens = (attempt->streaming_body ? attempt->call.record->bytes_received : attempt->tap.content_bytes) / 4;

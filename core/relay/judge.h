@@ -20,6 +20,11 @@ uint64_t mg_judge_retry_after_ms(const struct mg_attempt *attempt, enum mg_class
 /* What it used, for its record: as reported, else an estimate by bytes. */
 void mg_judge_usage(struct mg_attempt *attempt);
 
+/* Of an answer too long to be held: keeps its last bytes, at least so many, and finds the usage in them. */
+enum { MG_JUDGE_TAIL_BYTES = 2048 };
+void mg_judge_keep_tail(struct mg_attempt *attempt, mg_view bytes);
+void mg_judge_tail(struct mg_attempt *attempt);
+
 /* An HTML page, by its type or its first byte: a proxy spoke, not the provider. */
 bool mg_judge_is_html(const struct mg_attempt *attempt);
 

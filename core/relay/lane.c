@@ -8,6 +8,7 @@
 #include "meter/record.h"
 #include "relay/caller_keys.h"
 #include "relay/rates.h"
+#include "relay/raw.h"
 #include "relay/relay.h"
 #include "relay/translated.h"
 
@@ -121,7 +122,7 @@ static void find_repair(struct mg_lane *lane)
     const struct mg_relay *relay = lane->relay;
     bool repaired = lane->candidate < 64 && (relay->repaired >> lane->candidate & 1);
     lane->repair = -1;
-    if (relay->committed || repaired || lane->attempt.facts.status < 400)
+    if (relay->committed || relay->call.raw || repaired || lane->attempt.facts.status < 400)
         return;
     lane->repair = mg_repair_find(lane->adapter, lane->attempt.facts.status, &lane->attempt.tap, lane->request, &lane->change);
     lane->attempt.facts.repair = mg_repair_name(lane->adapter, lane->repair);
@@ -138,7 +139,7 @@ static void ask_patch(struct mg_lane *lane, struct mg_attempt_patch *out_patch)
     const struct mg_relay_call *call = &lane->relay->call;
     out_patch->model = out_patch->params = MG_VIEW_NONE;
     out_patch->header_count = 0;       /* and what headers there are not need no zeros */
-    if (!call->policy->on_attempt)
+    if (!call->policy->on_attempt || call->raw)
         return;
     struct mg_attempt_facts facts = {.phase = "start"};
     fill_facts(lane, &facts);
@@ -166,8 +167,19 @@ static mg_view adapter_params(const struct mg_lane *lane)
     return params && operation(lane) == mg_adapter_converse(lane->adapter) ? mg_view_cstr(params) : MG_VIEW_NONE;
 }
 
+static mg_err build_raw_body(struct mg_lane *lane, const struct mg_raw *raw)
+{
+    lane->model = mg_lane_record(lane)->model = raw->model;
+    lane->body.parts[0] = raw->body;
+    lane->body.count = raw->body.len > 0;
+    lane->body.length = raw->body.len;
+    return MG_OK;
+}
+
 static mg_err build_body(struct mg_lane *lane, const struct mg_attempt_patch *patch)
 {
+    if (lane->relay->call.raw)
+        return build_raw_body(lane, lane->relay->call.raw);
     const struct mg_adapter_decl *decl = mg_adapter_declaration(lane->adapter);
     lane->repairs |= mg_repair_known(lane->relay->call.route->repairs[lane->candidate], now_us(lane));
     lane->change = (struct mg_body_change){
@@ -274,6 +286,24 @@ static mg_err put_path(struct mg_buf *head, const struct mg_lane *lane)
                              head, &unknown);
 }
 
+static mg_err put_request_line(struct mg_buf *head, const struct mg_lane *lane)
+{
+    const struct mg_raw *raw = lane->relay->call.raw;
+    if (raw)
+        return mg_http_put_request_line(head, raw->method, raw->target);
+    MG_TRY(mg_buf_put(head, MG_VIEW("POST ")));
+    MG_TRY(mg_buf_put(head, upstream(lane)->base_path));
+    MG_TRY(put_path(head, lane));
+    return mg_buf_put(head, MG_VIEW(" HTTP/1.1\r\n"));
+}
+
+/* Some servers want it of every method that usually has a body. */
+static bool says_length(const struct mg_lane *lane)
+{
+    const struct mg_raw *raw = lane->relay->call.raw;
+    return lane->body.length || !raw || mg_view_starts(raw->method, MG_VIEW("P"));
+}
+
 static mg_err build_head(struct mg_lane *lane, const struct mg_attempt_patch *patch)
 {
     const struct mg_upstream *up = upstream(lane);
@@ -282,21 +312,26 @@ static mg_err build_head(struct mg_lane *lane, const struct mg_attempt_patch *pa
     if (!head->max)
         mg_buf_init(head, MG_MAX_HEADER_BYTES * 2);
     mg_buf_clear(head);
-    MG_TRY(mg_buf_put(head, MG_VIEW("POST ")));
-    MG_TRY(mg_buf_put(head, up->base_path));
-    MG_TRY(put_path(head, lane));
-    MG_TRY(mg_buf_put(head, MG_VIEW(" HTTP/1.1\r\n")));
+    MG_TRY(put_request_line(head, lane));
     MG_TRY(mg_buf_put(head, up->fixed_head));
     MG_TRY(put_idempotency(head, lane));
     MG_TRY(put_fixed(head, lane, forwarded));
     MG_TRY(put_forwarded(head, forwarded, patch));
     for (size_t i = 0; i < patch->header_count; i++)
         MG_TRY(mg_http_put_header(head, patch->headers[i].name, patch->headers[i].value));
-    MG_TRY(mg_http_put_header_u64(head, MG_VIEW("content-length"), lane->body.length));
+    if (says_length(lane))
+        MG_TRY(mg_http_put_header_u64(head, MG_VIEW("content-length"), lane->body.length));
     return mg_http_put_end(head);
 }
 
 /* ---- what it costs --------------------------------------------------------------------------- */
+
+/* Providers bill no errors. */
+static uint64_t call_cost(const struct mg_attempt_record *attempt, const struct mg_raw *raw)
+{
+    bool refused = attempt->status >= 400 || (!attempt->status && attempt->end_us && !attempt->mark_us[MG_MARK_sent]);
+    return refused ? 0 : mg_raw_cost_picousd(raw, attempt->bytes_sent + attempt->bytes_received);
+}
 
 static void put_cost(const struct mg_lane *lane, struct mg_attempt_record *attempt, const struct mg_usage *usage)
 {
@@ -311,10 +346,12 @@ static void put_cost(const struct mg_lane *lane, struct mg_attempt_record *attem
         .at_us = timeline(lane)->start_wall_us + attempt->start_us,
         .own = mg_target_price(candidate(lane)->target, &own),
     };
-    const struct mg_price *price = mg_prices_find(lane->relay->call.prices, &call);
-    attempt->priced = price != NULL;
-    attempt->own_price = price && price == call.own;
-    attempt->cost_picousd = price ? mg_price_cost(price, usage, attempt->tier) : 0;
+    const struct mg_raw *raw = lane->relay->call.raw;
+    const struct mg_price *price = raw && !raw->known ? NULL : mg_prices_find(lane->relay->call.prices, &call);
+    bool by_call = raw && raw->priced && !price && !lane->relay->call.free;
+    attempt->priced = price != NULL || by_call || lane->relay->call.free;
+    attempt->own_price = by_call || (price && price == call.own);
+    attempt->cost_picousd = by_call ? call_cost(attempt, raw) : price ? mg_price_cost(price, usage, attempt->tier) : 0;
     attempt->cost_microusd = mg_microusd(attempt->cost_picousd);
 }
 
@@ -323,7 +360,7 @@ static mg_err record_started(const struct mg_lane *lane)
 {
     struct mg_attempt_record *attempt = mg_lane_record(lane);
     const struct mg_estimate *estimate = mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats);
-    struct mg_usage sent = {.input_tokens = mg_estimate_input(estimate, lane->body.length)};
+    struct mg_usage sent = {.input_tokens = lane->relay->call.free ? 0 : mg_estimate_input(estimate, lane->body.length)};
     put_cost(lane, attempt, &sent);
     mg_err err = mg_record_started(lane->relay->call.journal, timeline(lane), attempt, sent.input_tokens);
     attempt->cost_picousd = attempt->cost_microusd = 0;
@@ -379,8 +416,10 @@ static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
         .credential = lane->credential,
         .caller_key = caller_key(lane),
         .body = &lane->body,
-        .stream = lane->relay->call.call->request.stream,
-        .once = lane->relay->call.call->request.background,
+        .stream = lane->relay->call.call->request.stream && !lane->relay->call.raw,
+        .raw = lane->relay->call.raw,
+        .free = lane->relay->call.free,
+        .once = lane->relay->call.call->request.background || (lane->relay->call.raw && lane->relay->call.raw->once),
         .whole = workflow->has_accept || workflow->expect_schema || lane->relay->call.whole || mg_lane_answers_translated(lane),
         .timeouts = timers(lane),
         .deadline_us = lane->relay->deadline_us,
@@ -426,7 +465,7 @@ mg_err mg_lane_start(struct mg_lane *lane, const struct mg_lane_start *start)
     ask_patch(lane, &patch);
     mg_err err = mg_lane_translate(lane, start->request, &lane->request);
     if (err == MG_OK)
-        err = operation(lane) ? build_body(lane, &patch) : MG_E_NOT_FOUND;
+        err = lane->relay->call.raw || operation(lane) ? build_body(lane, &patch) : MG_E_NOT_FOUND;
     if (err == MG_OK)
         err = build_head(lane, &patch);
     if (err == MG_OK)

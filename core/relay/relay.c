@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "relay/judge.h"
+#include "relay/raw.h"
 #include "relay/relay_parts.h"
 #include "relay/translated.h"
 
@@ -513,6 +514,20 @@ static bool denied(struct mg_relay *relay, struct mg_lane *lane)
     return true;
 }
 
+/* A raw answer is with the client, whatever it says: breaker and key hear of it, and that is all. */
+static void answered(struct mg_relay *relay, struct mg_lane *lane)
+{
+    struct mg_verdict verdict;
+    if (lane->attempt.ok) {
+        good(relay, lane);
+        return;
+    }
+    classify(relay, lane, &verdict);
+    mg_lane_settle(lane, verdict.class_, MG_ACTION_accept, &verdict.penalise);
+    relay->result = (struct mg_relay_result){.ok = true, .class_ = verdict.class_, .status = lane->attempt.facts.status};
+    mg_relay_finish(relay);
+}
+
 void mg_relay_ended(void *arg)
 {
     struct mg_lane *lane = arg;
@@ -520,7 +535,9 @@ void mg_relay_ended(void *arg)
     mg_relay_end_stream(lane);         /* of one that was cut off it writes nothing */
     if (!lane->busy)
         return;                        /* a guard stopped it at its last words: it is settled */
-    if (lane->attempt.ok && !denied(relay, lane))
+    if (relay->call.raw && mg_raw_is_answered(&lane->attempt))
+        answered(relay, lane);
+    else if (lane->attempt.ok && !denied(relay, lane))
         good(relay, lane);
     else
         failed(relay, lane);

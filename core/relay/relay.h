@@ -66,6 +66,8 @@ struct mg_relay_call {                 /* borrowed until on_done */
     const char *surface;               /* "chat" … */
     bool converse;                     /* the surface carries a conversation: a target may speak another dialect */
     bool resumes;                      /* its streams can go on at another target */
+    const struct mg_raw *raw;          /* one attempt that goes out as the client made it, and comes back as it is; else NULL */
+    bool free;                         /* nobody bills what is asked for */
     bool lenient;                      /* what a target's dialect has no word for is left out instead of refused */
     const struct mg_translator *translator;
     const struct mg_adapter *client_adapter;     /* whose taps read the client's dialect */

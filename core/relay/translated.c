@@ -2,11 +2,14 @@
 
 #include "base/clock.h"
 #include "config/known.h"
+#include "relay/raw.h"
 #include "relay/relay_parts.h"
 
 const struct mg_adapter *mg_relay_adapter(const struct mg_relay *relay, int candidate)
 {
     const struct mg_upstream *upstream = relay->call.route->upstreams[candidate];
+    if (relay->call.raw)
+        return relay->call.raw->adapter;
     return mg_upstream_adapter(upstream, relay->call.call->dialect, relay->call.surface);
 }
 

@@ -331,8 +331,9 @@ const struct mg_adapter *mg_upstream_adapter(const struct mg_upstream *upstream,
 bool mg_upstream_sets(const struct mg_upstream *upstream, mg_view name)
 {
     const char *idempotency = upstream->config->idempotency_header;
+    mg_view key = mg_view_head(upstream->credential_start, mg_view_find(upstream->credential_start, ":"));
     for (int i = 0; i < upstream->config->header_count; i++)
         if (mg_view_ieq(name, mg_view_cstr(upstream->config->header_names[i])))
             return true;
-    return idempotency && mg_view_ieq(name, mg_view_cstr(idempotency));
+    return (key.len && mg_view_ieq(name, key)) || (idempotency && mg_view_ieq(name, mg_view_cstr(idempotency)));
 }

@@ -56,7 +56,7 @@ void mg_upstream_speaks(struct mg_upstream *upstream, const struct mg_adapter *a
 /* The adapter to speak to it with: one of that dialect that offers the surface, or a conversation; else its own. */
 const struct mg_adapter *mg_upstream_adapter(const struct mg_upstream *upstream, const char *dialect, const char *surface);
 
-/* True when a header of that name is among the fixed ones, or carries the idempotency key: the client's is then not forwarded. */
+/* True when a header of that name is among the fixed ones, or carries the credential or the idempotency key: the client's is then not forwarded. */
 bool mg_upstream_sets(const struct mg_upstream *upstream, mg_view name);
 
 /* A URL's parts; views into url. False when it is no http(s) URL with a host. */

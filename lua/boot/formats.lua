@@ -21,6 +21,15 @@ formats.model = matching("^[%w*][%w_.:/@*+-]*$", 128,
 formats.header = matching("^[^%c]*$", 8192, "text without control characters")
 formats.grant = matching("^[a-z][a-z_]*:?[^%s%c]*$", 256, 'a permission such as "net:https://host" or "secret:name"')
 formats.plugin = matching("^%w[%w_./-]*@?[%w^~.<>=*-]*$", 128, 'the name of a plugin, such as "moongate/pii"')
+-- "/v1/files*", "GET /v1/models": what `providers.NAME.passthrough` names.
+formats.call = {
+  expected = 'a path such as "/v1/files*", with a method before it or without',
+  read = function(value)
+    local method, path = match(value, "^(%u+) ([/*].*)$")
+    path = path or value
+    return #value <= 256 and find(path, "^[/*][!-~]*$") and not find(path, "[?#%%\\]") and (not method or #method <= 16) and value or nil
+  end,
+}
 formats.any = matching("^[^%c]+$", 128, "a key without control characters")
 
 local function one_of(expected, names)

@@ -136,6 +136,16 @@ local function gate(ctx, place, ...)
   return out
 end
 
+--- Prices are kept in millionths of a dollar.
+local function passthrough(rules)
+  if not rules or not rules.on then
+    return nil
+  end
+  local price = rules.price_usd
+  rules.price = price and { request = price.request * MICRO, read = price.read * MICRO, megabyte = price.megabyte * MICRO }
+  return rules
+end
+
 local function provider(ctx, entry)
   local p, place = entry.value, entry.at
   check_account(ctx, p, place)
@@ -152,6 +162,7 @@ local function provider(ctx, entry)
     name = entry.key, adapter = p.adapter, vendor = vendors.of(p), kind = p.kind, base_url = p.base_url,
     credentials = project.credentials(ctx, p, place), account = p.account, auth = p.auth,
     caller_keys = p.caller_keys, account_line = p.account and line_of(ctx, at(place, "account")), idempotency_header = p.idempotency_header,
+    passthrough = passthrough(p.passthrough),
     breaker = breaker(ctx, p.breaker, at(place, "breaker")),
     gate = gate(ctx, at(place, "concurrency"), p.concurrency),
     organization = p.organization, openai_project = p.project, header_names = names, header_values = values,

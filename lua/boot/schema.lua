@@ -410,6 +410,27 @@ local function retry_budget(inherited)
   } }, inherit = true, doc = inherited }
 end
 
+---- what of a vendor no surface of ours offers
+
+local passthrough = record { short = "on", fields = {
+  { "on", boolean, default = true, doc = "Whether there is one: `passthrough = true` is enough." },
+  { "allow", list { of = text { format = "call" }, single = true, max = 64 }, default = {}, example = '{ "/v1/files*", "GET /v1/batches*" }',
+    doc = "Calls that may be made, as a path below `/providers/NAME` with `*`, a method before it; empty: all that nothing denies." },
+  { "deny", list { of = text { format = "call" }, single = true, max = 64 }, default = {}, example = '"DELETE *"',
+    doc = "Calls that may not, whatever `allow` says." },
+  { "administration", boolean, default = false,
+    doc = "Also paths that look like the administration of an account: organisations, members, keys, billing." },
+  { "unfiltered", boolean, default = false,
+    doc = "Answers pass `on_chunk` and `on_response` by. Otherwise a request that one of these would see is refused: nobody walks " ..
+      "around a guard." },
+  { "price_usd", record { short = "request", fields = {
+      { "request", rate, required = true, doc = "US dollars for each call that is not refused by the provider." },
+      { "read", rate, default = 0, doc = "The same for `GET` and `HEAD`." },
+      { "megabyte", rate, default = 0, doc = "US dollars for a million bytes of request and answer, on top." },
+    } }, example = "{ request = 0.02 }",
+    doc = "What is counted for a call whose tokens nobody can read. Without it such calls are refused where a budget holds." },
+} }
+
 local provider = record { fields = {
   { "adapter", text { format = "adapter" }, default = "openai",
     doc = "The dialect it speaks: a file of `lua/adapters`." },
@@ -434,6 +455,8 @@ local provider = record { fields = {
       "`require`: without one the provider is not called." },
   { "idempotency_header", text { format = "header_name" }, example = '"idempotency-key"',
     doc = "Header in which each attempt carries the same key, for providers that answer a repeated request only once." },
+  { "passthrough", passthrough, example = "true",
+    doc = "Whether clients reach everything else of this vendor at `/providers/NAME/…`, by its own paths. Off unless it stands here." },
   { "breaker", breaker, default = {},
     doc = "When a target is left alone, and how it comes back: one breaker for each model, region and key. `false` never " ..
       "leaves one alone." },
