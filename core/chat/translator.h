@@ -50,6 +50,7 @@ struct mg_translation_report {
     mg_view dropped;                   /* names of fields, comma separated; empty: none */
     mg_view param, message;            /* MG_E_BAD_REQUEST: what is refused and why … */
     bool always;                       /* … and lenient clients are refused, too */
+    mg_view code;                      /* … and the error's code, if it has one of its own */
     mg_view memo;                      /* for mg_translation of the answer */
 };
 

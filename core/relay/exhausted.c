@@ -143,22 +143,22 @@ static void never_said(struct mg_relay *relay)
     const struct mg_translation_report *report = &relay->unsayable;
     relay->result.class_ = MG_CLASS_invalid_request;
     relay->result.status = 400;
-    relay->result.code = MG_VIEW("unsupported_parameter");
+    relay->result.code = report->code.len ? report->code : MG_VIEW("unsupported_parameter");
     relay->result.param = report->param;
     relay->result.message = mg_arena_printf(arena(relay), "'%.*s' %.*s.%s", MG_FMT(report->param), MG_FMT(report->message),
                                             report->always ? "" : " Send the header 'x-moongate-lenient: true' to have it left out.");
 }
 
-/* Who is told "too many" or "not now" is told when, too: by the providers, by their breakers and benches, or by what the
- * class waits for at least. */
+/* Who is told "too many" or "not now" is told when, too: by the providers, their breakers and benches; where none of them
+ * says, by what the class waits for. */
 static uint64_t retry_after_ms(const struct mg_relay *relay)
 {
     const struct mg_relay_result *result = &relay->result;
     if (mg_class_is_client_fault(result->class_))
         return result->retry_after_ms;
     bool later = result->status == 429 || result->status == 503;
-    uint64_t least = later ? MG_MAX(mg_class_delay_ms(result->class_), 1000u) : 0;
-    return MG_MAX(MG_MAX(result->retry_after_ms, back_in_ms(relay)), least);
+    uint64_t told_ms = MG_MAX(result->retry_after_ms, back_in_ms(relay));
+    return told_ms || !later ? told_ms : MG_MAX(mg_class_delay_ms(result->class_), 1000u);
 }
 
 void mg_relay_exhausted(struct mg_relay *relay, const char *why)

@@ -258,6 +258,7 @@ static int ctx_refuse(lua_State *L)
     mg_view param = mg_lua_opt_text(L, 1, "refuse: param", MG_VIEW_NONE);
     mg_view message = mg_lua_text(L, 2, "refuse: message");
     bool always = lua_toboolean(L, 3);
+    mg_view code = mg_lua_opt_text(L, 4, "refuse: code", MG_VIEW_NONE);
     if (!job->report)
         return 0;
     if (job->what->lenient && !always) {
@@ -268,6 +269,7 @@ static int ctx_refuse(lua_State *L)
     job->report->param = mg_arena_dup(job->arena, param);
     job->report->message = mg_arena_dup(job->arena, message);
     job->report->always = always;
+    job->report->code = mg_arena_dup(job->arena, code);
     job->refused = true;
     return luaL_error(L, "refused");
 }

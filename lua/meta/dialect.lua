@@ -38,6 +38,7 @@
 ---@field drop? boolean  a hint nobody else takes
 ---@field refuse? string  why no other dialect can do it
 ---@field always? boolean  refused for lenient clients, too
+---@field code? string  the code of that error, if clients go by one of their own
 ---@field quiet? boolean  has no meaning of its own behind the gateway
 ---@field native? boolean  taken from clients of other dialects as well
 ---@field doc? string  what the dialect's own code makes of it
@@ -62,7 +63,7 @@
 ---@field memo? moongate.dialect.Memo  what `write_request` left for the answer
 ---@field drop fun(field: string)  was left out: the client is told in a header
 ---@field warn fun(text: string)  was changed: the client is told in a header
----@field refuse fun(param: string, message: string, always?: boolean)  400; returns for lenient clients unless `always`
+---@field refuse fun(param: string, message: string, always?: boolean, code?: string)  400; returns for lenient clients unless `always`
 
 --- What the answer's side must know of the request.
 ---@class moongate.dialect.Memo

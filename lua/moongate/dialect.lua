@@ -159,7 +159,7 @@ local function read_row(row, value, chat, ctx)
   elseif row.check and not row.check(value) then
     ctx.refuse(field, "must be " .. KIND_WORDS[row.type])
   elseif row.refuse then
-    ctx.refuse(field, row.refuse, row.always)
+    ctx.refuse(field, row.refuse, row.always, row.code)
   elseif row.drop then
     ctx.drop(field)
   elseif param and chat.params[param] == nil then

@@ -31,7 +31,9 @@ return dialect.fields("anthropic", "Anthropic Messages", {
   { "mcp_servers", refuse = ONLY_HERE, native = true },
   { "fallbacks", refuse = ONLY_HERE, native = true },
   { "fallback_credit_token", refuse = ONLY_HERE, native = true },
-  { "thread", refuse = ONLY_HERE, native = true },
+  -- The SDK's tool runner asks for one and goes by the code: it sends the whole conversation instead.
+  { "thread", refuse = "is a conversation that Anthropic keeps. Send all its messages without it", always = true,
+    code = "thread_unsupported_request", native = true },
   { "billing_policy", refuse = ONLY_HERE, native = true },
   { "anthropic_version", quiet = true, doc = "in the body at other hosts" },
   { "anthropic_beta", quiet = true, doc = "in the body at other hosts" },

@@ -127,7 +127,8 @@ local function done(s, usage)
 end
 
 local ERROR = {
-  body = { '{"type":"error","error":{"type":', dialect.TYPE, ',"message":', dialect.MESSAGE, '},"request_id":null}' },
+  body = { '{"type":"error","error":{"type":', dialect.TYPE, ',"message":', dialect.MESSAGE,
+    ',"details":{"error_code":', dialect.CODE, '}},"request_id":null}' },
   types = {
     [400] = "invalid_request_error", [401] = "authentication_error", [402] = "billing_error",
     [403] = "permission_error", [404] = "not_found_error", [409] = "conflict_error",

@@ -17,7 +17,8 @@ from vendors.shape import Refused
 
 class Say:
     """An answer. `finish`: "stop", "length" or "refusal"; `pieces`: what a stream breaks its text into; `breaks`: a stream
-    that is cut after its text, or that ends with an error in the vendor's shape ("cut", "error")."""
+    that is cut after its text, that ends with an error in the vendor's shape, or that says no more until the gateway
+    leaves ("cut", "error", "stall"); with "stall" a whole answer never comes."""
 
     def __init__(self, text="", thought="", calls=(), finish="stop", pieces=3, breaks=None):
         self.text, self.thought, self.calls, self.finish, self.pieces, self.breaks = text, thought, list(calls), finish, pieces, breaks
@@ -38,7 +39,8 @@ USAGE = {"input": 109, "cached": 100, "output": 12, "thought": 4}  # everything 
 
 
 class Vendor(moongate.Upstream):
-    """A vendor's endpoint. It takes what it is to say from `say`, in order; the last one stays."""
+    """A vendor's endpoint. It takes what it is to say from `say`, in order; the last one stays. One may be a function of the
+    request's body."""
 
     def __init__(self, name):
         super().__init__(self.serve)
@@ -64,15 +66,19 @@ class Vendor(moongate.Upstream):
             return self.fail(sock, request, refused.kind, str(refused), refused.param)
         with self.lock:
             turn = self.turns.pop(0) if len(self.turns) > 1 else self.turns[0]
+        if callable(turn):
+            turn = turn(json.loads(request.body))
         if isinstance(turn, Fail):
             return self.fail(sock, request, turn.kind, "as the test wants it", "messages" if turn.kind == "bad" else None, turn.headers)
+        if not streams and turn.breaks == "stall":
+            return moongate.hang(sock)
         if not streams:
             self.sent = json.dumps(self.dialect.whole(turn, self))
             return moongate.respond(200, self.sent.encode())(sock, request)
         events = [each if isinstance(each, bytes) else f"data: {each if isinstance(each, str) else json.dumps(each)}\n\n".encode()
                   for each in self.dialect.events(turn, self)]
         self.sent = b"".join(events).decode()
-        moongate.stream(*events, then="cut" if turn.breaks == "cut" else "end")(sock, request)
+        moongate.stream(*events, then=turn.breaks if turn.breaks in ("cut", "stall") else "end")(sock, request)
 
     def read(self, request):
         """Checks a request; whether it asks for a stream."""
