@@ -13,6 +13,7 @@
 #include "meter/timeline.h"
 
 struct mg_model;
+struct mg_resumed;
 
 enum { MG_FRAME_PIECES = 12, MG_DELTAS = 64, MG_WARNING_BYTES = 512 };
 
@@ -112,6 +113,9 @@ struct mg_translator_ops {
     mg_err (*read)(struct mg_translated *stream, mg_view name, mg_view data, struct mg_delta *deltas, int *out_count);
     /* Appends whole events to out. */
     mg_err (*write)(struct mg_translated *stream, const struct mg_write_call *call, struct mg_buf *out);
+    /* From now on the stream is the rest of `sent`, whole events that its client has; what they said is put into *resumed.
+     * MG_E_DENIED: there is something in them that cannot be gone on with. */
+    mg_err (*resume)(struct mg_translated *stream, mg_view sent, struct mg_resumed *resumed, uint64_t *out_seq);
 };
 
 struct mg_translator {

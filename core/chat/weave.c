@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "chat/resumed.h"
 
 enum { OUT_BYTES = 65536, MAX_CHOICES = 8, SEQ_BYTES = 24 };
 
@@ -44,6 +45,7 @@ struct mg_weave {
     struct mg_buf out;                 /* from `emitted` on not handed out yet */
     size_t emitted;
     struct mg_buf quoted;
+    struct mg_resumed *resumed;        /* owned; what the client has already; NULL: nothing */
     uint64_t seq;
     int tool_count;
     size_t waiting;                    /* bytes of all calls that wait */
@@ -119,6 +121,9 @@ void mg_weave_free(struct mg_weave *weave)
     }
     mg_buf_fini(&weave->out);
     mg_buf_fini(&weave->quoted);
+    if (weave->resumed)
+        mg_resumed_fini(weave->resumed);
+    mg_free(weave->resumed);
     mg_free(weave);
 }
 
@@ -448,7 +453,7 @@ static void keep_finish(struct choice *choice, mg_view reason)
         snprintf(choice->finish, sizeof choice->finish, "%.*s", MG_FMT(reason));
 }
 
-static mg_err apply(struct mg_weave *weave, const struct mg_delta *delta)
+static mg_err write_delta(struct mg_weave *weave, const struct mg_delta *delta)
 {
     if (delta->choice < 0 || delta->choice >= MAX_CHOICES)
         return MG_OK;                  /* nobody can have asked for so many */
@@ -462,6 +467,28 @@ static mg_err apply(struct mg_weave *weave, const struct mg_delta *delta)
     case MG_DELTA_OPAQUE: return add_opaque(weave, delta);
     }
     return MG_OK;
+}
+
+/* The client's last events of what broke off, which it must have before anything else. */
+static mg_err write_before(struct mg_weave *weave)
+{
+    struct mg_buf *before = &weave->resumed->before;
+    mg_err err = room(weave, before->len);
+    if (err == MG_OK)
+        err = mg_buf_put(&weave->out, mg_buf_view(before));
+    mg_buf_clear(before);
+    return err;
+}
+
+static mg_err apply(struct mg_weave *weave, const struct mg_delta *delta)
+{
+    struct mg_delta rest = *delta;
+    bool passes = true;
+    if (weave->resumed)
+        MG_TRY(mg_resumed_take(weave->resumed, &rest, &passes));
+    if (weave->resumed && passes && delta->kind != MG_DELTA_FINISH)
+        MG_TRY(write_before(weave));
+    return passes ? write_delta(weave, &rest) : MG_OK;
 }
 
 /* Arguments that are an object, as the string that other dialects have. */
@@ -565,6 +592,10 @@ static mg_err end(struct mg_weave *weave, const struct mg_tap *tap)
     if (weave->ended || !tap->finished)
         return MG_OK;
     weave->ended = true;
+    if (weave->resumed && !mg_resumed_settled(weave->resumed))
+        return MG_E_EXISTS;
+    if (weave->resumed)
+        MG_TRY(write_before(weave));
     MG_TRY(start(weave));
     for (int i = 0; i < MAX_CHOICES; i++)
         if (i == 0 || weave->choices[i].blocks || weave->choices[i].finish[0])
@@ -621,4 +652,80 @@ static mg_err finish_choice(struct mg_weave *weave, int number, const struct mg_
     MG_TRY(end_calls(weave, choice));
     MG_TRY(close_block(weave, choice));
     return write(weave, &call);
+}
+
+/* ---- going on with what a client has ------------------------------------------------------------- */
+
+/* A block that is open for the client: its writer is told that it begins, and what it says to that the client has. */
+static mg_err reopen(struct mg_weave *weave, struct choice *choice, struct written *written)
+{
+    size_t before = weave->out.len;
+    uint64_t seq = weave->seq;
+    MG_TRY(begin_block(weave, choice, written));
+    weave->out.len = before;
+    weave->seq = seq;
+    return keep_text(weave, written, mg_buf_view(&weave->resumed->last_text));
+}
+
+static mg_err quoted_text(struct mg_weave *weave, struct mg_buf *text, mg_view *out)
+{
+    *out = mg_buf_view(text);
+    return text->len ? quote(weave, out) : MG_OK;
+}
+
+static mg_err add_known_call(struct mg_weave *weave, struct mg_resumed_call *call, bool open)
+{
+    struct choice *choice = &weave->choices[0];
+    struct mg_delta delta = {.kind = MG_DELTA_TOOL, .tool = mg_resumed_number((int)(call - weave->resumed->calls))};
+    struct tool *tool = NULL;
+    MG_TRY(quoted_text(weave, &call->name, &delta.name));
+    MG_TRY(new_tool(weave, choice, &delta, &tool));
+    MG_TRY(quoted_text(weave, &call->id, &delta.id));
+    tool->written.block.id = owned(delta.id);
+    tool->arguments = call->pieces;
+    tool->has_arguments = call->arguments.len > 0;
+    tool->state = open ? TOOL_OPEN : TOOL_CLOSED;
+    return open ? reopen(weave, choice, &tool->written) : MG_OK;
+}
+
+static mg_err reopen_text(struct mg_weave *weave, struct choice *choice)
+{
+    choice->written.block = (struct mg_block){.kind = weave->resumed->last};
+    choice->open = true;
+    return reopen(weave, choice, &choice->written);
+}
+
+/* Texts first: what the writer is told last is what is open. */
+static mg_err take_place(struct mg_weave *weave)
+{
+    struct mg_resumed *resumed = weave->resumed;
+    struct choice *choice = &weave->choices[0];
+    bool tool = resumed->open && resumed->last == MG_DELTA_TOOL, text = resumed->open && !tool;
+    choice->blocks = resumed->parts - resumed->open;
+    for (int i = 0; i < resumed->call_count; i++)
+        MG_TRY(add_known_call(weave, &resumed->calls[i], tool && i == resumed->call_count - 1));
+    return text ? reopen_text(weave, choice) : MG_OK;
+}
+
+static mg_err on_sent(void *arg, const struct mg_sse_event *event)
+{
+    struct mg_weave *weave = arg;
+    struct mg_tap_event seen;
+    if (!event->is_comment)
+        mg_tap_event(&weave->client, event->name, event->data, &seen);
+    return MG_OK;
+}
+
+mg_err mg_weave_resume(struct mg_weave *weave, mg_view sent, bool goes_on)
+{
+    struct mg_sse *sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_sent, weave);
+    mg_err err = mg_sse_feed(sse, sent);
+    mg_sse_free(sse);
+    weave->resumed = mg_new(struct mg_resumed);
+    mg_resumed_init(weave->resumed);
+    weave->started = true;
+    if (err == MG_OK)
+        err = weave->translator->ops->resume(weave->stream, sent, weave->resumed, &weave->seq);
+    weave->resumed->goes_on = goes_on;
+    return err == MG_OK ? take_place(weave) : err;
 }

@@ -28,8 +28,12 @@ MG_MUST_USE mg_err mg_weave_new(const struct mg_translator *translator, const st
                                 struct mg_weave **out_weave);
 void mg_weave_free(struct mg_weave *weave);          /* NULL is a no-op; also from inside emit and flush */
 
+/* Before anything else: the stream is the rest of `sent`, whole events of the client's dialect that broke off (resumed.h).
+ * goes_on: the provider was given what they said and does not say it again. MG_E_DENIED: nobody can go on with them. */
+MG_MUST_USE mg_err mg_weave_resume(struct mg_weave *weave, mg_view sent, bool goes_on);
+
 /* One event of the provider as its tap saw it. MG_E_SCRIPT, MG_E_TOO_LARGE, MG_E_PROTOCOL (a call whose block had to end
- * has more arguments): the stream cannot go on. */
+ * has more arguments): the stream cannot go on. MG_E_EXISTS: it says something else than what the client has. */
 MG_MUST_USE mg_err mg_weave_event(struct mg_weave *weave, const struct mg_tap *tap, const struct mg_sse_event *event,
                                   const struct mg_tap_event *seen);
 /* Nobody has views into what was emitted any more. */

@@ -168,6 +168,8 @@ static void on_event(void *arg, const struct mg_sse_event *event, const struct m
         x->skipped_events++;
         return;
     }
+    if (event->is_comment && x->dialect->no_comments)
+        return;
     if (seen->done && !mg_relay_tap(&x->relay)->finished)
         return;                        /* "[DONE]" of an answer that never finished: a success it is not */
     if (is_content(x, seen) && !x->answer.committed && !holds(x))
@@ -353,6 +355,8 @@ static void on_seam(void *arg, uint64_t bytes)
 {
     struct mg_exchange *x = arg;
     const struct mg_attempt_record *now = mg_relay_record(&x->relay);
+    if (x->dialect->no_comments)
+        return;
     mg_view comment = mg_arena_printf(&x->arena, ": moongate: resumed by %.*s after %llu bytes of text\n\n", MG_FMT(now->target),
                                       (unsigned long long)bytes);
     watch(x, mg_answer_add(&x->answer, comment));

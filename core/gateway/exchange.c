@@ -621,6 +621,7 @@ static void step_relay(struct mg_exchange *x)
         .surface = x->surface->name,
         .converse = x->surface->converse,
         .resumes = x->surface->resumes,
+        .reweaves = x->surface->reweaves,
         .lenient = mg_view_ieq(mg_headers_get(x->request.headers, MG_VIEW("x-moongate-lenient")), MG_VIEW("true")),
         .translator = &x->worker->translator,
         .client_adapter = x->dialect->adapter,

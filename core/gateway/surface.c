@@ -6,12 +6,12 @@
 #define GENERATE(version)                                                                                                   \
     {"/" version "/models/*:generateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true},      \
     {"/" version "/models/*:streamGenerateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true, \
-     .stream = true}
+     .stream = true, .resumes = true, .reweaves = true}
 
 static const struct mg_surface surfaces[] = {
     {"/v1/chat/completions", MG_HTTP_POST, "chat", "openai_chat", .converse = true, .resumes = true},
-    {"/v1/responses", MG_HTTP_POST, "responses", "openai_responses", .converse = true},
-    {"/v1/messages", MG_HTTP_POST, "messages", "anthropic", .converse = true},
+    {"/v1/responses", MG_HTTP_POST, "responses", "openai_responses", .converse = true, .resumes = true, .reweaves = true},
+    {"/v1/messages", MG_HTTP_POST, "messages", "anthropic", .converse = true, .resumes = true, .reweaves = true},
     GENERATE("v1beta"),
     GENERATE("v1"),
     {"/v1/completions", MG_HTTP_POST, "completions", "openai_chat", .resumes = true},

@@ -11,6 +11,7 @@ struct mg_surface {
     const char *dialect;               /* of its bodies and errors */
     bool converse;                     /* it carries a conversation: targets may speak another dialect */
     bool resumes;                      /* a stream that broke off can go on at another target (relay/rescue.h) */
+    bool reweaves;                     /* … by writing on its blocks (relay/sent.h) */
     bool model_in_path;                /* between "models/" and the last ':' … */
     bool stream;                       /* … and there it stands whether the answer is streamed */
     bool passthrough;                  /* any method: see passthrough.h */

@@ -43,13 +43,27 @@ static void hold_event(struct mg_lane *lane, const struct mg_sse_event *event, c
     lane->held_end = &held->next;
 }
 
+static mg_err keep_event(struct mg_relay *relay, const struct mg_sse_event *event)
+{
+    if (!relay->sent)
+        relay->sent = mg_sent_new(arena(relay));
+    return mg_sent_put(relay->sent, event);
+}
+
 /* Blank texts before the first content too: the client gets them with it. */
-static void record_text(struct mg_relay *relay, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+static mg_err keep_text(struct mg_relay *relay, const struct mg_sse_event *event, const struct mg_tap_event *seen)
 {
     bool says = seen->content || seen->text_count > 0;
-    if (!relay->rescue && says && relay->call.resumes && workflow(relay)->rescue == MG_RESCUE_RESUME)
+    if (!relay->rescue && says)
         relay->rescue = mg_rescue_new(arena(relay));
-    if (relay->rescue && mg_rescue_record(relay->rescue, event, seen) != MG_OK)
+    return relay->rescue ? mg_rescue_record(relay->rescue, event, seen) : MG_OK;
+}
+
+static void record_text(struct mg_relay *relay, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+{
+    if (!relay->call.resumes || workflow(relay)->rescue != MG_RESCUE_RESUME)
+        return;
+    if ((relay->call.reweaves ? keep_event(relay, event) : keep_text(relay, event, seen)) != MG_OK)
         mg_timeline_note(timeline(relay), now_us(relay), "rescue", "from here on the stream cannot be resumed");
 }
 
@@ -61,6 +75,7 @@ void mg_relay_promote(struct mg_relay *relay, struct mg_lane *lane)
     const struct mg_attempt *attempt = &lane->attempt;
     relay->answering = lane;
     relay->rescue = NULL;
+    relay->sent = NULL;
     relay->call.ops->on_attempt(relay->call.arg);
     if (attempt->facts.status >= 200 && attempt->facts.status < 300)
         relay->call.ops->on_head(relay->call.arg, attempt->facts.status, attempt->headers);
@@ -96,7 +111,9 @@ static void take_event(void *arg, const struct mg_sse_event *event, const struct
         if (relay->state != MG_RELAY_RUNNING)
             return;
     }
-    if (lane->reason == MG_REASON_rescue) {
+    if (mg_lane_writes_on(lane) && !event->is_comment)
+        mg_relay_pass_seam(relay, lane);
+    if (lane->reason == MG_REASON_rescue && !relay->call.reweaves) {
         if (!mg_relay_resume(relay, lane, event, seen, &rest, &rest_seen))
             return;
         event = &rest;

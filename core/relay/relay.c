@@ -148,6 +148,7 @@ static void start_found(struct mg_relay *relay, const struct mg_find *find)
     mg_relay_set_state(relay, MG_RELAY_RUNNING);
     if (relay->made > 0 && !relay->committed) {
         relay->rescue = NULL;
+        relay->sent = NULL;
         relay->call.ops->on_attempt(relay->call.arg);
     }
     mg_err err = mg_relay_start_lane(relay, &relay->first, find);
@@ -564,6 +565,7 @@ void mg_relay_start(struct mg_relay *relay, const struct mg_relay_call *call)
     relay->reason = MG_REASON_first;
     relay->why = MG_VIEW_NONE;
     relay->rescue = NULL;
+    relay->sent = NULL;
     relay->translated = NULL;
     relay->unsayable = (struct mg_translation_report){.dropped = MG_VIEW_NONE};
     relay->rank = 0;

@@ -19,6 +19,7 @@
 #include "relay/plan.h"
 #include "relay/repair.h"
 #include "relay/rescue.h"
+#include "relay/sent.h"
 #include "store/journal.h"
 
 /* One workflow of one generation with what it needs to be called. Immutable, shared by workers. */
@@ -65,7 +66,8 @@ struct mg_relay_call {                 /* borrowed until on_done */
     void *policy_arg;
     const char *surface;               /* "chat" … */
     bool converse;                     /* the surface carries a conversation: a target may speak another dialect */
-    bool resumes;                      /* its streams can go on at another target */
+    bool resumes;                      /* its streams can go on at another target … */
+    bool reweaves;                     /* … whose blocks are written on (sent.h) */
     const struct mg_raw *raw;          /* one attempt that goes out as the client made it, and comes back as it is; else NULL */
     bool free;                         /* nobody bills what is asked for */
     bool lenient;                      /* what a target's dialect has no word for is left out instead of refused */
@@ -135,6 +137,7 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     bool committed;
     struct mg_request *prefill;        /* the next attempts go on from the sent text: their request; in the arena; else NULL */
     struct mg_rescue *rescue;          /* of this answer; NULL: none */
+    struct mg_sent *sent;              /* … in its place where blocks are written on */
     int rank;                          /* how useful `result` is; see exhausted.c */
     struct mg_relay_result result;     /* valid in on_done */
 };

@@ -97,6 +97,10 @@ void mg_relay_arm_hedge(struct mg_relay *relay, struct mg_lane *lane);
 bool mg_relay_can_rescue(const struct mg_relay *relay, const struct mg_lane *lane, const struct mg_verdict *verdict);
 /* Bytes are with the client and the attempt failed: somebody else goes on. False: nobody can. */
 bool mg_relay_rescue(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict);
+/* The lane's first event that is new: the seam is told. Of a lane that writes on (sent.h). */
+void mg_relay_pass_seam(struct mg_relay *relay, struct mg_lane *lane);
+/* A rescue said something else than what was sent: it is stopped, and a prefill tried. */
+void mg_relay_diverged(struct mg_relay *relay, struct mg_lane *lane);
 /* An event of a rescue. False: nothing of it is handed on. */
 bool mg_relay_resume(struct mg_relay *relay, struct mg_lane *lane, const struct mg_sse_event *event,
                      const struct mg_tap_event *seen, struct mg_sse_event *out_event, struct mg_tap_event *out_seen);

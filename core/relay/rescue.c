@@ -692,7 +692,14 @@ static mg_err append(struct mg_request *request, mg_view text)
 mg_err mg_rescue_prefill_request(const struct mg_rescue *rescue, const struct mg_request *request, struct mg_arena *arena,
                                  struct mg_request *out_request)
 {
-    if (rescue->lost || !only_content(rescue) || !request->messages_span.len || !wants_one_choice(request))
+    if (rescue->lost || !only_content(rescue))
+        return MG_E_PROTOCOL;
+    return mg_rescue_append_text(request, mg_buf_view(&rescue->outputs[0].sent), arena, out_request);
+}
+
+mg_err mg_rescue_append_text(const struct mg_request *request, mg_view text, struct mg_arena *arena, struct mg_request *out_request)
+{
+    if (!request->messages_span.len || !wants_one_choice(request))
         return MG_E_PROTOCOL;
     struct mg_request copy = *request;
     struct mg_json_error error;
@@ -701,8 +708,10 @@ mg_err mg_rescue_prefill_request(const struct mg_rescue *rescue, const struct mg
     copy.messages = mg_arena_array(arena, struct mg_message, copy.message_cap);
     if (request->message_count)
         memcpy(copy.messages, request->messages, request->message_count * sizeof *copy.messages);
-    MG_TRY(append(&copy, mg_buf_view(&rescue->outputs[0].sent)));
+    MG_TRY(append(&copy, text));
     MG_TRY(mg_request_render(&copy, &error));
+    copy.stream = request->stream;     /* some dialects say both in the path */
+    copy.model = request->model.len && !copy.model.len ? request->model : copy.model;
     *out_request = copy;
     return MG_OK;
 }

@@ -52,6 +52,8 @@ bool mg_rescue_matching(const struct mg_rescue *rescue);         /* not everythi
  * assistant's text already, that one goes on. MG_E_PROTOCOL: more than one choice was sent or asked for, or tool calls or
  * reasoning were sent, which no prefill can continue; MG_E_TOO_LARGE: more messages or bytes than a request may have. The
  * views of *out_request live in the arena; request is not touched. */
+MG_MUST_USE mg_err mg_rescue_append_text(const struct mg_request *request, mg_view text, struct mg_arena *arena,
+                                         struct mg_request *out_request);      /* for any text */
 MG_MUST_USE mg_err mg_rescue_prefill_request(const struct mg_rescue *rescue, const struct mg_request *request,
                                              struct mg_arena *arena, struct mg_request *out_request);
 

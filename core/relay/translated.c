@@ -47,14 +47,19 @@ static bool translates(const struct mg_relay *relay, const struct mg_adapter *ad
     return relay->call.converse && (differs(relay, adapter) || carries_state(relay, source));
 }
 
+bool mg_lane_writes_on(const struct mg_lane *lane)
+{
+    return lane->reason == MG_REASON_rescue && lane->relay->call.reweaves;
+}
+
 bool mg_lane_answers_translated(const struct mg_lane *lane)
 {
-    return lane->translated && !lane->translated->same;
+    return lane->translated && (!lane->translated->same || mg_lane_writes_on(lane));
 }
 
 /* ---- the request ------------------------------------------------------------------------------- */
 
-static void describe(const struct mg_relay *relay, int candidate, const struct mg_request *source, struct mg_translation *out)
+void mg_relay_describe(const struct mg_relay *relay, int candidate, const struct mg_request *source, struct mg_translation *out)
 {
     const struct mg_call *call = relay->call.call;
     const struct mg_adapter_decl *decl = mg_adapter_declaration(mg_relay_adapter(relay, candidate));
@@ -105,7 +110,7 @@ static struct mg_relay_translated *row_of(struct mg_relay *relay, int candidate,
     row->source = source;
     row->next = relay->translated;
     relay->translated = row;
-    describe(relay, candidate, source, &row->what);
+    mg_relay_describe(relay, candidate, source, &row->what);
     row->err = translate(relay, row);
     if (row->report.dropped.len)
         mg_timeline_note(timeline(relay), now_us(relay), "translate", "%s has no word for %.*s",
@@ -139,11 +144,14 @@ bool mg_relay_can_say(struct mg_relay *relay, int candidate, mg_view *out_text)
 mg_err mg_lane_translate(struct mg_lane *lane, const struct mg_request *request, const struct mg_request **out_request)
 {
     struct mg_relay *relay = lane->relay;
+    bool needed = translates(relay, lane->adapter, request);
     lane->translated = NULL;
     *out_request = request;
-    if (!translates(relay, lane->adapter, request))
+    if (!needed && !mg_lane_writes_on(lane))
         return MG_OK;
     lane->translated = row_of(relay, lane->candidate, request);
+    if (!needed)
+        return MG_OK;                  /* the request goes as it is; the answer is written on all the same */
     *out_request = &lane->translated->request;
     return lane->translated->err;
 }
@@ -158,12 +166,36 @@ static void untranslatable(struct mg_lane *lane, const char *why)
     mg_attempt_spoil(attempt, MG_CLASS_invalid_json, why);
 }
 
-static bool weave_of(struct mg_lane *lane, const struct mg_weave_ops *ops)
+static mg_err begin(struct mg_lane *lane, const struct mg_weave_ops *ops)
 {
     const struct mg_relay_call *call = &lane->relay->call;
-    if (!lane->weave && mg_weave_new(call->translator, &lane->translated->what, call->client_adapter, ops, lane, &lane->weave) != MG_OK)
-        untranslatable(lane, "the stream could not be put into the client's dialect");
-    return lane->weave;
+    MG_TRY(mg_weave_new(call->translator, &lane->translated->what, call->client_adapter, ops, lane, &lane->weave));
+    if (!mg_lane_writes_on(lane))
+        return MG_OK;
+    mg_err err = mg_weave_resume(lane->weave, mg_sent_view(lane->relay->sent), lane->relay->prefill);
+    if (err != MG_OK) {
+        mg_weave_free(lane->weave);
+        lane->weave = NULL;
+    }
+    return err;
+}
+
+static bool weave_of(struct mg_lane *lane, const struct mg_weave_ops *ops)
+{
+    if (lane->weave || begin(lane, ops) == MG_OK)
+        return true;
+    untranslatable(lane, "the stream could not be put into the client's dialect");
+    return false;
+}
+
+static void woven(struct mg_lane *lane, mg_err err, const char *why)
+{
+    if (err == MG_OK || !lane->busy)
+        return;
+    if (err == MG_E_EXISTS)
+        mg_relay_diverged(lane->relay, lane);
+    else
+        untranslatable(lane, why);
 }
 
 void mg_lane_translate_event(struct mg_lane *lane, const struct mg_sse_event *event, const struct mg_tap_event *seen,
@@ -173,14 +205,14 @@ void mg_lane_translate_event(struct mg_lane *lane, const struct mg_sse_event *ev
         ops->emit(lane, event, seen);
         return;
     }
-    if (weave_of(lane, ops) && mg_weave_event(lane->weave, &lane->attempt.tap, event, seen) != MG_OK && lane->busy)
-        untranslatable(lane, "an event could not be put into the client's dialect");
+    if (weave_of(lane, ops))
+        woven(lane, mg_weave_event(lane->weave, &lane->attempt.tap, event, seen), "an event could not be put into the client's dialect");
 }
 
 void mg_lane_translate_end(struct mg_lane *lane)
 {
-    if (lane->weave && mg_weave_end(lane->weave, &lane->attempt.tap) != MG_OK && lane->busy)
-        untranslatable(lane, "the end of the stream could not be put into the client's dialect");
+    if (lane->weave)
+        woven(lane, mg_weave_end(lane->weave, &lane->attempt.tap), "the end of the stream could not be put into the client's dialect");
 }
 
 bool mg_lane_translate_body(struct mg_lane *lane, mg_view body, mg_view *out_body)

@@ -23,8 +23,14 @@ struct mg_relay_translated {
     struct mg_translation_report report;
 };
 
+/* A rescue whose answer is woven on from where the client is, whatever dialect it comes in (sent.h). */
+bool mg_lane_writes_on(const struct mg_lane *lane);
+
 /* Does what the lane's target says have to be put into the client's dialect? */
 bool mg_lane_answers_translated(const struct mg_lane *lane);
+
+/* What a translation for that candidate is about; without a memo. */
+void mg_relay_describe(const struct mg_relay *relay, int candidate, const struct mg_request *source, struct mg_translation *out);
 
 /* The adapter that a candidate is spoken to with: one of the client's dialect if its provider has it. */
 const struct mg_adapter *mg_relay_adapter(const struct mg_relay *relay, int candidate);

@@ -71,11 +71,20 @@ static void read_statuses(lua_State *L, struct loader *loader, int error)
     lua_settop(L, list - 1);
 }
 
+static void read_comments(lua_State *L, struct loader *loader, int dialect)
+{
+    mg_lua_field(L, dialect, "stream");
+    if (lua_istable(L, -1))
+        loader->out->no_comments = !mg_lua_field_boolean(L, lua_gettop(L), "comments", "stream.comments", true);
+    lua_pop(L, 1);
+}
+
 static int load(lua_State *L)
 {
     struct loader *loader = mg_lua_of(L)->body_arg;
     mg_trusted_run_file(L, loader->file);
     mg_lua_table(L, lua_gettop(L), "a dialect");
+    read_comments(L, loader, lua_gettop(L));
     mg_lua_field(L, lua_gettop(L), "error");
     int error = lua_gettop(L);
     mg_lua_table(L, error, "error");

@@ -26,9 +26,7 @@ struct job {
     const struct mg_translation *what;
     const struct mg_lua_dialect *from, *to;
     struct mg_arena *arena;
-    mg_view body;
-    const mg_view *raw;
-    size_t raw_count;
+    struct mg_lua_document document;
     mg_view out_body;
     struct mg_translation_report *report;
     bool refused;
@@ -181,20 +179,23 @@ static mg_err on_raw(void *arg, const struct mg_json_hit *hit)
     return MG_OK;
 }
 
+mg_err mg_lua_take_document(struct mg_arena *arena, mg_view body, const struct mg_json_paths *raw, struct mg_lua_document *out_document)
+{
+    struct raw_spans spans = {.arena = arena};
+    MG_TRY(mg_json_scan(body, raw, on_raw, &spans, NULL));
+    *out_document = (struct mg_lua_document){body, spans.items, spans.count};
+    return MG_OK;
+}
+
 /* Checks the document and finds what stays text in it. */
 static mg_err take_document(struct job *job, mg_view body, const struct mg_json_paths *raw)
 {
-    struct raw_spans spans = {.arena = job->arena};
-    MG_TRY(mg_json_scan(body, raw, on_raw, &spans, NULL));
-    job->body = body;
-    job->raw = spans.items;
-    job->raw_count = spans.count;
-    return MG_OK;
+    return mg_lua_take_document(job->arena, body, raw, &job->document);
 }
 
 static void push_document(lua_State *L, const struct job *job)
 {
-    mg_lua_push_json_exact(L, job->body, job->raw, job->raw_count);
+    mg_lua_push_json_exact(L, job->document.body, job->document.raw, job->document.raw_count);
 }
 
 static void push_method(lua_State *L, const struct mg_lua_dialect *dialect, const char *name)
@@ -750,6 +751,11 @@ static mg_err translate_write(struct mg_translated *stream, const struct mg_writ
     return run(&job, write_events, stream->client->name);
 }
 
+struct mg_translated_side mg_translated_client(const struct mg_translated *stream)
+{
+    return (struct mg_translated_side){stream->trusted, stream->client, stream->writer};
+}
+
 const struct mg_translator_ops mg_trusted_translator = {
     .request = translate_request, .answer = translate_answer, .begin = begin_stream, .end = end_stream,
-    .read = translate_event, .write = translate_write};
+    .read = translate_event, .write = translate_write, .resume = mg_translated_resume};

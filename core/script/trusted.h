@@ -25,6 +25,28 @@ struct mg_trusted {
     struct mg_buf written;             /* a translated document; its memory is kept */
 };
 
+/* A checked document and what stays text in it; views. */
+struct mg_lua_document {
+    mg_view body;
+    const mg_view *raw;                /* in the arena */
+    size_t raw_count;
+};
+
+MG_MUST_USE mg_err mg_lua_take_document(struct mg_arena *arena, mg_view body, const struct mg_json_paths *raw,
+                                        struct mg_lua_document *out_document);
+
+/* A stream that is translated: who writes it, and the registry reference of the writer's state. */
+struct mg_translated_side {
+    struct mg_trusted *trusted;
+    const struct mg_lua_dialect *client;
+    int writer;
+};
+
+struct mg_translated_side mg_translated_client(const struct mg_translated *stream);
+
+/* dialect_resume.c: `resume` of the translator. */
+mg_err mg_translated_resume(struct mg_translated *stream, mg_view sent, struct mg_resumed *resumed, uint64_t *out_seq);
+
 void mg_trusted_dialects_free(struct mg_trusted *trusted);
 
 /* Loads the text of an embedded file in a strict environment and pushes what it returns. May raise. */

@@ -126,6 +126,37 @@ local function done(s, usage)
     .. 'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 end
 
+local KINDS = { text = "text", thinking = "reasoning", tool_use = "tool" }
+
+--- What a client has of a stream that broke off; `s` is then where this would have been. Nil: nobody can go on with it.
+local function resume(s, events)
+  local parts, open, ending = {}, nil, nil
+  s.index, s.called, s.refused = 0, false, false
+  for _, data in ipairs(events) do
+    local block, delta = data.content_block, data.delta
+    if data.type == "content_block_start" then
+      local kind = KINDS[block.type]
+      s.index, ending = data.index, nil
+      if kind then
+        open = { kind = kind, text = block.text or block.thinking or "", id = block.id, name = block.name }
+        parts[#parts + 1], s.called = open, s.called or kind == "tool"
+      elseif block.type == "redacted_thinking" then
+        open, ending = nil, true
+      else
+        return nil
+      end
+    elseif data.type == "content_block_delta" and open then
+      open.text = open.text .. (delta.text or delta.thinking or delta.partial_json or "")
+      ending = ending or delta.type == "signature_delta" -- nothing but its end comes behind it
+    elseif data.type == "content_block_stop" then
+      s.index, open, ending = data.index + 1, nil, nil
+    elseif data.type == "message_delta" then
+      return nil
+    end
+  end
+  return { parts = parts, open = open ~= nil and not ending, before = ending and stop_block(s) or nil }
+end
+
 local ERROR = {
   body = { '{"type":"error","error":{"type":', dialect.TYPE, ',"message":', dialect.MESSAGE,
     ',"details":{"error_code":', dialect.CODE, '}},"request_id":null}' },
@@ -144,6 +175,6 @@ return {
   error = ERROR,
   writer = {
     one_block = true, wants_text = false, start = start, open = open, close = close, opaque = opaque, finish = finish,
-    done = done,
+    done = done, resume = resume,
   },
 }

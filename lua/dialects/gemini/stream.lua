@@ -75,9 +75,49 @@ local function done(s, usage)
   return 'data: {"usageMetadata":' .. encode(answer.write_usage(usage)) .. s.tail
 end
 
+local function add_part(parts, part)
+  local last = parts[#parts]
+  if part.functionCall then
+    local call = part.functionCall
+    parts[#parts + 1] = { kind = "tool", id = call.id, name = call.name, text = call.args and dialect.text(call.args) or "{}" }
+  elseif not part.text then
+    return false
+  elseif part.text ~= "" then
+    local kind = part.thought and "reasoning" or "text"
+    if last and last.kind == kind then
+      last.text = last.text .. part.text
+    else
+      parts[#parts + 1] = { kind = kind, text = part.text }
+    end
+  end
+  return true
+end
+
+--- What a client has of a stream that broke off; `s` is then where this would have been. Nil: nobody can go on with it.
+local function resume(s, events)
+  local parts = {}
+  s.model, s.id = events[1].modelVersion or s.model, events[1].responseId or s.id
+  start(s)
+  for _, data in ipairs(events) do
+    for _, candidate in ipairs(data.candidates or {}) do
+      if (candidate.index or 0) ~= 0 or candidate.finishReason then
+        return nil
+      end
+      for _, part in ipairs(candidate.content and candidate.content.parts or {}) do
+        if not add_part(parts, part) then
+          return nil
+        end
+      end
+    end
+  end
+  local last = parts[#parts]
+  return { parts = parts, open = last ~= nil and last.kind ~= "tool" }
+end
+
 return {
   writer = {
-    one_block = true, wants_text = false, start = start, open = open, close = close, opaque = opaque, finish = finish, done = done,
+    one_block = true, wants_text = false, comments = false, start = start, open = open, close = close, opaque = opaque, finish = finish, done = done,
+    resume = resume,
   },
   error = {
     body = { '{"error":{"code":', dialect.STATUS, ',"message":', dialect.MESSAGE, ',"status":', dialect.TYPE, "}}" },

@@ -3,7 +3,7 @@
 --- A stream keeps in `s`: the `response`, the items that are `done`, state that waits (`pending`), and of the item that is
 --- open its `index`, its id (`item`) and its `kind`.
 local json, dialect = require "moongate.json", require "moongate.dialect"
-local items = require "dialects.openai_responses.items"
+local items, sent = require "dialects.openai_responses.items", require "dialects.openai_responses.resume"
 
 local NAME = "openai_responses"
 local array, decode, encode = json.array, json.decode, json.encode
@@ -32,7 +32,7 @@ end
 
 local function begin(s, kind)
   s.index, s.kind = #s.done, kind
-  s.item = items.id(s, kind, s.index)
+  s.item = s.known and s.known[s.index] or items.id(s, kind, s.index)
 end
 
 local function added(s, item)
@@ -212,6 +212,41 @@ local function done(s, usage)
   return before .. event(s, "response." .. s.response.status, { response = s.response })
 end
 
+---- going on
+
+--- The events that end an item, without those that its client has.
+local function rest_of_item(s, part, ends)
+  s.seq = s.seq - ends
+  local text = closers[s.kind](s, { json = encode(part.text), id = part.id, name = part.name })
+  for _ = 1, ends do
+    text = text:gsub("^.-\n\n", "", 1)
+  end
+  s.kind = nil
+  return text
+end
+
+--- What a client has of a stream that broke off; `s` is then where this would have been. Nil: nobody can go on with it.
+local function resume(s, events)
+  local at = sent(s, events)
+  if not at then
+    return nil
+  end
+  s.done, s.pending, s.seq, s.index = at.done, {}, at.seq, #at.done
+  local item, part, before = at.item, at.part, nil
+  if item then
+    s.item, s.known = item.id, { [s.index] = item.id }
+    s.kind = part and part.kind
+    if not part then -- it had nothing to show yet
+      item.status = "completed"
+      before = item_done(s, item)
+    elseif at.ends > 0 then
+      before = rest_of_item(s, part, at.ends)
+    end
+    s.kind = nil
+  end
+  return { parts = at.parts, open = item ~= nil and not before, before = before }
+end
+
 ---- errors
 
 local ERROR = {
@@ -228,6 +263,7 @@ local ERROR = {
 return {
   writer = {
     one_block = true, wants_text = true, start = start, open = open, close = close, opaque = opaque, finish = finish, done = done,
+    resume = resume,
   },
   error = ERROR,
 }
