@@ -25,6 +25,7 @@ return {
       adapter = "openai",                         -- the dialect: a file of lua/adapters
       kind = "http",                              -- or "simulated", below
       auth = "bearer",                            -- how a key is shown: by default the first way of the adapter
+      -- token_url = "https://…/token",         -- where tokens are made of keys for gcp and entra, if not at the vendor's
       -- account = "openai",                      -- keys, breakers and caps are those of gateway.lua's account
       -- api_key = env("OPENAI_API_KEY", false),  -- or secret "openai": the file secrets/example/openai
       api_keys = {                                -- several in its place, the preferred first

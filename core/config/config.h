@@ -229,6 +229,7 @@ struct mg_config_provider {
     const struct mg_config_credential *credentials;   /* its API keys, in order of preference; none: send none */
     int credential_count;              /* ≤ MG_MAX_CREDENTIALS */
     const char *auth;                  /* "bearer": how they are shown, where its adapter knows several ways; NULL: the usual one */
+    const char *token_url;             /* where tokens for its keys are made; NULL: where the vendor says */
     const char *account;               /* of gateway.lua: the credentials are that account's; NULL: its own */
     int account_line;                  /* in the project file, for messages */
     enum mg_config_caller_keys caller_keys;      /* whether requests may, or must, bring a key of their own for it */

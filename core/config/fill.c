@@ -498,6 +498,7 @@ static void copy_provider(const struct row *row, int index, void *items)
                                             .kind = text(row, "kind"),
                                             .base_url = text(row, "base_url"),
                                             .auth = text(row, "auth"),
+                                            .token_url = text(row, "token_url"),
                                             .account = text(row, "account"),
                                             .account_line = integer(row, "account_line"),
                                             .caller_keys = (enum mg_config_caller_keys)word(row, "caller_keys", caller_keys),

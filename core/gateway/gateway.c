@@ -21,6 +21,7 @@
 #include "io/listen.h"
 #include "io/systemd.h"
 #include "io/tls.h"
+#include "relay/token_source.h"
 #include "store/folder.h"
 #include "vault/desk.h"
 
@@ -528,6 +529,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
     mg_keys_stop(gateway->keys);
     for (unsigned i = 0; i < gateway->worker_count; i++)
         mg_worker_stop(&gateway->workers[i]);
+    mg_token_sources_stop();
     mg_exporting_stop(&gateway->exporting);
     mg_dialects_free(gateway->dialects);
     if (gateway->script_ready)

@@ -8,8 +8,12 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "relay/hide.h"
+#include "relay/hold.h"
 #include "relay/judge.h"
 #include "relay/raw.h"
+
+/* How long a token may take to be made. */
+enum { TOKEN_MS = 10000 };
 
 enum { BODY_HEAD_BYTES = 4096, SEND_BYTES = 65536 };
 
@@ -22,14 +26,12 @@ enum { DEADLINE_SLACK_US = 2000 };
 /* Comments keep a stream alive for so long without content, or for the idle limit when that is longer. */
 enum { PROGRESS_MS = 60000 };
 
-/* A body of which so much in a row is blanks when it outgrows what is held is no answer. */
-enum { BLANK_BYTES = 65536 };
-
 /* The length of an answer is bounded by its timers and by what is held of it, not by a number. */
 static const struct mg_http_limits answer_limits = {
     .header_bytes = MG_MAX_HEADER_BYTES, .header_count = MG_MAX_HEADER_COUNT, .body_bytes = UINT64_MAX};
 
 static void set_state(struct mg_attempt *attempt, enum mg_attempt_state to);
+static void get_token(struct mg_attempt *attempt);
 static void connect_upstream(struct mg_attempt *attempt, bool fresh);
 static void on_connected(struct mg_pool_op *op, mg_err result);
 static void send_head(struct mg_attempt *attempt);
@@ -44,13 +46,6 @@ static void say(struct mg_attempt *attempt, const char *text);
 static uint64_t now_us(const struct mg_attempt *attempt)
 {
     return mg_loop_now_us(attempt->call.loop);
-}
-
-static void mark(struct mg_attempt *attempt, enum mg_mark which, uint64_t at_us)
-{
-    uint64_t *slot = &attempt->call.record->mark_us[which];
-    if (!*slot)
-        *slot = at_us > attempt->start_us ? at_us - attempt->start_us : 1;
 }
 
 /* ---- timers ---------------------------------------------------------------------------------- */
@@ -174,28 +169,28 @@ static void push_idle(struct mg_attempt *attempt)
 static void set_state(struct mg_attempt *attempt, enum mg_attempt_state to)
 {
     static const unsigned char before[] = {
-        [MG_ATTEMPT_IDLE] = 1 << MG_ATTEMPT_ENDING | 1 << MG_ATTEMPT_CONNECTING | 1 << MG_ATTEMPT_SENDING |
+        [MG_ATTEMPT_IDLE] = 1 << MG_ATTEMPT_ENDING | 1 << MG_ATTEMPT_TOKEN | 1 << MG_ATTEMPT_CONNECTING | 1 << MG_ATTEMPT_SENDING |
                             1 << MG_ATTEMPT_WAITING | 1 << MG_ATTEMPT_READING,
-        [MG_ATTEMPT_CONNECTING] = 1 << MG_ATTEMPT_IDLE | 1 << MG_ATTEMPT_SENDING | 1 << MG_ATTEMPT_WAITING,
+        [MG_ATTEMPT_TOKEN] = 1 << MG_ATTEMPT_IDLE | 1 << MG_ATTEMPT_READING,
+        [MG_ATTEMPT_CONNECTING] = 1 << MG_ATTEMPT_IDLE | 1 << MG_ATTEMPT_TOKEN | 1 << MG_ATTEMPT_READING | 1 << MG_ATTEMPT_SENDING | 1 << MG_ATTEMPT_WAITING,
         [MG_ATTEMPT_SENDING] = 1 << MG_ATTEMPT_CONNECTING,
         [MG_ATTEMPT_WAITING] = 1 << MG_ATTEMPT_SENDING,
         [MG_ATTEMPT_READING] = 1 << MG_ATTEMPT_WAITING | 1 << MG_ATTEMPT_SENDING,
-        [MG_ATTEMPT_ENDING] = 1 << MG_ATTEMPT_CONNECTING | 1 << MG_ATTEMPT_SENDING | 1 << MG_ATTEMPT_WAITING |
+        [MG_ATTEMPT_ENDING] = 1 << MG_ATTEMPT_TOKEN | 1 << MG_ATTEMPT_CONNECTING | 1 << MG_ATTEMPT_SENDING | 1 << MG_ATTEMPT_WAITING |
                               1 << MG_ATTEMPT_READING,
     };
     assert(before[to] & 1 << attempt->state);
     attempt->state = to;
 }
 
-void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *call)
+/* As before anything of an answer came. */
+static void reset(struct mg_attempt *attempt)
 {
-    assert(attempt->state == MG_ATTEMPT_IDLE);
+    const struct mg_attempt_call *call = &attempt->call;
     forget_answer(attempt);
-    attempt->call = *call;
-    attempt->start_us = now_us(attempt);
     attempt->head_us = attempt->first_token_due_us = 0;
     attempt->prelude_bytes = 0;
-    attempt->progress_us = attempt->start_us;
+    attempt->progress_us = now_us(attempt);
     attempt->passed = (struct mg_json_pieces){.depth = 0};
     attempt->address[0] = '\0';
     attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->may_be_events = attempt->ok = false;
@@ -205,8 +200,48 @@ void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *
     mg_tap_init(&attempt->tap, call->adapter, call->stream);
     mg_buf_init(&attempt->body, call->whole ? MG_MAX_BUFFERED_BYTES : MG_MAX_HELD_BYTES);
     mg_buf_init(&attempt->tail, MG_JUDGE_TAIL_BYTES * 2);
+}
+
+void mg_attempt_start(struct mg_attempt *attempt, const struct mg_attempt_call *call)
+{
+    assert(attempt->state == MG_ATTEMPT_IDLE);
+    attempt->call = *call;
+    attempt->start_us = now_us(attempt);
+    attempt->renewed = false;
+    reset(attempt);
     mg_timer_start(call->loop, &attempt->total, cut(attempt, call->timeouts.total_ms), on_total_timeout);
-    connect_upstream(attempt, call->once);
+    get_token(attempt);
+}
+
+static void on_token(void *arg)
+{
+    struct mg_attempt *attempt = arg;
+    attempt->token_wait = NULL;
+    get_token(attempt);
+}
+
+/* Where the key is good for a token only, that comes first; it is mostly there. */
+static void get_token(struct mg_attempt *attempt)
+{
+    const struct mg_attempt_call *call = &attempt->call;
+    struct mg_token_fault fault;
+    bool waits = attempt->state == MG_ATTEMPT_TOKEN;
+    mg_err err = call->caller_key ? MG_OK : mg_upstream_take_token(call->upstream, call->credential, &attempt->token, &fault);
+    if (err == MG_OK) {
+        connect_upstream(attempt, call->once);
+        return;
+    }
+    if (!waits) {
+        set_state(attempt, MG_ATTEMPT_TOKEN);
+        arm(attempt, TOKEN_MS, on_connect_timeout);
+    }
+    if (err == MG_E_AGAIN) {
+        attempt->token_wait = mg_token_await(call->upstream->tokens[call->credential], call->loop, on_token, attempt);
+        return;
+    }
+    bool late = fault.class_ == MG_CLASS_timeout_connect;
+    say(attempt, fault.text);
+    fail(attempt, fault.class_, fault.class_ == MG_CLASS_network ? "token" : NULL, late ? "connect" : NULL);
 }
 
 static void connect_upstream(struct mg_attempt *attempt, bool fresh)
@@ -226,11 +261,11 @@ static void connect_upstream(struct mg_attempt *attempt, bool fresh)
 static void mark_dial(struct mg_attempt *attempt, const struct mg_dial *dial)
 {
     if (dial->marks.dns_us)
-        mark(attempt, MG_MARK_dns, dial->marks.dns_us);
+        mg_attempt_mark(attempt, MG_MARK_dns, dial->marks.dns_us);
     if (dial->marks.connect_us)
-        mark(attempt, MG_MARK_connect, dial->marks.connect_us);
+        mg_attempt_mark(attempt, MG_MARK_connect, dial->marks.connect_us);
     if (dial->marks.tls_us)
-        mark(attempt, MG_MARK_tls, dial->marks.tls_us);
+        mg_attempt_mark(attempt, MG_MARK_tls, dial->marks.tls_us);
 }
 
 static void say(struct mg_attempt *attempt, const char *text)
@@ -286,7 +321,7 @@ static const struct mg_http_client_ops client_ops = {.on_head = on_head, .on_bod
 static bool put_secrets(struct mg_attempt *attempt, struct mg_locked *out, struct mg_upstream_secrets *secrets)
 {
     const struct mg_attempt_call *call = &attempt->call;
-    mg_err err = mg_upstream_put_secrets(call->upstream, call->credential, call->caller_key, call->head, call->body, out, secrets);
+    mg_err err = mg_upstream_put_secrets(call->upstream, call->credential, call->caller_key ? call->caller_key : attempt->token, call->head, call->body, out, secrets);
     if (err != MG_OK) {
         say(attempt, err == MG_E_NOT_FOUND     ? "a secret of the provider is not in the vault"
                      : err == MG_E_BAD_REQUEST ? "a key of the provider is not ACCESS_KEY_ID:SECRET or ACCESS_KEY_ID:SECRET:SESSION_TOKEN"
@@ -337,7 +372,7 @@ static void send_head(struct mg_attempt *attempt)
 
 static void sent(struct mg_attempt *attempt)
 {
-    mark(attempt, MG_MARK_sent, now_us(attempt));
+    mg_attempt_mark(attempt, MG_MARK_sent, now_us(attempt));
     if (attempt->state == MG_ATTEMPT_SENDING)
         set_state(attempt, MG_ATTEMPT_WAITING);
     if (!attempt->tap.content)         /* else the answer overtook the body */
@@ -388,7 +423,7 @@ static void on_stream_data(void *arg, mg_view bytes)
     size_t used;
     attempt->answered = true;
     attempt->reads++;
-    mark(attempt, MG_MARK_first_byte, now_us(attempt));
+    mg_attempt_mark(attempt, MG_MARK_first_byte, now_us(attempt));
     mg_hide_sent(attempt, bytes);
     mg_err err = mg_http_client_feed(attempt->client, bytes, &used);
     flush_events(attempt);
@@ -481,7 +516,7 @@ static mg_err on_event(void *arg, const struct mg_sse_event *event)
     if (seen.content || seen.finish)
         attempt->progress_us = now_us(attempt);
     if (seen.content && !attempt->call.record->mark_us[MG_MARK_first_token])
-        mark(attempt, MG_MARK_first_token, attempt->progress_us);
+        mg_attempt_mark(attempt, MG_MARK_first_token, attempt->progress_us);
     if (!attempt->tap.content && (attempt->prelude_bytes += event->raw.len) > MG_MAX_HELD_BYTES) {
         say(attempt, "a megabyte of events came before any content");
         fail(attempt, MG_CLASS_server_error, "protocol", NULL);
@@ -521,73 +556,15 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
 
-static mg_view skip_blanks(mg_view bytes)
-{
-    size_t at = 0;
-    while (at < bytes.len && (bytes.ptr[at] == ' ' || bytes.ptr[at] == '\n' || bytes.ptr[at] == '\r' || bytes.ptr[at] == '\t'))
-        at++;
-    return mg_view_skip(bytes, at);
-}
-
-static mg_err refuse(struct mg_attempt *attempt, enum mg_class class_, const char *text)
-{
-    say(attempt, text);
-    fail(attempt, class_, NULL, NULL);
-    return MG_E_CANCELLED;
-}
-
-/* Blank lines in front keep a queued request alive with some providers; they are no part of the answer. */
-static mg_err skip_prelude(struct mg_attempt *attempt, mg_view *bytes)
-{
-    mg_view rest = skip_blanks(*bytes);
-    attempt->prelude_bytes += bytes->len - rest.len;
-    *bytes = rest;
-    return attempt->prelude_bytes > MG_MAX_HELD_BYTES
-               ? refuse(attempt, MG_CLASS_server_error, "a megabyte of blanks came before any answer") : MG_OK;
-}
-
-/* More than is held came. Before it goes to the client, what is there must look like an answer. */
-static mg_err outgrow(struct mg_attempt *attempt)
-{
-    mg_view held = mg_buf_view(&attempt->body);
-    if (mg_judge_is_html(attempt))
-        return refuse(attempt, MG_CLASS_server_error, "an HTML page came instead of an answer");
-    if (skip_blanks(mg_view_skip(held, held.len - BLANK_BYTES)).len == 0)
-        return refuse(attempt, MG_CLASS_server_error, "nothing but blanks came instead of the rest of the answer");
-    if (!mg_json_pieces_feed(&attempt->passed, held))
-        return refuse(attempt, MG_CLASS_invalid_json, "the answer is not JSON");
-    if (attempt->call.whole)
-        return refuse(attempt, MG_CLASS_schema_mismatch, "the answer is too long to be held back and judged");
-    mg_hide_in_body(attempt);
-    mg_hide_in_piece(attempt, held);
-    attempt->streaming_body = true;
-    attempt->tap.content = attempt->tap.useful = true;
-    mark(attempt, MG_MARK_first_token, now_us(attempt));
-    attempt->call.ops->on_body(attempt->call.arg, held);
-    return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
-}
-
-/* Up to HELD_BYTES an answer is held whole, so that whatever is wrong with it can still be failed
- * over; beyond, it is handed on as it comes. */
 static mg_err hold(struct mg_attempt *attempt, mg_view bytes)
 {
-    bool good = attempt->facts.status >= 200 && attempt->facts.status < 300;
-    if (!attempt->body.len)
-        MG_TRY(skip_prelude(attempt, &bytes));
-    if (!attempt->streaming_body && mg_buf_put(&attempt->body, bytes) == MG_OK)
-        return MG_OK;
-    if (!good || attempt->call.stream) {
-        attempt->body.max = attempt->body.len;
-        return MG_OK;                  /* an error text of a megabyte: its beginning, without holes, says enough */
-    }
-    if (!attempt->streaming_body)
-        MG_TRY(outgrow(attempt));
-    if (!mg_json_pieces_feed(&attempt->passed, bytes))
-        return refuse(attempt, MG_CLASS_invalid_json, "the answer is not JSON any more");
-    mg_hide_in_piece(attempt, bytes);
-    mg_judge_keep_tail(attempt, bytes);
-    attempt->call.ops->on_body(attempt->call.arg, bytes);
-    return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
+    struct mg_hold_refusal refusal = {.text = NULL};
+    mg_err err = mg_hold(attempt, bytes, &refusal);
+    if (!refusal.text)
+        return err;
+    say(attempt, refusal.text);
+    fail(attempt, refusal.class_, NULL, NULL);
+    return MG_E_CANCELLED;
 }
 
 /* The decoder has stopped, or not: who stopped it. */
@@ -648,7 +625,7 @@ static mg_err on_body(void *arg, mg_view bytes)
 static mg_err on_message_end(void *arg)
 {
     struct mg_attempt *attempt = arg;
-    mark(attempt, MG_MARK_last_byte, now_us(attempt));
+    mg_attempt_mark(attempt, MG_MARK_last_byte, now_us(attempt));
     return attempt->event_stream ? judge_events(attempt, mg_frames_finish(attempt->frames)) : MG_OK;
 }
 
@@ -667,16 +644,6 @@ void mg_attempt_pause(struct mg_attempt *attempt, bool paused)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static const char *phase_reached(const struct mg_attempt *attempt)
-{
-    const uint64_t *marks = attempt->call.record->mark_us;
-    if (attempt->head_us)
-        return !attempt->call.stream ? "body" : marks[MG_MARK_first_token] ? "stream" : "first_token";
-    if (attempt->stream || marks[MG_MARK_sent])
-        return "headers";
-    return marks[MG_MARK_connect] ? "tls" : marks[MG_MARK_dns] ? "connect" : "dns";
-}
-
 static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const char *transport, const char *timeout)
 {
     struct mg_attempt_facts *facts = &attempt->facts;
@@ -685,7 +652,7 @@ static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const cha
     facts->transport = transport;
     facts->timeout = timeout;
     facts->out_of_time = timeout && now_us(attempt) + DEADLINE_SLACK_US >= attempt->call.deadline_us;
-    facts->phase = phase_reached(attempt);
+    facts->phase = mg_judge_phase(attempt);
     facts->elapsed_ms = (now_us(attempt) - attempt->start_us) / 1000;
     facts->error_type = mg_view_cstr(attempt->tap.error_type);
     facts->error_code = mg_view_cstr(attempt->tap.error_code);
@@ -715,12 +682,19 @@ static void on_deferred_end(struct mg_defer *defer)
     attempt->call.ops->on_end(attempt->call.arg);
 }
 
+static void stop_waiting(struct mg_attempt *attempt)
+{
+    stop_timers(attempt);
+    mg_token_await_cancel(attempt->token_wait);
+    attempt->token_wait = NULL;
+    mg_pool_cancel(&attempt->connect);
+}
+
 /* The one way out but mg_attempt_cancel(). */
 static void end(struct mg_attempt *attempt)
 {
     mg_judge_usage(attempt);
-    stop_timers(attempt);
-    mg_pool_cancel(&attempt->connect);
+    stop_waiting(attempt);
     set_state(attempt, MG_ATTEMPT_ENDING);
     mg_loop_defer(attempt->call.loop, &attempt->end, on_deferred_end);
 }
@@ -741,16 +715,32 @@ void mg_attempt_spoil(struct mg_attempt *attempt, enum mg_class hint, const char
         fail(attempt, hint, NULL, NULL);
 }
 
+/* A token of ours that is not taken any more: revoked, or a clock is wrong. Nothing of a 401 has gone on. */
+static bool renew(struct mg_attempt *attempt)
+{
+    const struct mg_attempt_call *call = &attempt->call;
+    if (attempt->facts.status != 401 || !attempt->token || attempt->renewed ||
+        !mg_token_refused(call->upstream->tokens[call->credential], attempt->token))
+        return false;
+    attempt->renewed = true;
+    release_stream(attempt, false);
+    reset(attempt);
+    get_token(attempt);
+    return true;
+}
+
 /* The message is complete on the wire. */
 static void conclude(struct mg_attempt *attempt)
 {
     mg_hide_in_body(attempt);
+    if (!attempt->call.raw && renew(attempt))
+        return;
     enum mg_class hint = attempt->call.raw ? mg_raw_judge(attempt)
                          : attempt->event_stream ? mg_judge_stream(attempt) : mg_judge_body(attempt);
     bool all_sent = attempt->call.record->mark_us[MG_MARK_sent] != 0;
     attempt->ok = hint == MG_CLASS_none;
     if (attempt->ok && !attempt->event_stream)
-        mark(attempt, MG_MARK_first_token, now_us(attempt));
+        mg_attempt_mark(attempt, MG_MARK_first_token, now_us(attempt));
     fill_facts(attempt, hint, NULL, NULL);
     release_stream(attempt, all_sent && mg_http_client_keep_alive(attempt->client));
     if (attempt->call.raw)
@@ -768,7 +758,8 @@ static void forget_answer(struct mg_attempt *attempt)
     mg_buf_fini(&attempt->body);
     mg_buf_fini(&attempt->tail);
     mg_sealed_unref(attempt->sent_secret);
-    attempt->sent_secret = NULL;
+    mg_sealed_unref(attempt->token);
+    attempt->sent_secret = attempt->token = NULL;
     attempt->echoed = false;
     mg_wipe(attempt->trails, sizeof attempt->trails);
 }
@@ -778,8 +769,7 @@ void mg_attempt_cancel(struct mg_attempt *attempt)
     if (attempt->state == MG_ATTEMPT_IDLE)
         return;
     mg_judge_usage(attempt);
-    stop_timers(attempt);
-    mg_pool_cancel(&attempt->connect);
+    stop_waiting(attempt);
     mg_loop_defer_cancel(&attempt->end);
     release_stream(attempt, false);
     set_state(attempt, MG_ATTEMPT_IDLE);

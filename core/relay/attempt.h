@@ -1,8 +1,9 @@
 /* attempt.h - one upstream call: connect, send, read, tap, and say how it ended.
  *
- *   IDLE ─start─▶ CONNECTING ─▶ SENDING ─▶ WAITING ─head─▶ READING ─▶ ENDING ─▶ IDLE
- *                     ▲            │ dead pooled connection before a byte of the answer
- *                     └────────────┘ (once, on a fresh one; not counted as an attempt)
+ *   IDLE ─start─▶ [TOKEN] ─▶ CONNECTING ─▶ SENDING ─▶ WAITING ─head─▶ READING ─▶ ENDING ─▶ IDLE
+ *                    ▲           ▲            │ dead pooled connection before a byte of the answer
+ *                    │           └────────────┘ (once, on a fresh one; not counted as an attempt)
+ *                    └───── 401 for a token that was good before (once; not counted either) ──┘ from READING
  *
  * The attempt decides nothing about policy: it ends with facts and a hint (the class that status,
  * body, stream and timers suggest), and the relay asks the taxonomy. What it hands on before its
@@ -54,6 +55,7 @@ struct mg_attempt_call {               /* what to send; borrowed until on_end */
 
 enum mg_attempt_state {
     MG_ATTEMPT_IDLE,                   /* not started, or ended and the memory is the caller's */
+    MG_ATTEMPT_TOKEN,                  /* its key is good for a token only, which is being made */
     MG_ATTEMPT_CONNECTING,             /* asked the pool for a connection */
     MG_ATTEMPT_SENDING,                /* head and body are going out */
     MG_ATTEMPT_WAITING,                /* all sent, no head of the answer yet */
@@ -65,6 +67,9 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     enum mg_attempt_state state;
     struct mg_attempt_call call;
     uint64_t start_us;
+    struct mg_token_wait *token_wait;  /* owned; NULL: nobody makes one */
+    struct mg_sealed *token;           /* one reference: sent in the key's place; NULL: the key itself is */
+    bool renewed;                      /* a token was refused, and another one was made */
     struct mg_pool_op connect;
     struct mg_stream *stream;          /* owned while not NULL */
     struct mg_http_client *client;     /* owned; kept between attempts */

@@ -201,3 +201,15 @@ void mg_judge_usage(struct mg_attempt *attempt)
     usage->input_tokens = attempt->call.record->bytes_sent / 4;
     usage->output_tokens = (attempt->streaming_body ? attempt->call.record->bytes_received : attempt->tap.content_bytes) / 4;
 }
+
+const char *mg_judge_phase(const struct mg_attempt *attempt)
+{
+    if (attempt->state == MG_ATTEMPT_TOKEN)
+        return "token";
+    const uint64_t *marks = attempt->call.record->mark_us;
+    if (attempt->head_us)
+        return !attempt->call.stream ? "body" : marks[MG_MARK_first_token] ? "stream" : "first_token";
+    if (attempt->stream || marks[MG_MARK_sent])
+        return "headers";
+    return marks[MG_MARK_connect] ? "tls" : marks[MG_MARK_dns] ? "connect" : "dns";
+}

@@ -28,4 +28,7 @@ void mg_judge_tail(struct mg_attempt *attempt);
 /* An HTML page, by its type or its first byte: a proxy spoke, not the provider. */
 bool mg_judge_is_html(const struct mg_attempt *attempt);
 
+/* How far it came, for policies. */
+const char *mg_judge_phase(const struct mg_attempt *attempt);
+
 #endif

@@ -74,7 +74,7 @@ struct mg_attempt_facts {
     uint32_t try_number;               /* 1 is the first on this plan entry */
     uint32_t tries;
     enum mg_reason reason;
-    const char *phase;                 /* "dns" "connect" "tls" "headers" "first_token" "stream" "body" */
+    const char *phase;                 /* "token" "dns" "connect" "tls" "headers" "first_token" "stream" "body" */
     const char *timeout;               /* "connect" "first_token" "idle" "total"; NULL: none fired */
     bool out_of_time;                  /* the deadline cut the timer that fired short */
     const char *transport;             /* "reset" "closed" "dns" "tls" …; NULL: the exchange of bytes was fine */

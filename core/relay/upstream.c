@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "http/headers.h"
 #include "io/tls.h"
+#include "vault/ask.h"
 
 /* Client contexts are shared by all generations: parsing the system's certificates takes
  * milliseconds and most providers trust the same ones. Entries live as long as the process. */
@@ -163,16 +164,16 @@ static mg_err put_credential(const struct mg_upstream *upstream, struct mg_seale
     return err;
 }
 
-mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *callers, mg_view head,
+mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *given, mg_view head,
                                const struct mg_body *body, struct mg_locked *out, struct mg_upstream_secrets *out_secrets)
 {
     struct mg_sealed *used = NULL;
-    bool ours = !callers && credential >= 0 && credential < upstream->credential_count;
+    bool ours = !given && credential >= 0 && credential < upstream->credential_count;
     bool asked = upstream->credential_start.len || upstream->query || upstream->auth == MG_AUTH_sigv4;
     mg_err err = MG_OK;
     *out_secrets = (struct mg_upstream_secrets){.used = NULL};
-    if (asked && (ours || callers))
-        err = put_credential(upstream, callers ? mg_sealed_ref(callers) : mg_secret_get(upstream->credentials[credential].secret), head,
+    if (asked && (ours || given))
+        err = put_credential(upstream, given ? mg_sealed_ref(given) : mg_secret_get(upstream->credentials[credential].secret), head,
                              body, out, &used);
     size_t query = upstream->query ? out->len : 0;
     if (err == MG_OK && upstream->config)
@@ -255,6 +256,38 @@ static mg_err choose_auth(struct mg_upstream *upstream, struct mg_diag *diag)
     return MG_OK;
 }
 
+/* Each credential has a source of its own; one of a shared account is the same for all its projects. */
+static mg_err find_tokens(struct mg_upstream *upstream, const char *scope, const struct mg_config_account *account, struct mg_diag *diag)
+{
+    const struct mg_config_provider *config = upstream->config;
+    const struct mg_adapter_auth *auth = find_auth(upstream);
+    if (auth->kind != MG_AUTH_gcp && auth->kind != MG_AUTH_entra)
+        return MG_OK;
+    if (config->token_url && !mg_ask_is_private(mg_view_cstr(config->token_url)))
+        return refuse(config, diag, "token_url must be https, or a port of this machine: keys are sent there");
+    struct mg_token_spec spec = {auth->kind, auth->scope, config->token_url, config->token_url ? config->ca : NULL, account != NULL};
+    upstream->tokens = mg_arena_array(&upstream->arena, struct mg_token_source *, (size_t)upstream->credential_count + 1);
+    for (int i = 0; i < upstream->credential_count; i++) {
+        mg_view name = mg_arena_printf(&upstream->arena, "%s#%s", account ? account->name : config->name, upstream->credentials[i].name);
+        upstream->tokens[i] = mg_token_source_find(mg_view_cstr(scope), name, &spec);
+        if (!upstream->tokens[i])
+            return refuse(config, diag, "there are more keys for tokens than this process can have: start it anew");
+    }
+    return MG_OK;
+}
+
+mg_err mg_upstream_take_token(const struct mg_upstream *upstream, int credential, struct mg_sealed **out_token,
+                              struct mg_token_fault *out_fault)
+{
+    *out_token = NULL;
+    if (!upstream->tokens || credential < 0 || credential >= upstream->credential_count)
+        return MG_OK;
+    struct mg_sealed *key = mg_secret_get(upstream->credentials[credential].secret);
+    mg_err err = key ? mg_token_take(upstream->tokens[credential], key, out_token, out_fault) : MG_OK;
+    mg_sealed_unref(key);
+    return err;
+}
+
 static mg_err fill(struct mg_upstream *upstream, const char *project, const char *base_url, const char *default_proxy, struct mg_diag *diag)
 {
     const struct mg_config_provider *config = upstream->config;
@@ -292,7 +325,10 @@ mg_err mg_upstream_new(const char *project, const struct mg_config_provider *con
     upstream->adapter = adapter;
     upstream->credentials = account ? account->credentials : config->credentials;
     upstream->credential_count = account ? account->credential_count : config->credential_count;
+    const char *scope = account ? mg_arena_printf(&upstream->arena, "account:%s", account->name).ptr : project;
     mg_err err = fill(upstream, project, base_url, default_proxy, diag);
+    if (err == MG_OK)
+        err = find_tokens(upstream, scope, account, diag);
     if (err != MG_OK) {
         mg_upstream_free(upstream);
         return err;

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "io/dial.h"
 #include "relay/sign.h"
+#include "relay/token_source.h"
 
 struct mg_upstream {
     struct mg_arena arena;             /* owns the strings */
@@ -25,6 +26,7 @@ struct mg_upstream {
     enum mg_auth_kind auth;            /* what becomes of a credential */
     mg_view credential_start;          /* "authorization: Bearer ": what stands before one; empty: it has no header of its own */
     const char *query;                 /* name of the parameter that carries it; NULL: another kind */
+    struct mg_token_source **tokens;   /* of each credential; NULL: another kind, whose keys are sent as they are */
     const char *region, *service;      /* what a signature is for; NULL: another kind */
 };
 
@@ -36,10 +38,14 @@ struct mg_upstream_secrets {
 };
 
 /* Makes what holds secrets for a request of that head and body: of the credential of that index (-1: none), or in its
- * place the client's own (NULL: it has none), and of the configured headers. `out` is empty. MG_E_NOT_FOUND: a secret is not
+ * place `given`: the client's own, or a token made of it (NULL: neither), and of the configured headers. `out` is empty. MG_E_NOT_FOUND: a secret is not
  * (or no longer) in the vault; MG_E_DENIED: one does not open; MG_E_BAD_REQUEST: it is not of the kind that is wanted. */
-MG_MUST_USE mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *callers, mg_view head,
+MG_MUST_USE mg_err mg_upstream_put_secrets(const struct mg_upstream *upstream, int credential, struct mg_sealed *given, mg_view head,
                                            const struct mg_body *body, struct mg_locked *out, struct mg_upstream_secrets *out_secrets);
+
+/* The token to send in the place of that credential, as mg_token_take() has it; *out_token NULL: this one is sent as it is. */
+MG_MUST_USE mg_err mg_upstream_take_token(const struct mg_upstream *upstream, int credential, struct mg_sealed **out_token,
+                                          struct mg_token_fault *out_fault);
 
 /* Connections are pooled per project, so that no answer on one can ever reach another project. base_url NULL: the
  * provider's, or the adapter's. account: the shared one the provider names; NULL: it has its own keys. default_proxy is the gateway's `proxy`, NULL: the

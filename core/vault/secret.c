@@ -150,6 +150,39 @@ static bool is_printable(mg_view plain)
     return good;
 }
 
+/* Line ends of a JSON document stand between its tokens, where blanks say the same: the file of a service account is one
+ * text that way. Whatever else has control characters is refused where secrets come in. */
+static bool is_document(mg_view plain)
+{
+    return mg_view_starts(plain, MG_VIEW("{")) && mg_view_ends(mg_view_trim(plain), MG_VIEW("}"));
+}
+
+void mg_secret_flatten(char *text, size_t len)
+{
+    if (!is_document(mg_view_of(text, len)))
+        return;
+    for (size_t i = 0; i < len; i++)
+        if (text[i] == '\n' || text[i] == '\r' || text[i] == '\t')
+            text[i] = ' ';
+}
+
+mg_view mg_secret_flat(mg_view plain, struct mg_buf *room)
+{
+    if (!is_document(plain) || !mg_view_has_controls(plain) || mg_buf_reserve(room, plain.len) != MG_OK)
+        return plain;
+    memcpy(mg_buf_tail(room), plain.ptr, plain.len);
+    mg_buf_grew(room, plain.len);
+    mg_secret_flatten(room->ptr, room->len);
+    return mg_buf_view(room);
+}
+
+void mg_secret_flat_fini(struct mg_buf *room)
+{
+    if (room->ptr)
+        mg_wipe(room->ptr, room->cap);
+    mg_buf_fini(room);
+}
+
 mg_err mg_secret_print_name(mg_view project, mg_view name, struct mg_buf *out)
 {
     return mg_buf_putf(out, "%c%.*s/%.*s/", MARK, MG_FMT(project), MG_FMT(name));
@@ -162,7 +195,7 @@ static mg_err put_hex(struct mg_buf *out, mg_view bytes)
     return MG_OK;
 }
 
-mg_err mg_secret_print(mg_view project, mg_view name, mg_view plain, struct mg_buf *out)
+static mg_err print_flat(mg_view project, mg_view name, mg_view plain, struct mg_buf *out)
 {
     if (!is_printable(plain))
         return MG_E_BAD_REQUEST;
@@ -175,6 +208,15 @@ mg_err mg_secret_print(mg_view project, mg_view name, mg_view plain, struct mg_b
     if (err == MG_OK)
         err = put_hex(out, mg_buf_view(&bytes));
     mg_buf_fini(&bytes);
+    return err;
+}
+
+mg_err mg_secret_print(mg_view project, mg_view name, mg_view plain, struct mg_buf *out)
+{
+    struct mg_buf room;
+    mg_buf_init(&room, MG_SECRET_BYTES);
+    mg_err err = print_flat(project, name, mg_secret_flat(plain, &room), out);
+    mg_secret_flat_fini(&room);
     return err;
 }
 
@@ -251,6 +293,7 @@ static struct variable *import(struct variable *variable, const char *name, char
 {
     struct mg_sealed *sealed;
     size_t len = strlen(value);
+    mg_secret_flatten(value, len);
     if (mg_sealed_from(mg_seal_key_process(), &(struct mg_seal_place){.name = mg_view_cstr(name)},
                        mg_view_of(value, len), &sealed) != MG_OK)
         return variable;

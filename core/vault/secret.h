@@ -25,8 +25,14 @@ struct mg_secret {
 struct mg_sealed *mg_secret_get(const struct mg_secret *secret);
 bool mg_secret_is_there(const struct mg_secret *secret);      /* it would give one */
 
+/* A secret that is a JSON document may come with line ends between its tokens; they become blanks. `room` is empty, holds what is
+ * changed, and is wiped by _fini; a text that needs nothing comes back as it is. */
+void mg_secret_flatten(char *text, size_t len);
+mg_view mg_secret_flat(mg_view plain, struct mg_buf *room);
+void mg_secret_flat_fini(struct mg_buf *room);
+
 /* Ciphertext as one line of printable text behind a byte that no literal can hold: what config/ hands through Lua. MG_E_BAD_REQUEST:
- * the plaintext is empty, too long or has control characters. */
+ * the plaintext is empty, too long or has control characters, but for the line ends of a JSON document. */
 MG_MUST_USE mg_err mg_secret_print(mg_view project, mg_view name, mg_view plain, struct mg_buf *out);
 /* The name alone, for a secret that only the vault has. */
 MG_MUST_USE mg_err mg_secret_print_name(mg_view project, mg_view name, struct mg_buf *out);

@@ -331,7 +331,10 @@ mg_err mg_vault_prepare(struct mg_vault *vault, mg_view project, mg_view name, m
         MG_TRY(make_data_key(vault, project, &key, diag));
     struct mg_vault_change *change = change_new(vault, key);
     snprintf(change->name, sizeof change->name, "%.*s", MG_FMT(name));
-    err = mg_sealed_from(mg_seal_key_process(), &(struct mg_seal_place){.version = 0}, plain, &change->draft);
+    struct mg_buf flat;
+    mg_buf_init(&flat, MG_SECRET_BYTES);
+    err = mg_sealed_from(mg_seal_key_process(), &(struct mg_seal_place){.version = 0}, mg_secret_flat(plain, &flat), &change->draft);
+    mg_secret_flat_fini(&flat);
     if (err != MG_OK) {
         mg_vault_change_free(change);
         return mg_diag_set(diag, err, NULL, 0, "the secret cannot be sealed: %s", mg_err_text(err));

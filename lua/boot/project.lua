@@ -160,7 +160,7 @@ local function provider(ctx, entry)
   return {
     var_names = var_names, var_values = var_values,
     name = entry.key, adapter = p.adapter, vendor = vendors.of(p), kind = p.kind, base_url = p.base_url,
-    credentials = project.credentials(ctx, p, place), account = p.account, auth = p.auth,
+    credentials = project.credentials(ctx, p, place), account = p.account, auth = p.auth, token_url = p.token_url,
     caller_keys = p.caller_keys, account_line = p.account and line_of(ctx, at(place, "account")), idempotency_header = p.idempotency_header,
     passthrough = passthrough(p.passthrough),
     breaker = breaker(ctx, p.breaker, at(place, "breaker")),

@@ -447,7 +447,11 @@ local provider = record { fields = {
       "to be is left alone until its reset, and the others are used." },
   { "auth", text { enum = { "bearer", "header", "query", "sigv4", "gcp", "entra", "none" } }, example = '"bearer"',
     doc = "How a key is shown, where the adapter knows several ways: `moongate provider show ADAPTER` has them. By default " ..
-      "the first. A key of AWS for `sigv4` is `ACCESS_KEY_ID:SECRET`, with `:SESSION_TOKEN` behind it for a temporary one." },
+      "the first. A key of AWS for `sigv4` is `ACCESS_KEY_ID:SECRET`, with `:SESSION_TOKEN` behind it for a temporary one. One for `gcp` or `entra` " ..
+      "is a key file, of which tokens are made, or a token: [the guide](../guide/clouds.md)." },
+  { "token_url", text { format = "url" }, example = '"https://login.microsoftonline.us/{tenant}/oauth2/v2.0/token"',
+    doc = "Where tokens are made of the keys for `gcp` and `entra`, https or a port of this machine; by default Google's and Microsoft's own " ..
+      "endpoints. A key file that names another one is refused unless it stands here. `tls.ca` is trusted there, too." },
   { "account", name, example = '"openai"',
     doc = "Keys, breakers and caps are those of this account of `gateway.lua`, which must grant it to this project." },
   { "caller_keys", text { enum = { "refuse", "accept", "require" } }, default = "refuse",

@@ -81,7 +81,7 @@
 ---@field try integer  1 is the first on its plan entry
 ---@field tries integer  of that entry
 ---@field reason "first"|"retry"|"fallback"|"hedge"|"rescue"|"shadow"
----@field phase string?  how far it got: "dns" "connect" "tls" "headers" "first_token" "stream" "body"
+---@field phase string?  how far it got: "token" "dns" "connect" "tls" "headers" "first_token" "stream" "body"
 ---@field timeout string?  the timer that fired: "connect" "first_token" "idle" "total"
 ---@field transport string?  what broke below HTTP: "reset" "closed" "dns" "tls" …
 ---@field status integer?  HTTP status of the answer
