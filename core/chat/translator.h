@@ -32,6 +32,7 @@ struct mg_translation {
     const char *client;                /* dialects: of who asked … */
     const char *provider;              /* … and of who answers */
     const char *vendor;                /* the adapter's name */
+    const char *task;                  /* what is asked, in the dialects' `tasks`; NULL: a conversation */
     mg_view model;                     /* asked of the provider */
     mg_view asked_model;               /* by the client: what its answers call it */
     mg_view id;                        /* of the exchange, without its prefix: what ids of an answer are made of */

@@ -1,8 +1,10 @@
 /* What attempts hand on, on its way to the client: held until the first content, then committed and
  * streamed event by event; a whole answer is held to its end. */
+#include "gateway/counting.h"
 #include "gateway/filtering.h"
 #include "gateway/limiting.h"
 #include "gateway/offline.h"
+#include "gateway/surface.h"
 #include "http/json.h"
 
 static void commit(struct mg_exchange *x);
@@ -228,7 +230,7 @@ static void deliver_error(struct mg_exchange *x)
 {
     const struct mg_relay_result *result = &x->relay.result;
     mg_answer_forget(&x->answer);
-    if (mg_limiting_refuse(x) || mg_offline_answer(x))
+    if (mg_limiting_refuse(x) || mg_counting_estimate(x) || mg_offline_answer(x))
         return;
     if (!result->body.len) {
         mg_exchange_refuse_as(x, result->status, result->code, result->message, result->param, result->retry_after_ms);
@@ -344,7 +346,7 @@ static mg_err on_good(void *arg, mg_view *out_reason)
 {
     struct mg_exchange *x = arg;
     struct mg_call_response response;
-    if (!x->live->policy->accept)
+    if (!x->live->policy->accept || x->surface->task)
         return MG_OK;
     fill_response(x, &response);
     return x->live->policy->accept(x->live->policy_arg, &x->call, &response, out_reason);

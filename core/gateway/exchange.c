@@ -620,6 +620,7 @@ static void step_relay(struct mg_exchange *x)
         .policy_arg = x->live->policy_arg,
         .surface = x->surface->name,
         .converse = x->surface->converse,
+        .task = x->surface->task,
         .resumes = x->surface->resumes,
         .reweaves = x->surface->reweaves,
         .lenient = mg_view_ieq(mg_headers_get(x->request.headers, MG_VIEW("x-moongate-lenient")), MG_VIEW("true")),

@@ -272,8 +272,8 @@ static struct mg_asked asked_of(const struct mg_exchange *x, int candidate)
 static uint64_t answer_tokens(const struct mg_exchange *x, int candidate, const struct mg_estimate *estimate)
 {
     const struct mg_config_target *target = x->route->candidates[candidate].target;
-    if (strcmp(x->surface->name, "embeddings") == 0)
-        return 0;
+    if (strcmp(x->surface->name, "embeddings") == 0 || x->surface->task)
+        return 0;                      /* nothing is written */
     struct mg_asked asked = asked_of(x, candidate);
     uint64_t tokens = asked.tokens ? asked.tokens : mg_estimate_answer(estimate);
     if (!tokens)

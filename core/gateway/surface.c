@@ -2,16 +2,22 @@
 
 #include "gateway/models.h"
 #include "gateway/passthrough.h"
+#include "relay/task.h"
 
 #define GENERATE(version)                                                                                                   \
     {"/" version "/models/*:generateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true},      \
     {"/" version "/models/*:streamGenerateContent", MG_HTTP_POST, "generate", "gemini", .converse = true, .model_in_path = true, \
-     .stream = true, .resumes = true, .reweaves = true}
+     .stream = true, .resumes = true, .reweaves = true},                                                                       \
+    {"/" version "/models/*:countTokens", MG_HTTP_POST, "count_tokens", "gemini", .task = MG_TASK_COUNT, .free = true, .model_in_path = true}, \
+    {"/" version "/models/*:embedContent", MG_HTTP_POST, "embed", "gemini", .task = MG_TASK_EMBED, .model_in_path = true},       \
+    {"/" version "/models/*:batchEmbedContents", MG_HTTP_POST, "batch_embed", "gemini", .task = MG_TASK_EMBED, .model_in_path = true}
 
 static const struct mg_surface surfaces[] = {
     {"/v1/chat/completions", MG_HTTP_POST, "chat", "openai_chat", .converse = true, .resumes = true},
     {"/v1/responses", MG_HTTP_POST, "responses", "openai_responses", .converse = true, .resumes = true, .reweaves = true},
     {"/v1/messages", MG_HTTP_POST, "messages", "anthropic", .converse = true, .resumes = true, .reweaves = true},
+    {"/v1/messages/count_tokens", MG_HTTP_POST, "count_tokens", "anthropic", .task = MG_TASK_COUNT, .free = true},
+    {"/v1/responses/input_tokens", MG_HTTP_POST, "response_tokens", "openai_responses", .task = MG_TASK_COUNT, .free = true},
     GENERATE("v1beta"),
     GENERATE("v1"),
     {"/v1/completions", MG_HTTP_POST, "completions", "openai_chat", .resumes = true},

@@ -9,6 +9,7 @@
 #include "relay/caller_keys.h"
 #include "relay/rates.h"
 #include "relay/raw.h"
+#include "relay/task.h"
 #include "relay/relay.h"
 #include "relay/translated.h"
 
@@ -157,7 +158,10 @@ static mg_view model_to_send(const struct mg_lane *lane, const struct mg_attempt
 /* NULL: the provider has no such thing. */
 static const struct mg_adapter_operation *operation(const struct mg_lane *lane)
 {
-    return mg_lane_answers_translated(lane) ? mg_adapter_converse(lane->adapter) : mg_adapter_operation(lane->adapter, lane->relay->call.surface);
+    const struct mg_relay_call *call = &lane->relay->call;
+    if (!mg_lane_answers_translated(lane))
+        return mg_adapter_operation(lane->adapter, call->surface);
+    return call->task ? mg_task_operation(lane->adapter, call->task) : mg_adapter_converse(lane->adapter);
 }
 
 /* What every conversation with the provider says. */
@@ -188,6 +192,8 @@ static mg_err build_body(struct mg_lane *lane, const struct mg_attempt_patch *pa
         .usage_field = decl->usage_opt_in_field,
         .usage_member = decl->usage_opt_in_member,
     };
+    if (lane->relay->call.task)        /* what is set for a target's conversations says nothing to these */
+        memset(lane->change.params, 0, sizeof lane->change.params);
     mg_repair_fill(lane->adapter, lane->repairs, &lane->change);
     lane->model = mg_lane_record(lane)->model = lane->change.model;
     if (strstr(operation(lane)->path, "{model}")) {

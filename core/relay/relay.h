@@ -66,6 +66,7 @@ struct mg_relay_call {                 /* borrowed until on_done */
     void *policy_arg;
     const char *surface;               /* "chat" … */
     bool converse;                     /* the surface carries a conversation: a target may speak another dialect */
+    const char *task;                  /* … or something else that one may be asked for (task.h); NULL: neither */
     bool resumes;                      /* its streams can go on at another target … */
     bool reweaves;                     /* … whose blocks are written on (sent.h) */
     const struct mg_raw *raw;          /* one attempt that goes out as the client made it, and comes back as it is; else NULL */

@@ -4,12 +4,15 @@
 #include "config/known.h"
 #include "relay/raw.h"
 #include "relay/relay_parts.h"
+#include "relay/task.h"
 
 const struct mg_adapter *mg_relay_adapter(const struct mg_relay *relay, int candidate)
 {
     const struct mg_upstream *upstream = relay->call.route->upstreams[candidate];
     if (relay->call.raw)
         return relay->call.raw->adapter;
+    if (relay->call.task)
+        return mg_task_adapter(upstream, relay->call.call->dialect, relay->call.surface, relay->call.task);
     return mg_upstream_adapter(upstream, relay->call.call->dialect, relay->call.surface);
 }
 
@@ -44,7 +47,8 @@ static bool carries_state(const struct mg_relay *relay, const struct mg_request 
 /* Also a conversation that began at another vendor, and goes on at one of the client's dialect. */
 static bool translates(const struct mg_relay *relay, const struct mg_adapter *adapter, const struct mg_request *source)
 {
-    return relay->call.converse && (differs(relay, adapter) || carries_state(relay, source));
+    bool may_differ = relay->call.converse || relay->call.task;
+    return may_differ && (differs(relay, adapter) || carries_state(relay, source));
 }
 
 bool mg_lane_writes_on(const struct mg_lane *lane)
@@ -69,6 +73,7 @@ void mg_relay_describe(const struct mg_relay *relay, int candidate, const struct
         .client = call->dialect,
         .provider = decl->dialect,
         .vendor = decl->name,
+        .task = relay->call.task,
         .model = mg_view_eq(model, MG_VIEW("*")) ? source->model : model,
         .asked_model = source->model,
         .id = mg_view_skip(mg_view_cstr(call->timeline->id), sizeof "req_" - 1),
@@ -123,10 +128,21 @@ static const struct mg_request *source_of(const struct mg_relay *relay)
     return relay->prefill ? relay->prefill : &relay->call.call->request;
 }
 
+/* The client's own operation, or one of the same task in another dialect. */
+static bool can_be_asked(const struct mg_relay *relay, const struct mg_adapter *adapter)
+{
+    return differs(relay, adapter) ? mg_task_operation(adapter, relay->call.task) != NULL
+                                   : mg_adapter_operation(adapter, relay->call.surface) != NULL;
+}
+
 bool mg_relay_can_say(struct mg_relay *relay, int candidate, mg_view *out_text)
 {
     const struct mg_adapter *adapter = mg_relay_adapter(relay, candidate);
     *out_text = MG_VIEW_NONE;
+    if (relay->call.task && !can_be_asked(relay, adapter)) {
+        *out_text = mg_arena_printf(arena(relay), "its provider offers nothing of the kind");
+        return false;
+    }
     if (!translates(relay, adapter, source_of(relay)))
         return true;
     struct mg_relay_translated *row = row_of(relay, candidate, source_of(relay));

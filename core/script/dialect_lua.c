@@ -207,6 +207,27 @@ static void push_method(lua_State *L, const struct mg_lua_dialect *dialect, cons
         luaL_error(L, "dialect %s has no %s", dialect->name, name);
 }
 
+/* … or what it does with a task. */
+static void push_task(lua_State *L, const struct mg_lua_dialect *dialect, const char *task, const char *name)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, dialect->ref);
+    const char *const at[] = {"tasks", task, name};
+    for (size_t i = 0; i < MG_COUNT(at) && lua_istable(L, -1); i++) {
+        lua_getfield(L, -1, at[i]);
+        lua_remove(L, -2);
+    }
+    if (!lua_isfunction(L, -1))
+        luaL_error(L, "dialect %s has no tasks.%s.%s", dialect->name, task, name);
+}
+
+static void push_function(lua_State *L, const struct mg_lua_dialect *dialect, const struct job *job, const char *name)
+{
+    if (job->what->task)
+        push_task(L, dialect, job->what->task, name);
+    else
+        push_method(L, dialect, name);
+}
+
 static void set_text(lua_State *L, const char *name, mg_view text)
 {
     if (!text.len)
@@ -338,13 +359,13 @@ static int map_document(lua_State *L, const char *read, const char *write)
     struct job *job = mg_lua_of(L)->body_arg;
     push_ctx(L, job);
     int ctx = lua_gettop(L);
-    push_method(L, job->from, read);
+    push_function(L, job->from, job, read);
     push_document(L, job);
     lua_pushvalue(L, ctx);
     lua_call(L, 2, 1);
     luaL_checktype(L, -1, LUA_TTABLE);
     int neutral = lua_gettop(L);
-    push_method(L, job->to, write);
+    push_function(L, job->to, job, write);
     lua_pushvalue(L, neutral);
     lua_pushvalue(L, ctx);
     lua_call(L, 2, 2);

@@ -12,6 +12,7 @@ return {
   converse = "converse",
   operations = {
     converse = { path = "/model/{model}/converse", stream_path = "/model/{model}/converse-stream" },
+    count_tokens = "/model/{model}/count-tokens",
   },
 
   -- the input leaves out what the cache had or got
@@ -31,7 +32,7 @@ return {
     content = { "output.message.content[*].text" },
     reasoning = { "output.message.content[*].reasoningContent.reasoningText.text" },
     tool_call = { "output.message.content[*].toolUse" },
-    data = { "output.message.content[*].image", "output.message.content[*].citationsContent" },
+    data = { "output.message.content[*].image", "output.message.content[*].citationsContent", "inputTokens" },
     finish = { "stopReason" },
     typed = {
       { path = "usage.cacheDetails[*].inputTokens", tag = "usage.cacheDetails[*].ttl", by = { ["1h"] = "cached_write_long" } },

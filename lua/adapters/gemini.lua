@@ -20,6 +20,7 @@ return {
     },
     count_tokens = "/models/{model}:countTokens",
     embed = "/models/{model}:embedContent",
+    batch_embed = "/models/{model}:batchEmbedContents",
     models = "/models",
   },
 

@@ -8,6 +8,6 @@ return {
     { kind = "gcp", scope = "https://www.googleapis.com/auth/cloud-platform" },
     { kind = "header", header = "x-goog-api-key" },
   },
-  operations = { embed = "/models/{model}:predict" },
+  operations = { embed = "/models/{model}:predict", batch_embed = false },
   usage = { tier = { "usageMetadata.serviceTier", "usageMetadata.trafficType" } },
 }

@@ -27,6 +27,7 @@ return {
   write_request = write,
   read_answer = answer.read,
   write_answer = answer.write,
+  tasks = require "dialects.anthropic.tasks",
   finish_reasons = answer.finish_reasons,
   read_event = answer.read_event,
   stream = stream.writer,

@@ -12,6 +12,7 @@ return {
   fields = require "dialects.bedrock.fields",
   write_request = require "dialects.bedrock.write",
   read_answer = answer.read,
+  tasks = require "dialects.bedrock.tasks",
   finish_reasons = answer.finish_reasons,
   read_event = answer.read_event,
 }

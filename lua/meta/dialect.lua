@@ -18,10 +18,20 @@
 ---@field write_request fun(chat: moongate.dialect.Chat, ctx: moongate.dialect.Context): table, moongate.dialect.Memo?
 ---@field read_answer fun(body: table, ctx: moongate.dialect.Context): moongate.dialect.Answer
 ---@field write_answer? fun(answer: moongate.dialect.Answer, ctx: moongate.dialect.Context): table
+---@field tasks? { [string]: moongate.dialect.Task }  what else is asked of its models: `count` (tokens), `embed`
 ---@field finish_reasons { [string]: moongate.dialect.Finish }  its own reasons → neutral ones
 ---@field read_event fun(name: string, data: table, stream: table): moongate.dialect.Delta[]  for events with something `rare`
 ---@field stream? moongate.dialect.Writer  how a stream is written for its clients
 ---@field error? moongate.dialect.Error  how an error is written for its clients
+
+--- As the four functions above, with a neutral form of its own: `count` is asked with a conversation and answered with
+--- `{ tokens }`; `embed` is asked with `{ inputs, dimensions, memo }` and answered with `{ vectors, tokens }`, a vector being
+--- its JSON text. Each is only there where its dialect is spoken in that direction.
+---@class moongate.dialect.Task
+---@field read_request? fun(body: table, ctx: moongate.dialect.Context): table
+---@field write_request? fun(asked: table, ctx: moongate.dialect.Context): table, table?
+---@field read_answer? fun(body: table, ctx: moongate.dialect.Context): table
+---@field write_answer? fun(answer: table, ctx: moongate.dialect.Context): table
 
 --- A row says what a field of a request means; the head of `lua/moongate/dialect.lua` shows the kinds.
 ---@class moongate.dialect.Field

@@ -1,0 +1,27 @@
+--- tasks.lua - what is asked of Anthropic besides a conversation: how many tokens one has.
+local read = require "dialects.anthropic.read"
+local write = require "dialects.anthropic.write"
+
+-- of a request, what its count is about
+local COUNTED = { "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "output_format", "mcp_servers" }
+
+local function write_request(chat, ctx)
+  local body, counted = write(chat, ctx), {}
+  for _, name in ipairs(COUNTED) do
+    counted[name] = body[name]
+  end
+  return counted
+end
+
+return {
+  count = {
+    read_request = read.request,
+    write_request = write_request,
+    read_answer = function(body)
+      return { tokens = body.input_tokens }
+    end,
+    write_answer = function(answer)
+      return { input_tokens = answer.tokens }
+    end,
+  },
+}
