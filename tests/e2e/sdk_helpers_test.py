@@ -3,7 +3,6 @@ tools, retries and the headers they go by, timeouts, leaving in the middle, the 
 
 import asyncio
 import json
-import re
 import time
 import unittest
 
@@ -16,9 +15,9 @@ from google.genai import types
 
 import vendors
 from moongate import *
+from stage import MODELS, echo, project_of
 from vendors import Fail, Say
 
-MODELS = {"openai_chat": "gpt-5.2", "openai_responses": "gpt-5.2", "anthropic": "claude-opus-4-6", "gemini": "gemini-3-pro"}
 WEATHER = '{"city": "Kiel", "degrees": 12}'
 CALLS = [("get_weather", {"city": "Kiel"}), ("get_weather", {"city": "Bern"})]
 SAID = ["Kiel: 12 degrees", "Bern: 12 degrees"]
@@ -48,18 +47,11 @@ async def get_weather_soon(city: str) -> str:
     return get_weather(city)
 
 
-def workflows_of(ups, **more):
-    settings = "".join(f"{name} = {value}, " for name, value in more.items())
-    providers = "".join(f'{name} = {{ adapter = "{name}", base_url = "{up.url}", api_key = "secret", breaker = false }}, ' for name, up in ups.items())
-    workflows = "".join(f'{name} = {{ targets = {{ "{name}/{MODELS[name]}" }}, max_attempts = 1, {settings} }}, ' for name in ups)
-    return f"return {{ providers = {{ {providers} }}, workflows = {{ {workflows} }} }}"
-
-
 class Helpers(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.ups = {name: cls.enterClassContext(vendors.start(name)) for name in MODELS}
-        cls.gw = cls.enterClassContext(Gateway(workflows_of(cls.ups)))
+        cls.gw = cls.enterClassContext(Gateway(project_of(cls.ups)))
         root, key = cls.gw.url.removesuffix("/v1"), cls.gw.keys["main"]
         cls.openai = openai.OpenAI(base_url=root + "/v1", api_key=key, max_retries=0)
         cls.anthropic = anthropic.Anthropic(base_url=root, api_key=key, max_retries=0)
@@ -203,9 +195,9 @@ class Counting(httpx.HTTPTransport):
 class Patience(unittest.TestCase):
     """How long SDKs wait, how often they try, and what is left of a call that they gave up."""
 
-    def start(self, **settings):
+    def start(self):
         self.ups = {name: self.enterContext(vendors.start(name)) for name in MODELS}
-        self.gw = self.enterContext(Gateway(workflows_of(self.ups, **settings)))
+        self.gw = self.enterContext(Gateway(project_of(self.ups)))
 
     def clients(self, retries=0, timeout_s=20):
         """(own dialect, ask(model, streams), how it times out) of each SDK; its transport counts its requests."""
@@ -273,18 +265,13 @@ class Patience(unittest.TestCase):
                         up.closed.get(timeout=PATIENCE_S)
 
 
-def echo(body):
-    """Says which word the request holds, so that nobody reads another's answer."""
-    return Say("It is " + re.search(r"word-\d+", json.dumps(body))[0] + ".", pieces=5)
-
-
 class Many(unittest.IsolatedAsyncioTestCase):
     """The asynchronous clients, all at once, whole and streamed; some leave in the middle."""
 
     async def asyncSetUp(self):
         asyncio.get_running_loop().set_debug(False)
         self.ups = {name: self.enterContext(vendors.start(name)) for name in MODELS}
-        self.gw = self.enterContext(Gateway(workflows_of(self.ups)))
+        self.gw = self.enterContext(Gateway(project_of(self.ups)))
         root, key = self.gw.url.removesuffix("/v1"), self.gw.keys["main"]
         gpt = await self.enterAsyncContext(openai.AsyncOpenAI(base_url=root + "/v1", api_key=key, max_retries=0))
         claude = await self.enterAsyncContext(anthropic.AsyncAnthropic(base_url=root, api_key=key, max_retries=0))

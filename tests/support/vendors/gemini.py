@@ -170,7 +170,7 @@ def parts_of(say, vendor):
     parts = [{"text": say.thought, "thought": True}] if say.thought and vendor.body.get("generationConfig", {}).get("thinkingConfig", {}).get("includeThoughts") else []
     parts += [{"text": say.text}] if say.text else []
     for number, (called, arguments) in enumerate(say.calls):
-        signed = {} if number or not say.thought else {"thoughtSignature": vendor.sign(base64.b64encode(f"signed {len(vendor.signed)}".encode()).decode())}
+        signed = {} if number or not (say.thought or vendor.model.startswith("gemini-3")) else {"thoughtSignature": vendor.sign(base64.b64encode(f"signed {len(vendor.signed)}".encode()).decode())}
         ids = {"id": f"fc{vendor.count}x{number}"} if vendor.model.startswith("gemini-3") else {}
         parts.append({"functionCall": {**ids, "name": called, "args": arguments}, **signed})
     return parts
