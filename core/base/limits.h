@@ -55,6 +55,9 @@
     X(GATE_WAITERS, 4096, "attempts of a worker that wait for a place at their target")            \
     X(RESUMED_BYTES, 1048576, "sent text kept of a stream that another target may have to resume") \
     X(LAST_GOOD_BYTES, 33554432, "last good answers kept per process for offline answers")         \
+    X(RESPONSE_CHAIN, 1024, "responses that follow one another and are told again to a provider")  \
+    X(RESPONSE_ID_BYTES, 128, "id of a kept response")                                             \
+    X(RESPONSE_QUEUE_BYTES, 67108864, "responses of all workers on their way into the store")      \
     X(PENALTY_MS, 600000, "how long a taxonomy may bench a target or credential")                  \
     X(PROJECTS, 1024, "projects of a gateway")                                                     \
     X(INSTANCES, 32, "plugin instances of a project")                                              \

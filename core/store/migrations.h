@@ -98,12 +98,31 @@
     " project TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL, chain BLOB NOT NULL);"   \
     "CREATE TABLE audit_head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, mac BLOB NOT NULL);"
 
+/* Responses that clients may go on from (store/responses.h). A thread is what begins with a response that follows none; it is
+ * kept and forgotten as one. `id` is NULL when another response took it; `name` is what it was. `parent` is the response before, -1 when that was gone
+ * already. `bytes` is of the response, `total_bytes` of all up to it. */
+#define MG_SQL_RESPONSES                                                                           \
+    "CREATE TABLE response_projects ("                                                             \
+    " project TEXT PRIMARY KEY, count INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID;"    \
+    "CREATE TABLE response_threads ("                                                              \
+    " thread INTEGER PRIMARY KEY, project TEXT NOT NULL, expires_us INTEGER NOT NULL,"             \
+    " count INTEGER NOT NULL, bytes INTEGER NOT NULL);"                                            \
+    "CREATE INDEX response_threads_age ON response_threads (project, expires_us);"                 \
+    "CREATE INDEX response_threads_end ON response_threads (expires_us);"                          \
+    "CREATE TABLE responses ("                                                                     \
+    " seq INTEGER PRIMARY KEY, project TEXT NOT NULL, id TEXT, name TEXT NOT NULL, owner TEXT NOT NULL," \
+    " thread INTEGER NOT NULL, parent INTEGER, depth INTEGER NOT NULL, bytes INTEGER NOT NULL,"    \
+    " total_bytes INTEGER NOT NULL, created_us INTEGER NOT NULL, sealed BLOB NOT NULL);"           \
+    "CREATE UNIQUE INDEX responses_id ON responses (project, id);"                                 \
+    "CREATE INDEX responses_thread ON responses (thread);"
+
 /*    number  SQL */
 #define MG_MIGRATION_LIST(X)                                                                       \
     X(1, MG_SQL_EXCHANGES MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS)                         \
     X(2, MG_SQL_WAITED_AND_COST)                                                                   \
     X(4, MG_SQL_TEAMS)                                                                             \
     X(5, MG_SQL_REPRICED_AND_EXPORTS)                                                              \
-    X(6, MG_SQL_VAULT)
+    X(6, MG_SQL_VAULT)                                                                             \
+    X(8, MG_SQL_RESPONSES)
 
 #endif

@@ -142,6 +142,31 @@ void mg_desk_close(struct mg_desk *desk)
     mg_free(desk);
 }
 
+/* ---- what projects keep ------------------------------------------------------------------------ */
+
+static mg_err store_made_keys(void *arg, struct mg_db *db)
+{
+    return mg_vault_store_keys(arg, db);
+}
+
+mg_err mg_desk_data_key(struct mg_desk *desk, mg_view project, struct mg_seal_key **out_key, struct mg_diag *diag)
+{
+    struct mg_seal_key *key = NULL;
+    bool made = false;
+    pthread_mutex_lock(&desk->lock);
+    mg_err err = mg_vault_data_key(desk->vault, project, &key, &made, diag);
+    if (err == MG_OK && made)
+        err = write_store(desk, store_made_keys, desk->vault);
+    if (err == MG_OK && made)
+        mg_vault_keys_stored(desk->vault);
+    pthread_mutex_unlock(&desk->lock);
+    if (err == MG_OK)
+        *out_key = key;
+    else
+        mg_seal_key_unref(key);
+    return err;
+}
+
 /* ---- secrets --------------------------------------------------------------------------------- */
 
 struct setting {

@@ -40,6 +40,9 @@ MG_MUST_USE mg_err mg_desk_rewrap(struct mg_desk *desk, mg_view actor, const str
                                   struct mg_diag *diag);
 const char *mg_desk_master(const struct mg_desk *desk);       /* its id */
 
+/* The data key that seals what a project keeps, one reference; made and stored when there is none yet. */
+MG_MUST_USE mg_err mg_desk_data_key(struct mg_desk *desk, mg_view project, struct mg_seal_key **out_key, struct mg_diag *diag);
+
 /* An act of somebody else, who fills what it was done to while it is written. */
 struct mg_act_entry {
     mg_view actor;                     /* borrowed */

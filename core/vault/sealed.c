@@ -118,11 +118,11 @@ static size_t print_place(const struct mg_seal_place *place, unsigned char out[P
     return at;
 }
 
-mg_err mg_seal(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view plain, struct mg_buf *out)
+mg_err mg_seal_text(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view plain, struct mg_buf *out)
 {
     unsigned char bound[PLACE_BYTES];
     size_t bound_len = print_place(place, bound), len = 0;
-    if (!bound_len || plain.len > MG_LOCKED_BYTES)
+    if (!bound_len)
         return MG_E_TOO_LARGE;
     MG_TRY(mg_buf_reserve(out, plain.len + MG_SEAL_EXTRA_BYTES));
     unsigned char *at = (unsigned char *)mg_buf_tail(out);
@@ -134,24 +134,47 @@ mg_err mg_seal(const struct mg_seal_key *key, const struct mg_seal_place *place,
     return MG_OK;
 }
 
-mg_err mg_unseal(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view sealed, struct mg_locked *out)
+mg_err mg_seal(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view plain, struct mg_buf *out)
+{
+    return plain.len > MG_LOCKED_BYTES ? MG_E_TOO_LARGE : mg_seal_text(key, place, plain, out);
+}
+
+/* PSA clears, copies and wipes as many bytes as the room it is given: it is given as many as there will be. */
+static mg_err open_into(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view sealed, char *out, size_t *out_len)
 {
     unsigned char bound[PLACE_BYTES];
-    size_t bound_len = print_place(place, bound), len = 0;
-    if (!bound_len || sealed.len < MG_SEAL_EXTRA_BYTES)
+    size_t bound_len = print_place(place, bound);
+    const unsigned char *bytes = (const unsigned char *)sealed.ptr;
+    if (!bound_len)
+        return MG_E_DENIED;
+    psa_status_t status = psa_aead_decrypt(key->id, PSA_ALG_GCM, bytes, NONCE_BYTES, bound, bound_len, bytes + NONCE_BYTES,
+                                           sealed.len - NONCE_BYTES, (unsigned char *)out, sealed.len - MG_SEAL_EXTRA_BYTES,
+                                           out_len);
+    if (status == PSA_ERROR_INVALID_SIGNATURE)
+        return MG_E_DENIED;
+    return status == PSA_SUCCESS ? MG_OK : MG_E_SYSTEM;
+}
+
+mg_err mg_unseal(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view sealed, struct mg_locked *out)
+{
+    size_t len = 0;
+    if (sealed.len < MG_SEAL_EXTRA_BYTES)
         return MG_E_DENIED;
     if (sealed.len - MG_SEAL_EXTRA_BYTES > out->max - out->len)
         return MG_E_TOO_LARGE;
-    const unsigned char *bytes = (const unsigned char *)sealed.ptr;
-    /* PSA clears, copies and wipes as many bytes as the room it is given: no more than there will be. */
-    psa_status_t status = psa_aead_decrypt(key->id, PSA_ALG_GCM, bytes, NONCE_BYTES, bound, bound_len, bytes + NONCE_BYTES,
-                                           sealed.len - NONCE_BYTES, (unsigned char *)out->ptr + out->len,
-                                           sealed.len - MG_SEAL_EXTRA_BYTES, &len);
-    if (status == PSA_ERROR_INVALID_SIGNATURE)
-        return MG_E_DENIED;
-    if (status != PSA_SUCCESS)
-        return MG_E_SYSTEM;
+    MG_TRY(open_into(key, place, sealed, out->ptr + out->len, &len));
     out->len += len;
+    return MG_OK;
+}
+
+mg_err mg_unseal_text(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view sealed, struct mg_buf *out)
+{
+    size_t len = 0;
+    if (sealed.len < MG_SEAL_EXTRA_BYTES)
+        return MG_E_DENIED;
+    MG_TRY(mg_buf_reserve(out, sealed.len - MG_SEAL_EXTRA_BYTES + 1));
+    MG_TRY(open_into(key, place, sealed, mg_buf_tail(out), &len));
+    mg_buf_grew(out, len);
     return MG_OK;
 }
 

@@ -42,6 +42,10 @@ MG_MUST_USE mg_err mg_seal(const struct mg_seal_key *key, const struct mg_seal_p
 MG_MUST_USE mg_err mg_unseal(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view sealed,
                              struct mg_locked *out);
 
+/* The same for text of any size, in ordinary memory: what a project keeps of its conversations. */
+MG_MUST_USE mg_err mg_seal_text(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view plain, struct mg_buf *out);
+MG_MUST_USE mg_err mg_unseal_text(const struct mg_seal_key *key, const struct mg_seal_place *place, mg_view sealed, struct mg_buf *out);
+
 /* ---- one version of one secret */
 
 struct mg_sealed;

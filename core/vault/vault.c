@@ -301,6 +301,19 @@ static mg_err make_data_key(struct mg_vault *vault, mg_view project, struct data
     return err;
 }
 
+mg_err mg_vault_data_key(struct mg_vault *vault, mg_view project, struct mg_seal_key **out_key, bool *out_made,
+                         struct mg_diag *diag)
+{
+    struct data_key *key = find_key(vault, project);
+    if (!key && !mg_secret_name_is_good(project))
+        return mg_diag_set(diag, MG_E_BAD_REQUEST, NULL, 0, "'%.*s' is no name of a project", MG_FMT(project));
+    if (!key)
+        MG_TRY(make_data_key(vault, project, &key, diag));
+    *out_key = mg_seal_key_ref(key->key);
+    *out_made = !key->stored;
+    return MG_OK;
+}
+
 static struct mg_vault_change *change_new(struct mg_vault *vault, struct data_key *key)
 {
     struct mg_vault_change *change = mg_new(struct mg_vault_change);

@@ -39,6 +39,11 @@ bool mg_vault_begun(const struct mg_vault *vault);            /* it was in the s
 MG_MUST_USE mg_err mg_vault_store_keys(struct mg_vault *vault, struct mg_db *db);
 void mg_vault_keys_stored(struct mg_vault *vault);            /* … and was committed */
 
+/* The data key of a project, one reference; made when there is none yet (which may ask the master), and then to be written by
+ * mg_vault_store_keys() before anything that was sealed under it: *out_made. */
+MG_MUST_USE mg_err mg_vault_data_key(struct mg_vault *vault, mg_view project, struct mg_seal_key **out_key, bool *out_made,
+                                     struct mg_diag *diag);
+
 /* A change: prepared (may ask the master), written in a transaction, then published or dropped. */
 struct mg_vault_change;
 MG_MUST_USE mg_err mg_vault_prepare(struct mg_vault *vault, mg_view project, mg_view name, mg_view plain,

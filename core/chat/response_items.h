@@ -1,0 +1,46 @@
+/* response_items.h - the items of kept responses: what a conversation is made of that its client does not send again.
+ *
+ * All of it is text in and text out: JSON that mg_json_scan() has accepted before, copied byte for byte where nothing has to
+ * change. */
+#ifndef MG_CHAT_RESPONSE_ITEMS_H
+#define MG_CHAT_RESPONSE_ITEMS_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+
+/* A response as it is kept. */
+struct mg_kept {
+    mg_view id;                        /* under which it was kept */
+    mg_view input;                     /* JSON array: what its request added to the conversation */
+    mg_view response;                  /* the response object, as its client read it */
+    uint64_t created_us;               /* wall clock */
+};
+
+/* What an `input` holds, as an array: a text is a user's message. */
+MG_MUST_USE mg_err mg_items_put_input(struct mg_buf *out, mg_view input);
+
+size_t mg_items_count(mg_view array);
+/* The last `count` elements with what stands between them; empty when count is 0. */
+mg_view mg_items_tail(mg_view array, size_t count);
+
+/* A request (`input` and `previous` are values in its body) without `previous_response_id`, in whose `input` the items of `kept`, the first response first, come before its
+ * own. Of what was answered, reasoning that cannot be told again is left out, and ids that this gateway made. *out_count: how
+ * many items were put in front. */
+MG_MUST_USE mg_err mg_items_put_request(struct mg_buf *out, mg_view body, mg_view input, mg_view previous,
+                                        const struct mg_kept *kept, size_t count, size_t *out_count);
+
+/* A response object that says what its client asked for: the response it follows (a JSON string; empty: null), and that it is
+ * stored. */
+MG_MUST_USE mg_err mg_response_put(struct mg_buf *out, mg_view response, mg_view previous);
+
+/* One page of what was said before the last of `kept` was answered: its input, and what the others said and were answered. */
+struct mg_items_page {
+    size_t limit;                      /* 1 … 100 */
+    bool ascending;                    /* the oldest item first */
+    mg_view after;                     /* id of an item: what comes behind it; empty: from the beginning */
+};
+/* MG_E_NOT_FOUND: there is no item `after`. */
+MG_MUST_USE mg_err mg_items_put_page(struct mg_buf *out, struct mg_arena *arena, const struct mg_kept *kept, size_t count,
+                                     const struct mg_items_page *page);
+
+#endif
