@@ -158,6 +158,13 @@ return {
 
   allow_direct = false,                           -- may clients ask for "provider/model"?
   charge = "all",                                 -- or "serving": failed and lost attempts are the operator's
+  responses = {                                   -- what clients of the Responses API want stored
+    store = "moongate",                           -- or "provider", "off", "refuse"; a bare `responses = "off"` will do
+    per = "key",                                  -- or "project": every key finds what any of them keeps
+    max_age_ms = 2592000000,                      -- 30 days after the last answer of a conversation
+    max_count = 100000,                           -- answers …
+    max_bytes = 1073741824,                       -- … and bytes of them, before the oldest conversation goes
+  },
   max_deadline_ms = 600000,                       -- the most that x-moongate-deadline-ms can ask for
 
   -- What this project may use; by default there are no limits. More gets 429, and when to come back.

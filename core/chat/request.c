@@ -11,7 +11,7 @@
 
 enum path {
     PATH_MODEL, PATH_STREAM, PATH_BACKGROUND, PATH_INCLUDE_USAGE, PATH_METADATA, PATH_MESSAGES, PATH_MESSAGE, PATH_ROLE,
-    PATH_CONTENT, PATH_PART_TYPE, PATH_PART_TEXT, PATH_SYSTEM, PATH_COUNT
+    PATH_CONTENT, PATH_PART_TYPE, PATH_PART_TEXT, PATH_SYSTEM, PATH_STORE, PATH_PREVIOUS, PATH_CONVERSATION, PATH_INCLUDE, PATH_COUNT
 };
 
 struct mg_request_shape {
@@ -32,6 +32,12 @@ static struct mg_request_shape shapes[] = {
     {"cohere", "messages", "content", NULL, false, NULL},
 };
 
+/* Its requests may go on from an answer that somebody keeps. */
+static bool is_stateful(const struct mg_request_shape *shape)
+{
+    return strcmp(shape->dialect, "openai_responses") == 0;
+}
+
 /* Parts are named so that a key given twice is refused: a guard and the provider could each read another one. */
 __attribute__((constructor)) static void compile_paths(void)
 {
@@ -48,8 +54,11 @@ __attribute__((constructor)) static void compile_paths(void)
             [PATH_INCLUDE_USAGE] = "stream_options.include_usage", [PATH_METADATA] = "metadata",
             [PATH_MESSAGES] = shape->messages, [PATH_MESSAGE] = message, [PATH_ROLE] = role, [PATH_CONTENT] = content,
             [PATH_PART_TYPE] = type, [PATH_PART_TEXT] = text, [PATH_SYSTEM] = shape->system,
+            [PATH_STORE] = "store", [PATH_PREVIOUS] = "previous_response_id", [PATH_CONVERSATION] = "conversation",
+            [PATH_INCLUDE] = "include",
         };
-        shape->paths = mg_json_paths_new(paths, shape->system ? PATH_COUNT : PATH_SYSTEM);
+        size_t count = is_stateful(shape) ? PATH_COUNT : shape->system ? PATH_STORE : PATH_SYSTEM;
+        shape->paths = mg_json_paths_new(paths, count);
     }
 }
 
@@ -195,6 +204,10 @@ static mg_err on_hit(void *arg, const struct mg_json_hit *hit)
     case PATH_INCLUDE_USAGE: (void)mg_json_span_bool(hit->value, &request->wants_usage); break;
     case PATH_METADATA: request->metadata = hit->type == MG_JSON_OBJECT ? hit->value : MG_VIEW_NONE; break;
     case PATH_SYSTEM: set_system(scan, hit); break;
+    case PATH_STORE: request->store = hit->value; break;
+    case PATH_PREVIOUS: request->previous = hit->value; break;
+    case PATH_CONVERSATION: request->conversation = hit->value; break;
+    case PATH_INCLUDE: request->include = hit->value; break;
     case PATH_MESSAGES: return set_messages(scan, hit);
     case PATH_MESSAGE: return end_message(scan, hit);
     case PATH_ROLE: scan->open.role = role_of(request, hit->value); break;

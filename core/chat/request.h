@@ -49,6 +49,7 @@ struct mg_request {
     mg_view model;                     /* decoded; empty when absent */
     mg_view model_span;                /* its JSON string in the body */
     mg_view metadata;                  /* JSON span of the dialect's own `metadata`; empty: absent */
+    mg_view store, previous, conversation, include;        /* of the Responses API: the fields' JSON spans; empty: absent */
     struct mg_message *messages;       /* in the arena; count ≤ JSON_SPANS */
     size_t message_count, message_cap;
     mg_view messages_span;             /* the array, or the string of a single one; empty when the body has none */
@@ -100,7 +101,7 @@ MG_MUST_USE mg_err mg_request_render(struct mg_request *request, struct mg_json_
 struct mg_body_change {
     mg_view model;                     /* decoded name to ask the provider for */
     bool drop_model;                   /* the body must not name it: the path does */
-    mg_view params[4];                 /* JSON objects whose members are set at the top level; later ones win */
+    mg_view params[5];                 /* JSON objects whose members are set at the top level; later ones win */
     const char *usage_field, *usage_member;      /* opt in to usage in a stream: "stream_options", "include_usage" */
     const struct mg_body_edit *edits[MG_BODY_EDITS];         /* applied in order to all of the above */
     size_t edit_count;

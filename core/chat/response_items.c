@@ -4,6 +4,11 @@
 #include "http/json_members.h"
 #include "http/json_scan.h"
 
+static mg_view object_of(mg_view body)
+{
+    return mg_view_skip(body, mg_view_find(body, "{"));
+}
+
 /* ---- input ------------------------------------------------------------------------------------- */
 
 static mg_err put_message(struct mg_buf *out, mg_view text)
@@ -152,23 +157,41 @@ static mg_err put_conversation(struct mg_buf *out, mg_view input, const struct m
     return mg_buf_putc(out, ']');
 }
 
-static mg_view object_of(mg_view body)
+/* Fields are found by their place: a key may be spelt with escapes, and would be there twice if it were set once more. */
+static mg_err put_field(struct mg_buf *out, const struct mg_request *request, const struct mg_json_member *m)
 {
-    return mg_view_skip(body, mg_view_find(body, "{"));
+    if (m->value.ptr == request->store.ptr)
+        return mg_buf_putf(out, "\"store\":%.*s", MG_FMT(m->value));
+    if (m->value.ptr == request->include.ptr)
+        return mg_buf_putf(out, "\"include\":%.*s", MG_FMT(m->value));
+    return mg_buf_put(out, m->member);
 }
 
-mg_err mg_items_put_request(struct mg_buf *out, mg_view body, mg_view input, mg_view previous, const struct mg_kept *kept, size_t count,
+bool mg_items_spelt_plainly(const struct mg_request *request)
+{
+    struct mg_json_member m;
+    mg_view object = object_of(request->body);
+    if (!request->store.len && !request->include.len)
+        return true;
+    for (size_t at = 0; mg_json_next_member(object, &at, &m);)
+        if ((m.value.ptr == request->store.ptr && !mg_view_eq(m.key, MG_VIEW("store"))) ||
+            (m.value.ptr == request->include.ptr && !mg_view_eq(m.key, MG_VIEW("include"))))
+            return false;
+    return true;
+}
+
+mg_err mg_items_put_request(struct mg_buf *out, const struct mg_request *request, const struct mg_kept *kept, size_t count,
                             size_t *out_count)
 {
     struct mg_json_member m;
-    mg_view object = object_of(body);
+    mg_view object = object_of(request->body), input = request->messages_span;
     size_t members = 0;
     MG_TRY(mg_buf_putc(out, '{'));
     for (size_t at = 0; mg_json_next_member(object, &at, &m);) {
-        if (m.value.ptr == previous.ptr || m.value.ptr == input.ptr)
-            continue;                  /* by their place: a key may be spelt with escapes */
+        if (m.value.ptr == request->previous.ptr || m.value.ptr == input.ptr)
+            continue;
         MG_TRY(put_separated(out, &members));
-        MG_TRY(mg_buf_put(out, m.member));
+        MG_TRY(put_field(out, request, &m));
     }
     MG_TRY(put_separated(out, &members));
     MG_TRY(put_conversation(out, input, kept, count, out_count));

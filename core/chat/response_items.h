@@ -5,8 +5,7 @@
 #ifndef MG_CHAT_RESPONSE_ITEMS_H
 #define MG_CHAT_RESPONSE_ITEMS_H
 
-#include "base/arena.h"
-#include "base/buf.h"
+#include "chat/request.h"
 
 /* A response as it is kept. */
 struct mg_kept {
@@ -23,11 +22,12 @@ size_t mg_items_count(mg_view array);
 /* The last `count` elements with what stands between them; empty when count is 0. */
 mg_view mg_items_tail(mg_view array, size_t count);
 
-/* A request (`input` and `previous` are values in its body) without `previous_response_id`, in whose `input` the items of `kept`, the first response first, come before its
+/* A request without `previous_response_id`, and with its fields of state spelt plainly, in whose `input` the items of `kept`, the first response first, come before its
  * own. Of what was answered, reasoning that cannot be told again is left out, and ids that this gateway made. *out_count: how
  * many items were put in front. */
-MG_MUST_USE mg_err mg_items_put_request(struct mg_buf *out, mg_view body, mg_view input, mg_view previous,
-                                        const struct mg_kept *kept, size_t count, size_t *out_count);
+MG_MUST_USE mg_err mg_items_put_request(struct mg_buf *out, const struct mg_request *request, const struct mg_kept *kept, size_t count,
+                                        size_t *out_count);
+bool mg_items_spelt_plainly(const struct mg_request *request);
 
 /* A response object that says what its client asked for: the response it follows (a JSON string; empty: null), and that it is
  * stored. */

@@ -343,6 +343,21 @@ struct mg_config_plugin {              /* an entry of `plugins`; functions stay 
 /* Which attempts a project pays for; meter/charge.h says what serving is. */
 enum mg_config_charge { MG_CHARGE_ALL, MG_CHARGE_SERVING, MG_CHARGE_FUNCTION };
 
+/* Who keeps what clients of the Responses API want stored. */
+enum mg_config_store {
+    MG_STORE_MOONGATE,                 /* this gateway, for any provider; providers are told to keep nothing */
+    MG_STORE_PROVIDER,                 /* whoever answers: nothing is looked at here */
+    MG_STORE_OFF,                      /* nobody; who asks for it reads that it was dropped */
+    MG_STORE_REFUSE                    /* nobody, and who asks for it is refused */
+};
+
+struct mg_config_responses {
+    enum mg_config_store store;
+    bool per_key;                      /* a key finds only what it keeps itself; else what any key of the project does */
+    uint64_t max_age_ms, max_bytes;
+    uint32_t max_count;
+};
+
 struct mg_config_project {
     struct mg_arena arena;             /* owns everything below */
     const char *name;
@@ -362,6 +377,7 @@ struct mg_config_project {
     uint32_t direct_deadline_ms, direct_max_attempts;   /* of calls that name a target and no workflow */
     struct mg_config_retry_budget retry_budget;       /* of workflows that say nothing, and of direct calls */
     uint32_t max_deadline_ms;          /* cuts x-moongate-deadline-ms */
+    struct mg_config_responses responses;
     struct mg_limit_rules limits;
     bool has_route, has_classify, has_on_request, has_on_attempt, has_on_chunk, has_on_response, has_on_log;
     const char *inline_grant, *inline_fail;       /* JSON texts of `inline.grant`, `inline.fail`; NULL: none */

@@ -590,6 +590,21 @@ static uint32_t copy_classes(const struct row *row, const char *key)
     return bits;
 }
 
+static const char *const stores[] = {"moongate", "provider", "off", "refuse", NULL};
+static const char *const pers[] = {"project", "key", NULL};
+
+static struct mg_config_responses copy_responses(const struct row *row)
+{
+    enter(row, "responses");
+    struct mg_config_responses responses = {.store = (enum mg_config_store)word(row, "store", stores),
+                                            .per_key = word(row, "per", pers) == 1,
+                                            .max_age_ms = u64(row, "max_age_ms"),
+                                            .max_count = u32(row, "max_count"),
+                                            .max_bytes = u64(row, "max_bytes")};
+    leave(row);
+    return responses;
+}
+
 static struct mg_config_offline copy_offline(const struct row *row)
 {
     enter(row, "offline");
@@ -738,6 +753,7 @@ void mg_config_fill_project(struct mg_eval *eval, lua_State *L, int index)
     config->retry_budget = copy_retry_budget(&row);
     config->max_deadline_ms = u32(&row, "max_deadline_ms");
     config->limits = copy_limit_rules(&row);
+    config->responses = copy_responses(&row);
     copy_hooks(&row, config);
     lua_pop(L, 1);
 }

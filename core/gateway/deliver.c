@@ -2,6 +2,7 @@
  * streamed event by event; a whole answer is held to its end. */
 #include "gateway/counting.h"
 #include "gateway/filtering.h"
+#include "gateway/keeping.h"
 #include "gateway/limiting.h"
 #include "gateway/offline.h"
 #include "gateway/surface.h"
@@ -163,9 +164,25 @@ static void filter_event(struct mg_exchange *x, const struct mg_sse_event *event
         stop_stream(x, &outcome);
 }
 
+/* The end of a stream that is kept: the client reads it when it can go on from it. */
+static void hold_event(struct mg_exchange *x, const struct mg_sse_event *event, const struct mg_tap_event *seen)
+{
+    size_t before = x->rewritten.len;
+    if (!x->filtering) {
+        mg_keeping_hold(x, event->raw);
+        return;
+    }
+    filter_event(x, event, seen);
+    if (x->state != MG_EXCHANGE_RELAYING)
+        return;                        /* it was stopped */
+    mg_keeping_hold(x, mg_view_skip(mg_buf_view(&x->rewritten), before));
+    x->rewritten.len = before;
+}
+
 static void on_event(void *arg, const struct mg_sse_event *event, const struct mg_tap_event *seen)
 {
     struct mg_exchange *x = arg;
+    struct mg_sse_event room;
     if (seen->malformed) {
         x->skipped_events++;
         return;
@@ -174,13 +191,17 @@ static void on_event(void *arg, const struct mg_sse_event *event, const struct m
         return;
     if (seen->done && !mg_relay_tap(&x->relay)->finished)
         return;                        /* "[DONE]" of an answer that never finished: a success it is not */
+    if (x->keeping)
+        event = mg_keeping_tell(x, event, &room);
     if (is_content(x, seen) && !x->answer.committed && !holds(x))
         commit(x);
     let_go_in_time(x, event->raw.len);
     x->sent_events += !event->is_comment;
     if (wants_accept(x))
         keep_text(x, event, seen);
-    if (x->filtering)
+    if (x->keeping && mg_keeping_holds(x, event))
+        hold_event(x, event, seen);
+    else if (x->filtering)
         filter_event(x, event, seen);
     else
         add_event(x, event, seen);
@@ -240,13 +261,25 @@ static void deliver_error(struct mg_exchange *x)
     mg_answer_json(x, result->status, result->body);
 }
 
-static void deliver_success(struct mg_exchange *x)
+static void deliver_kept(struct mg_exchange *x)
 {
+    if (x->keeping)
+        watch(x, mg_keeping_let_go(x));
     mg_offline_keep(x);
     if (mg_relay_attempt(&x->relay)->streaming_body || mg_relay_attempt(&x->relay)->event_stream)
         deliver_stream_end(x);
     else
         deliver_whole(x);
+}
+
+static void deliver_success(struct mg_exchange *x)
+{
+    if (!x->keeping || mg_keeping_save(x, deliver_kept)) {
+        deliver_kept(x);
+        return;
+    }
+    if (x->state == MG_EXCHANGE_RELAYING)
+        mg_exchange_set_state(x, MG_EXCHANGE_FILTERING);
 }
 
 static void replace_whole(struct mg_exchange *x, const struct mg_hook_outcome *outcome);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "gateway/cors.h"
 #include "gateway/filtering.h"
+#include "gateway/keeping.h"
 #include "gateway/limiting.h"
 #include "gateway/models.h"
 #include "gateway/offline.h"
@@ -152,6 +153,8 @@ static void on_recycle(struct mg_defer *defer)
     x->candidates = NULL;
     x->plan = NULL;
     x->filtering = NULL;
+    x->keeping = NULL;
+    x->dropped = MG_VIEW_NONE;
     x->key_limits = NULL;
     x->key_allows = NULL;
     x->upstream_headers = (struct mg_headers){0};
@@ -219,7 +222,7 @@ void mg_exchange_complete(struct mg_exchange *x)
 
 static void my_turn(struct mg_exchange *x)
 {
-    if (mg_exchange_may_go_on(x) && step_admit(x) && step_resolve(x) && step_limit(x))
+    if (mg_exchange_may_go_on(x) && step_admit(x) && step_resolve(x) && step_limit(x) && mg_keeping_recall(x, step_transform))
         step_transform(x);             /* goes on in transformed(), perhaps later */
 }
 
@@ -529,6 +532,8 @@ static bool step_mark(struct mg_exchange *x)
         mg_exchange_refuse(x, 500, "transform_failed", "A plugin left a request that cannot be sent: %s.", mg_err_text(err));
         return false;
     }
+    if (x->keeping)
+        mg_keeping_mark(x);
     x->timeline->body_hash = mg_fingerprint(x->call.request.body);
     mark(x, MG_PHASE_transform);
     mark(x, MG_PHASE_mark);            /* prompt-cache marks belong to the prompt-cache issue: nothing to place yet */
@@ -626,6 +631,8 @@ static void step_relay(struct mg_exchange *x)
         .lenient = mg_view_ieq(mg_headers_get(x->request.headers, MG_VIEW("x-moongate-lenient")), MG_VIEW("true")),
         .translator = &x->worker->translator,
         .client_adapter = x->dialect->adapter,
+        .own_params = x->keeping ? x->keeping->params : MG_VIEW_NONE,
+        .own_params_reasoning = x->keeping ? x->keeping->params_reasoning : MG_VIEW_NONE,
         .forwarded = x->passthrough ? MG_VIEW_NONE : forwarded_lines(x),
         .free = x->free,
         .worker = x->worker->index,
@@ -694,6 +701,8 @@ static void charge(struct mg_exchange *x)
 static void step_settle(struct mg_exchange *x)
 {
     settle_times(x);
+    if (x->keeping)
+        mg_keeping_end(x);
     if (x->skipped_events)
         mg_timeline_note(x->timeline, mg_exchange_now(x), "stream", "%u malformed events were skipped", x->skipped_events);
     if (x->recorded) {

@@ -7,6 +7,8 @@
  *      │                      │ on_request      │          │ on_response     ▲
  *      └──────────────────────┴─── refused ─────┴──────────┴─────────────────┘
  *
+ * An answer that is kept waits in FILTERING for the store, and a request that goes on from one in READING.
+ *
  * Memory is recycled per worker. Loop thread only. */
 #ifndef MG_GATEWAY_EXCHANGE_H
 #define MG_GATEWAY_EXCHANGE_H
@@ -19,6 +21,7 @@
 
 struct mg_surface;
 struct mg_filtering;
+struct mg_keeping;
 struct mg_limiting;
 struct mg_passthrough;
 
@@ -55,6 +58,8 @@ struct mg_exchange {
     struct mg_headers upstream_headers;          /* of the attempt that is answering */
     mg_view whole;                     /* its body when it was not streamed; borrowed from the attempt */
     struct mg_filtering *filtering;    /* in the arena; NULL: no hook sees this stream */
+    struct mg_keeping *keeping;        /* in the arena; NULL: nothing of it is kept or recalled */
+    mg_view dropped;                   /* a field of the request that is left out, for a warning; empty: none */
     struct mg_buf rewritten;           /* what goes out of a filtered stream with the next flush */
     struct mg_hook_run *hook;          /* the hook that waits */
     struct mg_defer recycle;

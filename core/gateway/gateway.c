@@ -13,6 +13,7 @@
 #include "gateway/budgets.h"
 #include "gateway/client.h"
 #include "gateway/exporting.h"
+#include "gateway/keeper.h"
 #include "gateway/keys.h"
 #include "gateway/limiting.h"
 #include "gateway/pricing.h"
@@ -49,6 +50,7 @@ struct mg_gateway {
     struct mg_exporting exporting;
     struct mg_budgets budgets;         /* the builder's */
     struct mg_desk *desk;
+    struct mg_keeper *keeper;
     unsigned seconds;                  /* that have passed */
     struct mg_keys *keys;
     struct mg_members *members;
@@ -365,6 +367,8 @@ static mg_err start_vault(struct mg_gateway *gateway, struct mg_diag *diag)
         .audit_uses = config->vault_audit_uses,
     };
     MG_TRY(mg_desk_open(&options, &gateway->desk, diag));
+    struct mg_keeper_options keeper = {.data_dir = config->data_dir, .recorder = gateway->recorder, .desk = gateway->desk};
+    MG_TRY(mg_keeper_start(&keeper, &gateway->keeper, diag));
     return check_accounts(config, gateway->options.config_path, diag);
 }
 
@@ -387,6 +391,7 @@ static mg_err start_workers(struct mg_gateway *gateway, struct mg_diag *diag)
                                mg_metrics_worker(gateway->metrics, i), diag));
         gateway->workers[i].prices = gateway->pricing.book;
         gateway->workers[i].dialects = gateway->dialects;
+        gateway->workers[i].keeper = gateway->keeper;
         gateway->workers[i].on_tainted_arg = gateway;
         gateway->workers[i].on_tainted = on_tainted;
         gateway->worker_count++;
@@ -530,6 +535,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
     for (unsigned i = 0; i < gateway->worker_count; i++)
         mg_worker_stop(&gateway->workers[i]);
     mg_token_sources_stop();
+    mg_keeper_stop(gateway->keeper);
     mg_exporting_stop(&gateway->exporting);
     mg_dialects_free(gateway->dialects);
     if (gateway->script_ready)

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "gateway/cors.h"
+#include "gateway/keeping.h"
 #include "gateway/limiting.h"
 #include "gateway/passthrough_path.h"
 
@@ -43,9 +44,12 @@ static mg_err put_attempt(struct mg_exchange *x)
     MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-provider"), last->provider));
     if (mg_http_is_field_value(last->model))           /* with "*" it is the client's word, which may hold anything */
         MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-model"), last->model));
-    mg_view dropped = mg_relay_dropped(&x->relay);
-    if (dropped.len)
-        MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-warning"), mg_arena_printf(&x->arena, "dropped=%.*s", MG_FMT(dropped))));
+    mg_view dropped = mg_relay_dropped(&x->relay), own = x->dropped;
+    if (dropped.len || own.len)
+        MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-warning"), mg_arena_printf(&x->arena, "dropped=%.*s%s%.*s",
+                                  MG_FMT(dropped), dropped.len && own.len ? "," : "", MG_FMT(own))));
+    if (x->keeping && x->keeping->failed)
+        MG_TRY(mg_http_put_header(&x->lines, MG_VIEW("x-moongate-warning"), MG_VIEW("not_stored")));
     MG_TRY(mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-attempts"), x->timeline->attempt_count));
     return mg_http_put_header_u64(&x->lines, MG_VIEW("x-moongate-overhead-us"), mg_exchange_overhead_us(x));
 }

@@ -1,5 +1,6 @@
 #include "gateway/surface.h"
 
+#include "gateway/keeping.h"
 #include "gateway/models.h"
 #include "gateway/passthrough.h"
 #include "relay/task.h"
@@ -14,7 +15,11 @@
 
 static const struct mg_surface surfaces[] = {
     {"/v1/chat/completions", MG_HTTP_POST, "chat", "openai_chat", .converse = true, .resumes = true},
-    {"/v1/responses", MG_HTTP_POST, "responses", "openai_responses", .converse = true, .resumes = true, .reweaves = true},
+    {"/v1/responses", MG_HTTP_POST, "responses", "openai_responses", .converse = true, .keeps = true, .resumes = true, .reweaves = true},
+    {"/v1/responses/*/input_items", MG_HTTP_GET, "response", "openai_responses", .answer = mg_responses_list_input},
+    {"/v1/responses/*/cancel", MG_HTTP_POST, "response", "openai_responses", .answer = mg_responses_cancel},
+    {"/v1/responses/*", MG_HTTP_GET, "response", "openai_responses", .answer = mg_responses_fetch},
+    {"/v1/responses/*", MG_HTTP_DELETE, "response", "openai_responses", .answer = mg_responses_remove},
     {"/v1/messages", MG_HTTP_POST, "messages", "anthropic", .converse = true, .resumes = true, .reweaves = true},
     {"/v1/messages/count_tokens", MG_HTTP_POST, "count_tokens", "anthropic", .task = MG_TASK_COUNT, .free = true},
     {"/v1/responses/input_tokens", MG_HTTP_POST, "response_tokens", "openai_responses", .task = MG_TASK_COUNT, .free = true},

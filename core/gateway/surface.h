@@ -11,6 +11,7 @@ struct mg_surface {
     const char *dialect;               /* of its bodies and errors */
     bool converse;                     /* it carries a conversation: targets may speak another dialect */
     const char *task;                  /* something else that a target of another dialect may be asked for (relay/task.h) */
+    bool keeps;                        /* the Responses API: its answers are kept, and gone on from (gateway/keeping.h) */
     bool resumes;                      /* a stream that broke off can go on at another target (relay/rescue.h) */
     bool reweaves;                     /* … by writing on its blocks (relay/sent.h) */
     bool model_in_path;                /* between "models/" and the last ':' … */

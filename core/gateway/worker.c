@@ -288,6 +288,8 @@ static void end_clients(struct mg_worker *worker)
 static void close_down(struct mg_worker *worker)
 {
     end_clients(worker);
+    while (worker->keeping > 0)
+        mg_loop_turn(&worker->loop, 10);         /* each comes back: the keeper outlives its workers */
     mg_loop_turn(&worker->loop, 0);    /* exchanges that ended with them are recycled */
     for (uint32_t i = 0; i < worker->project_cap; i++)
         retire(worker->projects[i]);

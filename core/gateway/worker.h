@@ -22,6 +22,7 @@
 #include "watch/metrics.h"
 
 struct mg_cached_plan;
+struct mg_keeper;
 
 /* A generation as one worker sees it. Retired ones stay until their last exchange is done. */
 struct mg_live {
@@ -65,6 +66,8 @@ struct mg_worker {
     uint32_t project_cap;
     struct mg_map project_names;       /* name → struct mg_live (current) */
     struct mg_fair fair;               /* who runs and who waits when there is too much */
+    struct mg_keeper *keeper;          /* borrowed; outlives it. NULL: nothing is kept */
+    unsigned keeping;                  /* jobs that the keeper has of it */
     struct mg_list clients;            /* struct mg_client */
     struct mg_list idle_exchanges;     /* recycled, at most 256 */
     unsigned idle_exchange_count;

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "chat/asked.h"
+#include "config/known.h"
 #include "meter/prices.h"
 #include "meter/record.h"
 #include "relay/caller_keys.h"
@@ -180,15 +181,26 @@ static mg_err build_raw_body(struct mg_lane *lane, const struct mg_raw *raw)
     return MG_OK;
 }
 
+/* What the gateway itself wants said to a provider that speaks the client's dialect. */
+static mg_view own_params(const struct mg_lane *lane, mg_view model)
+{
+    const struct mg_relay_call *call = &lane->relay->call;
+    if (!call->own_params.len || mg_lane_answers_translated(lane))
+        return MG_VIEW_NONE;
+    const struct mg_model *known = mg_target_known(candidate(lane)->target, model);
+    return known && known->can[MG_ABILITY_reasoning] == MG_KNOWN_YES ? call->own_params_reasoning : call->own_params;
+}
+
 static mg_err build_body(struct mg_lane *lane, const struct mg_attempt_patch *patch)
 {
     if (lane->relay->call.raw)
         return build_raw_body(lane, lane->relay->call.raw);
     const struct mg_adapter_decl *decl = mg_adapter_declaration(lane->adapter);
     lane->repairs |= mg_repair_known(lane->relay->call.route->repairs[lane->candidate], now_us(lane));
+    mg_view model = model_to_send(lane, patch);
     lane->change = (struct mg_body_change){
-        .model = model_to_send(lane, patch),
-        .params = {adapter_params(lane), mg_view_cstr(candidate(lane)->target->params), plan_entry(lane)->patch, patch->params},
+        .model = model,
+        .params = {adapter_params(lane), own_params(lane, model), mg_view_cstr(candidate(lane)->target->params), plan_entry(lane)->patch, patch->params},
         .usage_field = decl->usage_opt_in_field,
         .usage_member = decl->usage_opt_in_member,
     };

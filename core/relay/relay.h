@@ -74,6 +74,8 @@ struct mg_relay_call {                 /* borrowed until on_done */
     bool lenient;                      /* what a target's dialect has no word for is left out instead of refused */
     const struct mg_translator *translator;
     const struct mg_adapter *client_adapter;     /* whose taps read the client's dialect */
+    mg_view own_params, own_params_reasoning;    /* JSON objects set in requests to targets of the client's own dialect, to models
+                                          that are known to reason; empty: nothing */
     mg_view forwarded;                 /* header lines of the client that go upstream */
     unsigned worker;                   /* index */
     bool whole;                        /* a hook must see all of an answer that is not streamed */

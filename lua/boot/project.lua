@@ -471,6 +471,7 @@ function project.flatten(ctx, value)
   end
   flat.allow_direct, flat.max_deadline_ms = value.allow_direct, value.max_deadline_ms
   flat.charge = value.charge == true and "function" or value.charge
+  flat.responses = value.responses
   flat.limits = limit_rules(ctx, value.limits, at({}, "limits"))
   flat:direct()
   flat:check()

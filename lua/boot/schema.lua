@@ -615,6 +615,21 @@ schema.project = record {
         "the provider's invoice, or only those `serving` the client; retries, lost hedges and failed attempts are the operator's " ..
         "then. What they cost is counted either way. `function(attempt)` says true or false of each; nil, or a fault, leaves it to " ..
         "`serving`." },
+    { "responses", record { short = "store", fields = {
+        { "store", text { enum = { "moongate", "provider", "off", "refuse" } }, default = "moongate",
+          doc = "Who keeps the answers of the Responses API that clients want stored, which is all but those with `store = false`. " ..
+            "`moongate`: this gateway, encrypted, so that `previous_response_id` works over any provider; providers are told to keep " ..
+            "nothing. `provider`: the provider alone, within its account: nothing of this is looked at here. `off`: nobody; who asks " ..
+            "for it in so many words reads `dropped=store` in `x-moongate-warning`. `refuse`: nobody, and who asks for it is refused." },
+        { "per", text { enum = { "key", "project" } }, default = "key",
+          doc = "Who may go on from a kept answer, fetch and delete it: the `key` that it was made with (and those it was rotated to), or " ..
+            "every key of the `project`, as at OpenAI." },
+        { "max_age_ms", integer { min = 60000, max = 31536000000 }, default = 2592000000,
+          doc = "How long a conversation is kept after its last answer; 30 days, as at OpenAI." },
+        { "max_count", integer { min = 1, max = 10000000 }, default = 100000,
+          doc = "Answers that the project keeps; above it the conversation that would be forgotten next makes room." },
+        { "max_bytes", bytes, default = 1073741824, doc = "The same in bytes of what is kept." },
+      } }, default = {}, doc = "What is kept for the Responses API: `store`, `previous_response_id`." },
     { "max_deadline_ms", ms, default = 600000, doc = "The most that a client's `x-moongate-deadline-ms` can ask for." },
     { "timeouts_ms", timeouts, inherit = true, doc = "Timers of each attempt in this project." },
     retry_budget("What repeats on a target and hedges are paid from."),

@@ -1,0 +1,443 @@
+"""The Responses API with state kept by the gateway: OpenAI's SDK, unmodified, goes on from answers of every vendor, fetches, lists
+and deletes them. The vendors are simulated ones that keep nothing and refuse what the vendor refuses."""
+
+import signal
+import sqlite3
+import threading
+import unittest
+
+import openai
+
+import vendors
+from moongate import *
+from vendors import Say
+
+MODELS = {"openai_chat": "gpt-5.2", "openai_responses": "gpt-5.2", "anthropic": "claude-opus-4-6", "gemini": "gemini-3-pro"}
+TOOLS = [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {"k": {"type": "integer"}}, "required": ["k"],
+                                                          "additionalProperties": False}, "strict": True}]
+
+
+def project_of(ups, extra="", workflows=""):
+    providers = "".join(f'{name} = {{ adapter = "{up.name}", base_url = "{up.url}", api_key = "secret", breaker = false }}, ' for name, up in ups.items())
+    flows = "".join(f'{name} = {{ targets = {{ "{name}/{MODELS[up.name]}" }}, max_attempts = 1 }}, ' for name, up in ups.items())
+    return f"return {{ providers = {{ {providers} }}, workflows = {{ {flows} {workflows} }}, {extra} }}"
+
+
+def texts(vendor):
+    """All texts of the last request that a vendor took, in order, whatever its dialect."""
+    found = []
+
+    def walk(value, key=None):
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(inner, name)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner, key)
+        elif isinstance(value, str) and key in ("text", "content", "input", "output"):
+            found.append(value)
+
+    for name in ("input", "messages", "contents"):
+        walk(vendor.body.get(name), name)
+    return found
+
+
+class World(unittest.TestCase):
+    """One gateway over one vendor of each dialect."""
+
+    extra, gateway, names = "", "", list(MODELS)
+
+    def setUp(self):
+        self.ups = {}
+        for name in self.names:
+            self.ups[name] = self.enterContext(vendors.start(name))
+        self.gw = self.enterContext(Gateway(self.projects(), self.gateway))
+        self.sdk = self.gw.client()
+
+    def projects(self):
+        return project_of(self.ups, self.extra)
+
+    def tearDown(self):
+        for up in self.ups.values():
+            self.assertEqual(up.refused, [])
+
+    def raises(self, kind, call, *args, **more):
+        with self.assertRaises(kind) as raised:
+            call(*args, **more)
+        return raised.exception
+
+    def ask(self, model, input, stream=False, **more):
+        """An answer of the SDK, whole or from the end of its stream."""
+        if not stream:
+            return self.sdk.responses.create(model=model, input=input, **more)
+        with self.sdk.responses.create(model=model, input=input, stream=True, **more) as events:
+            return [event.response for event in events if event.type in ("response.completed", "response.incomplete")][-1]
+
+
+class Turns(World):
+    def test_a_conversation_goes_on_from_its_last_answer_over_every_vendor(self):
+        for name in MODELS:
+            for stream in (False, True):
+                with self.subTest(vendor=name, stream=stream):
+                    self.ups[name].say(Say("Kiel."), Say("Two."), Say("Three."))
+                    first = self.ask(name, "Where?", stream, instructions="Be brief.")
+                    second = self.ask(name, "How many?", stream, previous_response_id=first.id)
+                    self.assertEqual(texts(self.ups[name]), ["Where?", "Kiel.", "How many?"])
+                    self.assertNotIn("Be brief.", json.dumps(self.ups[name].body))
+                    third = self.ask(name, [{"role": "user", "content": "And now?"}], stream, previous_response_id=second.id)
+                    self.assertEqual(texts(self.ups[name]), ["Where?", "Kiel.", "How many?", "Two.", "And now?"])
+                    self.assertEqual((third.previous_response_id, third.store, third.output_text), (second.id, True, "Three."))
+                    self.assertNotIn("previous_response_id", self.ups[name].body)
+
+    def test_a_branch_goes_on_from_where_it_began(self):
+        self.ups["anthropic"].say(Say("One."), Say("Two."), Say("Other."))
+        first = self.ask("anthropic", "1?")
+        self.ask("anthropic", "2?", previous_response_id=first.id)
+        self.ask("anthropic", "else?", previous_response_id=first.id)
+        self.assertEqual(texts(self.ups["anthropic"]), ["1?", "One.", "else?"])
+
+    def test_calls_their_results_and_reasoning_go_on_over_every_vendor(self):
+        for name in MODELS:
+            for stream in (False, True):
+                with self.subTest(vendor=name, stream=stream):
+                    self.ups[name].say(Say("", thought="Hm." if name != "openai_chat" else "", calls=[("f", {"k": 1})]), Say("Done."))
+                    first = self.ask(name, "Do it.", stream, tools=TOOLS, reasoning={"effort": "low"})
+                    call = next(item for item in first.output if item.type == "function_call")
+                    second = self.ask(name, [{"type": "function_call_output", "call_id": call.call_id, "output": "42"}], stream,
+                                      tools=TOOLS, reasoning={"effort": "low"}, previous_response_id=first.id)
+                    self.assertEqual(second.output_text, "Done.")
+
+    def test_a_conversation_moves_from_vendor_to_vendor(self):
+        said, last = [], None
+        for turn, name in enumerate([*MODELS, *reversed(MODELS)]):
+            self.ups[name].say(Say(f"a{turn}", thought="Hm." if name in ("anthropic", "openai_responses") else ""))
+            last = self.ask(name, f"q{turn}", turn % 2 == 1, previous_response_id=last and last.id, reasoning={"effort": "low"})
+            self.assertEqual([text for text in texts(self.ups[name]) if text != "Hm."], said + [f"q{turn}"])
+            said += [f"q{turn}", f"a{turn}"]
+
+    def test_a_provider_is_told_to_keep_nothing_and_never_reads_an_id_of_ours(self):
+        up = self.ups["openai_responses"]
+        up.say(Say("One.", thought="Hm."), Say("Two."), Say("Three."))
+        first = self.ask("openai_responses", "1?", store=True)
+        self.assertIs(up.body["store"], False)
+        self.assertEqual(up.body["include"], ["reasoning.encrypted_content"])
+        self.ask("openai_responses", "2?", previous_response_id=first.id)
+        self.assertIs(up.body["store"], False)
+        self.assertNotIn(first.id, json.dumps(up.body))
+        self.ups["gemini"].say(Say("G."))
+        ours = self.ask("gemini", "3?")
+        self.ask("openai_responses", "4?", previous_response_id=ours.id)
+        self.assertNotIn(ours.id.removeprefix("resp_"), json.dumps(up.body))
+
+    def test_what_is_not_to_be_stored_is_sent_as_it_came_and_not_found_later(self):
+        up = self.ups["openai_responses"]
+        up.say(Say("One."))
+        body = b'{"model":"openai_responses",  "input":"1?", "store" : false}'
+        answer = self.gw.request("POST", "/v1/responses", body)
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(up.sent, answer.body.decode())
+        error = self.raises(openai.BadRequestError, self.ask, "openai_responses", "2?", previous_response_id=answer.json["id"])
+        self.assertEqual((error.code, error.param), ("previous_response_not_found", "previous_response_id"))
+        self.assertEqual(error.body["message"], f"Previous response with id '{answer.json['id']}' not found.")
+        self.assertEqual(error.body["type"], "invalid_request_error")
+
+    def test_an_answer_that_failed_or_broke_off_is_not_kept(self):
+        up = self.ups["anthropic"]
+        up.say(Say("Half an answer.", breaks="cut"))
+        ids = []
+        with self.assertRaises(openai.APIError):
+            with self.sdk.responses.create(model="anthropic", input="1?", stream=True) as events:
+                for event in events:
+                    if event.type == "response.created":
+                        ids.append(event.response.id)
+        self.raises(openai.NotFoundError, self.sdk.responses.retrieve, ids[0])
+
+
+class Fetching(World):
+    names = ["anthropic", "openai_responses"]
+
+    def chain(self):
+        self.ups["anthropic"].say(Say("One."), Say("Two."))
+        first = self.ask("anthropic", "1?")
+        return first, self.ask("anthropic", [{"role": "user", "content": "2?"}], True, previous_response_id=first.id)
+
+    def test_an_answer_is_fetched_as_it_was_read(self):
+        for name in self.names:
+            for stream in (False, True):
+                self.ups[name].say(Say("One."))
+                said = self.ask(name, "1?", stream, metadata={"a": "b"})
+                self.assertEqual(self.sdk.responses.retrieve(said.id).to_dict(), said.to_dict())
+
+    def test_its_input_is_listed_page_by_page_with_what_came_before(self):
+        _, second = self.chain()
+        page = self.sdk.responses.input_items.list(second.id, order="asc", limit=2)
+        self.assertEqual([item.content[0].text for item in page.data], ["1?", "One."])
+        self.assertTrue(page.has_more)
+        everything = list(self.sdk.responses.input_items.list(second.id, order="asc", limit=1))
+        self.assertEqual([item.content[0].text for item in everything], ["1?", "One.", "2?"])
+        self.assertEqual([item.role for item in everything], ["user", "assistant", "user"])
+        self.assertEqual([item.id for item in self.sdk.responses.input_items.list(second.id)], [item.id for item in reversed(everything)])
+        for query in ("limit=0", "limit=101", "limit=x", "order=up", "after=msg_nobody"):
+            answer = self.gw.request("GET", f"/v1/responses/{second.id}/input_items?{query}")
+            self.assertEqual((answer.status, answer.json["error"]["param"]), (400, query.split("=")[0]), query)
+
+    def test_what_was_deleted_is_gone_and_nothing_goes_on_from_what_followed_it(self):
+        first, second = self.chain()
+        self.sdk.responses.delete(first.id)
+        self.raises(openai.NotFoundError, self.sdk.responses.retrieve, first.id)
+        self.raises(openai.NotFoundError, self.sdk.responses.delete, first.id)
+        self.assertEqual(self.sdk.responses.retrieve(second.id).id, second.id)
+        self.assertEqual([item.content[0].text for item in self.sdk.responses.input_items.list(second.id)], ["2?"])
+        error = self.raises(openai.BadRequestError, self.ask, "anthropic", "3?", previous_response_id=second.id)
+        self.assertEqual(error.code, "previous_response_not_found")
+        self.sdk.responses.delete(second.id)
+        self.raises(openai.NotFoundError, self.sdk.responses.retrieve, second.id)
+
+    def test_only_what_runs_in_the_background_can_be_cancelled_and_nothing_does(self):
+        first, _ = self.chain()
+        error = self.raises(openai.BadRequestError, self.sdk.responses.cancel, first.id)
+        self.assertIn("Cannot cancel a synchronous response.", error.body["message"])
+        self.raises(openai.NotFoundError, self.sdk.responses.cancel, "resp_nobody")
+        error = self.raises(openai.BadRequestError, self.ask, "anthropic", "1?", background=True)
+        self.assertEqual(error.param, "background")
+        error = self.raises(openai.BadRequestError, self.ask, "anthropic", "1?", conversation="conv_1")
+        self.assertEqual(error.param, "conversation")
+        answer = self.gw.request("GET", f"/v1/responses/{first.id}?stream=true&starting_after=3")
+        self.assertEqual((answer.status, answer.json["error"]["param"]), (400, "stream"))
+
+    def test_ids_that_are_none_are_not_found(self):
+        for id in ("resp_" + "x" * 200, "..%2F..%2Fetc", "a%00b", "%27%20OR%201=1", "resp_%C3%A4", "x/y", "%"):
+            for method in ("GET", "DELETE"):
+                answer = self.gw.request(method, f"/v1/responses/{id}")
+                self.assertIn(answer.status, (400, 404), id)
+        for id in ("", "x" * 500, "../x", "resp_'; DROP TABLE responses; --", "\u00e4", "a\u0000b"):
+            answer = self.gw.request("POST", "/v1/responses", {"model": "anthropic", "input": "hi", "previous_response_id": id})
+            self.assertEqual((answer.status, answer.json["error"]["code"]), (400, "previous_response_not_found"), id)
+        for value in (7, True, [], {}):
+            answer = self.gw.request("POST", "/v1/responses", {"model": "anthropic", "input": "hi", "previous_response_id": value})
+            self.assertEqual((answer.status, answer.json["error"]["param"]), (400, "previous_response_id"), value)
+
+    def test_a_key_spelt_with_escapes_reaches_no_provider(self):
+        first, _ = self.chain()
+        self.ups["openai_responses"].say(Say("Three."))
+        body = '{"model":"openai_responses","input":"3?","previous\\u005fresponse_id":"%s","st\\u006fre":true}' % first.id
+        answer = self.gw.request("POST", "/v1/responses", body.encode())
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(texts(self.ups["openai_responses"]), ["1?", "One.", "3?"])
+        self.assertNotIn(first.id, json.dumps(self.ups["openai_responses"].body))
+        self.assertIs(self.ups["openai_responses"].body["store"], False)
+
+
+class Walls(World):
+    names = ["anthropic"]
+
+    def projects(self):
+        return {"main": project_of(self.ups), "other": project_of(self.ups), "shared": project_of(self.ups, 'responses = { per = "project" }')}
+
+    def test_a_project_and_a_key_find_only_what_is_theirs(self):
+        up = self.ups["anthropic"]
+        up.say(Say("One."))
+        first = self.ask("anthropic", "1?")
+        second_key = self.gw.create_key("main")
+        for stranger in (self.gw.client("other"), self.gw.client(api_key=second_key)):
+            count = up.count if hasattr(up, "count") else None
+            for call in (stranger.responses.retrieve, stranger.responses.delete, stranger.responses.cancel, stranger.responses.input_items.list):
+                self.raises(openai.NotFoundError, call, first.id)
+            error = self.raises(openai.BadRequestError, stranger.responses.create, model="anthropic", input="2?", previous_response_id=first.id)
+            self.assertEqual(error.body["message"], f"Previous response with id '{first.id}' not found.")
+            self.assertEqual(count, up.count if hasattr(up, "count") else None)
+        self.assertEqual(self.sdk.responses.retrieve(first.id).id, first.id)
+
+    def test_keys_of_a_project_share_what_it_keeps_where_its_file_says_so(self):
+        self.ups["anthropic"].say(Say("One."))
+        first = self.gw.client("shared").responses.create(model="anthropic", input="1?")
+        other = self.gw.client("shared", api_key=self.gw.create_key("shared"))
+        other.responses.create(model="anthropic", input="2?", previous_response_id=first.id)
+        self.assertEqual(texts(self.ups["anthropic"]), ["1?", "One.", "2?"])
+        self.raises(openai.NotFoundError, self.sdk.responses.retrieve, first.id)
+
+    def test_a_rotated_key_finds_what_the_old_one_kept(self):
+        self.ups["anthropic"].say(Say("One."))
+        first = self.ask("anthropic", "1?")
+        id = next(row["id"] for row in json.loads(self.gw.cli("key", "list", "--json"))["keys"] if row["project"] == "main")
+        rotated = json.loads(self.gw.cli("key", "rotate", id, "--json"))["key"]
+        self.assertEqual(self.gw.client(api_key=rotated).responses.retrieve(first.id).id, first.id)
+
+
+class Store(World):
+    names = ["anthropic"]
+
+    def again(self, number=signal.SIGTERM):
+        """Another process over the same data; the SDK keeps its key."""
+        key = self.gw.keys["main"]
+        if number == signal.SIGKILL:
+            self.gw.process.kill()
+            self.gw.process.wait()
+            self.gw.reader.join()
+            self.gw.process.stderr.close()
+        else:
+            self.assertEqual(self.gw.stop(number), 0)
+        self.gw.lines = []
+        self.gw.start()
+        self.gw.keys["main"] = key
+        self.sdk = self.gw.client()
+
+    def test_what_was_read_to_its_end_can_be_gone_on_from_after_a_restart_and_after_a_kill(self):
+        up = self.ups["anthropic"]
+        up.say(Say("One."), Say("Two."), Say("Three."))
+        first = self.ask("anthropic", "1?")
+        self.again()
+        second = self.ask("anthropic", "2?", True, previous_response_id=first.id)
+        self.again(signal.SIGKILL)
+        self.ask("anthropic", "3?", previous_response_id=second.id)
+        self.assertEqual(texts(up), ["1?", "One.", "2?", "Two.", "3?"])
+
+    def test_nothing_of_a_conversation_can_be_read_in_the_files(self):
+        self.ups["anthropic"].say(Say("Moonlight sonata."))
+        self.ask("anthropic", "Which secret tune is it?")
+        self.gw.stop()
+        for folder, _, files in os.walk(os.path.join(self.gw.path, "data")):
+            for name in files:
+                with open(os.path.join(folder, name), "rb") as file:
+                    data = file.read()
+                self.assertNotIn(b"Moonlight sonata", data, name)
+                self.assertNotIn(b"secret tune", data, name)
+
+    def test_a_row_that_was_moved_to_another_id_does_not_open(self):
+        self.ups["anthropic"].say(Say("One."))
+        first, second = self.ask("anthropic", "1?"), self.ask("anthropic", "2?")
+        self.gw.stop()
+        with sqlite3.connect(os.path.join(self.gw.path, "data", "moongate.db")) as db:
+            db.execute("UPDATE responses SET sealed = (SELECT sealed FROM responses WHERE id = ?) WHERE id = ?", (first.id, second.id))
+        db.close()
+        key = self.gw.keys["main"]
+        self.gw.lines = []
+        self.gw.start()
+        self.gw.keys["main"] = key
+        self.sdk = self.gw.client()
+        self.assertEqual(self.sdk.responses.retrieve(first.id).id, first.id)
+        self.raises(openai.NotFoundError, self.sdk.responses.retrieve, second.id)
+
+    def test_many_at_once_are_all_kept(self):
+        self.ups["anthropic"].say(Say("One."))
+        ids, lock = [], threading.Lock()
+
+        def work():
+            for turn in range(5):
+                answer = self.ask("anthropic", f"{turn}?", turn % 2 == 1)
+                self.sdk.responses.retrieve(answer.id)
+                with lock:
+                    ids.append(answer.id)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        self.assertEqual(len(set(ids)), 40)
+
+
+class Bounded(World):
+    names = ["anthropic"]
+    extra = 'responses = { max_count = 3, max_bytes = "4KB" }'.replace('"4KB"', "8192")
+
+    def test_the_oldest_conversation_makes_room_as_a_whole(self):
+        self.ups["anthropic"].say(Say("Yes."))
+        first = self.ask("anthropic", "1?")
+        second = self.ask("anthropic", "2?", previous_response_id=first.id)
+        third = self.ask("anthropic", "other")
+        fourth = self.ask("anthropic", "more", previous_response_id=third.id)
+        for gone in (first, second):
+            self.raises(openai.NotFoundError, self.sdk.responses.retrieve, gone.id)
+        for kept in (third, fourth):
+            self.assertEqual(self.sdk.responses.retrieve(kept.id).id, kept.id)
+
+    def test_one_that_is_larger_than_all_that_may_be_kept_says_so(self):
+        self.ups["anthropic"].say(Say("Yes."))
+        small = self.ask("anthropic", "1?")
+        large = self.sdk.responses.with_raw_response.create(model="anthropic", input="x" * 20000)
+        self.assertEqual(large.headers["x-moongate-warning"], "not_stored")
+        self.raises(openai.NotFoundError, self.sdk.responses.retrieve, large.parse().id)
+        self.assertEqual(self.sdk.responses.retrieve(small.id).id, small.id)
+
+
+class LongConversations(World):
+    names = ["anthropic"]
+    gateway = "limits = { body_bytes = 65536 },"
+
+    def test_a_conversation_longer_than_a_request_may_be_is_refused(self):
+        self.ups["anthropic"].say(Say("Yes."))
+        last = self.ask("anthropic", "x" * 40000)
+        last = self.ask("anthropic", "y" * 10000, previous_response_id=last.id)
+        error = self.raises(openai.BadRequestError, self.ask, "anthropic", "z" * 30000, previous_response_id=last.id)
+        self.assertEqual((error.code, error.param), ("conversation_too_large", "previous_response_id"))
+
+
+class Off(World):
+    names = ["openai_responses", "anthropic"]
+    extra = 'responses = "off"'
+
+    def test_nothing_is_kept_by_anybody(self):
+        up = self.ups["openai_responses"]
+        for more in ({}, {"store": True}):
+            up.say(Say("One."))
+            raw = self.sdk.responses.with_raw_response.create(model="openai_responses", input="1?", **more)
+            self.assertIs(up.body["store"], False)
+            self.assertEqual(raw.headers.get("x-moongate-warning"), "dropped=store" if more else None)
+            self.raises(openai.NotFoundError, self.sdk.responses.retrieve, raw.parse().id)
+            error = self.raises(openai.BadRequestError, self.ask, "anthropic", "2?", previous_response_id=raw.parse().id)
+            self.assertEqual(error.code, "previous_response_not_found")
+            self.assertIn("keeps no responses", error.body["message"])
+
+
+class Refused(World):
+    names = ["openai_responses"]
+    extra = 'responses = "refuse"'
+
+    def test_who_asks_for_it_is_refused(self):
+        self.ups["openai_responses"].say(Say("One."))
+        error = self.raises(openai.BadRequestError, self.ask, "openai_responses", "1?", store=True)
+        self.assertEqual((error.code, error.param), ("store_not_allowed", "store"))
+        self.ask("openai_responses", "1?")
+        self.assertIs(self.ups["openai_responses"].body["store"], False)
+
+
+class LeftToTheProvider(World):
+    names = ["openai_responses", "anthropic"]
+    extra = 'responses = "provider"'
+
+    def test_bytes_pass_and_the_providers_own_state_is_its_own(self):
+        up = self.ups["openai_responses"]
+        up.say(Say("One."))
+        answer = self.gw.request("POST", "/v1/responses", b'{"model":"openai_responses", "input":"1?", "store":true}')
+        self.assertEqual(answer.body.decode(), up.sent)
+        self.assertIs(up.body["store"], True)
+        self.raises(openai.NotFoundError, self.sdk.responses.retrieve, answer.json["id"])
+        error = self.raises(openai.BadRequestError, self.ask, "anthropic", "2?", previous_response_id="resp_1")
+        self.assertEqual(error.param, "previous_response_id")
+
+
+class Hooked(World):
+    names = ["anthropic", "openai_responses"]
+    extra = """
+      on_request = function(req)
+        for i, message in ipairs(req.messages) do
+          local text = message:text()
+          if text and text:find("4111") then req.messages:set(i, (text:gsub("4111%d*", "[card]"))) end
+        end
+        if req:header("x-test-insert") then req.messages:insert(1, { role = "user", content = "inserted" }) end
+      end,
+      on_chunk = function(chunk) return (chunk.text:gsub("One", "Uno")) end,
+      stream = { mode = "filter" },"""
+
+    def test_what_is_kept_is_what_hooks_left(self):
+        for name in self.names:
+            self.ups[name].say(Say("One."), Say("Two."))
+            first = self.ask(name, "my card is 4111111111111111", True)
+            self.assertEqual(first.output_text, "Uno.")
+            self.assertEqual(self.sdk.responses.retrieve(first.id).output_text, "Uno.")
+            self.assertEqual([item.content[0].text for item in self.sdk.responses.input_items.list(first.id)], ["my card is [card]"])
+            self.ask(name, "and now?", previous_response_id=first.id)
+            self.assertEqual(texts(self.ups[name]), ["my card is [card]", "Uno.", "and now?"])
+
+
+if __name__ == "__main__":
+    main()
