@@ -82,9 +82,12 @@ void mg_keep_job_abandon(struct mg_keep_job *job)
 
 /* ---- keys -------------------------------------------------------------------------------------- */
 
-static mg_err key_of(struct mg_keeper *keeper, mg_view project, struct mg_seal_key **out_key)
+/* Of the job's project; NULL: nothing is encrypted. */
+static mg_err key_of(const struct mg_keep_job *job, struct mg_seal_key **out_key)
 {
+    struct mg_keeper *keeper = job->keeper;
     struct mg_diag diag = {.line = 0};
+    mg_view project = job->project;
     *out_key = mg_map_get(&keeper->keys, project);
     if (*out_key || !keeper->options.desk)
         return MG_OK;
@@ -97,21 +100,21 @@ static mg_err key_of(struct mg_keeper *keeper, mg_view project, struct mg_seal_k
 }
 
 /* A response that is moved to another project, id or time does not open; nor does a secret that is put here. */
-static struct mg_seal_place place_of(struct mg_arena *arena, mg_view project, mg_view id, uint64_t created_us)
+static struct mg_seal_place place_of(struct mg_keep_job *job, mg_view id, uint64_t created_us)
 {
-    return (struct mg_seal_place){project, mg_arena_printf(arena, "response/%.*s", MG_FMT(id)), created_us};
+    return (struct mg_seal_place){job->project, mg_arena_printf(&job->arena, "response/%.*s", MG_FMT(id)), created_us};
 }
 
 static mg_err seal(struct mg_keep_job *job)
 {
     struct mg_seal_key *key;
     struct mg_buf out;
-    MG_TRY(key_of(job->keeper, job->project, &key));
+    MG_TRY(key_of(job, &key));
     job->created_us = mg_wall_us();
     job->sealed = job->document;
     if (!key)
         return MG_OK;
-    struct mg_seal_place place = place_of(&job->arena, job->project, job->id, job->created_us);
+    struct mg_seal_place place = place_of(job, job->id, job->created_us);
     mg_buf_init(&out, job->document.len + MG_SEAL_EXTRA_BYTES);
     mg_err err = mg_seal_text(key, &place, job->document, &out);
     if (err == MG_OK)
@@ -123,7 +126,7 @@ static mg_err seal(struct mg_keep_job *job)
 static mg_err open_link(struct mg_keep_job *job, struct mg_seal_key *key, const struct mg_response_link *link, struct mg_kept *out)
 {
     struct mg_buf text;
-    struct mg_seal_place place = place_of(&job->arena, job->project, link->id, link->created_us);
+    struct mg_seal_place place = place_of(job, link->id, link->created_us);
     mg_buf_init(&text, link->sealed.len + 1);
     mg_err err = key ? mg_unseal_text(key, &place, link->sealed, &text) : mg_buf_put(&text, link->sealed);
     mg_view document = err == MG_OK ? mg_arena_dup(&job->arena, mg_buf_view(&text)) : MG_VIEW_NONE;
@@ -152,7 +155,7 @@ static mg_err have_db(struct mg_keeper *keeper)
 static mg_err open_chain(struct mg_keep_job *job, const struct mg_response_chain *chain)
 {
     struct mg_seal_key *key;
-    MG_TRY(key_of(job->keeper, job->project, &key));
+    MG_TRY(key_of(job, &key));
     job->kept = mg_arena_array(&job->arena, struct mg_kept, chain->count);
     job->kept_count = chain->count;
     job->seq = chain->links[chain->count - 1].seq;
