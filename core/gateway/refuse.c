@@ -19,6 +19,15 @@ static void put_retry_after(struct mg_exchange *x, uint64_t retry_after_ms)
         mg_timeline_note(x->timeline, mg_exchange_now(x), "answer", "retry-after did not fit");
 }
 
+/* SDKs ask again after any status from 500 on, and after 429, unless they are told that it is of no use. */
+static void put_should_retry(struct mg_exchange *x, int status)
+{
+    bool told = x->limiting && !x->timeline->attempt_count;   /* by the limit that refused it, if one did */
+    bool in_vain = status == 501 || (x->relayed && !x->relay.result.ok && x->relay.result.in_vain && !told);
+    if (in_vain && mg_http_put_own(&x->lines, MG_VIEW("x-should-retry"), MG_VIEW("false")) != MG_OK)
+        mg_timeline_note(x->timeline, mg_exchange_now(x), "answer", "x-should-retry did not fit");
+}
+
 static void answer_with_lines(struct mg_exchange *x, int status, const char *content_type, mg_view body)
 {
     if (mg_http_put_header(&x->lines, MG_VIEW("content-type"), mg_view_cstr(content_type)) != MG_OK)
@@ -43,6 +52,7 @@ void mg_exchange_refuse_as(struct mg_exchange *x, int status, mg_view code, mg_v
     x->timeline->error_code = mg_arena_dup(&x->arena, code);
     mg_exchange_lines(x, false);
     put_retry_after(x, retry_after_ms);
+    put_should_retry(x, status);
     status = mg_dialect_status(x->dialect, status);
     answer_with_lines(x, status, "application/json", mg_exchange_error(x, status, code, message, param));
 }

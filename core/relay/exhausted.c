@@ -50,6 +50,16 @@ static void put_in_words(struct mg_relay *relay, const struct mg_attempt *attemp
         relay->result.code = MG_VIEW("context_length_exceeded");   /* what SDKs look for */
 }
 
+static bool must_act(enum mg_class class_)
+{
+    return class_ == MG_CLASS_auth || class_ == MG_CLASS_permission || class_ == MG_CLASS_quota_billing;
+}
+
+static bool says_no(const struct mg_attempt *attempt)
+{
+    return mg_view_ieq(mg_headers_get(attempt->headers, MG_VIEW("x-should-retry")), MG_VIEW("false"));
+}
+
 /* A client's own mistake, or what befell a key of its own, is told in the provider's words; a provider's failure in ours, naming the target. */
 void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struct mg_verdict *verdict)
 {
@@ -65,6 +75,7 @@ void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struc
         .code = verdict->client_code.len ? verdict->client_code : mg_view_cstr(mg_class_name(verdict->class_)),
         .message = verdict->client_message,
         .retry_after_ms = attempt->facts.retry_after_ms,
+        .in_vain = must_act(verdict->class_) || says_no(attempt),
     };
     bool mistake = mg_class_is_client_fault(verdict->class_) || (own_key && verdict->class_ != MG_CLASS_rate_limited);
     bool theirs = mistake && attempt->facts.status >= 400 && is_json(attempt) && !verdict->client_status;
@@ -129,6 +140,7 @@ static void never_asked(struct mg_relay *relay, const char *why)
     bool late = mg_loop_now_us(relay->call.call->loop) >= relay->deadline_us;
     bool benched = mg_class_blame(relay->refused_class) == MG_BLAME_account;
     relay->result.class_ = late ? MG_CLASS_timeout_total : benched ? relay->refused_class : MG_CLASS_overloaded;
+    relay->result.in_vain = !late && must_act(relay->result.class_);
     relay->result.status = late ? 504 : mg_class_status(relay->result.class_);
     relay->result.code = late ? MG_VIEW("deadline_exceeded")
                          : benched ? mg_view_cstr(mg_class_name(relay->refused_class)) : MG_VIEW("no_target_available");

@@ -91,6 +91,7 @@ struct mg_relay_result {
     mg_view param;                     /* the field that is wrong; empty: none, or many */
     mg_view body;                      /* an upstream's own error answer that the client should see as it is; else empty */
     uint64_t retry_after_ms;           /* 0: none */
+    bool in_vain;                      /* whoever asks again by itself hears the same: somebody must act, or the provider says so */
 };
 
 enum mg_relay_state {
