@@ -110,7 +110,7 @@ void mg_relay_skip(struct mg_relay *relay, int candidate, const char *why)
 }
 
 /* A repeat on a target that was called already is paid from its retry budget. Free are the first call to each, another
- * key of it (that one never failed), a repaired request and a prefill: both happen once. */
+ * key of it (that one never failed), a repaired request and a prefill: few of them happen. */
 static bool may_repeat(struct mg_relay *relay, int candidate)
 {
     struct mg_retry_budget *budget = relay->call.route->reaches[candidate].budget;

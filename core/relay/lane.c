@@ -118,13 +118,12 @@ static void fill_facts(const struct mg_lane *lane, struct mg_attempt_facts *fact
     facts->repeatable = repeatable(lane);
 }
 
-/* A repair that fits is offered once for each target of an exchange. */
+/* A repair that fits: each once, and not many in one exchange. */
 static void find_repair(struct mg_lane *lane)
 {
     const struct mg_relay *relay = lane->relay;
-    bool repaired = lane->candidate < 64 && (relay->repaired >> lane->candidate & 1);
     lane->repair = -1;
-    if (relay->committed || relay->call.raw || repaired || lane->attempt.facts.status < 400)
+    if (relay->committed || relay->call.raw || relay->repaired == MG_RELAY_REPAIRS || lane->attempt.facts.status < 400)
         return;
     lane->repair = mg_repair_find(lane->adapter, lane->attempt.facts.status, &lane->attempt.tap, lane->request, &lane->change);
     lane->attempt.facts.repair = mg_repair_name(lane->adapter, lane->repair);

@@ -344,7 +344,7 @@ static bool repaired(struct mg_relay *relay, struct mg_lane *lane, const struct 
         return false;
     mg_repair_learn(relay->call.route->repairs[lane->candidate], lane->adapter, lane->repair, now_us(relay));
     relay->repairs = lane->repairs | mg_repair_bit(lane->repair);
-    relay->repaired |= bit(lane->candidate);
+    relay->repaired++;
     relay->again = relay->free_of = lane->candidate;
     relay->reason = MG_REASON_retry;
     relay->why = mg_arena_printf(arena(relay), "repaired: %.*s", MG_FMT(verdict->repair));
@@ -559,7 +559,8 @@ void mg_relay_start(struct mg_relay *relay, const struct mg_relay_call *call)
     relay->prefill = NULL;
     relay->refused_class = MG_CLASS_none;
     relay->refused_text = MG_VIEW_NONE;
-    relay->tried = relay->called = relay->refused = relay->repaired = 0;
+    relay->tried = relay->called = relay->refused = 0;
+    relay->repaired = 0;
     relay->avoid_keys = relay->window_above = 0;
     relay->wait_since_us = relay->spent_microusd = 0;
     relay->reason = MG_REASON_first;

@@ -34,6 +34,9 @@ struct mg_route {
 
 struct mg_prices;
 
+/* A request may have to be repaired for several fields in turn; a server that dislikes ever more ends there. */
+enum { MG_RELAY_REPAIRS = 3 };
+
 struct mg_relay_ops {
     void (*on_attempt)(void *arg);     /* another one answers from here on: what was held is void */
     void (*on_head)(void *arg, int status, struct mg_headers headers);
@@ -133,7 +136,7 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     uint64_t wait_since_us;            /* when the pause or the queueing before the next attempt began; 0: none */
     uint64_t max_attempts, deadline_us;
     uint64_t spent_microusd;
-    uint64_t repaired;                 /* bitmap of candidates whose request was repaired in this exchange */
+    uint32_t repaired;                 /* repairs made, at most MG_RELAY_REPAIRS */
     mg_repairs repairs;                /* of the next attempt at `again` */
     enum mg_reason reason;             /* of the next attempt */
     mg_view why;                       /* of the next attempt, for its record */

@@ -6,7 +6,7 @@
  *     lane->repairs |= mg_repair_known(memory, now_us);
  *     mg_repair_fill(adapter, lane->repairs, &change);
  *
- * and after an error answer, when nothing was sent to the client yet and the target was not repaired in this exchange:
+ * and after an error answer, when nothing was sent to the client yet and few repairs were made in this exchange:
  *
  *     int row = mg_repair_find(adapter, status, tap, request, &change);       (facts.repair = mg_repair_name(adapter, row))
  *     … the verdict says action retry and names the repair …
