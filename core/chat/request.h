@@ -32,7 +32,7 @@ struct mg_param {                      /* a top-level field set or removed by a 
 
 enum { MG_REQUEST_PARAMS = 32, MG_BODY_EDITS = 16, MG_BODY_PARTS = 2 * (MG_REQUEST_PARAMS + 3) + 1 };
 
-/* A change of one top-level field, if it would be sent. `model`, `stream` and `messages` are never changed by one. */
+/* A change of one top-level field, if it would be sent, or a member inside a list that is dropped (chat/inner.h). `model`, `stream` and `messages` are never changed by one. */
 struct mg_body_edit {
     enum { MG_EDIT_DROP, MG_EDIT_RENAME, MG_EDIT_SET } op;
     const char *field;

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "chat/asked.h"
+#include "chat/inner.h"
 #include "config/known.h"
 #include "meter/prices.h"
 #include "meter/record.h"
@@ -190,6 +191,17 @@ static mg_view own_params(const struct mg_lane *lane, mg_view model)
     return known && known->can[MG_ABILITY_reasoning] == MG_KNOWN_YES ? call->own_params_reasoning : call->own_params;
 }
 
+/* Edits of members inside the conversation make another request of it. */
+static mg_err leave_out_inner(struct mg_lane *lane)
+{
+    const char *paths[MG_BODY_EDITS];
+    size_t count = 0;
+    for (size_t i = 0; i < lane->change.edit_count; i++)
+        if (mg_inner_is_path(lane->change.edits[i]->field))
+            paths[count++] = lane->change.edits[i]->field;
+    return mg_inner_without(lane->request, mg_adapter_declaration(lane->adapter)->dialect, paths, count, arena(lane), &lane->request);
+}
+
 static mg_err build_body(struct mg_lane *lane, const struct mg_attempt_patch *patch)
 {
     if (lane->relay->call.raw)
@@ -206,6 +218,7 @@ static mg_err build_body(struct mg_lane *lane, const struct mg_attempt_patch *pa
     if (lane->relay->call.task)        /* what is set for a target's conversations says nothing to these */
         memset(lane->change.params, 0, sizeof lane->change.params);
     mg_repair_fill(lane->adapter, lane->repairs, &lane->change);
+    MG_TRY(leave_out_inner(lane));
     lane->model = mg_lane_record(lane)->model = lane->change.model;
     if (strstr(operation(lane)->path, "{model}")) {
         lane->change.model = MG_VIEW_NONE;
@@ -247,7 +260,7 @@ static bool is_of_dialect(mg_view name)
 static mg_view forwarded_lines(const struct mg_lane *lane)
 {
     mg_view lines = lane->relay->call.forwarded;
-    if (!mg_lane_answers_translated(lane))
+    if (!lane->translated || lane->translated->same)
         return lines;
     char *kept = mg_arena_alloc(arena(lane), lines.len + 1);
     size_t len = 0;

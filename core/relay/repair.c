@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 
+#include "chat/inner.h"
 #include "relay/rows.h"
 
 _Static_assert(MG_ADAPTER_REPAIRS <= 64, "a set of repairs is a bitmap");
@@ -100,9 +101,12 @@ static bool names_field(const char *text, const char *field)
     return false;
 }
 
-/* "response_format.json_schema" is about response_format; a param that names another field rules the message out. */
+/* "response_format.json_schema" is about response_format; a param that names another field rules the message out. Members
+ * inside a list are named by places that nobody foresees: "messages.1.reasoning_content". */
 static bool is_about(const struct mg_tap *tap, const char *field)
 {
+    if (mg_inner_is_path(field))
+        return names_field(tap->error_param, mg_inner_name(field)) || names_field(tap->error_message, mg_inner_name(field));
     if (!tap->error_param[0])
         return names_field(tap->error_message, field);
     size_t length = name_length(tap->error_param, field);
@@ -129,6 +133,8 @@ static bool is_text(mg_adapter_texts texts, const struct mg_tap *tap)
 static bool changes_something(const struct mg_adapter_repair *repair, const struct mg_request *request,
                               const struct mg_body_change *change)
 {
+    if (mg_inner_is_path(repair->edit.field))
+        return mg_inner_has(request, repair->edit.field);
     mg_view value = mg_request_sends(request, change, mg_view_cstr(repair->edit.field));
     return value.len > 0 && !(repair->edit.op == MG_EDIT_SET && mg_view_eq(value, mg_view_cstr(repair->edit.to)));
 }

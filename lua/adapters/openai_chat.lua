@@ -349,6 +349,19 @@ return {
       },
     },
     {
+      name = "drop_member", -- what other vendors' answers left in the conversation
+      status = 400,
+      fields = {
+        "messages[*].reasoning_content", "messages[*].reasoning_details", "messages[*].reasoning",
+        "messages[*].tool_calls[*].extra_content",
+      },
+      codes = { "unsupported_parameter", "unknown_parameter", "extra_forbidden" },
+      texts = {
+        "extra inputs are not permitted", "extra fields not permitted", "unknown field", "unknown name", "not supported",
+        "unsupported", "does not support",
+      },
+    },
+    {
       name = "drop_value", -- another value may do
       status = 400,
       fields = {

@@ -156,10 +156,10 @@ local WRITE = {
     return signature and { text = "", thoughtSignature = signature } or nil
   end,
 
-  tool_call = function(part, memo)
-    local signature = part.signature and part_of.signature { signature = part.signature, dialect = part.signed_by or NAME }
+  tool_call = function(part, ctx)
+    local signature = part_of.call_signature(part.signature, part.signed_by or ctx.provider)
     local args = part.custom and json.encode { input = part.arguments } or dialect.object_text(part.arguments)
-    return { functionCall = { id = part.id, name = dialect.tool_name(memo, part.name), args = json.raw(args) },
+    return { functionCall = { id = part.id, name = dialect.tool_name(ctx.memo, part.name), args = json.raw(args) },
              thoughtSignature = signature }
   end,
 
@@ -201,12 +201,12 @@ local function write_logprobs(tokens)
 end
 
 --- Refusing is a reason to end here, and its words are a text.
-local function write_candidate(choice, index, memo)
+local function write_candidate(choice, index, ctx)
   local parts, notes, finish = array {}, {}, choice.finish
   for _, part in ipairs(choice.parts) do
     finish = part.kind == "refusal" and "filtered" or finish
     local write = WRITE[part.kind]
-    parts[#parts + 1] = write and write(part, memo) or nil
+    parts[#parts + 1] = write and write(part, ctx) or nil
     for _, note in ipairs(part.annotations or {}) do
       notes[#notes + 1] = note
     end
@@ -218,7 +218,7 @@ end
 local function write_answer(answer, ctx)
   local candidates = array {}
   for i, choice in ipairs(answer.choices) do
-    candidates[i] = write_candidate(choice, i - 1, ctx.memo)
+    candidates[i] = write_candidate(choice, i - 1, ctx)
   end
   return { candidates = candidates, modelVersion = answer.model or ctx.model, responseId = ctx.id,
            usageMetadata = answer.usage and write_usage(answer.usage) or nil }

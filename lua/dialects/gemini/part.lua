@@ -42,6 +42,15 @@ function part.signature(of)
   return sealed and sub(sealed, 1, 4) == "mg1:" and crypto.base64(sealed) or sealed
 end
 
+--- The signature of a call for a client of this dialect. One that another vendor's model made has none: then it says
+--- whose it is, so that Gemini, who would refuse a bare call, is told of it when the conversation goes on there.
+function part.call_signature(signature, from)
+  if signature or not from or from == NAME then
+    return signature and part.signature { signature = signature, dialect = from or NAME }
+  end
+  return crypto.base64(dialect.pack(from))
+end
+
 ---- texts
 
 --- What was streamed in pieces, clients send back in pieces: here it is one again.
@@ -84,6 +93,7 @@ function part.read_call(theirs, id)
     arguments = args and dialect.text(args) or "{}",
   })
   out.signed_by, out.dialect = out.dialect, nil
+  out.signature = out.signature ~= "" and out.signature or nil
   return out
 end
 

@@ -35,8 +35,7 @@ local function close(s, block)
   if block.kind ~= "tool" then
     return ""
   end
-  local signed = { signature = block.signature, dialect = s.provider or NAME }
-  local signature = block.signature and part_of.signature(signed)
+  local signature = part_of.call_signature(block.signature, s.provider)
   local args = dialect.object_text(dialect.unquoted(block.json)):gsub("[\r\n]", " ") -- an event is one line
   local call = '{"functionCall":{' .. (block.id and '"id":' .. quoted(block.id) .. "," or "") .. '"name":'
     .. quoted(dialect.tool_name(s.memo, block.name)) .. ',"args":' .. args .. "}"

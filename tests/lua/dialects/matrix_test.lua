@@ -134,7 +134,11 @@ function PLAIN.anthropic(answer)
   return answer
 end
 
+--- Calls that another vendor's model made say so.
 function PLAIN.gemini(answer)
+  for _, part in ipairs(answer.candidates[1].content.parts) do
+    part.thoughtSignature = nil
+  end
   return answer
 end
 
