@@ -24,6 +24,8 @@
  *     GET    /admin/v1/targets               breakers, keys, limits and figures; ?project=
  *     POST   /admin/v1/targets/reset         {"target", "project"?, "credential"?}
  *     GET    /admin/v1/limits                every limit and what is left of it; ?project=, limit=
+ *     GET    /admin/v1/responses             what each project keeps for the Responses API
+ *     POST   /admin/v1/responses/erase       {"project", "key"?}
  *     GET    /admin/v1/requests              filters as watch/logs.h has them
  *     GET    /admin/v1/requests/{id}         one timeline
  *     GET    /admin/v1/usage                 sums; by=, where=, from=, to= as watch/usage.h has them

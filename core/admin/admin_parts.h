@@ -135,6 +135,10 @@ void mg_admin_remove_member(struct mg_admin_job *job);
 /* exports.c */
 void mg_admin_list_exports(struct mg_admin_job *job);
 
+/* responses.c */
+void mg_admin_list_responses(struct mg_admin_job *job);
+void mg_admin_erase_responses(struct mg_admin_job *job);
+
 /* limits.c */
 void mg_admin_list_limits(struct mg_admin_job *job);
 

@@ -29,6 +29,7 @@
     X("trace",   trace,     "ID",                                "draw what happened to one request")                  \
     X("usage",   usage,     "[events|bill [SCRIPT]|reprice] [OPTIONS]", "say what was used and what it costs, by any dimension")  \
     X("exports", exports,   "",                                  "say where usage events are handed on to, and what waits") \
+    X("responses", responses, "[erase PROJECT]",                 "say what projects keep for the Responses API, or erase it") \
     X("prices",  prices,    "[list [PROVIDER]|import FILE]",     "show the price catalogue, or take a new one")        \
     X("models",  models,    "[list [VENDOR]|show MODEL]",        "say what is known of models: windows, abilities, when they retire") \
     X("sim",     sim,       "[OPTIONS]",                         "run a simulated provider on its own")                \

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "gateway/keeper.h"
 #include "watch/exports.h"
 
 static mg_err put_text(struct mg_buf *out, const char *name, const char *text);
@@ -31,6 +32,27 @@ static mg_err put_signin_metrics(struct mg_operate *operate, struct mg_buf *out)
                        (unsigned long long)signin.refused);
 }
 
+static mg_err put_kept_metrics(struct mg_operate *operate, struct mg_buf *out)
+{
+    struct mg_keeper_stats kept;
+    mg_keeper_stats(mg_gateway_keeper(operate->gateway), &kept);
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"responses_kept_total", "counter", "Answers of the Responses API that were kept", kept.kept},
+        {"responses_lost_total", "counter", "Answers that were to be kept and could not be: nobody can go on from them", kept.lost},
+        {"responses_found_total", "counter", "Kept answers that were fetched or gone on from", kept.found},
+        {"responses_deleted_total", "counter", "Kept answers that clients deleted", kept.deleted},
+        {"responses_forgotten_total", "counter", "Kept answers that were too old, or made room for others", kept.forgotten},
+        {"responses_waiting_bytes", "gauge", "Bytes of answers on their way into the store", kept.waiting_bytes},
+    };
+    for (size_t i = 0; i < MG_COUNT(rows); i++)
+        MG_TRY(mg_buf_putf(out, "# HELP moongate_%s %s.\n# TYPE moongate_%s %s\nmoongate_%s %llu\n", rows[i].name, rows[i].help, rows[i].name,
+                           rows[i].type, rows[i].name, (unsigned long long)rows[i].value));
+    return MG_OK;
+}
+
 static mg_err metrics(void *arg, struct mg_buf *out)
 {
     struct mg_operate *operate = arg;
@@ -38,6 +60,7 @@ static mg_err metrics(void *arg, struct mg_buf *out)
     struct mg_limits_scrape limits;
     MG_TRY(mg_metrics_render(mg_gateway_metrics(operate->gateway), out));
     MG_TRY(put_signin_metrics(operate, out));
+    MG_TRY(put_kept_metrics(operate, out));
     mg_targets_scrape_init(&scrape);
     mg_targets_each(mg_gateway_builder(operate->gateway), operate->config, MG_VIEW_NONE,
                     mg_targets_scrape_add, &scrape);

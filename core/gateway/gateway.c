@@ -609,6 +609,11 @@ struct mg_keys *mg_gateway_keys(struct mg_gateway *gateway)
     return gateway->keys;
 }
 
+struct mg_keeper *mg_gateway_keeper(struct mg_gateway *gateway)
+{
+    return gateway->keeper;
+}
+
 struct mg_desk *mg_gateway_desk(struct mg_gateway *gateway)
 {
     return gateway->desk;

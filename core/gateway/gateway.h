@@ -16,6 +16,7 @@
 #include "tenant/switches.h"
 
 struct mg_gateway;
+struct mg_keeper;
 struct mg_keys;
 struct mg_prices;
 
@@ -79,6 +80,8 @@ MG_MUST_USE mg_err mg_gateway_enable(struct mg_gateway *gateway, const struct mg
                                      struct mg_switch *out_row, struct mg_diag *diag);
 MG_MUST_USE mg_err mg_gateway_disabled(struct mg_gateway *gateway, void (*each)(void *arg, const struct mg_switch *row),
                                        void *arg, struct mg_diag *diag);
+
+struct mg_keeper *mg_gateway_keeper(struct mg_gateway *gateway);     /* of responses; lives until mg_gateway_stop() */
 
 /* Secrets and the audit log. Lives until mg_gateway_stop(). */
 struct mg_desk *mg_gateway_desk(struct mg_gateway *gateway);

@@ -335,6 +335,74 @@ class Store(World):
         self.assertEqual(len(set(ids)), 40)
 
 
+class Operators(World):
+    names = ["anthropic"]
+
+    def projects(self):
+        return {"main": project_of(self.ups), "other": project_of(self.ups)}
+
+    def kept(self, **more):
+        return {row["project"]: row["count"] for row in json.loads(self.gw.cli("responses", "--json", **more))["responses"]}
+
+    def test_they_see_how_much_is_kept_and_erase_it(self):
+        self.ups["anthropic"].say(Say("Yes."))
+        second_key = self.gw.create_key("main")
+        mine, mine_too = self.ask("anthropic", "1?"), self.ask("anthropic", "2?")
+        other_key = self.gw.client(api_key=second_key).responses.create(model="anthropic", input="3?")
+        other = self.gw.client("other").responses.create(model="anthropic", input="4?")
+        self.assertEqual(self.kept(), {"main": 3, "other": 1})
+        self.assertRegex(self.gw.cli("responses"), r"(?m)^main +3 ")
+        id = next(row["id"] for row in json.loads(self.gw.cli("key", "list", "--json"))["keys"] if row["project"] == "main" and self.gw.keys["main"].endswith(row.get("last", "")))
+        erased = json.loads(self.gw.cli("responses", "erase", "main", "--key", id, "--json"))["erased"]
+        self.assertEqual(self.kept(), {"main": 3 - erased, "other": 1})
+        self.assertIn("erased", self.gw.cli("responses", "erase", "main"))
+        self.assertEqual(self.kept(), {"other": 1})
+        for client, gone in ((self.sdk, mine), (self.sdk, mine_too), (self.gw.client(api_key=second_key), other_key)):
+            self.raises(openai.NotFoundError, client.responses.retrieve, gone.id)
+        self.assertEqual(self.gw.client("other").responses.retrieve(other.id).id, other.id)
+        self.assertIn("responses.erase", self.gw.cli("audit"))
+        _, metrics = self.gw.ask_admin("GET", "/metrics")
+        self.assertRegex(metrics, r"(?m)^moongate_responses_kept_total 4$")
+        self.assertRegex(metrics, r"(?m)^moongate_responses_waiting_bytes 0$")
+        self.gw.stop()
+        self.assertEqual(self.kept(), {"other": 1})
+        self.gw.cli("responses", "erase", "other")
+        self.assertEqual(self.kept(), {})
+        self.gw.lines = []
+        self.gw.start()
+
+    def test_what_a_project_kept_can_be_erased_when_it_is_configured_no_more(self):
+        self.ups["anthropic"].say(Say("Yes."))
+        self.gw.client("other").responses.create(model="anthropic", input="1?")
+        os.remove(os.path.join(self.gw.path, "projects/other.lua"))
+        self.gw.cli("responses", "erase", "other")
+        self.assertEqual(self.kept(), {})
+
+
+class TimeLimit(World):
+    names = ["anthropic"]
+    extra = "responses = { max_age_ms = 60000 }"
+
+    def test_what_is_too_old_is_not_found_and_swept_away(self):
+        self.ups["anthropic"].say(Say("Yes."))
+        first = self.ask("anthropic", "1?")
+        second = self.ask("anthropic", "other")
+        path = os.path.join(self.gw.path, "data", "moongate.db")
+        with sqlite3.connect(path, timeout=20) as db:
+            db.execute("UPDATE response_threads SET expires_us = 1 WHERE thread = (SELECT thread FROM responses WHERE id = ?)", (first.id,))
+        db.close()
+        self.raises(openai.NotFoundError, self.sdk.responses.retrieve, first.id)
+        self.raises(openai.BadRequestError, self.ask, "anthropic", "2?", previous_response_id=first.id)
+        key = self.gw.keys["main"]
+        self.gw.stop()
+        self.gw.lines = []
+        self.gw.start()                # it sweeps a second after its start, then once a minute
+        deadline = time.monotonic() + PATIENCE_S
+        while json.loads(self.gw.cli("responses", "--json"))["responses"][0]["count"] != 1:
+            self.assertLess(time.monotonic(), deadline)
+        self.assertEqual(self.gw.client(api_key=key).responses.retrieve(second.id).id, second.id)
+
+
 class Bounded(World):
     names = ["anthropic"]
     extra = 'responses = { max_count = 3, max_bytes = "4KB" }'.replace('"4KB"', "8192")

@@ -50,6 +50,8 @@ RULES = {
     ("GET", "/admin/v1/exports"): (VIEW, False),
     ("GET", "/admin/v1/limits"): (VIEW, True),
     ("GET", "/admin/v1/exports"): (VIEW, False),
+    ("GET", "/admin/v1/responses"): (VIEW, True),
+    ("POST", "/admin/v1/responses/erase"): (OPERATE, True),
     ("GET", "/admin/v1/limits"): (VIEW, True),
     ("GET", "/admin/v1/requests"): (VIEW, True),
     ("GET", "/admin/v1/requests/{id}"): (VIEW, True),
@@ -121,6 +123,7 @@ class Routes(unittest.TestCase):
                 body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "metadata": {f"tag_{project}": "x"}}
                 answer = gw.request("POST", "/v1/chat/completions", body, {"authorization": f"Bearer {key['key']}"}, key=False)
                 ids[project] = answer.headers["x-request-id"]
+            gw.request("POST", "/v1/responses", {"model": f"flow_{project}", "input": "hi"}, {"authorization": f"Bearer {key['key']}"}, key=False)
             gw.trace(ids[project])
             self.ask("POST", f"/admin/v1/secrets?project={project}&name=skey_{project}", b"sk-any", "s3cret")
             gw.cli("workflow", "disable", f"gone_{project}", "--project", project, "--message", f"message_{project}")
@@ -142,7 +145,7 @@ class Routes(unittest.TestCase):
             self.assertIn("mine", answer, path)
         usage = json.loads(self.ask("GET", "/admin/v1/usage?by=project", token=viewer)[1])
         self.assertEqual([row["project"] for row in usage["rows"]], ["mine"])
-        self.assertEqual(usage["total"]["requests"], 2)
+        self.assertEqual(usage["total"]["requests"], 3)
         self.assertEqual(json.loads(self.ask("GET", "/admin/v1/usage?project=theirs", token=viewer)[1])["rows"], [])
         events = json.loads(self.ask("GET", "/admin/v1/usage/events", token=viewer)[1])["events"]
         self.assertEqual({event["project"] for event in events}, {"mine"})
