@@ -6,6 +6,7 @@
 #include "http/json.h"
 #include "meter/charge.h"
 #include "meter/ledger.h"
+#include "meter/operation.h"
 
 /* What was repriced, by exchange: the rows of `repriced` in the order of the exchanges. */
 struct later {
@@ -151,6 +152,7 @@ static mg_err put_who(struct mg_buf *out, const struct mg_timeline *exchange, co
         {"arm", attempt->arm},            {"provider", attempt->provider},
         {"model", attempt->model},        {"model_served", attempt->served.len ? attempt->served : attempt->model},
         {"dialect", attempt->dialect},    {"tier", attempt->tier},
+        {"operation", mg_operation_of(exchange->path)},
         {"credential", attempt->credential},
     };
     for (size_t i = 0; i < MG_COUNT(texts); i++)

@@ -220,6 +220,9 @@ class Counted(unittest.TestCase):
             got = ask(gw, "POST", "/v1/chat/completions", body)
             self.assertEqual((got.status, got.headers["x-ratelimit-remaining-requests"]), (200, "1"))
             attempt = gw.trace(got)["attempts"][0]
+            event = json.loads(gw.cli("usage", "events").splitlines()[-1])
+            self.assertEqual((event["operation"], event["input_tokens"], event["workflow"]), ("passthrough", 9, "acme/gpt-4o"))
+            self.assertGreater(min(event["bytes_sent"], event["bytes_received"]), 50)
             self.assertEqual((attempt["usage"]["input_tokens"], attempt["usage"]["output_tokens"], attempt["model"]), (9, 3, "gpt-4o"))
             ask(gw, "GET", "/v1/files")
             got = ask(gw, "GET", "/v1/files")
