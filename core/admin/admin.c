@@ -170,6 +170,7 @@ static void admin_free(struct mg_admin *admin)
     if (admin->has_tcp)
         mg_tls_unref(admin->tcp.options.tls);
     mg_loop_fini(&admin->loop);
+    mg_search_free(admin->search);
     mg_db_close(admin->db);
     if (admin->token)
         mg_wipe(admin->token, strlen(admin->token));

@@ -5,6 +5,7 @@
 #include "admin/admin.h"
 #include "http/service.h"
 #include "store/db.h"
+#include "watch/search.h"
 
 enum { MG_ADMIN_JOBS = 64, MG_ADMIN_CONNECTIONS = 256, MG_ADMIN_ID_BYTES = 64 };
 
@@ -57,6 +58,7 @@ struct mg_admin {
     const struct mg_admin_ops *ops;
     void *arg;
     struct mg_db *db;        /* owned; opened by the first job that needs it; only jobs that read touch it */
+    struct mg_search *search; /* owned; goes over what db reads */
     struct mg_identity identity;       /* of whoever calls, while it is looked at; large */
     uint64_t refusal_logged_us;        /* monotonic */
     uint32_t local_uid;                /* who came last over the unix socket … */

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/json.h"
-#include "watch/logs.h"
+#include "watch/query.h"
 
 enum { REFUSALS_LOGGED_US = 1000000, LONGEST_NAME = 32 };
 
@@ -85,7 +85,7 @@ static mg_view queried_project(mg_view query, char *room, size_t size)
     while (query.len) {
         mg_view value = mg_view_cut(&query, '&'), name = mg_view_cut(&value, '=');
         if (mg_view_eq(name, MG_VIEW("project")))
-            return mg_logs_decode(value, room, size);
+            return mg_query_decode(value, room, size);
     }
     return MG_VIEW_NONE;
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "admin/admin_parts.h"
-#include "watch/logs.h"
+#include "watch/query.h"
 
 enum { USUAL = 1000 };
 
@@ -19,7 +19,7 @@ static bool read_parameter(struct asked *asked, mg_view name, mg_view value)
         return mg_view_u64(value, &asked->most) && asked->most > 0 && asked->most <= MG_LIMITS_MOST;
     if (!mg_view_eq(name, MG_VIEW("project")) || !value.len || value.len >= sizeof room)
         return false;
-    mg_view project = mg_logs_decode(value, room, sizeof room);
+    mg_view project = mg_query_decode(value, room, sizeof room);
     snprintf(asked->project, sizeof asked->project, "%.*s", MG_FMT(project));
     return true;
 }

@@ -227,7 +227,7 @@ static bool asked_project(struct mg_admin_job *job, char *room, size_t size, mg_
     mg_view value = mg_buf_view(&job->query);
     bool any = value.len > 0;
     mg_view name = mg_view_cut(&value, '=');
-    *out_project = mg_logs_decode(value, room, size);
+    *out_project = mg_query_decode(value, room, size);
     return !any || (mg_view_eq(name, MG_VIEW("project")) && value.len > 0);
 }
 
@@ -300,18 +300,20 @@ static void list_requests(struct mg_admin_job *job)
 {
     struct mg_admin *admin = job->admin;
     struct mg_diag diag = {.line = 0};
-    struct mg_logs_filter filter = {.limit = 0};
-    mg_err err = mg_logs_parse_query(&filter, mg_buf_view(&job->query), &diag);
+    struct mg_query query = {.limit = 0};
+    mg_err err = mg_query_parse(&query, mg_buf_view(&job->query), "", &diag);
+    if (err == MG_OK && *job->who.project)
+        err = mg_query_only_project(&query, job->who.project, &diag);
     if (err != MG_OK) {
         mg_admin_fail_with(job, 400, "bad_request", diag.text);
         return;
     }
-    if (*job->who.project)
-        snprintf(filter.project, sizeof filter.project, "%s", job->who.project);
     admin->ops->flush(admin->arg);
     err = mg_admin_open_store(admin, &diag);
     if (err == MG_OK)
-        err = mg_logs_query_json(admin->db, &filter, &job->out);
+        err = mg_search_refresh(admin->search, &diag);
+    if (err == MG_OK)
+        err = mg_logs_page_json(admin->search, &query, &job->out);
     if (err != MG_OK)
         mg_admin_fail(job, err, &diag);
 }
@@ -335,7 +337,7 @@ static void show_request(struct mg_admin_job *job)
     admin->ops->flush(admin->arg);
     mg_err err = mg_admin_open_store(admin, &diag);
     if (err == MG_OK)
-        err = mg_watch_trace_json(admin->db, mg_view_cstr(job->id), &job->out);
+        err = mg_watch_trace_json(admin->search, mg_view_cstr(job->id), &job->out);
     if (err == MG_OK && !is_of_its_project(job))
         err = MG_E_NOT_FOUND;
     if (err == MG_E_NOT_FOUND)
@@ -366,10 +368,14 @@ mg_err mg_admin_open_store(struct mg_admin *admin, struct mg_diag *diag)
     char path[MG_FOLDER_PATH_BYTES];
     if (admin->db && mg_db_check(admin->db, diag) == MG_OK)
         return MG_OK;
+    mg_search_free(admin->search);
     mg_db_close(admin->db);
+    admin->search = NULL;
     admin->db = NULL;
     MG_TRY(mg_folder_path(admin->data_dir, "moongate.db", path));
-    return mg_db_open(path, MG_DB_READ, &admin->db, diag);
+    MG_TRY(mg_db_open(path, MG_DB_READ, &admin->db, diag));
+    admin->search = mg_search_new(admin->db);
+    return MG_OK;
 }
 
 /* An answer that could not be written. */

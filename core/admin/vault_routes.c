@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "watch/json_out.h"
-#include "watch/logs.h"
+#include "watch/query.h"
 
 enum { AUDIT_PAGE = 1000 };
 
@@ -28,7 +28,7 @@ static bool read_query(struct mg_admin_job *job, struct query *wanted, size_t co
             if (!mg_view_eq(name, mg_view_cstr(wanted[i].name)) || value.len >= sizeof wanted[i].value)
                 continue;
             char room[sizeof wanted[i].value];
-            mg_view decoded = mg_logs_decode(value, room, sizeof room);
+            mg_view decoded = mg_query_decode(value, room, sizeof room);
             snprintf(wanted[i].value, sizeof wanted[i].value, "%.*s", MG_FMT(decoded));
             known = true;
         }

@@ -10,7 +10,7 @@
 #include "cli/control.h"
 #include "cli/login.h"
 #include "http/service.h"
-#include "watch/logs.h"
+#include "watch/query.h"
 
 enum { URL_BYTES = 8192, CODE_BYTES = 2048, CONNECTIONS = 8, TURN_MS = 200, PARTING_MS = 200 };
 
@@ -47,7 +47,7 @@ static void read_redirect(mg_view query, struct redirect *out)
                   {"error", out->error, sizeof out->error}};
     while (query.len) {
         mg_view value = mg_view_cut(&query, '&'), name = mg_view_cut(&value, '=');
-        mg_view text = mg_logs_decode(value, room, sizeof room);
+        mg_view text = mg_query_decode(value, room, sizeof room);
         for (size_t i = 0; i < MG_COUNT(fields); i++)
             if (mg_view_eq(name, mg_view_cstr(fields[i].name)))
                 snprintf(fields[i].text, fields[i].size, "%.*s", MG_FMT(text));

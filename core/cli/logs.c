@@ -9,6 +9,7 @@
 #include "cli/history.h"
 #include "cli/place.h"
 #include "watch/logs.h"
+#include "watch/search.h"
 
 enum { POLL_MS = 500, PATH_BYTES = 4096, WIDE = 120, NARROW = 100 };
 
@@ -61,7 +62,7 @@ struct arguments {
 
 struct request { /* what is asked: the query of the API and the same as a filter */
     struct arguments *arguments;
-    struct mg_logs_filter filter;
+    struct mg_query filter;
     char path[PATH_BYTES];
     struct mg_history history;
 };
@@ -72,22 +73,24 @@ static int run(struct request *request);
 int mg_cli_logs(int argc, char **argv)
 {
     static struct request request;
-    struct arguments a = {.count = MG_LOGS_DEFAULT};
+    struct arguments a = {.count = MG_QUERY_LIMIT};
     struct mg_diag diag = {.line = 0};
     int end = parse(argc, argv, &a);
     if (end != MG_CLI_GO)
         return end;
     request = (struct request){.arguments = &a};
     for (int i = 0; i < FILTER_COUNT; i++)
-        if (a.filters[i] && mg_logs_set(&request.filter, mg_view_cstr(names[i]),
+        if (a.filters[i] && mg_query_set(&request.filter, mg_view_cstr(names[i]),
                                         mg_view_cstr(a.filters[i]), &diag) != MG_OK)
             return mg_cli_complain(MG_EXIT_USAGE, "logs", "%s", diag.text);
-#define X(name, option, help) request.filter.name = a.name;
+#define X(name, option, help)                                                                      \
+    if (a.name && mg_query_set(&request.filter, MG_VIEW(#name), MG_VIEW("true"), &diag) != MG_OK)  \
+        return mg_cli_complain(MG_EXIT_USAGE, "logs", "%s", diag.text);
     FLAG_LIST(X)
 #undef X
-    if (a.count < 1 || a.count > MG_LOGS_MAX)
+    if (a.count < 1 || a.count > MG_QUERY_LIMIT_MAX)
         return mg_cli_complain(MG_EXIT_USAGE, "logs", "-n needs a number from 1 to %d",
-                               MG_LOGS_MAX);
+                               MG_QUERY_LIMIT_MAX);
     if (mg_place_data(a.data, a.config, request.history.data_dir, &diag) != MG_OK)
         return mg_cli_failed("logs", &diag);
     return run(&request);
@@ -146,7 +149,7 @@ static mg_err put_path(struct request *request)
 
 static mg_err from_store(const void *arg, struct mg_db *db, struct mg_buf *out)
 {
-    return mg_logs_query_json(db, arg, out);
+    return mg_logs_store_json(db, arg, out);
 }
 
 static mg_err ask(struct request *request, struct mg_json **out_answer, struct mg_diag *diag)
@@ -300,10 +303,10 @@ static void print_one(const struct request *request, const struct mg_json *objec
 static size_t print_page(const struct request *request, const struct mg_json *answer,
                          uint64_t *out_last)
 {
-    const struct mg_json *rows[MG_LOGS_MAX];
+    const struct mg_json *rows[MG_QUERY_LIMIT_MAX];
     size_t count = 0;
     for (const struct mg_json *row = mg_json_first(mg_json_get(answer, "requests"));
-         row && count < MG_LOGS_MAX; row = mg_json_next(row))
+         row && count < MG_QUERY_LIMIT_MAX; row = mg_json_next(row))
         rows[count++] = row;
     for (size_t i = 0; i < count; i++) {
         const struct mg_json *row = rows[request->filter.after ? i : count - 1 - i];
@@ -325,7 +328,7 @@ static int follow(struct request *request, uint64_t last)
         struct mg_json *answer;
         nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
         request->filter.after = last ? last : 1;
-        request->filter.limit = MG_LOGS_MAX;
+        request->filter.limit = MG_QUERY_LIMIT_MAX;
         if (ask(request, &answer, &diag) != MG_OK)
             continue;
         print_page(request, answer, &last);

@@ -49,7 +49,10 @@ static void draw(const struct mg_timeline *timeline, bool interrupted);
 
 static mg_err from_store(const void *arg, struct mg_db *db, struct mg_buf *out)
 {
-    return mg_watch_trace_json(db, mg_view_cstr(arg), out);
+    struct mg_search *search = mg_search_new(db);
+    mg_err err = mg_watch_trace_json(search, mg_view_cstr(arg), out);
+    mg_search_free(search);
+    return err;
 }
 
 /* The id in a path, or the help that nothing else can be one. */

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "meter/archive.h"
 #include "meter/ledger.h"
 #include "store/db.h"
 #include "store/folder.h"
@@ -242,6 +243,15 @@ static void add_to(const struct project *owner, const struct rule *rule, const s
     mg_limit_row_drop(row);
 }
 
+static void add_spent(struct restore *r, const struct project *owner, struct spent *spent, mg_view detail)
+{
+    if (owner->wants_metadata && mg_ledger_decode(detail, r->scratch) == MG_OK)
+        spent->metadata = r->scratch->metadata;
+    for (int i = 0; i < owner->count; i++)
+        add_to(owner, &owner->rules[i], spent);
+    mg_arena_reset(&r->arena);
+}
+
 static void read_row(struct restore *r, struct mg_stmt *stmt)
 {
     const struct project *owner = mg_map_get(&r->wanting, mg_stmt_text(stmt, 6));
@@ -254,12 +264,85 @@ static void read_row(struct restore *r, struct mg_stmt *stmt)
         .key_id = mg_stmt_text(stmt, 3),
         .key_metadata = mg_stmt_text(stmt, 4),
     };
-    if (owner->wants_metadata && mg_ledger_decode(mg_stmt_blob(stmt, 5), r->scratch) == MG_OK)
-        spent.metadata = r->scratch->metadata;
-    for (int i = 0; i < owner->count; i++)
-        add_to(owner, &owner->rules[i], &spent);
-    mg_arena_reset(&r->arena);
+    add_spent(r, owner, &spent, mg_stmt_blob(stmt, 5));
 }
+
+/* ---- what is packed */
+
+struct packed {
+    struct restore *restore;
+    struct mg_stmt *key;               /* metadata of a key */
+    const struct mg_column *at_us, *start_us, *cost, *workflow, *key_id, *project;
+};
+
+static mg_err open_columns(struct packed *packed, struct mg_block *block)
+{
+    MG_TRY(mg_block_column(block, MG_FIELD_at_us, &packed->at_us));
+    MG_TRY(mg_block_column(block, MG_FIELD_start_us, &packed->start_us));
+    MG_TRY(mg_block_column(block, MG_FIELD_cost_microusd, &packed->cost));
+    MG_TRY(mg_block_column(block, MG_FIELD_workflow, &packed->workflow));
+    MG_TRY(mg_block_column(block, MG_FIELD_key, &packed->key_id));
+    return mg_block_column(block, MG_FIELD_project, &packed->project);
+}
+
+static mg_err read_packed_row(struct packed *packed, struct mg_block *block, uint32_t at)
+{
+    const struct project *owner = mg_map_get(&packed->restore->wanting, mg_column_view(packed->project, at));
+    mg_view detail = MG_VIEW_NONE;
+    bool row = false;
+    if (!owner)
+        return MG_OK;
+    struct spent spent = {
+        .start_us = (uint64_t)mg_column_number(packed->start_us, at),
+        .microusd = (uint64_t)mg_column_number(packed->cost, at),
+        .workflow = mg_column_view(packed->workflow, at),
+        .key_id = mg_column_view(packed->key_id, at),
+    };
+    if (owner->wants_metadata) {
+        MG_TRY(mg_block_detail(block, at, &detail));
+        mg_stmt_reset(packed->key);
+        mg_stmt_bind_text(packed->key, 1, spent.key_id);
+        MG_TRY(mg_stmt_step(packed->key, &row));
+        spent.key_metadata = row ? mg_stmt_text(packed->key, 0) : MG_VIEW_NONE;
+    }
+    add_spent(packed->restore, owner, &spent, detail);
+    return MG_OK;
+}
+
+static mg_err read_block(struct packed *packed, struct mg_block *block, uint64_t from_us, uint64_t to_us)
+{
+    MG_TRY(open_columns(packed, block));
+    for (uint32_t i = 0; i < mg_block_rows(block); i++) {
+        uint64_t at_us = (uint64_t)mg_column_number(packed->at_us, i);
+        if (at_us >= from_us && at_us < to_us && mg_column_number(packed->cost, i) > 0)
+            MG_TRY(read_packed_row(packed, block, i));
+    }
+    mg_block_let_go(block);
+    return MG_OK;
+}
+
+/* Rows before to_us, which the database has from there on. What is damaged is logged, and its spending forgotten. */
+static mg_err read_packed(struct restore *r, struct mg_db *db, uint64_t to_us)
+{
+    struct packed packed = {.restore = r};
+    uint64_t from_us = earliest_us(r);
+    MG_TRY(mg_db_prepare(db, "SELECT metadata FROM keys WHERE id = ?", &packed.key));
+    struct mg_archive *archive = mg_archive_new(db);
+    mg_err err = mg_archive_refresh(archive, NULL);
+    for (size_t i = mg_archive_find(archive, from_us); err == MG_OK && i < mg_archive_count(archive); i++) {
+        struct mg_block *block = mg_archive_block(archive, i);
+        err = block && mg_block_last_us(block) >= from_us ? read_block(&packed, block, from_us, to_us) : MG_OK;
+        if (err == MG_E_STORE)
+            mg_log_error("budgets.incomplete", "requests of %llu and later are damaged: what they spent counts for no budget",
+                         (unsigned long long)mg_archive_first_us(archive, i));
+        err = err == MG_E_STORE ? MG_OK : err;
+    }
+    mg_archive_free(archive);
+    mg_stmt_free(packed.key);
+    return err;
+}
+
+/* ---- all of it */
 
 /* A change to one project does not have to look at what others spent. NULL: there are several. */
 static mg_view only_project(const struct restore *r)
@@ -277,17 +360,20 @@ static mg_err read_rows(struct restore *r, struct mg_db *db)
     struct mg_stmt *stmt;
     bool row = false;
     MG_TRY(mg_db_prepare(db,
-                         "SELECT e.start_us, e.cost_microusd, e.workflow, e.key_id, k.metadata, e.detail, e.project "
-                         "FROM exchanges e LEFT JOIN keys k ON k.id = e.key_id "
+                         "SELECT e.start_us, e.cost_microusd, e.workflow, e.key_id, k.metadata, e.detail, e.project, "
+                         "(SELECT min(at_us) FROM exchanges) FROM exchanges e LEFT JOIN keys k ON k.id = e.key_id "
                          "WHERE e.at_us >= ? AND e.cost_microusd > 0 AND e.project = COALESCE(?, e.project)",
                          &stmt));
     mg_stmt_bind_int(stmt, 1, (int64_t)earliest_us(r));
     mg_stmt_bind_text(stmt, 2, only_project(r));
     mg_err err;
-    while ((err = mg_stmt_step(stmt, &row)) == MG_OK && row)
+    uint64_t open_us = UINT64_MAX; /* none that matters was open: packed ones all count */
+    while ((err = mg_stmt_step(stmt, &row)) == MG_OK && row) {
+        open_us = (uint64_t)mg_stmt_int(stmt, 7);
         read_row(r, stmt);
+    }
     mg_stmt_free(stmt);
-    return err;
+    return err == MG_OK ? read_packed(r, db, open_us) : err;
 }
 
 static mg_err read_all(struct restore *r, struct mg_db *db)

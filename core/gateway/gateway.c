@@ -23,6 +23,7 @@
 #include "io/systemd.h"
 #include "io/tls.h"
 #include "relay/token_source.h"
+#include "meter/packer.h"
 #include "store/folder.h"
 #include "vault/desk.h"
 
@@ -43,6 +44,7 @@ struct mg_gateway {
     int lock;                          /* of the data folder */
     struct mg_ledger *ledger;
     struct mg_recorder *recorder;
+    struct mg_packer *packer;
     struct mg_metrics_hub *metrics;
     struct mg_worker *workers;
     unsigned worker_count;             /* started */
@@ -327,6 +329,7 @@ static mg_err start_store(struct mg_gateway *gateway, struct mg_diag *diag)
         .sink = mg_ledger_sink(gateway->ledger),
     };
     MG_TRY(mg_recorder_start(&options, &gateway->recorder, diag));
+    MG_TRY(mg_packer_start(config->data_dir, gateway->recorder, &gateway->packer, diag));
     gateway->metrics = mg_metrics_hub_new((unsigned)config->workers, gateway->recorder);
     return mg_pricing_start(&gateway->pricing, config->data_dir, diag);
 }
@@ -541,6 +544,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
     if (gateway->script_ready)
         mg_script_fini();
     mg_desk_close(gateway->desk);
+    mg_packer_stop(gateway->packer);
     mg_recorder_stop(gateway->recorder);
     mg_metrics_hub_free(gateway->metrics);
     mg_pricing_stop(&gateway->pricing);

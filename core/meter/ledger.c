@@ -25,7 +25,6 @@ enum {
     FRAME = 3,
     POOLED = 1024, /* entries kept for reuse */
     CLOCK_US = 60000000, TELL_US = 60000000,
-    TRIED_BYTES = MG_MAX_ATTEMPTS * (MG_RECORD_PROVIDER + MG_RECORD_MODEL + 2) + 2,
     /* an exchange with all its attempts; the records are bounded, so this is a bound too */
     DETAIL_BYTES = MG_RECORD_EXCHANGE_MAX +
                    MG_MAX_ATTEMPTS * (MG_RECORD_STARTED_MAX + MG_RECORD_REDIALED_MAX +
@@ -62,7 +61,7 @@ struct mg_ledger {
     struct mg_db *db;            /* borrowed from the recorder, like the statements */
     struct mg_stmt *keep, *drop;
     struct mg_bulk rows;                   /* of exchanges */
-    char tried[MG_BULK_ROWS][TRIED_BYTES]; /* theirs, while they wait */
+    char tried[MG_BULK_ROWS][MG_TRIED_BYTES]; /* theirs, while they wait */
     struct mg_key_use key_use;
 };
 
@@ -570,22 +569,6 @@ mg_err mg_ledger_decode(mg_view detail, struct mg_timeline *out_timeline)
 
 /* ---- a timeline to a row */
 
-/* "\n provider \t model \n …": what a filter on any attempt looks into. */
-static mg_view list_tried(const struct mg_timeline *timeline, char *room, size_t size)
-{
-    size_t len = 0;
-    if (timeline->attempt_count < 2)
-        return MG_VIEW_NONE;
-    room[len++] = '\n';
-    for (unsigned i = 0; i < timeline->attempt_count; i++) {
-        const struct mg_attempt_record *attempt = &timeline->attempts[i];
-        len += (size_t)snprintf(room + len, size - len, "%.*s\t%.*s\n",
-                                MG_FMT(mg_view_head(attempt->provider, MG_RECORD_PROVIDER)),
-                                MG_FMT(mg_view_head(attempt->model, MG_RECORD_MODEL)));
-    }
-    return mg_view_of(room, len);
-}
-
 /* By why its attempts were made. */
 static const int reason_flags[MG_REASON_COUNT] = {
     [MG_REASON_retry] = MG_ROW_REPEATED,
@@ -598,39 +581,25 @@ static int flags_of(const struct mg_timeline *timeline, bool interrupted)
 {
     int flags = (timeline->stream ? MG_ROW_STREAM : 0) | (timeline->clean ? MG_ROW_CLEAN : 0) |
                 (interrupted ? MG_ROW_INTERRUPTED : 0) | (timeline->offline ? MG_ROW_OFFLINE : 0);
-    for (unsigned i = 0; i < timeline->attempt_count; i++) {
-        const struct mg_usage *usage = &timeline->attempts[i].usage;
+    for (unsigned i = 0; i < timeline->attempt_count; i++)
         flags |= reason_flags[timeline->attempts[i].reason];
-        if (!usage->reported && usage->input_tokens + usage->output_tokens > 0)
-            flags |= MG_ROW_ESTIMATED;
-    }
     return flags;
 }
 
-static void put_figures(struct mg_bulk *row, const struct mg_timeline *timeline)
+static void put_figures(struct mg_bulk *row, const struct mg_timeline *timeline, const struct mg_totals *totals)
 {
-    uint64_t input = 0, output = 0, duration = mg_timeline_duration_us(timeline);
-    uint64_t waited = 0, cost = 0;
-    for (unsigned i = 0; i < timeline->attempt_count; i++) {
-        const struct mg_attempt_record *attempt = &timeline->attempts[i];
-        input += attempt->usage.input_tokens;
-        output += attempt->usage.output_tokens;
-        waited += attempt->waited_us;
-        cost += attempt->cost_microusd;
-    }
     mg_bulk_int(row, timeline->attempt_count);
     mg_bulk_int(row, timeline->generation);
-    mg_bulk_int(row, (int64_t)duration);
-    mg_bulk_int(row, (int64_t)(duration - MG_MIN(duration, timeline->upstream_us)));
-    uint64_t first_token = mg_timeline_first_token_us(timeline);
-    if (first_token > 0)
-        mg_bulk_int(row, (int64_t)first_token);
+    mg_bulk_int(row, (int64_t)totals->duration_us);
+    mg_bulk_int(row, (int64_t)totals->overhead_us);
+    if (totals->ttft_us > 0)
+        mg_bulk_int(row, (int64_t)totals->ttft_us);
     else
         mg_bulk_null(row);
-    mg_bulk_int(row, (int64_t)input);
-    mg_bulk_int(row, (int64_t)output);
-    mg_bulk_int(row, (int64_t)waited);
-    mg_bulk_int(row, (int64_t)cost);
+    mg_bulk_int(row, (int64_t)totals->usage.input_tokens);
+    mg_bulk_int(row, (int64_t)totals->usage.output_tokens);
+    mg_bulk_int(row, (int64_t)totals->waited_us);
+    mg_bulk_int(row, (int64_t)totals->cost_microusd);
 }
 
 /* Rows are in the order of their times, which exports and pages go by: after a clock that was ahead they are booked later
@@ -652,7 +621,9 @@ static mg_err insert_row(struct mg_ledger *ledger, const struct entry *entry,
     struct mg_bulk *row = &ledger->rows;
     char *tried = ledger->tried[mg_bulk_place(row)];
     const struct mg_attempt_record *answer = mg_timeline_answer(timeline);
-    uint64_t ended_us = timeline->start_wall_us + mg_timeline_duration_us(timeline);
+    struct mg_totals totals;
+    mg_timeline_totals(timeline, &totals);
+    uint64_t ended_us = timeline->start_wall_us + totals.duration_us;
     tell_clock(ledger, ended_us);
     ledger->last_at_us = MG_MAX(ended_us, ledger->last_at_us + 1);
 
@@ -666,11 +637,11 @@ static mg_err insert_row(struct mg_ledger *ledger, const struct entry *entry,
     mg_bulk_text(row, timeline->session);
     mg_bulk_text(row, answer ? answer->provider : MG_VIEW_NONE);
     mg_bulk_text(row, answer ? answer->model : MG_VIEW_NONE);
-    mg_bulk_text(row, list_tried(timeline, tried, TRIED_BYTES));
+    mg_bulk_text(row, mg_timeline_tried(timeline, tried));
     mg_bulk_int(row, timeline->status);
     mg_bulk_text(row, mg_view_cstr(mg_class_name(timeline->class_)));
-    mg_bulk_int(row, flags_of(timeline, entry->interrupted));
-    put_figures(row, timeline);
+    mg_bulk_int(row, flags_of(timeline, entry->interrupted) | (totals.usage.reported ? 0 : MG_ROW_ESTIMATED));
+    put_figures(row, timeline, &totals);
     mg_bulk_blob(row, mg_buf_view(&entry->frames));
     MG_TRY(mg_bulk_end(row));
     return mg_key_use_note(&ledger->key_use, timeline->key_id, ended_us);

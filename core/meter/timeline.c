@@ -136,18 +136,79 @@ void mg_exchange_id(char out_id[40], uint64_t wall_us, const unsigned char rando
     *at = '\0';
 }
 
-bool mg_exchange_id_time(mg_view id, uint64_t *out_wall_us)
+/* 26 digits of five bits: 128 bits behind two that are 0. */
+bool mg_exchange_id_parts(mg_view id, struct mg_id_parts *out_parts)
 {
-    uint64_t ms = 0;
+    unsigned __int128 bits = 0;
     if (id.len != 30 || !mg_view_starts(id, MG_VIEW("req_")))
         return false;
     for (size_t i = 4; i < 30; i++) {
         const char *digit = id.ptr[i] ? strchr(base32, id.ptr[i]) : NULL;
         if (!digit)
             return false;
-        if (i < 14)
-            ms = ms << 5 | (uint64_t)(digit - base32);
+        bits = bits << 5 | (unsigned)(digit - base32);
     }
-    *out_wall_us = (ms & 0xffffffffffffu) * 1000;
+    *out_parts = (struct mg_id_parts){(uint64_t)(bits >> 80) & 0xffffffffffffu, (uint64_t)(bits >> 16), (uint16_t)bits};
     return true;
+}
+
+void mg_exchange_id_of(const struct mg_id_parts *parts, char out_id[40])
+{
+    unsigned char random[10];
+    for (int i = 0; i < 8; i++)
+        random[i] = (unsigned char)(parts->high >> (56 - 8 * i));
+    random[8] = (unsigned char)(parts->low >> 8);
+    random[9] = (unsigned char)parts->low;
+    mg_exchange_id(out_id, parts->ms * 1000, random);
+}
+
+bool mg_exchange_id_time(mg_view id, uint64_t *out_wall_us)
+{
+    struct mg_id_parts parts;
+    if (!mg_exchange_id_parts(id, &parts))
+        return false;
+    *out_wall_us = parts.ms * 1000;
+    return true;
+}
+
+static void add_usage(struct mg_usage *sum, const struct mg_usage *usage)
+{
+    sum->input_tokens += usage->input_tokens;
+    sum->output_tokens += usage->output_tokens;
+    sum->cached_read_tokens += usage->cached_read_tokens;
+    sum->cached_write_tokens += usage->cached_write_tokens;
+    sum->reasoning_tokens += usage->reasoning_tokens;
+    sum->input_audio_tokens += usage->input_audio_tokens;
+    sum->output_audio_tokens += usage->output_audio_tokens;
+    sum->reported = sum->reported && (usage->reported || usage->input_tokens + usage->output_tokens == 0);
+}
+
+void mg_timeline_totals(const struct mg_timeline *timeline, struct mg_totals *out_totals)
+{
+    *out_totals = (struct mg_totals){
+        .duration_us = mg_timeline_duration_us(timeline),
+        .ttft_us = mg_timeline_first_token_us(timeline),
+        .usage.reported = true,
+    };
+    out_totals->overhead_us = out_totals->duration_us - MG_MIN(out_totals->duration_us, timeline->upstream_us);
+    for (unsigned i = 0; i < timeline->attempt_count; i++) {
+        const struct mg_attempt_record *attempt = &timeline->attempts[i];
+        add_usage(&out_totals->usage, &attempt->usage);
+        out_totals->waited_us += attempt->waited_us;
+        out_totals->cost_microusd += attempt->cost_microusd;
+    }
+}
+
+mg_view mg_timeline_tried(const struct mg_timeline *timeline, char room[MG_TRIED_BYTES])
+{
+    size_t len = 0;
+    if (timeline->attempt_count < 2)
+        return MG_VIEW_NONE;
+    room[len++] = '\n';
+    for (unsigned i = 0; i < timeline->attempt_count; i++) {
+        const struct mg_attempt_record *attempt = &timeline->attempts[i];
+        len += (size_t)snprintf(room + len, MG_TRIED_BYTES - len, "%.*s\t%.*s\n", MG_FMT(mg_view_head(attempt->provider, 40)),
+                                MG_FMT(mg_view_head(attempt->model, 128)));
+    }
+    return mg_view_of(room, len);
 }

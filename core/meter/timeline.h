@@ -155,6 +155,21 @@ uint64_t mg_timeline_duration_us(const struct mg_timeline *timeline);
 /* The attempt that answered, or else the last one; NULL when there was none. */
 const struct mg_attempt_record *mg_timeline_answer(const struct mg_timeline *timeline);
 
+/* What all its attempts together come to, and how long it took. */
+struct mg_totals {
+    uint64_t duration_us;
+    uint64_t overhead_us;              /* duration without waiting for upstreams */
+    uint64_t ttft_us;                  /* mg_timeline_first_token_us */
+    uint64_t waited_us;
+    uint64_t cost_microusd;
+    struct mg_usage usage;             /* `reported` is false when some attempt's tokens are estimates */
+};
+void mg_timeline_totals(const struct mg_timeline *timeline, struct mg_totals *out_totals);
+
+/* "\n<provider>\t<model>\n…" of all attempts, into room, when there are several; else empty. */
+enum { MG_TRIED_BYTES = MG_MAX_ATTEMPTS * (40 + 128 + 2) + 2 };
+mg_view mg_timeline_tried(const struct mg_timeline *timeline, char room[MG_TRIED_BYTES]);
+
 /* When the first token of the answer came, since the exchange began; 0: none did. Of a stream that was rescued, it is
  * the broken attempt's. */
 uint64_t mg_timeline_first_token_us(const struct mg_timeline *timeline);
@@ -166,6 +181,14 @@ const char *mg_reason_name(enum mg_reason reason);
 /* Writes "req_" and 26 characters: a ULID, so ids sort by time and the time is in the id. `random`
  * is 80 bits of which nobody else has the same. */
 void mg_exchange_id(char out_id[40], uint64_t wall_us, const unsigned char random[10]);
+
+/* Its parts as numbers, and back: 48 bits of milliseconds, 64 and 16 bits of chance. False: it is not one of ours. */
+struct mg_id_parts {
+    uint64_t ms, high;
+    uint16_t low;
+};
+bool mg_exchange_id_parts(mg_view id, struct mg_id_parts *out_parts);
+void mg_exchange_id_of(const struct mg_id_parts *parts, char out_id[40]);
 
 /* When an exchange with this id began, to the millisecond; false when it is not one of ours. */
 bool mg_exchange_id_time(mg_view id, uint64_t *out_wall_us);

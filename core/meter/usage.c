@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "http/json.h"
+#include "meter/archive.h"
 #include "meter/charge.h"
 #include "meter/ledger.h"
 #include "meter/operation.h"
@@ -19,6 +20,8 @@ struct reader {
     struct mg_stmt *stmt;
     struct later later;
     struct mg_timeline *timeline;      /* owned */
+    uint64_t left;                     /* exchanges that may still be told */
+    uint64_t next_us;
     mg_usage_cb cb;
     void *arg;
 };
@@ -71,13 +74,45 @@ static mg_err tell_all(struct reader *reader, uint64_t at_us, bool interrupted, 
     return MG_OK;
 }
 
-static mg_err tell_row(struct reader *reader)
+static mg_err tell_row(void *arg, const struct mg_block_row *row)
 {
-    uint64_t at_us = (uint64_t)mg_stmt_int(reader->stmt, 0), repriced;
-    bool interrupted = mg_stmt_int(reader->stmt, 1) & MG_ROW_INTERRUPTED;
-    MG_TRY(mg_ledger_decode(mg_stmt_blob(reader->stmt, 2), reader->timeline));
-    MG_TRY(take_later(&reader->later, at_us, reader->timeline, &repriced));
-    return tell_all(reader, at_us, interrupted, repriced);
+    struct reader *reader = arg;
+    uint64_t repriced;
+    if (reader->left == 0)
+        return MG_E_BUSY; /* enough */
+    MG_TRY(mg_ledger_decode(row->detail, reader->timeline));
+    MG_TRY(take_later(&reader->later, row->at_us, reader->timeline, &repriced));
+    MG_TRY(tell_all(reader, row->at_us, row->flags & MG_ROW_INTERRUPTED, repriced));
+    reader->next_us = row->at_us + 1;
+    reader->left--;
+    return MG_OK;
+}
+
+/* What is packed comes first. The statement stands on its first row before the blocks are looked for: a row that is packed
+ * meanwhile is in both, and only the block's counts. */
+static mg_err tell_packed(struct reader *reader, const struct mg_usage_range *range, uint64_t *out_last)
+{
+    struct mg_archive *archive = mg_archive_new(reader->db);
+    mg_err err = mg_archive_refresh(archive, NULL);
+    if (err == MG_OK)
+        err = mg_archive_each(archive, range->from_us, range->to_us ? range->to_us : UINT64_MAX, tell_row, reader, out_last);
+    mg_archive_free(archive);
+    return err == MG_E_BUSY && reader->left == 0 ? MG_OK : err;
+}
+
+static mg_err tell_open(struct reader *reader, uint64_t last_packed, bool row)
+{
+    while (row && reader->left > 0) {
+        struct mg_block_row open = {
+            .at_us = (uint64_t)mg_stmt_int(reader->stmt, 0),
+            .flags = mg_stmt_int(reader->stmt, 1),
+            .detail = mg_stmt_blob(reader->stmt, 2),
+        };
+        if (open.at_us > last_packed)
+            MG_TRY(tell_row(reader, &open));
+        MG_TRY(mg_stmt_step(reader->stmt, &row));
+    }
+    return MG_OK;
 }
 
 static void bind_range(struct mg_stmt *stmt, const struct mg_usage_range *range)
@@ -90,33 +125,39 @@ static void bind_range(struct mg_stmt *stmt, const struct mg_usage_range *range)
 static mg_err open_reader(struct reader *reader, const struct mg_usage_range *range)
 {
     MG_TRY(mg_db_prepare(reader->db,
-                         "SELECT at_us, flags, detail FROM exchanges WHERE at_us >= ? AND at_us < ? ORDER BY at_us LIMIT ?",
+                         "SELECT at_us, flags, detail FROM exchanges WHERE at_us >= ? AND at_us < ? ORDER BY at_us",
                          &reader->stmt));
     MG_TRY(mg_db_prepare(reader->db,
                          "SELECT at_us, number, cost_picousd, priced FROM repriced WHERE at_us >= ? AND at_us < ? "
                          "ORDER BY at_us, number",
                          &reader->later.stmt));
     bind_range(reader->stmt, range);
-    mg_stmt_bind_int(reader->stmt, 3, range->max_exchanges ? (int64_t)range->max_exchanges : -1);
     bind_range(reader->later.stmt, range);
     return step_later(&reader->later);
 }
 
 mg_err mg_usage_each(struct mg_db *db, const struct mg_usage_range *range, mg_usage_cb cb, void *arg, uint64_t *out_next)
 {
-    struct reader reader = {.db = db, .cb = cb, .arg = arg, .timeline = mg_new(struct mg_timeline)};
-    uint64_t next = range->from_us;
+    struct reader reader = {.db = db,
+                            .cb = cb,
+                            .arg = arg,
+                            .timeline = mg_new(struct mg_timeline),
+                            .left = range->max_exchanges ? range->max_exchanges : UINT64_MAX,
+                            .next_us = range->from_us};
+    uint64_t last_packed = 0;
     bool row = false;
     mg_err err = open_reader(&reader, range);
-    while (err == MG_OK && (err = mg_stmt_step(reader.stmt, &row)) == MG_OK && row) {
-        err = tell_row(&reader);
-        next = (uint64_t)mg_stmt_int(reader.stmt, 0) + 1;
-    }
+    if (err == MG_OK)
+        err = mg_stmt_step(reader.stmt, &row);
+    if (err == MG_OK)
+        err = tell_packed(&reader, range, &last_packed);
+    if (err == MG_OK)
+        err = tell_open(&reader, last_packed, row);
     mg_stmt_free(reader.stmt);
     mg_stmt_free(reader.later.stmt);
     mg_free(reader.timeline);
     if (err == MG_OK)
-        *out_next = next;
+        *out_next = reader.next_us;
     return err;
 }
 

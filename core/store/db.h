@@ -29,6 +29,9 @@ enum mg_db_sync {
 MG_MUST_USE mg_err mg_db_open(const char *path, enum mg_db_mode mode, struct mg_db **out_db, struct mg_diag *diag);
 void mg_db_close(struct mg_db *db);                          /* NULL is a no-op; frees all statements first */
 
+/* Of the file, as it was opened; lives as long as the connection. */
+const char *mg_db_path(const struct mg_db *db);
+
 /* MG_E_STORE: what this connection writes reaches the store no more, as its file was moved, replaced, deleted or
  * overwritten; the diag says which. Close it and open anew. Costs two system calls, so ask once a transaction. */
 MG_MUST_USE mg_err mg_db_check(struct mg_db *db, struct mg_diag *diag);

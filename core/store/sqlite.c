@@ -187,6 +187,11 @@ static bool has_header(struct mg_db *db)
            memcmp(start, magic, sizeof magic) == 0;
 }
 
+const char *mg_db_path(const struct mg_db *db)
+{
+    return sqlite3_db_filename(db->handle, "main");
+}
+
 static ino_t file_of(const char *path)
 {
     struct stat found;

@@ -1,5 +1,6 @@
 #include "watch/exports.h"
 
+#include "meter/archive.h"
 #include "watch/json_out.h"
 #include "watch/prom_out.h"
 
@@ -43,7 +44,28 @@ static void put_export(struct mg_json_out *out, const struct cursor *cursor, con
     mg_json_out_close(out, '}');
 }
 
-static mg_err count_waiting(struct mg_stmt *stmt, struct cursor *cursor)
+/* What is packed waits too, when a sink is far behind. */
+static mg_err count_packed(struct mg_archive *archive, struct cursor *cursor)
+{
+    for (size_t i = mg_archive_find(archive, cursor->next_us); i < mg_archive_count(archive) && cursor->waiting < MG_EXPORTS_COUNTED; i++) {
+        struct mg_block *block = mg_archive_block(archive, i);
+        const struct mg_column *times;
+        if (!block || mg_block_last_us(block) < cursor->next_us)
+            continue;
+        MG_TRY(mg_block_column(block, MG_FIELD_at_us, &times));
+        for (uint32_t row = 0; row < times->rows; row++) {
+            uint64_t at_us = (uint64_t)mg_column_number(times, row);
+            cursor->waiting += at_us >= cursor->next_us;
+            if (at_us >= cursor->next_us && (cursor->since_us == 0 || at_us < cursor->since_us))
+                cursor->since_us = at_us;
+        }
+        mg_block_let_go(block);
+    }
+    cursor->waiting = MG_MIN(cursor->waiting, (uint64_t)MG_EXPORTS_COUNTED);
+    return MG_OK;
+}
+
+static mg_err count_waiting(struct mg_stmt *stmt, struct mg_archive *archive, struct cursor *cursor)
 {
     bool row = false;
     mg_stmt_reset(stmt);
@@ -52,17 +74,17 @@ static mg_err count_waiting(struct mg_stmt *stmt, struct cursor *cursor)
     MG_TRY(mg_stmt_step(stmt, &row));
     cursor->waiting = row ? (uint64_t)mg_stmt_int(stmt, 0) : 0;
     cursor->since_us = row ? (uint64_t)mg_stmt_int(stmt, 1) : 0;
-    return MG_OK;
+    return count_packed(archive, cursor);
 }
 
-static mg_err put_all(struct mg_stmt *cursors, struct mg_stmt *waiting, const struct mg_export_state *states, int count,
-                      struct mg_json_out *out)
+static mg_err put_all(struct mg_stmt *cursors, struct mg_stmt *waiting, struct mg_archive *archive, const struct mg_export_state *states,
+                      int count, struct mg_json_out *out)
 {
     bool row = false;
     mg_err err;
     while ((err = mg_stmt_step(cursors, &row)) == MG_OK && row) {
         struct cursor cursor = {.name = mg_stmt_text(cursors, 0), .next_us = (uint64_t)mg_stmt_int(cursors, 1)};
-        MG_TRY(count_waiting(waiting, &cursor));
+        MG_TRY(count_waiting(waiting, archive, &cursor));
         put_export(out, &cursor, state_of(states, count, cursor.name));
     }
     return err;
@@ -72,18 +94,22 @@ mg_err mg_exports_json(struct mg_db *db, const struct mg_export_state *states, i
 {
     struct mg_json_out out = {.buf = buf};
     struct mg_stmt *cursors = NULL, *waiting = NULL;
-    mg_err err = mg_db_prepare(db, "SELECT name, next_us FROM exports ORDER BY name", &cursors);
+    struct mg_archive *archive = mg_archive_new(db);
+    mg_err err = mg_archive_refresh(archive, NULL);
+    if (err == MG_OK)
+        err = mg_db_prepare(db, "SELECT name, next_us FROM exports ORDER BY name", &cursors);
     if (err == MG_OK)
         err = mg_db_prepare(db, "SELECT count(*), min(at_us) FROM (SELECT at_us FROM exchanges WHERE at_us >= ? LIMIT ?) AS later",
                             &waiting);
     mg_json_out_open(&out, NULL, '{');
     mg_json_out_open(&out, "exports", '[');
     if (err == MG_OK)
-        err = put_all(cursors, waiting, states, count, &out);
+        err = put_all(cursors, waiting, archive, states, count, &out);
     mg_json_out_close(&out, ']');
     mg_json_out_close(&out, '}');
     mg_stmt_free(cursors);
     mg_stmt_free(waiting);
+    mg_archive_free(archive);
     return err == MG_OK ? mg_json_out_end(&out) : err;
 }
 

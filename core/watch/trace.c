@@ -6,36 +6,15 @@
 #include "meter/charge.h"
 #include "meter/ledger.h"
 #include "watch/json_out.h"
+#include "watch/search.h"
 
-/* An id of ours says when the request began, and a row is never older than that. */
-static mg_err find_detail(struct mg_stmt *stmt, mg_view id, struct mg_buf *bytes,
-                          bool *out_interrupted)
+mg_err mg_watch_trace(struct mg_search *search, mg_view id, struct mg_buf *bytes, struct mg_timeline *out_timeline,
+                      bool *out_interrupted)
 {
-    uint64_t began = 0;
-    bool row = false;
-    mg_exchange_id_time(id, &began);
-    mg_stmt_bind_text(stmt, 1, id);
-    mg_stmt_bind_int(stmt, 2, (int64_t)began);
-    MG_TRY(mg_stmt_step(stmt, &row));
-    if (!row)
-        return MG_E_NOT_FOUND;
-    MG_TRY(mg_buf_put(bytes, mg_stmt_blob(stmt, 0)));
-    *out_interrupted = mg_stmt_int(stmt, 1) & MG_ROW_INTERRUPTED;
-    return MG_OK;
-}
-
-mg_err mg_watch_trace(struct mg_db *db, mg_view id, struct mg_buf *bytes,
-                      struct mg_timeline *out_timeline, bool *out_interrupted)
-{
-    struct mg_stmt *stmt;
+    int64_t flags;
     mg_buf_clear(bytes);
-    MG_TRY(mg_db_prepare(
-        db,
-        "SELECT detail, flags FROM exchanges WHERE id = ? AND at_us >= ? ORDER BY at_us LIMIT 1",
-        &stmt));
-    mg_err err = find_detail(stmt, id, bytes, out_interrupted);
-    mg_stmt_free(stmt);
-    MG_TRY(err);
+    MG_TRY(mg_search_detail(search, id, bytes, &flags));
+    *out_interrupted = flags & MG_ROW_INTERRUPTED;
     return mg_ledger_decode(mg_buf_view(bytes), out_timeline) == MG_OK ? MG_OK : MG_E_STORE;
 }
 
@@ -194,13 +173,13 @@ mg_err mg_watch_timeline_json(const struct mg_timeline *timeline, bool interrupt
     return mg_json_out_end(&json);
 }
 
-mg_err mg_watch_trace_json(struct mg_db *db, mg_view id, struct mg_buf *out)
+mg_err mg_watch_trace_json(struct mg_search *search, mg_view id, struct mg_buf *out)
 {
     struct mg_timeline *timeline = mg_new(struct mg_timeline);
     struct mg_buf bytes;
     bool interrupted;
     mg_buf_init(&bytes, MG_TRACE_DETAIL_BYTES);
-    mg_err err = mg_watch_trace(db, id, &bytes, timeline, &interrupted);
+    mg_err err = mg_watch_trace(search, id, &bytes, timeline, &interrupted);
     if (err == MG_OK)
         err = mg_watch_timeline_json(timeline, interrupted, out);
     mg_buf_fini(&bytes);

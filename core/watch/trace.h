@@ -9,17 +9,17 @@
 #include "base/buf.h"
 #include "http/json.h"
 #include "meter/timeline.h"
-#include "store/db.h"
+#include "watch/search.h"
 
 enum { MG_TRACE_DETAIL_BYTES = 32 << 10, MG_TRACE_JSON_BYTES = 256 << 10 };
 
 /* `bytes` (at least MG_TRACE_DETAIL_BYTES allowed) holds what the timeline's views borrow and must
  * live as long. MG_E_NOT_FOUND: no such request, or it has not settled yet. */
-MG_MUST_USE mg_err mg_watch_trace(struct mg_db *db, mg_view id, struct mg_buf *bytes, struct mg_timeline *out_timeline,
+MG_MUST_USE mg_err mg_watch_trace(struct mg_search *search, mg_view id, struct mg_buf *bytes, struct mg_timeline *out_timeline,
                                   bool *out_interrupted);
 
 /* The same as a JSON object; out should be allowed MG_TRACE_JSON_BYTES. */
-MG_MUST_USE mg_err mg_watch_trace_json(struct mg_db *db, mg_view id, struct mg_buf *out);
+MG_MUST_USE mg_err mg_watch_trace_json(struct mg_search *search, mg_view id, struct mg_buf *out);
 MG_MUST_USE mg_err mg_watch_timeline_json(const struct mg_timeline *timeline, bool interrupted, struct mg_buf *out);
 
 /* Back again: views borrow from the tree. MG_E_PROTOCOL: it is no timeline. */

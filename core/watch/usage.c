@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "watch/json_out.h"
-#include "watch/logs.h"
+#include "watch/query.h"
 
 /* ---- asking */
 
@@ -57,7 +57,7 @@ static mg_err set_where(struct mg_usage_query *query, mg_view name, mg_view valu
 
 static mg_err set_time(uint64_t *out_us, mg_view name, mg_view value, struct mg_diag *diag)
 {
-    return mg_logs_time(value, out_us) ? MG_OK : bad(diag, name, value, "a time: 3d ago, or 2026-11-24, or 2026-11-24T10:00");
+    return mg_query_time(value, out_us) ? MG_OK : bad(diag, name, value, "a time: 3d ago, or 2026-11-24, or 2026-11-24T10:00");
 }
 
 static bool is_short(mg_view name)
@@ -111,7 +111,7 @@ mg_err mg_usage_parse_query(struct mg_usage_query *query, mg_view text, struct m
         mg_view pair = mg_view_cut(&text, '&');
         mg_view name = mg_view_cut(&pair, '=');
         if (name.len > 0)
-            MG_TRY(mg_usage_set(query, name, mg_logs_decode(pair, room, sizeof room), diag));
+            MG_TRY(mg_usage_set(query, name, mg_query_decode(pair, room, sizeof room), diag));
     }
     return MG_OK;
 }

@@ -1,0 +1,263 @@
+#include "meter/packer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "meter/archive.h"
+#include "store/folder.h"
+
+enum { STEP_ROWS = 4096 };             /* deleted in one transaction of the recorder */
+
+struct mg_packer {
+    struct mg_recorder *recorder;      /* borrowed */
+    char path[MG_FOLDER_PATH_BYTES];   /* of the database */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stopping;
+    bool told;                         /* the trouble that goes on was logged */
+    _Atomic uint64_t rows, blocks, cpu_us, failures;
+};
+
+/* ---- rows that are in a block already */
+
+struct step {
+    uint64_t to_us;                    /* rows up to this at_us are packed */
+    int64_t deleted;
+};
+
+static mg_err delete_step(void *arg, struct mg_db *db)
+{
+    struct step *step = arg;
+    struct mg_stmt *stmt;
+    MG_TRY(mg_db_prepare(db,
+                         "DELETE FROM exchanges WHERE at_us <= (SELECT max(at_us) FROM "
+                         "(SELECT at_us FROM exchanges WHERE at_us <= ? ORDER BY at_us LIMIT ?))",
+                         &stmt));
+    mg_stmt_bind_int(stmt, 1, (int64_t)step->to_us);
+    mg_stmt_bind_int(stmt, 2, STEP_ROWS);
+    mg_err err = mg_stmt_run(stmt);
+    step->deleted = mg_db_changes(db);
+    mg_stmt_free(stmt);
+    return err;
+}
+
+static mg_err delete_packed(struct mg_recorder *recorder, uint64_t to_us)
+{
+    struct step step = {.to_us = to_us};
+    do
+        MG_TRY(mg_recorder_write_wait(recorder, delete_step, &step));
+    while (step.deleted > 0);
+    return MG_OK;
+}
+
+/* What a process that died between writing a block and deleting its rows left. */
+static mg_err delete_leftovers(struct mg_db *db, struct mg_recorder *recorder, struct mg_diag *diag)
+{
+    struct mg_archive *archive = mg_archive_new(db);
+    mg_err err = mg_archive_refresh(archive, diag);
+    size_t count = mg_archive_count(archive);
+    struct mg_block *last = err == MG_OK && count > 0 ? mg_archive_block(archive, count - 1) : NULL;
+    if (last)
+        err = delete_packed(recorder, mg_block_last_us(last));
+    mg_archive_free(archive);
+    return err;
+}
+
+/* ---- a block */
+
+static mg_err one_number(struct mg_db *db, const char *sql, int64_t bound, int64_t *out_number)
+{
+    struct mg_stmt *stmt;
+    bool row = false;
+    MG_TRY(mg_db_prepare(db, sql, &stmt));
+    mg_stmt_bind_int(stmt, 1, bound);
+    mg_err err = mg_stmt_step(stmt, &row);
+    *out_number = row ? mg_stmt_int(stmt, 0) : 0;
+    mg_stmt_free(stmt);
+    return err;
+}
+
+static mg_err gather(struct mg_stmt *stmt, struct mg_block *block)
+{
+    bool more = false;
+    MG_TRY(mg_stmt_step(stmt, &more));
+    while (more) {
+        struct mg_block_row row = {
+            .at_us = (uint64_t)mg_stmt_int(stmt, 0),
+            .flags = mg_stmt_int(stmt, 1),
+            .id = mg_stmt_text(stmt, 2),
+            .detail = mg_stmt_blob(stmt, 3),
+        };
+        mg_err err = mg_block_put(block, &row);
+        if (err != MG_OK) /* full of long texts: it is a block of fewer rows */
+            return mg_block_rows(block) > 0 ? MG_OK : err;
+        MG_TRY(mg_stmt_step(stmt, &more));
+    }
+    return MG_OK;
+}
+
+static mg_err fill(struct mg_db *db, struct mg_block *block, uint32_t rows)
+{
+    struct mg_stmt *stmt;
+    MG_TRY(mg_db_prepare(db, "SELECT at_us, flags, id, detail FROM exchanges ORDER BY at_us LIMIT ?", &stmt));
+    mg_stmt_bind_int(stmt, 1, rows);
+    mg_err err = gather(stmt, block);
+    mg_stmt_free(stmt);
+    return err;
+}
+
+static mg_err make_folder(struct mg_db *db, char out_folder[MG_FOLDER_PATH_BYTES], struct mg_diag *diag)
+{
+    const char *path = mg_db_path(db), *slash = strrchr(path, '/');
+    snprintf(out_folder, MG_FOLDER_PATH_BYTES, "%.*srequests", slash ? (int)(slash - path) + 1 : 0, path);
+    if (mkdir(out_folder, 0700) == 0 || errno == EEXIST)
+        return MG_OK;
+    return mg_diag_set(diag, MG_E_SYSTEM, out_folder, 0, "cannot be made: %s", strerror(errno));
+}
+
+static mg_err nothing(void *arg, struct mg_db *db)
+{
+    (void)arg, (void)db;
+    return MG_OK;
+}
+
+/* Rows must be on the disk, and with them how far their ring was read, before their block is: else a power cut could bring the
+ * ring's records back and not the rows, and they would be stored twice. */
+static mg_err sync_rows(struct mg_recorder *recorder)
+{
+    return mg_recorder_write_wait(recorder, nothing, NULL);
+}
+
+static mg_err pack_block(struct mg_db *db, struct mg_recorder *recorder, struct mg_block *block, uint32_t rows,
+                         struct mg_diag *diag)
+{
+    char folder[MG_FOLDER_PATH_BYTES];
+    MG_TRY(make_folder(db, folder, diag));
+    MG_TRY(fill(db, block, rows));
+    MG_TRY(sync_rows(recorder));
+    MG_TRY(mg_block_write(block, folder, diag));
+    return delete_packed(recorder, mg_block_last_us(block));
+}
+
+mg_err mg_pack_rows(struct mg_db *db, struct mg_recorder *recorder, uint32_t block_rows, uint32_t open_rows, uint32_t *out_rows,
+               struct mg_diag *diag)
+{
+    int64_t enough;
+    *out_rows = 0;
+    MG_TRY(one_number(db, "SELECT count(*) FROM (SELECT 1 FROM exchanges LIMIT ?)", (int64_t)block_rows + open_rows + 1, &enough));
+    if (enough <= (int64_t)block_rows + open_rows)
+        return MG_OK;
+    MG_TRY(delete_leftovers(db, recorder, diag));
+    struct mg_block *block = mg_block_new(true);
+    mg_err err = pack_block(db, recorder, block, MG_MIN(block_rows, (uint32_t)MG_BLOCK_ROWS), diag);
+    if (err == MG_OK)
+        *out_rows = mg_block_rows(block);
+    mg_block_free(block);
+    return err;
+}
+
+/* ---- the thread */
+
+static void tell_trouble(struct mg_packer *packer, mg_err err, const struct mg_diag *diag)
+{
+    char text[MG_FOLDER_PATH_BYTES];
+    mg_diag_print(diag, text, sizeof text);
+    atomic_fetch_add_explicit(&packer->failures, 1, memory_order_relaxed);
+    if (!packer->told)
+        mg_log_error("requests.unpacked", "error=%s %s: requests stay in the database, where searching is slower, until this works",
+                     mg_err_name(err), text);
+    packer->told = true;
+}
+
+/* *out_more: there may be enough for another block. */
+static void look(struct mg_packer *packer, bool *out_more)
+{
+    uint32_t rows = 0;
+    struct mg_diag diag = {0};
+    struct mg_db *db = NULL; /* anew each time: the recorder may have gone over to another file */
+    mg_err err = mg_db_open(packer->path, MG_DB_READ, &db, &diag);
+    if (err == MG_OK)
+        err = mg_pack_rows(db, packer->recorder, MG_BLOCK_ROWS, MG_PACKER_OPEN_ROWS, &rows, &diag);
+    mg_db_close(db);
+    *out_more = err == MG_OK && rows > 0;
+    if (err != MG_OK)
+        tell_trouble(packer, err, &diag);
+    else
+        packer->told = false;
+    atomic_fetch_add_explicit(&packer->rows, *out_more ? rows : 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&packer->blocks, *out_more, memory_order_relaxed);
+    atomic_store_explicit(&packer->cpu_us, mg_thread_cpu_us(), memory_order_relaxed);
+}
+
+static void rest(struct mg_packer *packer)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += MG_PACKER_PAUSE_MS / 1000;
+    pthread_cond_timedwait(&packer->wake, &packer->lock, &until);
+}
+
+static void *run(void *arg)
+{
+    struct mg_packer *packer = arg;
+    bool more = false;
+    pthread_mutex_lock(&packer->lock);
+    while (!packer->stopping) {
+        pthread_mutex_unlock(&packer->lock);
+        look(packer, &more);
+        pthread_mutex_lock(&packer->lock);
+        if (!more && !packer->stopping)
+            rest(packer);
+    }
+    pthread_mutex_unlock(&packer->lock);
+    return NULL;
+}
+
+mg_err mg_packer_start(const char *data, struct mg_recorder *recorder, struct mg_packer **out_packer, struct mg_diag *diag)
+{
+    struct mg_packer *packer = mg_new(struct mg_packer);
+    packer->recorder = recorder;
+    if (mg_folder_path(data, "moongate.db", packer->path) != MG_OK) {
+        mg_free(packer);
+        return mg_diag_set(diag, MG_E_TOO_LARGE, data, 0, "is too long a path");
+    }
+    pthread_mutex_init(&packer->lock, NULL);
+    pthread_cond_init(&packer->wake, NULL);
+    if (pthread_create(&packer->thread, NULL, run, packer) == 0) {
+        *out_packer = packer;
+        return MG_OK;
+    }
+    mg_free(packer);
+    return mg_diag_set(diag, MG_E_SYSTEM, data, 0, "cannot start a thread");
+}
+
+void mg_packer_stop(struct mg_packer *packer)
+{
+    if (!packer)
+        return;
+    pthread_mutex_lock(&packer->lock);
+    packer->stopping = true;
+    pthread_cond_signal(&packer->wake);
+    pthread_mutex_unlock(&packer->lock);
+    pthread_join(packer->thread, NULL);
+    mg_free(packer);
+}
+
+void mg_packer_stats(const struct mg_packer *packer, struct mg_packer_stats *out_stats)
+{
+    *out_stats = (struct mg_packer_stats){
+        .rows = atomic_load_explicit(&packer->rows, memory_order_relaxed),
+        .blocks = atomic_load_explicit(&packer->blocks, memory_order_relaxed),
+        .cpu_us = atomic_load_explicit(&packer->cpu_us, memory_order_relaxed),
+        .failures = atomic_load_explicit(&packer->failures, memory_order_relaxed),
+    };
+}
