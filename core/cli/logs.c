@@ -24,6 +24,8 @@ enum { POLL_MS = 500, PATH_BYTES = 4096, WIDE = 120, NARROW = 100 };
     X(status, "--status", "STATUS", "that ended so: 200, 5xx, or error for all that went wrong")   \
     X(class, "--class", "CLASS", "of this failure class: rate_limited, timeout_ttft, ...")         \
     X(min_latency, "--min-latency", "TIME", "that took at least so long: 250ms, 2s")               \
+    X(user, "--user", "NAME", "of this end user: user, user_id or end_user of their metadata")     \
+    X(sort, "--sort", "WHAT", "the largest first: latency, ttft, cost or tokens")                  \
     X(since, "--since", "TIME", "that ended since: 10m, 2h or 3d ago, or 2026-11-24T10:00 (UTC)")  \
     X(until, "--until", "TIME", "that ended before this")
 
@@ -52,6 +54,7 @@ static const char *const names[] = {
 
 struct arguments {
     const char *filters[FILTER_COUNT];
+    const char *query;
     const char *data, *config;
     int count;
 #define X(name, option, help) bool name;
@@ -83,6 +86,8 @@ int mg_cli_logs(int argc, char **argv)
         if (a.filters[i] && mg_query_set(&request.filter, mg_view_cstr(names[i]),
                                         mg_view_cstr(a.filters[i]), &diag) != MG_OK)
             return mg_cli_complain(MG_EXIT_USAGE, "logs", "%s", diag.text);
+    if (a.query && mg_query_parse(&request.filter, mg_view_cstr(a.query), "", &diag) != MG_OK)
+        return mg_cli_complain(MG_EXIT_USAGE, "logs", "%s", diag.text);
 #define X(name, option, help)                                                                      \
     if (a.name && mg_query_set(&request.filter, MG_VIEW(#name), MG_VIEW("true"), &diag) != MG_OK)  \
         return mg_cli_complain(MG_EXIT_USAGE, "logs", "%s", diag.text);
@@ -109,6 +114,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 #define X(name, option, help) {option, NULL, NULL, MG_OPTION_FLAG, &a->name, help},
             FLAG_LIST(X)
 #undef X
+                {"--query", NULL, "QUERY", MG_OPTION_TEXT, &a->query,
+                 "further filters, as the admin API takes them: metadata.team=blue&min_cost=0.05"},
                 {"--data", NULL, "DIR", MG_OPTION_TEXT, &a->data,
                  "the data folder instead of the configuration's"},
         {"--config", "-c", "FILE", MG_OPTION_TEXT, &a->config,
@@ -134,6 +141,8 @@ static mg_err put_path(struct request *request)
     mg_err err = mg_buf_putf(&path, "/admin/v1/requests?limit=%u", request->filter.limit);
     for (int i = 0; i < FILTER_COUNT && err == MG_OK; i++)
         err = a->filters[i] ? put_filter(&path, names[i], a->filters[i]) : MG_OK;
+    if (err == MG_OK && a->query)
+        err = mg_buf_putf(&path, "&%s", a->query);
 #define X(name, option, help)                                                                      \
     if (err == MG_OK && a->name)                                                                   \
         err = mg_buf_put(&path, MG_VIEW("&" #name "=true"));

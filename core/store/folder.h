@@ -2,6 +2,7 @@
  *
  *     <data>/lock                 held by the process that writes here
  *     <data>/moongate.db          the store
+ *     <data>/requests/N.rows       older exchanges (meter/block.h)
  *     <data>/journal/worker-N.ring
  *     <data>/control.sock         the running gateway listens here for the CLI
  *     <data>/key.secret           keys the hashes of project keys
