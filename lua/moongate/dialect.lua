@@ -382,6 +382,24 @@ function dialect.to_data_url(mime, data)
   return "data:" .. mime .. ";base64," .. data
 end
 
+local TEXTS = { ["application/json"] = true, ["application/xml"] = true, ["application/x-yaml"] = true }
+
+--- The text of a document that is one, nil of any other.
+function dialect.document_text(part)
+  local mime = part.mime or ""
+  if part.text then
+    return part.text
+  elseif part.data and (sub(mime, 1, 5) == "text/" or TEXTS[mime]) then
+    return (crypto.unbase64(part.data))
+  end
+end
+
+--- The same with its name in front, for providers that know no documents.
+function dialect.spoken_document(part)
+  local text = dialect.document_text(part)
+  return text and (part.name and part.name .. "\n\n" .. text or text)
+end
+
 ---- names and ids
 
 --- The beginning of a text's digest, in hexadecimal.

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 import struct
 import urllib.parse
 import zlib
@@ -82,6 +83,17 @@ def check_known(value, shape, where):
     elif shape.type_name == "list":
         for i, each in enumerate(value):
             check_known(each, shape.member, f"{where}[{i}]")
+    elif shape.type_name == "string":
+        check_text(value, shape.metadata, where)
+
+
+def check_text(value, limits, where):
+    """The SDK leaves these to the service."""
+    wrong = "must be one of " + ", ".join(limits["enum"]) if value not in limits.get("enum", [value]) else \
+        f"must have length less than or equal to {limits['max']}" if len(value) > limits.get("max", len(value)) else \
+        f"must satisfy regular expression pattern: {limits['pattern']}" if "pattern" in limits and not re.fullmatch(limits["pattern"], value, re.S) else None
+    if wrong:
+        raise Refused(400, "ValidationException", f"1 validation error detected: Value '{value}' at '{where}' failed to satisfy constraint: Member {wrong}")
 
 
 def check_conversation(body):
@@ -104,10 +116,13 @@ def check_conversation(body):
 
 
 def check_request(request, operation):
-    body = json.loads(request.body)
+    check_body(json.loads(request.body), request.path.split("/")[2], operation)
+
+
+def check_body(body, model, operation):
     shape = service.operation_model(operation).input_shape
     check_known(body, shape, "request")
-    whole = {**with_bytes(body, shape), "modelId": urllib.parse.unquote(request.path.split("/")[2])}
+    whole = {**with_bytes(body, shape), "modelId": urllib.parse.unquote(model)}
     report = botocore.validate.ParamValidator().validate(whole, shape)
     if report.has_errors():
         raise Refused(400, "ValidationException", report.generate_report())

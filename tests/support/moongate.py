@@ -410,14 +410,14 @@ def good_events(*words):
             {**chunk(), "choices": [], "usage": USAGE}, "[DONE]"]
 
 
-def stream(*events, then="end", pieces=None, before=None):
+def stream(*events, then="end", pieces=None, before=None, type="text/event-stream"):
     """A chunked event stream. An event may be a dict, text for `data:`, bytes as they are, or a threading.Event to
     wait for. `then`: "end" ends the body cleanly, "cut" closes, "reset" resets, "stall" waits for the peer to leave."""
 
     def script(sock, request):
         if before:
             before(sock, request)
-        sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        sock.sendall(f"HTTP/1.1 200 OK\r\ncontent-type: {type}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
         for event in events:
             if isinstance(event, threading.Event):
                 event.wait(PATIENCE_S)

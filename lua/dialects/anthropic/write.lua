@@ -43,15 +43,15 @@ local WRITE_BLOCK = {
   end,
 
   document = function(part)
-    local source
-    if part.text then
-      source = { type = "text", media_type = "text/plain", data = part.text }
+    local source, text = nil, dialect.document_text(part)
+    if text then
+      source = { type = "text", media_type = "text/plain", data = text }
     elseif part.url then
       source = { type = "url", url = part.url }
     elseif part.mime == "application/pdf" then
       source = { type = "base64", media_type = part.mime, data = part.data }
     else
-      return nil, "is a document that is no PDF"
+      return nil, "is a document that is neither PDF nor text"
     end
     return { type = "document", source = source, title = part.name }
   end,

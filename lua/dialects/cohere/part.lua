@@ -1,26 +1,14 @@
 --- part.lua - parts of a neutral conversation as blocks of a message for Cohere: texts and images are all it reads.
-local crypto = require "moongate.crypto"
 local dialect = require "moongate.dialect"
 
 local find = string.find
 
 local IMAGES = { ["image/jpeg"] = true, ["image/png"] = true, ["image/gif"] = true, ["image/webp"] = true }
-local TEXTS = { ["application/json"] = true, ["application/xml"] = true, ["application/x-yaml"] = true }
 
 local part = {}
 
 local function refuse(writer, why)
   writer.ctx.refuse(dialect.spelt(writer.chat, "messages"), "has a part that " .. why)
-end
-
---- The text of a document that is one, or nil.
-function part.document_text(of)
-  local mime = of.mime or ""
-  if of.text then
-    return of.text
-  elseif of.data and (find(mime, "^text/") or TEXTS[mime]) then
-    return crypto.unbase64(of.data)
-  end
 end
 
 local function text_of(text)
@@ -45,11 +33,8 @@ local WRITE = {
   end,
 
   document = function(of, writer)
-    local text = part.document_text(of)
-    if not text then
-      return refuse(writer, "is a document that is no text, which Cohere does not read")
-    end
-    return text_of(of.name and of.name .. "\n\n" .. text or text)
+    local text = dialect.spoken_document(of)
+    return text and text_of(text) or refuse(writer, "is a document that is no text, which Cohere does not read")
   end,
 
   audio = function(_, writer)
@@ -77,8 +62,7 @@ end
 
 --- What can be cited: what it is called, and what it says.
 function part.source(of, id)
-  local data = { title = of.name, text = part.document_text(of) }
-  return { id = id, data = data }
+  return { id = id, data = { title = of.name, text = dialect.document_text(of) } }
 end
 
 return part

@@ -61,7 +61,7 @@ local function write_result(part, writer, later)
   for _, inner in ipairs(part.parts) do
     if inner.kind == "text" then
       content[#content + 1] = part_of.block(inner, writer)
-    elseif inner.kind == "document" and part_of.document_text(inner) then
+    elseif inner.kind == "document" and dialect.document_text(inner) then
       content[#content + 1] = { type = "document", document = part_of.source(inner) }
     else
       later[#later + 1] = { kind = "text", text = "Result of tool call " .. part.id .. ":" }
@@ -78,7 +78,7 @@ local function write_result(part, writer, later)
 end
 
 local function write_document(part, writer)
-  if writer.cites and part_of.document_text(part) then
+  if writer.cites and dialect.document_text(part) then
     local documents = writer.documents
     documents[#documents + 1] = part_of.source(part, format("doc:%d", #documents))
     return { type = "text", text = format("[%s]", part.name or documents[#documents].id) }

@@ -50,9 +50,9 @@ local WRITE_PART = {
     return { type = "input_audio", input_audio = { data = part.data, format = part.format } }
   end,
   document = function(part, writer)
-    if part.text then
-      return { type = "text", text = part.name and part.name .. "\n\n" .. part.text or part.text,
-               prompt_cache_breakpoint = cache_point(part, writer) }
+    local text = dialect.spoken_document(part)
+    if text then
+      return { type = "text", text = text, prompt_cache_breakpoint = cache_point(part, writer) }
     elseif part.data then
       return { type = "file", file = { filename = part.name or "document.pdf", file_data = media_url(part) },
                prompt_cache_breakpoint = cache_point(part, writer) }
@@ -97,8 +97,9 @@ local function write_result(part, writer, later)
   local text, others = dialect.texts(part.parts, "text", "\n\n") or "", 0
   for _, inner in ipairs(part.parts) do
     if inner.kind ~= "text" then
-      if inner.kind == "document" and inner.text then
-        text = text .. (text ~= "" and "\n\n" or "") .. inner.text
+      local document = inner.kind == "document" and dialect.document_text(inner)
+      if document then
+        text = text .. (text ~= "" and "\n\n" or "") .. document
       else
         others = others + 1
         if others == 1 then

@@ -54,9 +54,8 @@ function part_writers.image(part, writer)
 end
 
 function part_writers.document(part, writer)
-  local mark = breakpoint_of(part, writer)
-  if part.text then
-    local text = part.name and part.name .. "\n\n" .. part.text or part.text
+  local mark, text = breakpoint_of(part, writer), dialect.spoken_document(part)
+  if text then
     return { type = "input_text", text = text, prompt_cache_breakpoint = mark }
   elseif part.url then
     return { type = "input_file", file_url = part.url, prompt_cache_breakpoint = mark }

@@ -3,8 +3,9 @@
     with vendors.start("anthropic") as up:
         up.say(Say("Hello", calls=[("f", {"k": 1})]))
 
-Each module has PATH_OF (model, streams → path), check (a request's body; raises Refused), whole and events (what it says),
-refusal (its shape of an error). A vendor keeps what it signed: state that it never gave out is refused as forged.
+Each module has check_headers, or check_request where the key covers more than them, check (a request's body; raises
+Refused), whole and events (what it says), refusal (its shape of an error, and headers beside it). A vendor keeps what it
+signed: state that it never gave out is refused as forged.
 """
 
 import importlib
@@ -18,10 +19,12 @@ from vendors.shape import Refused
 class Say:
     """An answer. `finish`: "stop", "length" or "refusal"; `pieces`: what a stream breaks its text into; `breaks`: a stream
     that is cut after its text, that ends with an error in the vendor's shape, or that says no more until the gateway
-    leaves ("cut", "error", "stall"); with "stall" a whole answer never comes."""
+    leaves ("cut", "error", "stall"); with "stall" a whole answer never comes; `cites`: the page that the text was taken
+    from, for vendors that say so."""
 
-    def __init__(self, text="", thought="", calls=(), finish="stop", pieces=3, breaks=None):
+    def __init__(self, text="", thought="", calls=(), finish="stop", pieces=3, breaks=None, cites=None):
         self.text, self.thought, self.calls, self.finish, self.pieces, self.breaks = text, thought, list(calls), finish, pieces, breaks
+        self.cites = cites
 
     def cut(self, text):
         size = max(1, len(text) // self.pieces)
@@ -77,12 +80,16 @@ class Vendor(moongate.Upstream):
             return moongate.respond(200, self.sent.encode())(sock, request)
         events = [each if isinstance(each, bytes) else f"data: {each if isinstance(each, str) else json.dumps(each)}\n\n".encode()
                   for each in self.dialect.events(turn, self)]
-        self.sent = b"".join(events).decode()
-        moongate.stream(*events, then=turn.breaks if turn.breaks in ("cut", "stall") else "end")(sock, request)
+        self.sent = b"".join(events).decode(errors="replace")
+        moongate.stream(*events, then=turn.breaks if turn.breaks in ("cut", "stall") else "end",
+                        type=getattr(self.dialect, "STREAM_TYPE", "text/event-stream"))(sock, request)
 
     def read(self, request):
         """Checks a request; whether it asks for a stream."""
-        self.dialect.check_headers(request.headers, self)
+        if hasattr(self.dialect, "check_request"):
+            self.dialect.check_request(request, self)
+        else:
+            self.dialect.check_headers(request.headers, self)
         if request.headers.get("content-type", "").split(";")[0] != "application/json":
             raise Refused("content-type must be application/json")
         try:
@@ -93,8 +100,15 @@ class Vendor(moongate.Upstream):
         return self.dialect.check(body, urlsplit(request.path), self)
 
     def fail(self, sock, request, kind, message, param=None, headers=None):
-        status, body = self.dialect.refusal(kind, message, param)
-        moongate.respond(status, body, {name.replace("_", "-"): value for name, value in (headers or {}).items()}, "Error")(sock, request)
+        status, body, *more = self.dialect.refusal(kind, message, param)
+        headers = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+        moongate.respond(status, body, {**headers, **(more[0] if more else {})}, "Error")(sock, request)
+
+    @property
+    def config(self):
+        """How a project names it as a provider: where it is asked, and with which key."""
+        base = self.url.removesuffix("/v1") + getattr(self.dialect, "VERSION", "/v1")
+        return f'adapter = "{self.name}", base_url = "{base}", ' + getattr(self.dialect, "CONFIG", 'api_key = "secret", ')
 
 
 def no_member_twice(pairs):

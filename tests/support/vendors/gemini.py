@@ -16,10 +16,13 @@ name = matching(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}")
 def data(value, where):
     """The vendor takes both alphabets of base64; its SDK for Python uses the one for URLs."""
     string(value, where)
-    base64_of(*IMAGES, b"%PDF")(value.replace("-", "+").replace("_", "/"), where)
+    base64_of()(value.replace("-", "+").replace("_", "/"), where)
 
 
-blob = record(mimeType=matching(MIMES), data=data, displayName_=string)
+def blob(value, where):
+    record(mimeType=matching(MIMES), data=data, displayName_=string)(value, where)
+    if not value["mimeType"].startswith("text/"):
+        base64_of(*IMAGES, b"%PDF")(value["data"].replace("-", "+").replace("_", "/"), f"{where}.data")
 
 
 def members(value, where):

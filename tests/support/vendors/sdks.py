@@ -84,12 +84,14 @@ class OpenAIChat(Sdk):
     def connect(self):
         self.sdk = openai.OpenAI(base_url=self.root + "/v1", api_key=self.key, max_retries=0, http_client=self.http)
 
-    def user(self, text, image=None, document=None):
+    def user(self, text, image=None, document=None, notes=None):
         parts = [{"type": "text", "text": text}]
         if image:
             parts.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded(image)}"}})
         if document:
             parts.append({"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{encoded(document)}"}})
+        if notes:
+            parts.append({"type": "file", "file": {"filename": "notes.txt", "file_data": f"data:text/plain;base64,{encoded(notes.encode())}"}})
         return [{"role": "user", "content": parts if len(parts) > 1 else text}]
 
     def system(self, text):
@@ -154,12 +156,14 @@ class OpenAIResponses(Sdk):
     classes, broken = OpenAIChat.classes, openai.APIError
     connect = OpenAIChat.connect
 
-    def user(self, text, image=None, document=None):
+    def user(self, text, image=None, document=None, notes=None):
         parts = [{"type": "input_text", "text": text}]
         if image:
             parts.append({"type": "input_image", "image_url": f"data:image/png;base64,{encoded(image)}", "detail": "auto"})
         if document:
             parts.append({"type": "input_file", "filename": "a.pdf", "file_data": f"data:application/pdf;base64,{encoded(document)}"})
+        if notes:
+            parts.append({"type": "input_file", "filename": "notes.txt", "file_data": f"data:text/plain;base64,{encoded(notes.encode())}"})
         return [{"role": "user", "content": parts if len(parts) > 1 else text}]
 
     system = OpenAIChat.system
@@ -206,12 +210,14 @@ class Anthropic(Sdk):
     def connect(self):
         self.sdk = anthropic.Anthropic(base_url=self.root, api_key=self.key, max_retries=0, http_client=self.http)
 
-    def user(self, text, image=None, document=None):
+    def user(self, text, image=None, document=None, notes=None):
         parts = [{"type": "text", "text": text}]
         if image:
             parts.append({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": encoded(image)}})
         if document:
             parts.append({"type": "document", "title": "a.pdf", "source": {"type": "base64", "media_type": "application/pdf", "data": encoded(document)}})
+        if notes:
+            parts.append({"type": "document", "title": "notes.txt", "source": {"type": "text", "media_type": "text/plain", "data": notes}})
         return [{"role": "user", "content": parts if len(parts) > 1 else text}]
 
     def system(self, text):
@@ -257,9 +263,10 @@ class Gemini(Sdk):
     def connect(self):
         self.sdk = genai.Client(api_key=self.key, http_options=types.HttpOptions(base_url=self.root, api_version="v1beta", httpx_client=self.http))
 
-    def user(self, text, image=None, document=None):
+    def user(self, text, image=None, document=None, notes=None):
         parts = [types.Part(text=text)]
-        parts += [types.Part.from_bytes(data=data, mime_type=mime) for data, mime in ((image, "image/png"), (document, "application/pdf")) if data]
+        given = ((image, "image/png"), (document, "application/pdf"), (notes and notes.encode(), "text/plain"))
+        parts += [types.Part.from_bytes(data=data, mime_type=mime) for data, mime in given if data]
         return [types.Content(role="user", parts=parts)]
 
     def system(self, text):
