@@ -587,9 +587,10 @@ static mg_err start(struct mg_weave *weave)
 
 static mg_err finish_choice(struct mg_weave *weave, int number, const struct mg_usage *usage, enum mg_finish end);
 
+/* An answer that its last word calls a failure has not ended: what comes is an error, or another answer. */
 static mg_err end(struct mg_weave *weave, const struct mg_tap *tap)
 {
-    if (weave->ended || !tap->finished)
+    if (weave->ended || !tap->finished || tap->failed || tap->broken_arguments)
         return MG_OK;
     weave->ended = true;
     if (weave->resumed && !mg_resumed_settled(weave->resumed))

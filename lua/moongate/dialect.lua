@@ -515,6 +515,10 @@ function dialect.pack(from, text, call)
   return "mg1:" .. from .. ":" .. (call or "") .. ":" .. (text or "")
 end
 
+--- What stands where a client's own vendor would have signed, and who answered has signed nothing: by it a conversation
+--- that goes on at that vendor is known to have come from elsewhere.
+dialect.UNSIGNED = dialect.pack ""
+
 --- Dialect, text and call of packed state; nothing when it is not ours.
 function dialect.unpack(packed)
   local from, call, text = packed:match "^mg1:([^:]*):([^:]*):(.*)$"
@@ -534,7 +538,7 @@ end
 
 --- Reads such a field into a reasoning part, and gives the id of the call that the state belongs to, if it is one's.
 function dialect.unseal(part, text, own)
-  if not text then
+  if not text or text == dialect.UNSIGNED then
     return
   end
   local from, sealed, call = dialect.unpack(text)

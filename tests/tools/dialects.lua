@@ -359,7 +359,7 @@ local function put_settings()
         anthropic = member("thinking", "output_config"), gemini = function(body)
             return body.generationConfig and body.generationConfig.thinkingConfig
         end,
-        bedrock = member("additionalModelRequestFields"), cohere = member("thinking"),
+        bedrock = member("additionalModelRequestFields", "outputConfig"), cohere = member("thinking"),
     })
     put()
     put("The models these were tried with: %s. Others differ; what a model refuses is known to its dialect.",

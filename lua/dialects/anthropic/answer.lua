@@ -7,7 +7,7 @@ local list, string_of, null = dialect.list, dialect.string, dialect.null
 local type = type
 
 local NOTHING = {}
-local READ_BLOCK, GATEWAY_SIGNATURE = read.blocks, read.GATEWAY_SIGNATURE
+local READ_BLOCK = read.blocks
 
 local FINISH = {
   end_turn = "stop", stop_sequence = "stop_sequence", max_tokens = "length", model_context_window_exceeded = "length",
@@ -98,7 +98,7 @@ local function answer_reasoning(part)
   if part.redacted then
     return { type = "redacted_thinking", data = own and part.redacted or dialect.seal(part) }
   end
-  local signature = dialect.seal(part, "anthropic") or GATEWAY_SIGNATURE
+  local signature = dialect.seal(part, "anthropic") or dialect.UNSIGNED
   return { type = "thinking", thinking = part.text or "", signature = signature }
 end
 
@@ -183,5 +183,5 @@ end
 
 return {
   finish_reasons = FINISH, finish_out = FINISH_OUT, read = read_answer, write = write_answer, write_usage = write_usage,
-  GATEWAY_SIGNATURE = GATEWAY_SIGNATURE, read_event = read_event,
+  read_event = read_event,
 }

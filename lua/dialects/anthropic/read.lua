@@ -6,7 +6,6 @@ local list, given, string_of, raw_value = dialect.list, dialect.given, dialect.s
 local concat, format, next, type = table.concat, string.format, next, type
 
 --- On reasoning that nobody signed.
-local GATEWAY_SIGNATURE = dialect.pack("")
 
 local function cache_of(block)
   local mark = block.cache_control
@@ -86,7 +85,7 @@ local READ_BLOCK = {
   --- Signed by Anthropic, or a text of another vendor with its own state in the signature.
   thinking = function(block)
     local part, signature = { kind = "reasoning", text = string_of(block.thinking) or "" }, string_of(block.signature)
-    if signature and signature ~= "" and signature ~= GATEWAY_SIGNATURE then
+    if signature and signature ~= "" and signature ~= dialect.UNSIGNED then
       dialect.unseal(part, signature, "anthropic")
     end
     return part
@@ -252,4 +251,4 @@ local function read_request(body, ctx)
 end
 
 
-return { blocks = READ_BLOCK, request = read_request, GATEWAY_SIGNATURE = GATEWAY_SIGNATURE }
+return { blocks = READ_BLOCK, request = read_request }

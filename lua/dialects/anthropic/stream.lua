@@ -3,7 +3,7 @@ local dialect = require "moongate.dialect"
 local answer = require "dialects.anthropic.answer"
 
 local quoted, TEXT = dialect.quoted, dialect.TEXT
-local FINISH_OUT, GATEWAY_SIGNATURE, write_usage = answer.finish_out, answer.GATEWAY_SIGNATURE, answer.write_usage
+local FINISH_OUT, write_usage = answer.finish_out, answer.write_usage
 
 local function event(name, data)
   return "event: " .. name .. '\ndata: {"type":"' .. name .. '",' .. data .. "}\n\n"
@@ -71,7 +71,7 @@ end
 local function close(s)
   local text = ""
   if s.open == "reasoning" then
-    text = signature_delta(s, s.signature or GATEWAY_SIGNATURE)
+    text = signature_delta(s, s.signature or dialect.UNSIGNED)
   end
   s.open = nil
   text = text .. stop_block(s)

@@ -5,7 +5,7 @@ return dialect.fields("bedrock", "Bedrock Converse", {
   { "messages", doc = "turns; results of tools are parts of the user's" },
   { "system", doc = "turns of the system before the first other one" },
   { "toolConfig", doc = "tools and whether they must be called; nothing says that they must not be" },
-  { "outputConfig", doc = "the schema of the answer, as a text" },
+  { "outputConfig", doc = "the schema of the answer, as a text, and how much a model that weighs by itself may think" },
   { "inferenceConfig.maxTokens", param = "max_tokens", type = "integer" },
   { "inferenceConfig.temperature", param = "temperature", type = "number", max = 1 },
   { "inferenceConfig.topP", param = "top_p", type = "number", max = 1 },

@@ -234,7 +234,7 @@ local function thinking_of(reasoning, refused, limit)
   if reasoning.effort == "none" then
     return not refused.off and not refused.adaptive and { type = "disabled" } or nil
   elseif not refused.adaptive then
-    return { type = "adaptive" }
+    return { type = "adaptive", display = reasoning.visible and "summarized" or nil }
   end
   local budget = reasoning.budget or dialect.budget(reasoning.effort or "medium", limit or 4096)
   return budget >= 1024 and budget < (limit or budget + 1) and { type = "enabled", budget_tokens = budget } or nil
@@ -243,6 +243,16 @@ end
 local function forced(body)
   local choice = body.toolConfig and body.toolConfig.toolChoice
   return choice and (choice.any or choice.tool)
+end
+
+local EFFORTS = { minimal = "low", low = "low", medium = "medium", high = "high", xhigh = "xhigh", max = "max" }
+
+local function write_effort(reasoning, body)
+  local effort = reasoning.effort or reasoning.budget and dialect.effort(reasoning.budget)
+  if EFFORTS[effort] then
+    body.outputConfig = body.outputConfig or {}
+    body.outputConfig.effort = EFFORTS[effort]
+  end
 end
 
 local function write_reasoning(chat, body, writer, extra)
@@ -254,6 +264,8 @@ local function write_reasoning(chat, body, writer, extra)
   extra.thinking = writer.claude and not refused.reasoning and not forced(body) and thinking_of(reasoning, refused, limit) or nil
   if not extra.thinking and reasoning.effort ~= "none" then
     writer.ctx.drop(dialect.spelt(chat, "reasoning"))
+  elseif extra.thinking and extra.thinking.type == "adaptive" then
+    write_effort(reasoning, body)
   end
 end
 
@@ -268,7 +280,7 @@ local function write_sampling(chat, body, writer, extra)
   if not writer.claude then
     return
   end
-  local banned = refusals_of(ctx).sampling or extra.thinking and extra.thinking.type == "enabled"
+  local banned = refusals_of(ctx).sampling or extra.thinking and extra.thinking.type ~= "disabled"
   for _, row in ipairs { { config, "temperature", "temperature" }, { config, "topP", "top_p" }, { extra, "top_k", "top_k" } } do
     local both = row[2] == "topP" and config.temperature
     if row[1][row[2]] and (banned or both) then

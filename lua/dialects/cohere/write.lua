@@ -13,6 +13,8 @@ local find, format, ipairs, lower = string.find, string.format, ipairs, string.l
 ---@field documents table[]  what can be cited
 ---@field cites boolean  texts of documents stand beside the conversation, not in it
 ---@field thinks boolean  the model takes thoughts back
+---@field ids { [string]: string }  of the client's calls → as they were sent last
+---@field sent { [string]: integer }  ids that were sent, and how often they came
 ---@field chat table
 ---@field ctx table
 
@@ -74,7 +76,8 @@ local function write_result(part, writer, later)
   if #content == 0 then
     content[1] = { type = "text", text = #later > 0 and "The result follows in the next message." or "{}" }
   end
-  put_result({ role = "tool", tool_call_id = dialect.id(part.id or "call"), content = content }, writer.messages)
+  local id = part.id or "call"
+  put_result({ role = "tool", tool_call_id = writer.ids[id] or dialect.id(id), content = content }, writer.messages)
 end
 
 local function write_document(part, writer)
@@ -110,9 +113,18 @@ local function write_user(turn, writer)
   end
 end
 
+--- No id may come twice, though some clients count their calls anew in each turn.
+local function id_of_call(id, writer)
+  local sent = dialect.id(id)
+  local times = (writer.sent[sent] or 0) + 1
+  writer.sent[sent] = times
+  writer.ids[id] = times == 1 and sent or dialect.id(sent .. "_" .. times)
+  return writer.ids[id]
+end
+
 local function write_call(part, writer)
   local arguments = part.custom and json.encode { input = part.arguments } or dialect.object_text(part.arguments)
-  return { id = dialect.id(part.id or "call"), type = "function",
+  return { id = id_of_call(part.id or "call", writer), type = "function",
            ["function"] = { name = sent_name(writer.chat, part.name), arguments = arguments } }
 end
 
@@ -349,7 +361,7 @@ end
 
 return function(chat, ctx)
   local body, system = { model = ctx.model }, {}
-  local writer = { messages = array {}, documents = array {}, chat = chat, ctx = ctx, thinks = thinks(ctx),
+  local writer = { messages = array {}, documents = array {}, chat = chat, ctx = ctx, thinks = thinks(ctx), ids = {}, sent = {},
                    cites = not chat.output and #dialect.list(chat.tools) == 0 }
   dialect.write_fields(fields, chat, body, ctx)
   write_limit(chat, body, ctx)

@@ -67,7 +67,7 @@ function answer_writers.refusal(part, of, index)
 end
 
 function answer_writers.reasoning(part, of, index)
-  return items.reasoning(items.id(of, "reasoning", index), "completed", part.text, dialect.seal(part, NAME))
+  return items.reasoning(items.id(of, "reasoning", index), "completed", part.text, dialect.seal(part, NAME) or dialect.UNSIGNED)
 end
 
 function answer_writers.tool_call(part, of, index, memo)

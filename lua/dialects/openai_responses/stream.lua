@@ -140,7 +140,7 @@ function closers.reasoning(s, block)
   local part = { type = "summary_text", text = text }
   return event(s, "response.reasoning_summary_text.done", data)
     .. part_event(s, "response.reasoning_summary_part.done", part, "summary_index")
-    .. item_done(s, items.reasoning(s.item, "completed", text, s.sealed))
+    .. item_done(s, items.reasoning(s.item, "completed", text, s.sealed or dialect.UNSIGNED))
 end
 
 --- A call without arguments has empty ones.

@@ -40,10 +40,11 @@ def check(body, url, vendor):
 
 def check_thinking(body):
     extra, config = body.get("additionalModelRequestFields", {}), body.get("inferenceConfig", {})
-    record(thinking_=tagged("type", enabled=record(type=anything, budget_tokens=at_least(1024)), adaptive=record(type=anything, display_=anything),
+    record(thinking_=tagged("type", enabled=record(type=anything, budget_tokens=at_least(1024)), adaptive=record(type=anything, display_=word("summarized", "omitted")),
                             disabled=record(type=anything)), top_k_=at_least(0), anthropic_beta_=items(string))(extra, "additionalModelRequestFields")
     thinks = extra.get("thinking", {}).get("type") in ("enabled", "adaptive")
     need(not thinks or config.get("temperature", 1) == 1, "`temperature` may only be set to 1 when thinking is enabled.")
+    record(effort_=word("low", "medium", "high", "xhigh", "max"), textFormat_=object_)(body.get("outputConfig", {}), "outputConfig")
     need(not thinks or not {"any", "tool"} & set(body.get("toolConfig", {}).get("toolChoice", {})), "Thinking may not be enabled when tool_choice forces tool use.")
     budget = extra.get("thinking", {}).get("budget_tokens", 0)
     need(budget < config.get("maxTokens", budget + 1), "`max_tokens` must be greater than `thinking.budget_tokens`.")

@@ -271,6 +271,17 @@ TEST(a_stream_that_was_cut_has_no_end)
     check_out("[start](open text#0 )\"b\"0");
 }
 
+TEST(a_last_word_that_is_a_failure_is_no_end)
+{
+    struct mg_tap_event seen;
+    open_weave(true, false);
+    text("\"content\":\"b\"");
+    mg_tap_event(&tap, MG_VIEW_NONE, MG_VIEW("{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"error\"}]}"), &seen);
+    CHECK(tap.finished && tap.failed);
+    CHECK_OK(mg_weave_end(weave, &tap));
+    check_out("[start](open text#0 )\"b\"0");
+}
+
 TEST(what_follows_the_end_is_not_written)
 {
     open_weave(true, false);
