@@ -5,6 +5,7 @@
 #include "gateway/cors.h"
 #include "gateway/keeping.h"
 #include "gateway/limiting.h"
+#include "gateway/passthrough.h"
 #include "gateway/passthrough_path.h"
 
 static void put_date(struct mg_worker *worker)
@@ -70,7 +71,10 @@ static mg_err put_upstream(struct mg_exchange *x)
             continue;
         if (is_relabelled(x, header) || (x->passthrough && mg_passthrough_hides(header->name)))
             continue;
-        if (mg_view_ieq(header->name, MG_VIEW("x-request-id")))
+        mg_view here = x->passthrough ? mg_passthrough_address(x, header) : MG_VIEW_NONE;
+        if (here.len)
+            MG_TRY(mg_http_put_header(&x->lines, header->name, here));
+        else if (mg_view_ieq(header->name, MG_VIEW("x-request-id")))
             MG_TRY(mg_http_put_own(&x->lines, MG_VIEW("x-moongate-upstream-request-id"), header->value));
         else
             MG_TRY(mg_http_put_line(&x->lines, header));

@@ -8,6 +8,10 @@
 #include "http/json_scan.h"
 #include "meter/record.h"
 
+/* The model of calls that name none as we know it: their breaker is their own, so that whoever asks for what always fails
+ * stops nobody's conversations. */
+#define UNKNOWN MG_VIEW("passthrough")
+
 const char *mg_passthrough_guess(struct mg_headers headers)
 {
     if (mg_headers_find(headers, MG_VIEW("x-api-key")) || mg_headers_find(headers, MG_VIEW("anthropic-version")))
@@ -106,7 +110,7 @@ static bool read_known(struct mg_exchange *x, const struct mg_passthrough_operat
         return refuse(x, 400, "missing_model", MG_VIEW("The field 'model' is missing."));
     raw->known = !x->call.request.background;    /* what that will use is told to nobody who asks now */
     raw->counts = true;
-    raw->model = raw->known ? x->call.request.model : MG_VIEW("*");
+    raw->model = raw->known ? x->call.request.model : UNKNOWN;
     return true;
 }
 
@@ -119,7 +123,7 @@ static void read_unknown(struct mg_exchange *x)
     x->passthrough->scanned = body.len > 0 && body.ptr[0] == '{' && scan(x, body, &error);
     if (!x->passthrough->scanned && !scan(x, MG_VIEW("{}"), &error))
         x->call.request = (struct mg_request){.arena = &x->arena, .body = MG_VIEW("{}")};
-    x->passthrough->raw.model = MG_VIEW("*");
+    x->passthrough->raw.model = UNKNOWN;
     x->passthrough->raw.counts = posts && x->passthrough->scanned;
 }
 
@@ -129,7 +133,7 @@ static bool key_allows(struct mg_exchange *x)
     const char *name = x->passthrough->provider->name;
     mg_view all = mg_arena_printf(&x->arena, "%s/*", name);
     mg_view one = mg_arena_printf(&x->arena, "%s/%.*s", name, MG_FMT(x->passthrough->raw.model));
-    if (!x->key_allows || mg_key_allows(x->key_allows, all) || mg_key_allows(x->key_allows, one))
+    if (!x->key_allows || mg_key_allows(x->key_allows, all) || (x->passthrough->raw.known && mg_key_allows(x->key_allows, one)))
         return true;
     mg_view text = x->passthrough->raw.known
                        ? mg_arena_printf(&x->arena, "This API key may not use the model '%.*s'. GET /v1/models lists what it may use.",
@@ -196,6 +200,41 @@ bool mg_passthrough_is_unguarded(struct mg_exchange *x)
                       "through it would not see. Its operator can allow that: providers.%s.passthrough = { unfiltered = true }.", x->passthrough->provider->name));
 }
 
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+static bool holds_address(mg_view name)
+{
+    static const char *const names[] = {"location", "content-location", "operation-location", "x-goog-upload-url", "x-goog-upload-control-url"};
+    for (size_t i = 0; i < MG_COUNT(names); i++)
+        if (mg_view_ieq(name, mg_view_cstr(names[i])))
+            return true;
+    return false;
+}
+
+/* The path of an address at the vendor; empty: it is somewhere else. */
+static mg_view path_there(const struct mg_upstream *upstream, mg_view address)
+{
+    struct mg_url url;
+    if (address.len && address.ptr[0] == '/')
+        return mg_view_starts(address, MG_VIEW("//")) ? MG_VIEW_NONE : address;
+    size_t begin = mg_view_find(address, "/") + 2;
+    if (!mg_url_parse(mg_view_head(address, mg_view_find(address, "?#")), &url) || !mg_view_ieq(url.host, mg_view_cstr(upstream->endpoint.host)) ||
+        url.port != upstream->endpoint.port || begin >= address.len)
+        return MG_VIEW_NONE;
+    return mg_view_skip(address, begin + mg_view_find(mg_view_skip(address, begin), "/"));
+}
+
+mg_view mg_passthrough_address(struct mg_exchange *x, const struct mg_header *header)
+{
+    if (!holds_address(header->name))
+        return MG_VIEW_NONE;
+    mg_view path = path_there(x->passthrough->upstream, header->value);
+    mg_view host = mg_headers_get(x->request.headers, MG_VIEW("host"));
+    const char *scheme = x->client && mg_stream_is_tls(x->client->stream) ? "https" : "http";
+    return path.len ? mg_arena_printf(&x->arena, "%s://%.*s/providers/%s%.*s", scheme, MG_FMT(host), x->passthrough->provider->name, MG_FMT(path))
+                    : MG_VIEW_NONE;
+}
+
 /* ---- the call -------------------------------------------------------------------------------- */
 
 void mg_passthrough_plan(struct mg_exchange *x)
@@ -252,6 +291,13 @@ static void on_done(void *arg)
         mg_exchange_refuse_as(x, result->status, result->code, result->message, MG_VIEW_NONE, result->retry_after_ms);
 }
 
+/* Whoever brings a key against repetition knows what it repeats. */
+static bool is_set(const struct mg_exchange *x, mg_view name)
+{
+    const char *idempotency = x->passthrough->provider->idempotency_header;
+    return !(idempotency && mg_view_ieq(name, mg_view_cstr(idempotency))) && mg_upstream_sets(x->passthrough->upstream, name);
+}
+
 /* What the configuration sets, what carries keys, and what would make another request of this one stays here. */
 static mg_view forwarded(struct mg_exchange *x)
 {
@@ -259,8 +305,7 @@ static mg_view forwarded(struct mg_exchange *x)
     mg_buf_clear(&x->lines);
     for (size_t i = 0; i < headers.count; i++) {
         const struct mg_header *header = &headers.items[i];
-        if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_UPSTREAM) || mg_passthrough_keeps(header->name) ||
-            mg_upstream_sets(x->passthrough->upstream, header->name))
+        if (header->traits & (MG_HEADER_HOP | MG_HEADER_NOT_UPSTREAM) || mg_passthrough_keeps(header->name) || is_set(x, header->name))
             continue;
         if (mg_http_put_line(&x->lines, header) != MG_OK)
             break;                     /* the parser bounded them below this buffer's size */

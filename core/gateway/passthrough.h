@@ -29,6 +29,10 @@ void mg_passthrough_plan(struct mg_exchange *x);
 /* `call` is filled but for what is raw. */
 void mg_passthrough_start(struct mg_exchange *x, struct mg_relay_call *call);
 
+/* A header of the answer that holds an address of the vendor ("location" and the like), as an address here: what is done there
+ * without us nobody counts. Empty: it is another header, or another address. In the arena. */
+mg_view mg_passthrough_address(struct mg_exchange *x, const struct mg_header *header);
+
 /* What dialect a refusal has before anybody knows whose request it is. */
 const char *mg_passthrough_guess(struct mg_headers headers);
 

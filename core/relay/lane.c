@@ -294,6 +294,8 @@ static mg_err put_forwarded(struct mg_buf *head, mg_view lines, const struct mg_
 static mg_err put_idempotency(struct mg_buf *head, const struct mg_lane *lane)
 {
     const char *name = upstream(lane)->config->idempotency_header;
+    if (name && lane->relay->call.raw && has_line(lane->relay->call.forwarded, mg_view_cstr(name)))
+        return MG_OK;
     return name ? mg_http_put_header(head, mg_view_cstr(name), mg_view_cstr(timeline(lane)->id)) : MG_OK;
 }
 

@@ -14,7 +14,7 @@ struct mg_raw {                        /* borrowed by the relay until on_done */
     mg_view method;
     mg_view target;                    /* of the request line: path and query */
     mg_view body;
-    mg_view model;                     /* for records; "*": nobody can tell */
+    mg_view model;                     /* for records */
     bool head;                         /* HEAD: the answer has no body */
     bool once;                         /* nobody can tell whether it may be sent twice */
     bool known;                        /* the answer is one of those that the adapter can read */

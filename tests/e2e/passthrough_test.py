@@ -112,6 +112,29 @@ class AsItIs(unittest.TestCase):
             self.assertEqual((got.status, got.json["type"]), (502, "error"))
             self.assertEqual(up.count, 2)                                  # one provider was named, and asked once
 
+    def test_addresses_of_the_vendor_lead_through_here(self):
+        with Upstream() as up, Gateway(one(up)) as gw:
+            there, here = f"http://127.0.0.1:{up.port}", "http://gw.example/providers/acme"
+            for name, value, got in (("x-goog-upload-url", there + "/upload/v1/files?id=1", here + "/upload/v1/files?id=1"), ("location", "/v1/files/2", here + "/v1/files/2"),
+                                     ("location", "https://signed.example/a", "https://signed.example/a"), ("location", "//signed.example/a", "//signed.example/a"),
+                                     ("operation-location", there + "0/v1/a", there + "0/v1/a"), ("location", "b", "b")):
+                up.answer(respond(302, b"", {name: value}))
+                self.assertEqual(ask(gw, "GET", "/v1/files/1/content", headers={"host": "gw.example"}).headers[name], got)
+
+    def test_a_client_may_bring_its_own_key_against_repetition(self):
+        with Upstream(respond(200, {})) as up, Gateway(one(up, more='breaker = false, idempotency_header = "idempotency-key"')) as gw:
+            ask(gw, "POST", "/v1/batches", {}, {"idempotency-key": "mine"})
+            self.assertEqual([value for name, value in up.next_request().raw_headers if name.lower() == "idempotency-key"], ["mine"])
+            got = ask(gw, "POST", "/v1/batches", {})
+            self.assertEqual(up.next_request().headers["idempotency-key"], got.headers["x-request-id"])
+
+    def test_what_always_fails_stops_no_conversation(self):
+        with Upstream(respond(500, {})) as up, Gateway(one(up, more="breaker = { consecutive = 2, min_calls = 2, open_ms = 60000 }")) as gw:
+            statuses = [ask(gw, "GET", "/v1/broken").status for _ in range(8)]
+            self.assertEqual((statuses[0], statuses[-1]), (500, 503))      # left alone after a while
+            up.answer(json_answer("hello"))
+            self.assertEqual(ask(gw, "POST", "/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}).status, 200)
+
     def test_a_post_that_nobody_knows_is_never_sent_twice(self):
         with Upstream(respond(200, {}), close, respond(200, {})) as up, Gateway(one(up)) as gw:
             self.assertEqual(ask(gw, "GET", "/batches").status, 200)
