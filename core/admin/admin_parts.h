@@ -117,6 +117,13 @@ struct mg_admin_listing {
 };
 bool mg_admin_next_listed(struct mg_admin_listing *listing);     /* true: the next one may be written */
 
+/* requests.c */
+void mg_admin_list_requests(struct mg_admin_job *job);
+void mg_admin_show_request(struct mg_admin_job *job);
+void mg_admin_sum_requests(struct mg_admin_job *job);
+void mg_admin_step_requests(struct mg_admin_job *job);
+void mg_admin_group_requests(struct mg_admin_job *job);
+
 /* keys.c */
 void mg_admin_list_keys(struct mg_admin_job *job);
 void mg_admin_create_key(struct mg_admin_job *job);

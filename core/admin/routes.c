@@ -19,8 +19,6 @@ static void status(struct mg_admin_job *job);
 static void reload(struct mg_admin_job *job);
 static void list_targets(struct mg_admin_job *job);
 static void reset_targets(struct mg_admin_job *job);
-static void list_requests(struct mg_admin_job *job);
-static void show_request(struct mg_admin_job *job);
 
 #define JSON "application/json"
 #define TEXT "text/plain; charset=utf-8"
@@ -86,7 +84,7 @@ static const struct mg_admin_route routes[] = {
     {MG_HTTP_GET, "/admin/v1/limits", mg_admin_list_limits, true, false, JSON,
      "`{\"limits\": [...], \"left_out\"}`: whose each is, `max`, `used`, `left`, `free_us` (when something passes again), `full_us`, "
      "`refused`; `?project=NAME`, `limit=N`", MG_RIGHT_VIEW, true},
-    {MG_HTTP_GET, "/admin/v1/requests", list_requests, true, false, JSON,
+    {MG_HTTP_GET, "/admin/v1/requests", mg_admin_list_requests, true, false, JSON,
      "`{\"requests\": [...], \"next\"}`; the filters of `moongate logs` as a query: `?status=error&since=10m`", MG_RIGHT_VIEW, true, true},
     {MG_HTTP_GET, "/admin/v1/usage", mg_admin_usage, true, false, JSON,
      "what usage adds up to: `?by=project,metadata.tier&where=model=gpt-6-sol&from=2026-11-01&to=2026-12-01`", MG_RIGHT_VIEW, true, true},
@@ -95,7 +93,13 @@ static const struct mg_admin_route routes[] = {
     {MG_HTTP_POST, "/admin/v1/usage/reprice", mg_admin_usage_reprice, true, false, JSON,
      "takes `{\"from_us\"?, \"to_us\"?, \"prices\"?, \"dry_run\"?}`, prices up to 2000 requests again and says the difference; go on "
      "with `next_us` until `done`", MG_RIGHT_OWN, false, true},
-    {MG_HTTP_GET, "/admin/v1/requests/{id}", show_request, true, false, JSON, "one timeline, attempts and notes included", MG_RIGHT_VIEW, true, true},
+    {MG_HTTP_GET, "/admin/v1/requests/summary", mg_admin_sum_requests, true, false, JSON,
+     "`{\"summary\": {...}}` of what the filters select: requests, errors, tokens, cost, percentiles of duration and first token", MG_RIGHT_VIEW, true, true},
+    {MG_HTTP_GET, "/admin/v1/requests/series", mg_admin_step_requests, true, false, JSON,
+     "`{\"step_us\", \"steps\": [...]}`: the same over time; `steps` (60, at most 400) from `since` (an hour ago) to `until`", MG_RIGHT_VIEW, true, true},
+    {MG_HTTP_GET, "/admin/v1/requests/groups", mg_admin_group_requests, true, false, JSON,
+     "`{\"by\", \"groups\": [...]}`: the same for the `top` (20, at most 1000) largest values of `by`: a filter's name, `metadata.NAME`", MG_RIGHT_VIEW, true, true},
+    {MG_HTTP_GET, "/admin/v1/requests/{id}", mg_admin_show_request, true, false, JSON, "one timeline, attempts and notes included", MG_RIGHT_VIEW, true, true},
 };
 /* clang-format on */
 
@@ -294,57 +298,6 @@ static void reset_targets(struct mg_admin_job *job)
     }
     mg_admin_acted(job, "target.reset", project, target, "%s%s%u credentials", credential, *credential ? ", " : "", count);
     mg_admin_put_failed(job, mg_buf_putf(&job->out, "{\"reset\":%u}", count));
-}
-
-static void list_requests(struct mg_admin_job *job)
-{
-    struct mg_admin *admin = job->admin;
-    struct mg_diag diag = {.line = 0};
-    struct mg_query query = {.limit = 0};
-    mg_err err = mg_query_parse(&query, mg_buf_view(&job->query), "", &diag);
-    if (err == MG_OK && *job->who.project)
-        err = mg_query_only_project(&query, job->who.project, &diag);
-    if (err != MG_OK) {
-        mg_admin_fail_with(job, 400, "bad_request", diag.text);
-        return;
-    }
-    admin->ops->flush(admin->arg);
-    err = mg_admin_open_store(admin, &diag);
-    if (err == MG_OK)
-        err = mg_search_refresh(admin->search, &diag);
-    if (err == MG_OK)
-        err = mg_logs_page_json(admin->search, &query, &job->out);
-    if (err != MG_OK)
-        mg_admin_fail(job, err, &diag);
-}
-
-/* Of the timeline that was written to the answer. */
-static bool is_of_its_project(struct mg_admin_job *job)
-{
-    struct mg_json *timeline = NULL;
-    if (!*job->who.project)
-        return true;
-    bool ours = mg_json_parse(mg_buf_view(&job->out), MG_MAX_RESPONSE_BODY_BYTES, &timeline, NULL) == MG_OK &&
-                mg_view_eq(mg_json_string(mg_json_get(timeline, "project")), mg_view_cstr(job->who.project));
-    mg_json_free(timeline);
-    return ours;
-}
-
-static void show_request(struct mg_admin_job *job)
-{
-    struct mg_admin *admin = job->admin;
-    struct mg_diag diag = {.line = 0};
-    admin->ops->flush(admin->arg);
-    mg_err err = mg_admin_open_store(admin, &diag);
-    if (err == MG_OK)
-        err = mg_watch_trace_json(admin->search, mg_view_cstr(job->id), &job->out);
-    if (err == MG_OK && !is_of_its_project(job))
-        err = MG_E_NOT_FOUND;
-    if (err == MG_E_NOT_FOUND)
-        mg_admin_fail_with(job, 404, "not_found",
-                           "there is no such request, or it has not settled yet");
-    else if (err != MG_OK)
-        mg_admin_fail(job, err, &diag);
 }
 
 /* NULL after the job has failed. */

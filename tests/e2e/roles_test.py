@@ -54,6 +54,9 @@ RULES = {
     ("POST", "/admin/v1/responses/erase"): (OPERATE, True),
     ("GET", "/admin/v1/limits"): (VIEW, True),
     ("GET", "/admin/v1/requests"): (VIEW, True),
+    ("GET", "/admin/v1/requests/summary"): (VIEW, True),
+    ("GET", "/admin/v1/requests/series"): (VIEW, True),
+    ("GET", "/admin/v1/requests/groups"): (VIEW, True),
     ("GET", "/admin/v1/requests/{id}"): (VIEW, True),
     ("GET", "/admin/v1/usage"): (VIEW, True),
     ("GET", "/admin/v1/usage/events"): (VIEW, True),
@@ -137,12 +140,19 @@ class Routes(unittest.TestCase):
                 self.assertNotRegex(answer, r"(prov|skey|flow|gone|value|name|message|tag)_theirs", (path, query))
                 self.assertTrue(status in (200, 400, 403, 404), (path, query, status))
                 self.assertNotIn('"theirs"', answer if status == 200 else "", (path, query))
-            query = "?by=project" if path == "/admin/v1/usage" else ""
+            if path.endswith(("/summary", "/series")):  # figures without a name
+                continue
+            query = "?by=project" if path in ("/admin/v1/usage", "/admin/v1/requests/groups") else ""
             seen[path] = self.ask("GET", path.replace("{id}", ids["mine"]) + query, token=viewer)
             self.assertIn("theirs", self.ask("GET", path.replace("{id}", ids["theirs"]) + query, token=everyone)[1], path)  # marks do show
         for path, (status, answer) in seen.items():
             self.assertEqual(status, 200, path)
             self.assertIn("mine", answer, path)
+        count = lambda token, query: json.loads(self.ask("GET", "/admin/v1/requests/summary" + query, token=token)[1])["summary"]["count"]
+        self.assertEqual([count(viewer, query) for query in ("", "?project=theirs", "?project=mine")], [3, 0, 3])
+        self.assertEqual([count(everyone, query) for query in ("", "?project=theirs")], [6, 3])
+        steps = json.loads(self.ask("GET", "/admin/v1/requests/series?steps=3&since=1h", token=viewer)[1])["steps"]
+        self.assertEqual((len(steps), sum(step["count"] for step in steps)), (3, 3))
         usage = json.loads(self.ask("GET", "/admin/v1/usage?by=project", token=viewer)[1])
         self.assertEqual([row["project"] for row in usage["rows"]], ["mine"])
         self.assertEqual(usage["total"]["requests"], 3)
