@@ -15,11 +15,19 @@ enum { ARRAY_META = 0x6d670002 };
 /* Of tables whose one element is JSON text that is written as it stands. */
 enum { RAW_META = 0x6d670700 };
 
-enum { STACK_PER_LEVEL = 4, ENCODE_BYTES = 8388608, PATCHES = 32, FEW = 16 };
+/* Objects of at most FEW members, FEW_DEPTH levels deep at most, are written from the stack. */
+enum { STACK_PER_LEVEL = 4, ENCODE_BYTES = 8388608, PATCHES = 32, FEW = 16, FEW_DEPTH = 12, WORD = 32 };
+
+static const char NEITHER[] = "a table that is neither a list nor an object";
 
 struct member {                        /* of an object being written: where it stands in `out` */
     mg_view key;                       /* borrowed from the table */
     size_t offset, len;
+};
+
+struct few {                           /* the same of an object of few members */
+    mg_view key;
+    int value;                         /* its place on the stack */
 };
 
 struct writer {
@@ -60,13 +68,25 @@ static bool has_meta(lua_State *L, int index, int meta)
     return same;
 }
 
+static mg_err put_whole(struct writer *w, long long number)
+{
+    char text[24], *at = text + sizeof text;
+    unsigned long long left = number < 0 ? 0 - (unsigned long long)number : (unsigned long long)number;
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    if (number < 0)
+        *--at = '-';
+    return mg_buf_put(w->out, mg_view_of(at, (size_t)(text + sizeof text - at)));
+}
+
 static mg_err put_number(struct writer *w, double number)
 {
     char text[40];
     if (!isfinite(number))
         return refuse(w, MG_E_BAD_REQUEST, "a number that is not finite");
     if (number == floor(number) && fabs(number) < 9007199254740992.0)
-        return mg_buf_putf(w->out, "%lld", (long long)number);
+        return put_whole(w, (long long)number);
     for (int digits = 15; digits <= 17; digits++) {
         int len = snprintf(text, sizeof text, "%.*g", digits, number);
         if (strtod(text, NULL) == number || digits == 17)
@@ -75,33 +95,51 @@ static mg_err put_number(struct writer *w, double number)
     return MG_OK;
 }
 
+/* Most strings are names and words: they are copied as they are looked at. */
+static bool put_plain(struct mg_buf *out, mg_view text)
+{
+    char *at = mg_buf_tail(out);
+    *at++ = '"';
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
+            return false;
+        *at++ = (char)c;
+    }
+    *at = '"';
+    mg_buf_grew(out, text.len + 2);
+    return true;
+}
+
 static mg_err put_string(struct writer *w, mg_view text)
 {
+    MG_TRY(mg_buf_reserve(w->out, text.len + 2));
+    if (text.len <= WORD && put_plain(w->out, text))
+        return MG_OK;
     MG_TRY(mg_buf_putc(w->out, '"'));
     MG_TRY(mg_buf_put_json(w->out, text));
     return mg_buf_putc(w->out, '"');
 }
 
-/* What kind of table: counts its members; false when keys of both kinds, or others, occur. */
-static bool measure(lua_State *L, int index, size_t *out_count, bool *out_list)
+/* Counts the members; false when a key is not of that type. */
+static bool measure(lua_State *L, int index, int type, size_t *out_count)
 {
-    size_t numbers = 0, strings = 0;
+    *out_count = 0;
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-        int type = lua_type(L, -2);
-        if (type != LUA_TNUMBER && type != LUA_TSTRING) {
+        if (lua_type(L, -2) != type) {
             lua_pop(L, 2);
             return false;
         }
-        numbers += type == LUA_TNUMBER;
-        strings += type == LUA_TSTRING;
+        ++*out_count;
     }
-    *out_count = numbers + strings;
-    *out_list = numbers > 0 || (strings == 0 && has_meta(L, index, ARRAY_META));
-    return numbers == 0 || strings == 0;
+    return true;
 }
 
-static mg_err put_list(struct writer *w, int index, size_t count, int depth)
+static mg_err put_list(struct writer *w, int index, int depth)
 {
+    size_t count = 0;
+    if (!measure(w->L, index, LUA_TNUMBER, &count))
+        return refuse(w, MG_E_BAD_REQUEST, NEITHER);
     if (lua_objlen(w->L, index) != count)
         return refuse(w, MG_E_BAD_REQUEST, "a list with holes");
     MG_TRY(mg_buf_putc(w->out, '['));
@@ -117,11 +155,15 @@ static mg_err put_list(struct writer *w, int index, size_t count, int depth)
     return mg_buf_putc(w->out, ']');
 }
 
-static int by_key(const void *a, const void *b)
+static int compare(mg_view x, mg_view y)
 {
-    mg_view x = ((const struct member *)a)->key, y = ((const struct member *)b)->key;
     int order = memcmp(x.ptr, y.ptr, MG_MIN(x.len, y.len));
     return order ? order : (x.len > y.len) - (x.len < y.len);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return compare(((const struct member *)a)->key, ((const struct member *)b)->key);
 }
 
 /* Members are written as the table gives them and then put into order: a value is looked up once, by position, which
@@ -164,47 +206,68 @@ static void sort_members(struct writer *w, struct member *members, size_t count,
     mg_free(sorted);
 }
 
-/* Few members are sorted by their keys before anything is written: no copy. */
-static mg_err put_few(struct writer *w, int index, int depth)
+static mg_err put_many(struct writer *w, int index, int depth)
 {
-    struct member members[FEW];
-    size_t count = 0;
-    for (lua_pushnil(w->L); lua_next(w->L, index); lua_pop(w->L, 1)) {
-        size_t len = 0, at = count++;
-        const char *key = lua_tolstring(w->L, -2, &len);
-        struct member member = {.key = mg_view_of(key, len)};
-        for (; at > 0 && by_key(&members[at - 1], &member) > 0; at--)
-            members[at] = members[at - 1];
-        members[at] = member;
-    }
-    for (size_t i = 0; i < count; i++) {
-        MG_TRY(put_string(w, members[i].key));
-        MG_TRY(mg_buf_putc(w->out, ':'));
-        lua_pushlstring(w->L, members[i].key.ptr, members[i].key.len);   /* it is in the table, so nothing is made */
-        lua_rawget(w->L, index);
-        mg_err err = put_value(w, lua_gettop(w->L), depth + 1);
-        lua_pop(w->L, 1);
-        MG_TRY(err);
-        MG_TRY(mg_buf_putc(w->out, i + 1 < count ? ',' : '}'));
-    }
-    return MG_OK;
-}
-
-static mg_err put_object(struct writer *w, int index, size_t count, int depth)
-{
+    size_t count = 0, from = w->out->len + 1;
+    if (!measure(w->L, index, LUA_TSTRING, &count))
+        return refuse(w, MG_E_BAD_REQUEST, NEITHER);
     MG_TRY(mg_buf_putc(w->out, '{'));
-    if (count == 0)
-        return mg_buf_putc(w->out, '}');
-    if (count <= FEW)
-        return put_few(w, index, depth);
     struct member *members = mg_new_array(struct member, count);
-    size_t from = w->out->len;
     mg_err err = put_members(w, index, members, count, depth);
     if (err == MG_OK) {
         sort_members(w, members, count, from);
         w->out->ptr[w->out->start + w->out->len - 1] = '}';    /* was the last comma */
     }
     mg_free(members);
+    return err;
+}
+
+/* The values of an object of few members, left on the stack in the table's order; `out_few` in the order of keys. The
+ * first key and its value are there already. False, with nothing left, when there are more or other keys. */
+static bool take_few(lua_State *L, int index, struct few *out_few, int *out_count)
+{
+    int base = lua_gettop(L) - 2, count = 0;
+    do {
+        if (count == FEW || lua_type(L, -2) != LUA_TSTRING) {
+            lua_settop(L, base);
+            return false;
+        }
+        size_t len = 0;
+        const char *key = lua_tolstring(L, -2, &len);
+        struct few few = {mg_view_of(key, len), base + count + 1};
+        int at = count++;
+        for (; at > 0 && compare(out_few[at - 1].key, few.key) > 0; at--)
+            out_few[at] = out_few[at - 1];
+        out_few[at] = few;
+        lua_insert(L, -2);             /* the value stays, the key is for lua_next */
+    } while (lua_next(L, index));
+    *out_count = count;
+    return true;
+}
+
+static mg_err put_few(struct writer *w, const struct few *few, int count, int depth)
+{
+    for (int i = 0; i < count; i++) {
+        MG_TRY(put_string(w, few[i].key));
+        MG_TRY(mg_buf_putc(w->out, ':'));
+        MG_TRY(put_value(w, few[i].value, depth + 1));
+        MG_TRY(mg_buf_putc(w->out, i + 1 < count ? ',' : '}'));
+    }
+    return MG_OK;
+}
+
+/* The first key and its value are on the stack; they go. */
+static mg_err put_object(struct writer *w, int index, int depth)
+{
+    struct few few[FEW];
+    int count = 0, base = lua_gettop(w->L) - 2;
+    if (depth > FEW_DEPTH || !take_few(w->L, index, few, &count)) {
+        lua_settop(w->L, base);
+        return put_many(w, index, depth);
+    }
+    MG_TRY(mg_buf_putc(w->out, '{'));
+    mg_err err = put_few(w, few, count, depth);
+    lua_settop(w->L, base);
     return err;
 }
 
@@ -220,15 +283,17 @@ static mg_err put_raw(struct writer *w, int index)
 
 static mg_err put_table(struct writer *w, int index, int depth)
 {
-    size_t count = 0;
-    bool list = false;
     if (has_meta(w->L, index, RAW_META))
         return put_raw(w, index);
     if (depth > MG_MAX_JSON_DEPTH)
         return refuse(w, MG_E_BAD_REQUEST, "a table nested too deeply, or in itself");
-    if (!measure(w->L, index, &count, &list))
-        return refuse(w, MG_E_BAD_REQUEST, "a table that is neither a list nor an object");
-    return list ? put_list(w, index, count, depth) : put_object(w, index, count, depth);
+    lua_pushnil(w->L);
+    if (!lua_next(w->L, index))
+        return mg_buf_put(w->out, has_meta(w->L, index, ARRAY_META) ? MG_VIEW("[]") : MG_VIEW("{}"));
+    if (lua_type(w->L, -2) != LUA_TNUMBER)
+        return put_object(w, index, depth);
+    lua_pop(w->L, 2);
+    return put_list(w, index, depth);
 }
 
 static mg_err put_value(struct writer *w, int index, int depth)
@@ -262,7 +327,7 @@ mg_err mg_lua_put_json(lua_State *L, int index, struct mg_buf *out, const char *
     int top = lua_gettop(L);
     if (index < 0)
         index = top + index + 1;
-    luaL_checkstack(L, STACK_PER_LEVEL * (MG_MAX_JSON_DEPTH + 2), "JSON");
+    luaL_checkstack(L, STACK_PER_LEVEL * (MG_MAX_JSON_DEPTH + 2) + FEW * FEW_DEPTH, "JSON");
     mg_err err = put_value(&w, index, 1);
     lua_settop(L, top);
     if (err != MG_OK && out_why)
@@ -326,7 +391,7 @@ static void push_list(struct reader *r, int depth)
 {
     lua_State *L = r->L;
     skip(r, 1);
-    lua_newtable(L);
+    lua_createtable(L, next_char(r) == ']' ? 0 : 2, 0);
     lua_rawgeti(L, LUA_REGISTRYINDEX, ARRAY_META);
     lua_setmetatable(L, -2);
     for (int i = 1; next_char(r) != ']'; i++) {
@@ -348,11 +413,17 @@ static void set_member(struct reader *r)
         lua_rawset(r->L, -3);
 }
 
+/* Room for the members of a usual object: growing a table costs more than filling it. */
+static int members_hint(int depth)
+{
+    return depth == 1 ? 8 : 4;
+}
+
 static void push_object(struct reader *r, int depth)
 {
     lua_State *L = r->L;
     skip(r, 1);
-    lua_newtable(L);
+    lua_createtable(L, 0, next_char(r) == '}' ? 0 : members_hint(depth));
     for (int i = 1; next_char(r) != '}'; i++) {
         push_string(r);
         skip_if(r, ':');
@@ -563,8 +634,8 @@ static int json_array(lua_State *L)
 static int json_is_array(lua_State *L)
 {
     size_t count = 0;
-    bool list = false, even = lua_istable(L, 1) && measure(L, 1, &count, &list);
-    lua_pushboolean(L, even && list && lua_objlen(L, 1) == count);
+    bool list = lua_istable(L, 1) && measure(L, 1, LUA_TNUMBER, &count) && lua_objlen(L, 1) == count;
+    lua_pushboolean(L, list && (count > 0 || has_meta(L, 1, ARRAY_META)));
     return 1;
 }
 
