@@ -27,6 +27,7 @@ struct mg_dialect {
     struct mg_error_frame body;        /* of an answer */
     struct mg_error_frame stream;      /* of an event inside a stream; count 0: the body */
     const char *error_event;           /* the event's name; NULL: it has none */
+    const char *sequence;              /* member of each event that counts them; NULL: none */
     bool no_comments;                  /* its SDKs take a comment in a stream for a document */
     struct {
         int status;

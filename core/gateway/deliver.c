@@ -118,6 +118,8 @@ static void break_stream_with(struct mg_exchange *x, int status, mg_view code, m
     if (x->events) {
         mg_view name = x->dialect->error_event ? mg_view_cstr(x->dialect->error_event) : MG_VIEW_NONE;
         mg_view error = mg_exchange_error(x, status, code, message, MG_VIEW_NONE);
+        if (x->filtering)
+            mg_deliver_ops.on_flush(x);          /* what passed before goes out before */
         mg_buf_clear(&x->rewritten);
         if (mg_sse_put_event(&x->rewritten, name, error) == MG_OK)
             watch(x, mg_answer_add(&x->answer, mg_buf_view(&x->rewritten)));

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/json_members.h"
 
 enum { OUTPUTS = 8 };                  /* and as many texts an event */
 
@@ -32,6 +33,7 @@ struct mg_filtering {
     struct mg_buf text;                /* of choice 0, when the stream is buffered */
     struct mg_timer flush;
     struct said *said;                 /* blocks that ended */
+    uint32_t number;                   /* of the next event, where the dialect counts them */
     bool repeats;                      /* the stream is one of a dialect that says its blocks again */
     bool guarded;                      /* text that no filter can see ends the stream */
     struct mg_exchange *x;
@@ -47,6 +49,7 @@ static void drop_outputs(struct mg_filtering *f)
     }
     f->said = NULL;
     f->output_count = 0;
+    f->number = 0;
 }
 
 static void end_filtering(void *arg)
@@ -145,12 +148,33 @@ static mg_err put_data(struct mg_buf *out, mg_view name, mg_view data, const str
     return mg_buf_put(out, MG_VIEW("\n\n"));
 }
 
+/* The event that begins there gets the next number: some are added to a stream that counts its events. */
+static mg_err number_event(struct mg_filtering *f, size_t from)
+{
+    struct mg_buf *out = &f->x->rewritten;
+    const char *member = f->x->dialect->sequence;
+    mg_view event = mg_view_skip(mg_buf_view(out), from);
+    mg_view data = member ? mg_view_skip(event, mg_view_search(event, MG_VIEW("data: "))) : MG_VIEW_NONE;
+    mg_view number = data.len > 6 ? mg_json_member(mg_view_skip(data, 6), mg_view_cstr(member)) : MG_VIEW_NONE;
+    if (!number.len)
+        return MG_OK;
+    size_t at = (size_t)(number.ptr - event.ptr);
+    mg_buf_clear(&f->scratch);
+    MG_TRY(mg_buf_put(&f->scratch, mg_view_skip(event, at + number.len)));
+    out->len = from + at;
+    MG_TRY(mg_buf_putf(out, "%u", f->number++));
+    return mg_buf_put(out, mg_buf_view(&f->scratch));
+}
+
 /* One more event of that output, with this text. */
 static mg_err put_text(struct mg_filtering *f, struct output *output, mg_view text)
 {
+    size_t from = f->x->rewritten.len;
     MG_TRY(quote(&f->quoted[0], text));
     struct mg_splice splice = {output->offset, output->len, mg_buf_view(&f->quoted[0])};
-    return put_data(&f->x->rewritten, mg_buf_view(&output->name), mg_buf_view(&output->event), &splice, 1);
+    MG_TRY(put_data(&f->x->rewritten, mg_buf_view(&output->name), mg_buf_view(&output->event), &splice, 1));
+    f->x->sent_events++;
+    return number_event(f, from);
 }
 
 static void keep_said(struct mg_filtering *f, struct output *output)
@@ -186,27 +210,26 @@ static mg_view string_at(mg_view data, size_t at)
     return mg_view_head(mg_view_skip(data, at), MG_MIN(end + 1, data.len) - at);
 }
 
-static const struct said *find_said(struct mg_filtering *f, mg_view string)
+static const struct said *find_said(const struct said *said, struct mg_buf *scratch, mg_view string)
 {
     mg_view text;
-    if (mg_json_span_text(string, &f->scratch, &text) == MG_OK)
-        for (const struct said *said = f->said; said; said = said->next)
+    if (mg_json_span_text(string, scratch, &text) == MG_OK)
+        for (; said; said = said->next)
             if (mg_view_eq(said->came, text))
                 return said;
     return NULL;
 }
 
 /* An event that says blocks again: every "text" or "refusal" that did not pass as it came is what passed. */
-static mg_err put_repeated(struct mg_filtering *f, const struct mg_sse_event *event)
+static mg_err put_repeated(const struct said *blocks, struct mg_buf *scratch, const struct mg_sse_event *event, struct mg_buf *out)
 {
-    struct mg_buf *out = &f->x->rewritten;
     mg_view data = event->data, key = MG_VIEW_NONE;
     size_t from = 0;
     MG_TRY(mg_buf_putf(out, "event: %.*s\ndata: ", MG_FMT(event->name)));
     for (size_t at = mg_view_find(data, "\""); at < data.len; at += mg_view_find(mg_view_skip(data, at), "\"")) {
         mg_view string = string_at(data, at);
         bool text = mg_view_eq(key, MG_VIEW("\"text\"")) || mg_view_eq(key, MG_VIEW("\"refusal\""));
-        const struct said *said = text ? find_said(f, string) : NULL;
+        const struct said *said = text ? find_said(blocks, scratch, string) : NULL;
         if (said) {
             MG_TRY(mg_buf_put(out, mg_view_head(mg_view_skip(data, from), at - from)));
             MG_TRY(mg_buf_putc(out, '"'));
@@ -316,12 +339,32 @@ static mg_err filter_texts(struct mg_filtering *f, const struct mg_sse_event *ev
     return MG_OK;
 }
 
+static mg_err put_event(struct mg_filtering *f, const struct mg_sse_event *event, const struct mg_tap_event *seen,
+                        struct mg_hook_outcome *out_outcome)
+{
+    struct mg_exchange *x = f->x;
+    struct mg_splice splices[OUTPUTS + 1];
+    size_t count = 0;
+    MG_TRY(filter_texts(f, event, seen, splices, &count, out_outcome));
+    arm_flush(f);
+    bool cut = seen->cut_len && !mg_exchange_keeps_usage(x);
+    if (cut)
+        splices[count++] = (struct mg_splice){seen->cut_offset, seen->cut_len, MG_VIEW_NONE};
+    if (count == 0)
+        return f->said && !seen->text_count ? put_repeated(f->said, &f->scratch, event, &x->rewritten)
+                                            : mg_buf_put(&x->rewritten, event->raw);
+    for (size_t at = count - 1; cut && at > 0 && splices[at - 1].offset > splices[at].offset; at--) {
+        struct mg_splice earlier = splices[at];
+        splices[at] = splices[at - 1];
+        splices[at - 1] = earlier;
+    }
+    return put_data(&x->rewritten, event->name, event->data, splices, count);
+}
+
 mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *event, const struct mg_tap_event *seen,
                           struct mg_hook_outcome *out_outcome)
 {
     struct mg_filtering *f = x->filtering;
-    struct mg_splice splices[OUTPUTS + 1];
-    size_t count = 0;
     if (seen->more_text && f->guarded)
         return MG_E_DENIED;
     f->repeats |= mg_view_starts(event->name, MG_VIEW("response."));
@@ -329,19 +372,13 @@ mg_err mg_filtering_event(struct mg_exchange *x, const struct mg_sse_event *even
         MG_TRY(end_outputs(f, event, seen, out_outcome));
     if (seen->usage_only && !mg_exchange_keeps_usage(x))
         return MG_OK;
-    MG_TRY(filter_texts(f, event, seen, splices, &count, out_outcome));
-    arm_flush(f);
-    bool cut = seen->cut_len && !mg_exchange_keeps_usage(x);
-    if (cut)
-        splices[count++] = (struct mg_splice){seen->cut_offset, seen->cut_len, MG_VIEW_NONE};
-    if (count == 0)
-        return f->said && !seen->text_count ? put_repeated(f, event) : mg_buf_put(&x->rewritten, event->raw);
-    for (size_t at = count - 1; cut && at > 0 && splices[at - 1].offset > splices[at].offset; at--) {
-        struct mg_splice earlier = splices[at];
-        splices[at] = splices[at - 1];
-        splices[at - 1] = earlier;
-    }
-    return put_data(&x->rewritten, event->name, event->data, splices, count);
+    size_t from = x->rewritten.len;
+    mg_err err = put_event(f, event, seen, out_outcome);
+    if (err == MG_OK && !event->is_comment)
+        err = number_event(f, from);
+    if (err != MG_OK)
+        x->rewritten.len = from;       /* what passed before it still goes out */
+    return err;
 }
 
 bool mg_filtering_buffers(const struct mg_exchange *x)
@@ -357,10 +394,36 @@ mg_view mg_filtering_text(const struct mg_exchange *x)
 /* The held stream on its way through another text. */
 struct rewrite {
     struct mg_tap tap;
-    mg_view quoted;                    /* the new text, as JSON */
+    struct mg_arena *arena;            /* the exchange's */
+    mg_view text, quoted;              /* the new text, and as JSON */
     bool placed;                       /* it took the place of the first text; the others become empty */
+    bool repeats;                      /* the dialect says its blocks again */
+    struct said *said;                 /* those blocks that ended */
+    bool first;                        /* the new text is in the block that is open */
+    struct mg_buf came, scratch;       /* of that block */
     struct mg_buf out;
 };
+
+static mg_err keep_came(struct rewrite *rewrite, mg_view string)
+{
+    mg_view text;
+    if (!rewrite->repeats)
+        return MG_OK;
+    MG_TRY(mg_json_span_text(string, &rewrite->scratch, &text));
+    return mg_buf_put(&rewrite->came, text);
+}
+
+static void end_came(struct rewrite *rewrite)
+{
+    if (!rewrite->came.len)
+        return;
+    struct said *said = mg_arena_new(rewrite->arena, struct said);
+    *said = (struct said){rewrite->said, mg_arena_dup(rewrite->arena, mg_buf_view(&rewrite->came)),
+                          rewrite->first ? rewrite->text : MG_VIEW_NONE};
+    rewrite->said = said;
+    rewrite->first = false;
+    mg_buf_clear(&rewrite->came);
+}
 
 static mg_err on_held_event(void *arg, const struct mg_sse_event *event)
 {
@@ -370,22 +433,30 @@ static mg_err on_held_event(void *arg, const struct mg_sse_event *event)
     size_t count = 0;
     if (!event->is_comment)
         mg_tap_event(&rewrite->tap, event->name, event->data, &seen);
+    if (closes_block(event->name))
+        end_came(rewrite);
     for (int i = 0; i < seen.text_count; i++) {
         if (seen.texts[i].choice != 0 || seen.texts[i].reasoning)
             continue;
         mg_view text = rewrite->placed ? MG_VIEW("\"\"") : rewrite->quoted;
+        rewrite->first |= !rewrite->placed;
+        MG_TRY(keep_came(rewrite, mg_view_head(mg_view_skip(event->data, seen.texts[i].offset), seen.texts[i].len)));
         splices[count++] = (struct mg_splice){seen.texts[i].offset, seen.texts[i].len, text};
         rewrite->placed = true;
     }
+    if (!count && rewrite->said)
+        return put_repeated(rewrite->said, &rewrite->scratch, event, &rewrite->out);
     return count ? put_data(&rewrite->out, event->name, event->data, splices, count) : mg_buf_put(&rewrite->out, event->raw);
 }
 
 mg_err mg_filtering_replace(struct mg_exchange *x, mg_view text)
 {
     struct mg_filtering *f = x->filtering;
-    struct rewrite rewrite = {.placed = false};
+    struct rewrite rewrite = {.arena = &x->arena, .text = text, .repeats = f->repeats};
     mg_tap_init(&rewrite.tap, mg_relay_answer_adapter(&x->relay), true);
     mg_buf_init(&rewrite.out, MG_MAX_BUFFERED_BYTES);
+    mg_buf_init(&rewrite.came, MG_MAX_BUFFERED_BYTES);
+    mg_buf_init(&rewrite.scratch, MG_MAX_SSE_EVENT_BYTES);
     struct mg_sse *sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, on_held_event, &rewrite);
     mg_err err = quote(&f->quoted[0], text);
     rewrite.quoted = mg_buf_view(&f->quoted[0]);
@@ -398,5 +469,7 @@ mg_err mg_filtering_replace(struct mg_exchange *x, mg_view text)
         err = mg_answer_flush(&x->answer);
     mg_sse_free(sse);
     mg_buf_fini(&rewrite.out);
+    mg_buf_fini(&rewrite.came);
+    mg_buf_fini(&rewrite.scratch);
     return err;
 }

@@ -71,12 +71,17 @@ static void read_statuses(lua_State *L, struct loader *loader, int error)
     lua_settop(L, list - 1);
 }
 
-static void read_comments(lua_State *L, struct loader *loader, int dialect)
+static void read_stream(lua_State *L, struct loader *loader, int dialect)
 {
     mg_lua_field(L, dialect, "stream");
-    if (lua_istable(L, -1))
-        loader->out->no_comments = !mg_lua_field_boolean(L, lua_gettop(L), "comments", "stream.comments", true);
-    lua_pop(L, 1);
+    int stream = lua_gettop(L);
+    if (lua_istable(L, stream)) {
+        loader->out->no_comments = !mg_lua_field_boolean(L, stream, "comments", "stream.comments", true);
+        mg_lua_field(L, stream, "sequence");
+        if (!lua_isnil(L, -1))
+            loader->out->sequence = keep(L, loader, lua_gettop(L), "stream.sequence");
+    }
+    lua_settop(L, stream - 1);
 }
 
 static int load(lua_State *L)
@@ -84,7 +89,7 @@ static int load(lua_State *L)
     struct loader *loader = mg_lua_of(L)->body_arg;
     mg_trusted_run_file(L, loader->file);
     mg_lua_table(L, lua_gettop(L), "a dialect");
-    read_comments(L, loader, lua_gettop(L));
+    read_stream(L, loader, lua_gettop(L));
     mg_lua_field(L, lua_gettop(L), "error");
     int error = lua_gettop(L);
     mg_lua_table(L, error, "error");

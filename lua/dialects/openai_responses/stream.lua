@@ -262,7 +262,7 @@ local ERROR = {
 
 return {
   writer = {
-    one_block = true, wants_text = true, start = start, open = open, close = close, opaque = opaque, finish = finish, done = done,
+    one_block = true, wants_text = true, sequence = "sequence_number", start = start, open = open, close = close, opaque = opaque, finish = finish, done = done,
     resume = resume,
   },
   error = ERROR,
