@@ -77,6 +77,8 @@ return {
   -- What one client may ask for.
   limits = {
     body_bytes = 33554432, -- request body; above it the answer is 413
+    upload_bytes = 536870912, -- body of a form with files, which is never held; above it the answer is 413
+    form_bytes = 1048576, -- beginning of such a form that is held; `model` must stand in it
     header_bytes = 65536,  -- request header; above it the answer is 431
     connections = 16384,   -- open connections of one worker
     header_ms = 10000,     -- to send the header

@@ -27,7 +27,7 @@ struct mg_config_listen {
 };
 
 struct mg_config_limits {              /* defaults are the rows of base/limits.h */
-    uint64_t body_bytes, header_bytes, connections;
+    uint64_t body_bytes, upload_bytes, form_bytes, header_bytes, connections;
     uint64_t header_ms, body_ms, idle_ms, write_ms;
 };
 

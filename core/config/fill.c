@@ -210,6 +210,8 @@ static void copy_limits(const struct row *row, struct mg_config_limits *limits)
 {
     enter(row, "limits");
     *limits = (struct mg_config_limits){.body_bytes = u64(row, "body_bytes"),
+                                        .upload_bytes = u64(row, "upload_bytes"),
+                                        .form_bytes = u64(row, "form_bytes"),
                                         .header_bytes = u64(row, "header_bytes"),
                                         .connections = u64(row, "connections"),
                                         .header_ms = u64(row, "header_ms"),

@@ -24,7 +24,7 @@ static void on_idle(struct mg_timer *timer)
 static void on_slow(struct mg_timer *timer)
 {
     struct mg_client *client = mg_container_of(timer, struct mg_client, timer);
-    if (client->exchange && client->exchange->state == MG_EXCHANGE_READING)
+    if (client->exchange && mg_exchange_takes_body(client->exchange))
         mg_exchange_broken(client->exchange, MG_E_TIMEOUT, "it arrived too slowly");
     else
         mg_client_close(client);
@@ -85,10 +85,13 @@ static void keep_waiting(struct mg_client *client, mg_view bytes)
 static void on_data(void *arg, mg_view bytes)
 {
     struct mg_client *client = arg;
-    bool busy = client->exchange && client->exchange->state != MG_EXCHANGE_READING;
+    bool begun = client->exchange && client->exchange->state != MG_EXCHANGE_READING;
+    bool uploads = begun && mg_exchange_takes_body(client->exchange), busy = begun && !uploads;
     if (client->closing)
         return;
-    if (busy || client->waiting.len || is_full(client))
+    if (uploads)
+        feed(client, bytes);
+    else if (busy || client->waiting.len || is_full(client))
         keep_waiting(client, bytes);
     else
         feed(client, bytes);
@@ -96,7 +99,11 @@ static void on_data(void *arg, mg_view bytes)
 
 static void on_stream_end(void *arg)
 {
-    mg_client_close(arg);
+    struct mg_client *client = arg;
+    if (client->closing && client->drains)
+        mg_stream_shutdown(client->stream);
+    else
+        mg_client_close(client);
 }
 
 static void on_drain(void *arg)
@@ -186,9 +193,11 @@ static void feed(struct mg_client *client, mg_view bytes)
     bytes = mg_view_skip(bytes, used);
     if (bytes.len)
         keep_waiting(client, bytes);
-    if (!mg_http_server_complete(client->http) || client->closing)
+    bool complete = mg_http_server_complete(client->http);
+    if (client->closing || !(complete || mg_exchange_is_ready(client->exchange)))
         return;
-    mg_timer_cancel(&client->worker->loop, &client->timer);
+    if (complete)
+        mg_timer_cancel(&client->worker->loop, &client->timer);
     mg_exchange_complete(client->exchange);
 }
 
@@ -207,6 +216,34 @@ static void on_resume(struct mg_defer *defer)
     }
 }
 
+void mg_client_wait(struct mg_client *client, bool wait)
+{
+    if (client->closing)
+        return;
+    mg_stream_read(client->stream, !wait);
+    if (wait)
+        mg_timer_cancel(&client->worker->loop, &client->timer);
+    else
+        arm(client, client->worker->config->limits.body_ms, on_slow);
+}
+
+void mg_client_drains(struct mg_client *client)
+{
+    client->drains = true;
+}
+
+static void on_drained_enough(struct mg_timer *timer)
+{
+    mg_stream_shutdown(mg_container_of(timer, struct mg_client, timer)->stream);
+}
+
+/* The answer is out, and the client still writes. */
+static void throw_away_the_rest(struct mg_client *client)
+{
+    mg_stream_read(client->stream, true);
+    arm(client, MG_DRAIN_UPLOAD_MS, on_drained_enough);
+}
+
 void mg_client_done(struct mg_client *client, bool keep_alive)
 {
     client->exchange = NULL;
@@ -215,9 +252,13 @@ void mg_client_done(struct mg_client *client, bool keep_alive)
     if (!keep_alive || client->worker->draining) {
         client->closing = true;
         mg_timer_cancel(&client->worker->loop, &client->timer);
-        mg_stream_shutdown(client->stream);
+        if (client->drains && !mg_http_server_complete(client->http))
+            throw_away_the_rest(client);
+        else
+            mg_stream_shutdown(client->stream);
         return;
     }
+    client->drains = false;
     mg_http_server_next(client->http);
     arm(client, client->worker->config->limits.idle_ms, on_idle);
     resume(client);

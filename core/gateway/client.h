@@ -11,7 +11,7 @@
 struct mg_exchange;
 
 /* What a client had sent before it could know of the drain is answered. */
-enum { MG_DRAIN_GRACE_MS = 100 };
+enum { MG_DRAIN_GRACE_MS = 100, MG_DRAIN_UPLOAD_MS = 10000 };
 
 struct mg_client {
     struct mg_list link;               /* of the worker */
@@ -24,6 +24,7 @@ struct mg_client {
     struct mg_defer resume;            /* feed what waits, from the loop */
     bool paused;                       /* reading is off because enough waits */
     bool closing;                      /* no further request is read */
+    bool drains;                       /* it is in the middle of a long upload: see mg_client_drains() */
 };
 
 /* fd is owned from now on. */
@@ -34,6 +35,13 @@ void mg_client_done(struct mg_client *client, bool keep_alive);
 
 /* Closes after the exchange that runs, or that begins within MG_DRAIN_GRACE_MS; else then. */
 void mg_client_drain(struct mg_client *client);
+
+/* Its body is not read, and its timer does not run, until it need not wait any more. */
+void mg_client_wait(struct mg_client *client, bool wait);
+
+/* Should this request be answered before all of it came, what still comes is thrown away for up to MG_DRAIN_UPLOAD_MS before the
+ * connection ends: most clients write first and read then, and a reset would take the answer from them. */
+void mg_client_drains(struct mg_client *client);
 
 /* At once, unless its last bytes are leaving; cancels the exchange. */
 void mg_client_close(struct mg_client *client);

@@ -191,7 +191,7 @@ static void on_event(void *arg, const struct mg_sse_event *event, const struct m
     }
     if (event->is_comment && x->dialect->no_comments)
         return;
-    if (seen->done && !mg_relay_tap(&x->relay)->finished)
+    if (seen->done && !mg_relay_tap(&x->relay)->finished && !x->relay.call.plain)
         return;                        /* "[DONE]" of an answer that never finished: a success it is not */
     if (x->keeping)
         event = mg_keeping_tell(x, event, &room);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/cors.h"
+#include "gateway/files.h"
 #include "gateway/filtering.h"
 #include "gateway/keeping.h"
 #include "gateway/limiting.h"
@@ -16,6 +17,7 @@
 #include "gateway/offline.h"
 #include "gateway/passthrough.h"
 #include "gateway/surface.h"
+#include "gateway/upload.h"
 #include "http/json.h"
 #include "meter/charge.h"
 #include "meter/prices.h"
@@ -148,6 +150,8 @@ static void on_recycle(struct mg_defer *defer)
     mg_buf_shrink(&x->rewritten, 4096);
     x->surface = NULL;
     x->passthrough = NULL;
+    x->upload = NULL;
+    x->kept_id = MG_VIEW_NONE;
     x->live = NULL;
     x->route = NULL;
     x->candidates = NULL;
@@ -196,7 +200,7 @@ mg_err mg_exchange_head(struct mg_exchange *x, const struct mg_http_request *req
     x->answer.keep_alive = false;      /* refused here, the body is not read and the connection ends */
     const char *bad_key;
     (void)mg_exchange_take_caller_keys(x, &bad_key);
-    if (!step_parse(x) || !mg_exchange_authenticate(x) || !mg_exchange_may_bring_keys(x, bad_key))
+    if (!step_parse(x) || !mg_upload_fits(x) || !mg_exchange_authenticate(x) || !mg_exchange_may_bring_keys(x, bad_key))
         return MG_E_DENIED;
     x->answer.keep_alive = request->keep_alive;
     if (request->expect_continue && has_body(request)) {
@@ -208,6 +212,8 @@ mg_err mg_exchange_head(struct mg_exchange *x, const struct mg_http_request *req
 
 mg_err mg_exchange_body(struct mg_exchange *x, mg_view bytes)
 {
+    if (x->upload)
+        return mg_upload_body(x, bytes);
     if (x->body.cap == 0 && x->request.has_length)
         MG_TRY(mg_buf_reserve(&x->body, (size_t)x->request.content_length));
     x->timeline->bytes_in += bytes.len;
@@ -216,6 +222,8 @@ mg_err mg_exchange_body(struct mg_exchange *x, mg_view bytes)
 
 void mg_exchange_complete(struct mg_exchange *x)
 {
+    if (x->upload && !mg_upload_begins(x))
+        return;
     if (step_take_turn(x))
         my_turn(x);                    /* else it comes later, or never */
 }
@@ -256,7 +264,8 @@ static bool step_parse(struct mg_exchange *x)
                            MG_FMT(x->request.method_text));
     else
         mg_exchange_refuse(x, 404, "unknown_path", "There is no %.*s here. Offered are /v1/chat/completions, /v1/responses, "
-                           "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, /v1/embeddings, /v1/models and /providers/NAME/….", MG_FMT(mg_view_head(x->request.path, 128)));
+                           "/v1/messages, /v1beta/models/MODEL:generateContent, /v1/completions, /v1/embeddings, /v1/images/…, /v1/audio/…, "
+                           "/v1/moderations, /v1/rerank, /v1/files, /v1/models and /providers/NAME/….", MG_FMT(mg_view_head(x->request.path, 128)));
     return false;
 }
 
@@ -459,12 +468,12 @@ static void take_path(struct mg_exchange *x)
 static bool read_request(struct mg_exchange *x)
 {
     struct mg_json_error error = {0, "it is empty"};
-    mg_err err = x->body.len ? mg_request_scan_as(&x->call.request, &x->arena, x->dialect->name, mg_buf_view(&x->body), &error) : MG_E_BAD_REQUEST;
+    mg_err err = mg_upload_scan(x, &error);
     if (err != MG_OK)
         return refuse_body(x, err, &error);
     if (x->surface->model_in_path)
         take_path(x);
-    return resolve_model(x);
+    return x->surface->kept ? mg_files_resolve(x) : resolve_model(x);
 }
 
 static bool step_resolve(struct mg_exchange *x)
@@ -640,6 +649,7 @@ static void step_relay(struct mg_exchange *x)
         .ops = &mg_deliver_ops,
         .arg = x,
     };
+    mg_upload_call(x, &call);
     if (x->passthrough)
         mg_passthrough_start(x, &call);
     else
@@ -762,19 +772,6 @@ void mg_exchange_answer(struct mg_exchange *x, int status, mg_view lines, mg_vie
     settle(x, status, true, body.len);
     mg_answer_whole(&x->answer, status, lines, body);
     done(x, true);
-}
-
-void mg_exchange_broken(struct mg_exchange *x, mg_err err, const char *reason)
-{
-    x->answer.keep_alive = false;
-    const char *code = err == MG_E_TOO_LARGE ? "body_too_large" : err == MG_E_HEADERS_TOO_LARGE ? "headers_too_large"
-                       : err == MG_E_TIMEOUT ? "request_timeout" : "malformed_request";
-    if (err == MG_E_TOO_LARGE)
-        mg_exchange_refuse(x, 413, code, "The request body is larger than the %llu bytes this gateway takes (limits.body_bytes).",
-                           (unsigned long long)x->worker->config->limits.body_bytes);
-    else
-        mg_exchange_refuse(x, err == MG_E_TIMEOUT ? 408 : mg_err_status(err), code, "The request could not be read: %s.",
-                           reason && *reason ? reason : mg_err_text(err));
 }
 
 void mg_exchange_gone(struct mg_exchange *x)

@@ -24,6 +24,7 @@ struct mg_filtering;
 struct mg_keeping;
 struct mg_limiting;
 struct mg_passthrough;
+struct mg_upload;
 
 enum mg_exchange_state {
     MG_EXCHANGE_READING,               /* head or body is arriving */
@@ -51,7 +52,9 @@ struct mg_exchange {
     struct mg_candidate *candidates;
     struct mg_plan *plan;              /* when it was asked for this exchange; in the arena */
     struct mg_cached_plan *cached;     /* else one reference on a cached one */
-    struct mg_buf body;                /* of the request */
+    struct mg_buf body;                /* of the request; of an upload its window */
+    struct mg_upload *upload;          /* in the arena; NULL: the body is no form */
+    mg_view kept_id;                   /* of a file that a provider keeps; empty: all of them, or another surface */
     struct mg_buf lines;               /* header lines being built; memory is kept */
     struct mg_relay relay;
     struct mg_answer answer;
@@ -92,6 +95,12 @@ struct mg_exchange *mg_exchange_new(struct mg_client *client);
 MG_MUST_USE mg_err mg_exchange_head(struct mg_exchange *x, const struct mg_http_request *request);
 MG_MUST_USE mg_err mg_exchange_body(struct mg_exchange *x, mg_view bytes);
 void mg_exchange_complete(struct mg_exchange *x);
+
+/* upload.c: its body is still arriving; of an upload also while it runs. */
+bool mg_exchange_takes_body(const struct mg_exchange *x);
+
+/* So much of an upload is there that mg_exchange_complete() is to be called already. */
+bool mg_exchange_is_ready(const struct mg_exchange *x);
 
 /* The client sent what is no request; answers with the status of err and `reason`, then closes. */
 void mg_exchange_broken(struct mg_exchange *x, mg_err err, const char *reason);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "gateway/exchange.h"
+#include "gateway/upload.h"
 
 mg_view mg_exchange_error(struct mg_exchange *x, int status, mg_view code, mg_view message, mg_view param)
 {
@@ -83,4 +84,18 @@ void mg_exchange_refuse(struct mg_exchange *x, int status, const char *code, con
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     mg_exchange_refuse_as(x, status, mg_view_cstr(code), mg_view_cstr(text), MG_VIEW_NONE, status == 503 ? 1000 : 0);
+}
+
+void mg_exchange_broken(struct mg_exchange *x, mg_err err, const char *reason)
+{
+    x->answer.keep_alive = false;
+    const char *code = err == MG_E_TOO_LARGE ? "body_too_large" : err == MG_E_HEADERS_TOO_LARGE ? "headers_too_large"
+                       : err == MG_E_TIMEOUT ? "request_timeout" : "malformed_request";
+    if (x->upload && mg_upload_stop(x))
+        return;
+    if (err == MG_E_TOO_LARGE)
+        mg_upload_refuse_size(x);
+    else
+        mg_exchange_refuse(x, err == MG_E_TIMEOUT ? 408 : mg_err_status(err), code, "The request could not be read: %s.",
+                           reason && *reason ? reason : mg_err_text(err));
 }

@@ -61,6 +61,11 @@ static mg_err load_account(struct mg_routing *routing, int i, const struct mg_co
                        provider->name, provider->account);
 }
 
+static bool is_of_same_dialect(const struct mg_routing *routing, int i, int s)
+{
+    return strcmp(mg_adapter_declaration(routing->spoken[i][s])->dialect, mg_adapter_declaration(routing->adapters[i])->dialect) == 0;
+}
+
 static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_routing_options *options,
                             struct mg_diag *diag)
 {
@@ -78,8 +83,9 @@ static mg_err load_provider(struct mg_routing *routing, int i, const struct mg_r
     MG_TRY(mg_upstream_new(routing->config->name, provider, routing->adapters[i], routing->accounts[i], base_url, options->default_proxy,
                            &routing->upstreams[i], diag));
     bool vendors_own = !simulated && !provider->base_url;  /* whoever is compatible with one dialect may have no other */
-    for (int s = 0; vendors_own && s < MG_ADAPTER_SPEAKS && routing->spoken[i][s]; s++)
-        mg_upstream_speaks(routing->upstreams[i], routing->spoken[i][s]);
+    for (int s = 0; s < MG_ADAPTER_SPEAKS && routing->spoken[i][s]; s++)
+        if (vendors_own || is_of_same_dialect(routing, i, s))
+            mg_upstream_speaks(routing->upstreams[i], routing->spoken[i][s]);
     return MG_OK;
 }
 
@@ -257,6 +263,12 @@ int mg_routing_provider(const struct mg_routing *routing, mg_view name)
 const struct mg_upstream *mg_routing_upstream(const struct mg_routing *routing, int provider)
 {
     return routing->upstreams[provider];
+}
+
+bool mg_routing_offers(const struct mg_routing *routing, int provider, const char *surface)
+{
+    const struct mg_adapter *adapter = mg_upstream_adapter(routing->upstreams[provider], "openai_chat", surface);
+    return mg_adapter_operation(adapter, surface) != NULL;
 }
 
 const struct mg_route *mg_routing_find(const struct mg_routing *routing, mg_view model, struct mg_arena *arena)

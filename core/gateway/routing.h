@@ -36,6 +36,8 @@ const struct mg_route *mg_routing_find(const struct mg_routing *routing, mg_view
 int mg_routing_provider(const struct mg_routing *routing, mg_view name);
 const struct mg_upstream *mg_routing_upstream(const struct mg_routing *routing, int provider);
 const struct mg_route *mg_routing_direct(const struct mg_routing *routing, int provider, mg_view model, struct mg_arena *arena);
+/* Does that provider have an operation of that name? */
+bool mg_routing_offers(const struct mg_routing *routing, int provider, const char *surface);
 
 /* Position of a workflow's route, for per-worker tables; -1 for a route made for one request. */
 int mg_routing_index(const struct mg_routing *routing, const struct mg_route *route);

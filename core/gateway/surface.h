@@ -18,6 +18,12 @@ struct mg_surface {
     bool stream;                       /* … and there it stands whether the answer is streamed */
     bool passthrough;                  /* any method: see passthrough.h */
     bool free;                         /* nobody bills it */
+    bool plain;                        /* no conversation: see mg_attempt_call (relay/attempt.h) */
+    enum mg_surface_form {
+        MG_FORM_NONE, MG_FORM_MAY,     /* the body is JSON; it may be a form with files instead … */
+        MG_FORM_MUST                   /* … or is one always */
+    } form;
+    bool kept;                         /* about files that a provider keeps: files.h */
     void (*answer)(struct mg_exchange *x);       /* answered here; NULL: relayed to an upstream */
 };
 

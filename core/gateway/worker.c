@@ -317,7 +317,7 @@ static void take_limits(struct mg_worker *worker)
 {
     worker->http_limits = mg_http_limits_default;
     worker->http_limits.header_bytes = worker->config->limits.header_bytes;
-    worker->http_limits.body_bytes = worker->config->limits.body_bytes;
+    worker->http_limits.body_bytes = MG_MAX(worker->config->limits.body_bytes, worker->config->limits.upload_bytes);
 }
 
 mg_err mg_worker_start(struct mg_worker *worker, unsigned index, const struct mg_config_gateway *config,

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "relay/attempt_parts.h"
 #include "relay/hide.h"
 #include "relay/hold.h"
 #include "relay/judge.h"
@@ -112,6 +113,11 @@ static void arm(struct mg_attempt *attempt, uint32_t timeout_ms, mg_timer_cb cb)
     mg_timer_start(attempt->call.loop, &attempt->timer, cut(attempt, timeout_ms), cb);
 }
 
+void mg_attempt_arm_idle(struct mg_attempt *attempt)
+{
+    arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
+}
+
 static void stop_timers(struct mg_attempt *attempt)
 {
     mg_timer_cancel(attempt->call.loop, &attempt->timer);
@@ -193,7 +199,7 @@ static void reset(struct mg_attempt *attempt)
     attempt->progress_us = now_us(attempt);
     attempt->passed = (struct mg_json_pieces){.depth = 0};
     attempt->address[0] = '\0';
-    attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->may_be_events = attempt->ok = false;
+    attempt->paused = attempt->streaming_body = attempt->event_stream = attempt->may_be_events = attempt->ok = attempt->as_is = attempt->feeding_rest = false;
     attempt->facts = (struct mg_attempt_facts){.hint = MG_CLASS_none};
     attempt->headers = (struct mg_headers){0};
     attempt->content_type = MG_VIEW_NONE;
@@ -370,7 +376,7 @@ static void send_head(struct mg_attempt *attempt)
         send_body(attempt);            /* else on_drain goes on, or on_closed ends it */
 }
 
-static void sent(struct mg_attempt *attempt)
+void mg_attempt_sent(struct mg_attempt *attempt)
 {
     mg_attempt_mark(attempt, MG_MARK_sent, now_us(attempt));
     if (attempt->state == MG_ATTEMPT_SENDING)
@@ -393,16 +399,20 @@ static void send_body(struct mg_attempt *attempt)
         if (mg_stream_write(attempt->stream, &part, 1) != MG_OK)
             break;
     }
-    if (attempt->sent_part == body->count)
-        sent(attempt);
+    if (attempt->sent_part == body->count && attempt->call.feed)
+        mg_attempt_feed(attempt);      /* the rest, as it comes */
+    else if (attempt->sent_part == body->count)
+        mg_attempt_sent(attempt);
 }
 
 static void on_stream_drain(void *arg)
 {
     struct mg_attempt *attempt = arg;
-    bool early = attempt->state == MG_ATTEMPT_READING && attempt->sent_part < attempt->call.body->count;
-    if (attempt->state == MG_ATTEMPT_SENDING || early) {       /* a head may come before the body is out; both go on */
-        arm(attempt, attempt->call.timeouts.idle_ms, on_idle_timeout);
+    bool rest = attempt->sent_part < attempt->call.body->count;
+    if (attempt->feeding_rest) {
+        mg_attempt_feed_on(attempt);
+    } else if (attempt->state == MG_ATTEMPT_SENDING || (attempt->state == MG_ATTEMPT_READING && rest)) {
+        mg_attempt_arm_idle(attempt);  /* a head may come before the body is out; both go on */
         send_body(attempt);
     }
 }
@@ -442,7 +452,8 @@ static void on_stream_data(void *arg, mg_view bytes)
 /* A pooled connection that died before a byte of the answer says nothing about the provider. */
 static bool redial(struct mg_attempt *attempt)
 {
-    if (attempt->answered || !attempt->call.record->reused || attempt->call.record->redialed)
+    bool gone = attempt->call.feed && attempt->call.feed->taken;
+    if (attempt->answered || !attempt->call.record->reused || attempt->call.record->redialed || gone)
         return false;
     if (attempt->stream)
         mg_stream_discard(attempt->stream);
@@ -455,7 +466,8 @@ static bool redial(struct mg_attempt *attempt)
 /* What was said is complete: that the connection broke behind it takes nothing away. */
 static bool finished(struct mg_attempt *attempt)
 {
-    if (!attempt->event_stream || !attempt->tap.finished)
+    bool ended = attempt->tap.finished || (attempt->call.plain && attempt->tap.done);
+    if (!attempt->event_stream || !ended)
         return false;
     conclude(attempt);
     return true;
@@ -549,8 +561,10 @@ static mg_err on_head(void *arg, const struct mg_http_response *response)
     enum mg_framing framing = mg_adapter_declaration(attempt->call.adapter)->framing;
     attempt->may_be_events = good && attempt->call.stream && mg_frames_may_be(framing, attempt->content_type);
     attempt->event_stream = good && attempt->call.stream && mg_frames_known(framing, attempt->content_type, &framing);
+    attempt->as_is = good && attempt->call.plain && !attempt->event_stream && mg_hold_goes_as_is(attempt);
+    attempt->may_be_events &= !attempt->as_is;
     if (attempt->event_stream)
-        attempt->frames = mg_frames_new(framing, on_event, attempt);
+        attempt->frames = mg_frames_new(framing, attempt->call.plain ? MG_MAX_MEDIA_EVENT_BYTES : MG_MAX_SSE_EVENT_BYTES, on_event, attempt);
     if (good)
         attempt->call.ops->on_head(attempt->call.arg, response->status, attempt->headers);
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
@@ -602,7 +616,7 @@ static mg_err try_events(struct mg_attempt *attempt)
     if (!attempt->event_stream)
         return MG_OK;
     attempt->prelude_bytes = 0;
-    attempt->frames = mg_frames_new(MG_FRAMING_SSE, on_event, attempt);
+    attempt->frames = mg_frames_new(MG_FRAMING_SSE, MG_MAX_SSE_EVENT_BYTES, on_event, attempt);
     mg_err err = read_events(attempt, held);
     flush_events(attempt);             /* before what they stand in goes */
     mg_buf_clear(&attempt->body);
@@ -663,6 +677,9 @@ static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const cha
 
 static void release_stream(struct mg_attempt *attempt, bool reusable)
 {
+    if (attempt->call.feed)
+        mg_feed_leave(attempt->call.feed, attempt);
+    attempt->feeding_rest = false;
     struct mg_stream *stream = attempt->stream;
     attempt->stream = NULL;
     if (!stream)
@@ -719,7 +736,8 @@ void mg_attempt_spoil(struct mg_attempt *attempt, enum mg_class hint, const char
 static bool renew(struct mg_attempt *attempt)
 {
     const struct mg_attempt_call *call = &attempt->call;
-    if (attempt->facts.status != 401 || !attempt->token || attempt->renewed ||
+    bool gone = call->feed && call->feed->taken;
+    if (attempt->facts.status != 401 || !attempt->token || attempt->renewed || gone ||
         !mg_token_refused(call->upstream->tokens[call->credential], attempt->token))
         return false;
     attempt->renewed = true;

@@ -15,6 +15,7 @@
 #include "http/client.h"
 #include "http/sse.h"
 #include "io/pool.h"
+#include "relay/feed.h"
 #include "relay/frames.h"
 #include "relay/policy.h"
 #include "relay/upstream.h"
@@ -41,9 +42,11 @@ struct mg_attempt_call {               /* what to send; borrowed until on_end */
     int credential;                    /* of the upstream; -1: none. Its line is put in when all is ready to be sent */
     struct mg_sealed *caller_key;      /* sent in its place; NULL: the client brought none for this provider */
     const struct mg_body *body;
+    struct mg_feed *feed;              /* what follows the body and is still arriving; NULL: nothing */
     bool stream;
     const struct mg_raw *raw;          /* what comes is handed on as it is, whatever its status; NULL: it is judged. See raw.h */
     bool free;                         /* nobody bills it: it has no usage */
+    bool plain;                        /* no conversation: whatever JSON a 2xx answer is will do, and what is none is handed on as it comes */
     bool once;                         /* never sent twice: not even when a pooled connection turns out to be dead */
     bool whole;                        /* somebody judges all of it: more is held, and what outgrows that has failed */
     struct mg_timeouts timeouts;
@@ -88,6 +91,8 @@ struct mg_attempt {                    /* caller-owned memory, zeroed before the
     bool paused;                       /* the client is slow: no idle timer */
     bool streaming_body;               /* a whole answer outgrew HELD_BYTES and is passed on */
     bool event_stream;                 /* the answer is framed as events */
+    bool as_is;                        /* … is no JSON, and handed on from its first byte on */
+    bool feeding_rest;                 /* the feed is taken, and not at its end */
     bool may_be_events;                /* … or may turn out to be: its head does not say */
     mg_view feeding;                   /* bytes the event decoder is reading */
     bool watch_flush;                  /* events were handed on since the last on_flush */

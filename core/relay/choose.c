@@ -217,7 +217,7 @@ static bool consider(struct mg_relay *relay, int candidate, struct mg_find *find
         .tokens = mg_request_tokens_estimate(&relay->call.call->request),
         .by_caller = key != NULL,
         .bucket = key ? key->bucket : 0,
-        .avoid = candidate == relay->keys_of ? relay->avoid_keys : 0,
+        .avoid = relay->call.first_key ? ~1u : candidate == relay->keys_of ? relay->avoid_keys : 0,
         .last_chance = relay->last_chance,
         .skip_gate = relay->placed && candidate == relay->waiting_for,
     };

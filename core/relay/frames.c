@@ -125,7 +125,7 @@ static mg_err on_line(void *arg, mg_view line)
 
 /* ---- the decoder ------------------------------------------------------------------------------- */
 
-struct mg_frames *mg_frames_new(enum mg_framing framing, mg_sse_cb cb, void *arg)
+struct mg_frames *mg_frames_new(enum mg_framing framing, size_t most, mg_sse_cb cb, void *arg)
 {
     struct mg_frames *frames = mg_new(struct mg_frames);
     frames->framing = framing;
@@ -137,7 +137,7 @@ struct mg_frames *mg_frames_new(enum mg_framing framing, mg_sse_cb cb, void *arg
     else if (framing == MG_FRAMING_NDJSON)
         frames->lines = mg_ndjson_new(MG_MAX_SSE_EVENT_BYTES, on_line, frames);
     else
-        frames->sse = mg_sse_new(MG_MAX_SSE_EVENT_BYTES, cb, arg);
+        frames->sse = mg_sse_new(most, cb, arg);
     return frames;
 }
 

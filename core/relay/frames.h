@@ -20,7 +20,8 @@ bool mg_frames_may_be(enum mg_framing declared, mg_view content_type);
 /* Whether a body of that label that begins so is one of server-sent events; *out_enough: no more of it is needed to tell. */
 bool mg_frames_begin(mg_view body, bool *out_enough);
 
-struct mg_frames *mg_frames_new(enum mg_framing framing, mg_sse_cb cb, void *arg);
+/* most: bytes of one server-sent event; of other framings it is MG_MAX_SSE_EVENT_BYTES. */
+struct mg_frames *mg_frames_new(enum mg_framing framing, size_t most, mg_sse_cb cb, void *arg);
 void mg_frames_free(struct mg_frames *frames);                /* NULL is a no-op */
 
 /* An error is final: the callback's, or mg_frames_reason() says why. */

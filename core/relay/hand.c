@@ -247,7 +247,8 @@ static uint32_t hedge_after_ms(const struct mg_relay *relay, const struct mg_lan
 
 void mg_relay_arm_hedge(struct mg_relay *relay, struct mg_lane *lane)
 {
-    uint32_t after_ms = relay->hedges < relay->call.plan->max_hedges && !relay->committed ? hedge_after_ms(relay, lane) : 0;
+    bool may = relay->hedges < relay->call.plan->max_hedges && !relay->committed && !relay->call.feed;
+    uint32_t after_ms = may ? hedge_after_ms(relay, lane) : 0;
     if (after_ms)
         mg_timer_start(loop(relay), &relay->hedge, after_ms, on_hedge);
 }

@@ -60,14 +60,33 @@ static mg_err outgrow(struct mg_attempt *attempt, struct mg_hold_refusal *out)
     return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
 }
 
+bool mg_hold_goes_as_is(const struct mg_attempt *attempt)
+{
+    mg_view type = attempt->content_type;
+    return !mg_view_ieq(type, MG_VIEW("application/json")) && !mg_view_ieq(type, MG_VIEW("text/html"));
+}
+
+/* Nothing is known of its form: whoever listens to it hears it from its first byte on. */
+static mg_err pass_on(struct mg_attempt *attempt, mg_view bytes)
+{
+    attempt->streaming_body = attempt->tap.content = attempt->tap.useful = true;
+    mg_attempt_mark(attempt, MG_MARK_first_token, mg_loop_now_us(attempt->call.loop));
+    mg_hide_in_piece(attempt, bytes);
+    attempt->call.ops->on_body(attempt->call.arg, bytes);
+    return attempt->state == MG_ATTEMPT_READING ? MG_OK : MG_E_CANCELLED;
+}
+
 mg_err mg_hold(struct mg_attempt *attempt, mg_view bytes, struct mg_hold_refusal *out)
 {
     bool good = attempt->facts.status >= 200 && attempt->facts.status < 300;
+    bool wants_events = attempt->call.stream && !attempt->call.plain;
+    if (attempt->as_is)
+        return pass_on(attempt, bytes);
     if (!attempt->body.len)
         MG_TRY(skip_prelude(attempt, &bytes, out));
     if (!attempt->streaming_body && mg_buf_put(&attempt->body, bytes) == MG_OK)
         return MG_OK;
-    if (!good || attempt->call.stream) {
+    if (!good || wants_events) {
         attempt->body.max = attempt->body.len;
         return MG_OK;                  /* an error text of a megabyte: its beginning, without holes, says enough */
     }

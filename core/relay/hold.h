@@ -15,6 +15,10 @@ struct mg_hold_refusal {               /* the answer is none */
 /* Some bytes of the body. MG_E_CANCELLED: `out` says why the attempt fails, or its owner ended it. */
 MG_MUST_USE mg_err mg_hold(struct mg_attempt *attempt, mg_view bytes, struct mg_hold_refusal *out);
 
+/* Is the 2xx answer of a call that is `plain` something else than JSON: sound, a file, a text? It is handed on from its first
+ * byte. */
+bool mg_hold_goes_as_is(const struct mg_attempt *attempt);
+
 /* A moment of the attempt, for its record; the first one of its kind stays. */
 void mg_attempt_mark(struct mg_attempt *attempt, enum mg_mark which, uint64_t at_us);
 

@@ -103,10 +103,14 @@ static enum mg_class judge_good_status(struct mg_attempt *attempt)
     }
     if (mg_judge_is_html(attempt))
         return MG_CLASS_server_error;
+    if (attempt->as_is && !mg_view_starts(attempt->content_type, MG_VIEW("audio/")))
+        return MG_CLASS_none;          /* a text of silence, a file of nothing, 204 */
     if (tap->malformed) {
         say(attempt, attempt->body.len ? "the answer is not JSON" : "the answer is empty");
         return attempt->body.len ? MG_CLASS_invalid_json : MG_CLASS_empty_response;
     }
+    if (attempt->call.plain)
+        return MG_CLASS_none;
     if (attempt->call.stream) {
         say(attempt, "the answer is no event stream");
         return MG_CLASS_server_error;
@@ -118,7 +122,7 @@ enum mg_class mg_judge_body(struct mg_attempt *attempt)
 {
     int status = attempt->facts.status;
     if (attempt->streaming_body)
-        return judge_passed_on(attempt);
+        return attempt->as_is ? MG_CLASS_none : judge_passed_on(attempt);
     mg_tap_body(&attempt->tap, mg_buf_view(&attempt->body));
     if (status >= 200 && status < 300)
         return judge_good_status(attempt);
@@ -131,6 +135,8 @@ enum mg_class mg_judge_body(struct mg_attempt *attempt)
 enum mg_class mg_judge_stream(struct mg_attempt *attempt)
 {
     const struct mg_tap *tap = &attempt->tap;
+    if (attempt->call.plain && tap->events > tap->skipped)
+        return MG_CLASS_none;          /* of other streams than conversations only the framing tells the end */
     if (tap->finished)
         return judge_answer(attempt);
     if (tap->skipped > 0 && tap->skipped + tap->done == tap->events) {
@@ -196,8 +202,8 @@ void mg_judge_usage(struct mg_attempt *attempt)
     *usage = attempt->call.free ? (struct mg_usage){.reported = false} : attempt->tap.usage;
     if (usage->input_tokens == 0)      /* nobody answers to nothing: a report without a count of it is none */
         *usage = (struct mg_usage){.reported = false};
-    if (usage->reported || attempt->call.free || !may_be_billed(attempt))
-        return;
+    if (usage->reported || attempt->call.free || attempt->call.plain || !may_be_billed(attempt))
+        return;                        /* of pictures and sound the bytes tell nothing */
     usage->input_tokens = attempt->call.record->bytes_sent / 4;
     usage->output_tokens = (attempt->streaming_body ? attempt->call.record->bytes_received : attempt->tap.content_bytes) / 4;
 }

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "chat/asked.h"
+#include "chat/form.h"
 #include "chat/inner.h"
 #include "config/known.h"
 #include "meter/prices.h"
@@ -95,12 +96,13 @@ static bool larger_window_left(const struct mg_lane *lane)
     return false;
 }
 
-/* What runs in the background runs twice when it is asked for twice. `store` leaves a copy that nobody reads: that may
+/* What was uploaded is kept nowhere. What runs in the background runs twice when it is asked for twice. `store` leaves a copy that nobody reads: that may
  * be repeated. A provider that refused did nothing. */
 static bool repeatable(const struct mg_lane *lane)
 {
     bool may_run = mg_lane_record(lane)->mark_us[MG_MARK_sent] && lane->attempt.facts.status < 300;
-    return !lane->relay->call.call->request.background || !may_run;
+    bool gone = lane->relay->call.feed && lane->relay->call.feed->taken;
+    return !gone && (!lane->relay->call.call->request.background || !may_run);
 }
 
 static void fill_facts(const struct mg_lane *lane, struct mg_attempt_facts *facts)
@@ -124,7 +126,7 @@ static void find_repair(struct mg_lane *lane)
 {
     const struct mg_relay *relay = lane->relay;
     lane->repair = -1;
-    if (relay->committed || relay->call.raw || relay->repaired == MG_RELAY_REPAIRS || lane->attempt.facts.status < 400)
+    if (relay->committed || relay->call.raw || relay->repaired == MG_RELAY_REPAIRS || lane->attempt.facts.status < 400 || !lane->attempt.facts.repeatable)
         return;
     lane->repair = mg_repair_find(lane->adapter, lane->attempt.facts.status, &lane->attempt.tap, lane->request, &lane->change);
     lane->attempt.facts.repair = mg_repair_name(lane->adapter, lane->repair);
@@ -202,11 +204,39 @@ static mg_err leave_out_inner(struct mg_lane *lane)
     return mg_inner_without(lane->request, mg_adapter_declaration(lane->adapter)->dialect, paths, count, arena(lane), &lane->request);
 }
 
+static mg_view join(struct mg_arena *a, const struct mg_body *body)
+{
+    char *text = mg_arena_alloc(a, body->length + 1);
+    size_t at = 0;
+    for (size_t i = 0; i < body->count; i++) {
+        memcpy(text + at, body->parts[i].ptr, body->parts[i].len);
+        at += body->parts[i].len;
+    }
+    return mg_view_of(text, at);
+}
+
+/* The fields of the form became a JSON body like any other: back into the form with them. */
+static mg_err build_form(struct mg_lane *lane)
+{
+    const struct mg_relay_call *call = &lane->relay->call;
+    mg_view fields = join(arena(lane), &lane->body);
+    MG_TRY(mg_form_body(lane->request->form, call->window, fields, arena(lane), &lane->body));
+    if (!call->feed || !call->feed->chunked)
+        return MG_OK;
+    char *head = mg_arena_alloc(arena(lane), MG_HTTP_CHUNK_HEAD);
+    memmove(&lane->body.parts[1], &lane->body.parts[0], lane->body.count * sizeof lane->body.parts[0]);
+    lane->body.parts[0] = mg_view_of(head, mg_http_chunk_head(head, lane->body.length));
+    lane->body.parts[++lane->body.count] = MG_HTTP_CHUNK_TAIL;
+    lane->body.count++;
+    return MG_OK;
+}
+
 static mg_err build_body(struct mg_lane *lane, const struct mg_attempt_patch *patch)
 {
     if (lane->relay->call.raw)
         return build_raw_body(lane, lane->relay->call.raw);
     const struct mg_adapter_decl *decl = mg_adapter_declaration(lane->adapter);
+    lane->body = (struct mg_body){.count = 0};
     lane->repairs |= mg_repair_known(lane->relay->call.route->repairs[lane->candidate], now_us(lane));
     mg_view model = model_to_send(lane, patch);
     lane->change = (struct mg_body_change){
@@ -218,13 +248,16 @@ static mg_err build_body(struct mg_lane *lane, const struct mg_attempt_patch *pa
     if (lane->relay->call.task)        /* what is set for a target's conversations says nothing to these */
         memset(lane->change.params, 0, sizeof lane->change.params);
     mg_repair_fill(lane->adapter, lane->repairs, &lane->change);
+    if (lane->relay->call.bodiless)
+        return MG_OK;
     MG_TRY(leave_out_inner(lane));
     lane->model = mg_lane_record(lane)->model = lane->change.model;
     if (strstr(operation(lane)->path, "{model}")) {
         lane->change.model = MG_VIEW_NONE;
         lane->change.drop_model = lane->request->model_span.len > 0;
     }
-    return mg_request_for_attempt(lane->request, arena(lane), &lane->change, &lane->body);
+    MG_TRY(mg_request_for_attempt(lane->request, arena(lane), &lane->change, &lane->body));
+    return lane->request->form ? build_form(lane) : MG_OK;
 }
 
 static mg_view line_name(mg_view line)
@@ -312,21 +345,14 @@ static mg_err put_fixed(struct mg_buf *head, const struct mg_lane *lane, mg_view
 static mg_err put_path(struct mg_buf *head, const struct mg_lane *lane)
 {
     const struct mg_adapter_operation *op = operation(lane);
-    const struct mg_adapter_value model = {"model", lane->model};
-    mg_view unknown;
-    return mg_adapter_expand(mg_adapter_declaration(lane->adapter), lane->request->stream ? op->stream_path : op->path, &model, 1,
-                             head, &unknown);
-}
-
-static mg_err put_request_line(struct mg_buf *head, const struct mg_lane *lane)
-{
-    const struct mg_raw *raw = lane->relay->call.raw;
-    if (raw)
-        return mg_http_put_request_line(head, raw->method, raw->target);
-    MG_TRY(mg_buf_put(head, MG_VIEW("POST ")));
-    MG_TRY(mg_buf_put(head, upstream(lane)->base_path));
-    MG_TRY(put_path(head, lane));
-    return mg_buf_put(head, MG_VIEW(" HTTP/1.1\r\n"));
+    const struct mg_adapter_value values[] = {{"model", lane->model}, {"id", lane->relay->call.id}};
+    const char *path = lane->request->stream ? op->stream_path : op->path;
+    mg_view unknown, query = lane->relay->call.query;
+    MG_TRY(mg_adapter_expand(mg_adapter_declaration(lane->adapter), path, values, MG_COUNT(values), head, &unknown));
+    if (query.len == 0)
+        return MG_OK;
+    MG_TRY(mg_buf_putc(head, strchr(path, '?') ? '&' : '?'));
+    return mg_buf_put(head, query);
 }
 
 /* Some servers want it of every method that usually has a body. */
@@ -334,6 +360,28 @@ static bool says_length(const struct mg_lane *lane)
 {
     const struct mg_raw *raw = lane->relay->call.raw;
     return lane->body.length || !raw || mg_view_starts(raw->method, MG_VIEW("P"));
+}
+
+static mg_err put_framing(struct mg_buf *head, const struct mg_lane *lane)
+{
+    const struct mg_feed *feed = lane->relay->call.feed;
+    if (lane->relay->call.bodiless || !says_length(lane))
+        return MG_OK;
+    if (feed && feed->chunked)
+        return mg_http_put_own(head, MG_VIEW("transfer-encoding"), MG_VIEW("chunked"));
+    return mg_http_put_header_u64(head, MG_VIEW("content-length"), lane->body.length + (feed ? feed->length : 0));
+}
+
+static mg_err put_request_line(struct mg_buf *head, const struct mg_lane *lane)
+{
+    const struct mg_raw *raw = lane->relay->call.raw;
+    if (raw)
+        return mg_http_put_request_line(head, raw->method, raw->target);
+    MG_TRY(mg_buf_put(head, lane->relay->call.method.len ? lane->relay->call.method : MG_VIEW("POST")));
+    MG_TRY(mg_buf_putc(head, ' '));
+    MG_TRY(mg_buf_put(head, upstream(lane)->base_path));
+    MG_TRY(put_path(head, lane));
+    return mg_buf_put(head, MG_VIEW(" HTTP/1.1\r\n"));
 }
 
 static mg_err build_head(struct mg_lane *lane, const struct mg_attempt_patch *patch)
@@ -351,8 +399,7 @@ static mg_err build_head(struct mg_lane *lane, const struct mg_attempt_patch *pa
     MG_TRY(put_forwarded(head, forwarded, patch));
     for (size_t i = 0; i < patch->header_count; i++)
         MG_TRY(mg_http_put_header(head, patch->headers[i].name, patch->headers[i].value));
-    if (says_length(lane))
-        MG_TRY(mg_http_put_header_u64(head, MG_VIEW("content-length"), lane->body.length));
+    MG_TRY(put_framing(head, lane));
     return mg_http_put_end(head);
 }
 
@@ -392,7 +439,8 @@ static mg_err record_started(const struct mg_lane *lane)
 {
     struct mg_attempt_record *attempt = mg_lane_record(lane);
     const struct mg_estimate *estimate = mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats);
-    struct mg_usage sent = {.input_tokens = lane->relay->call.free ? 0 : mg_estimate_input(estimate, lane->body.length)};
+    bool free = lane->relay->call.free || lane->relay->call.plain;
+    struct mg_usage sent = {.input_tokens = free ? 0 : mg_estimate_input(estimate, lane->body.length)};
     put_cost(lane, attempt, &sent);
     mg_err err = mg_record_started(lane->relay->call.journal, timeline(lane), attempt, sent.input_tokens);
     attempt->cost_picousd = attempt->cost_microusd = 0;
@@ -439,6 +487,7 @@ static struct mg_sealed *caller_key(const struct mg_lane *lane)
 static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
 {
     const struct mg_config_workflow *workflow = lane->relay->call.route->workflow;
+    bool plain = lane->relay->call.plain;
     struct mg_attempt_call call = {
         .loop = lane->relay->call.call->loop,
         .pool = lane->relay->call.pool,
@@ -448,11 +497,13 @@ static void send_off(struct mg_lane *lane, const struct mg_attempt_ops *ops)
         .credential = lane->credential,
         .caller_key = caller_key(lane),
         .body = &lane->body,
+        .feed = lane->relay->call.feed,
         .stream = lane->relay->call.call->request.stream && !lane->relay->call.raw,
+        .plain = plain,
         .raw = lane->relay->call.raw,
         .free = lane->relay->call.free,
-        .once = lane->relay->call.call->request.background || (lane->relay->call.raw && lane->relay->call.raw->once),
-        .whole = workflow->has_accept || workflow->expect_schema || lane->relay->call.whole || mg_lane_answers_translated(lane),
+        .once = lane->relay->call.call->request.background || lane->relay->call.feed || (lane->relay->call.raw && lane->relay->call.raw->once),
+        .whole = !plain && (workflow->has_accept || workflow->expect_schema || lane->relay->call.whole || mg_lane_answers_translated(lane)),
         .timeouts = timers(lane),
         .deadline_us = lane->relay->deadline_us,
         .record = mg_lane_record(lane),
@@ -550,6 +601,8 @@ static void see_usage(const struct mg_lane *lane, struct mg_attempt_record *atte
 {
     struct mg_estimate *estimate = mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats);
     struct mg_usage *usage = &attempt->usage;
+    if (lane->relay->call.plain)
+        return;                        /* what pictures and sound are in tokens teaches nothing about texts */
     if (usage->reported) {
         mg_estimate_learn(estimate, attempt->bytes_sent, usage->input_tokens, lane->attempt.tap.content_bytes,
                           usage->output_tokens);

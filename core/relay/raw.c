@@ -40,7 +40,7 @@ mg_err mg_raw_on_head(struct mg_attempt *attempt)
     attempt->streaming_body = true;
     if (attempt->call.raw->known && mg_frames_known(framing, attempt->content_type, &framing)) {
         attempt->tap.stream = true;
-        attempt->frames = mg_frames_new(framing, on_event, attempt);
+        attempt->frames = mg_frames_new(framing, MG_MAX_MEDIA_EVENT_BYTES, on_event, attempt);
     }
     attempt->call.ops->on_head(attempt->call.arg, attempt->facts.status, attempt->headers);
     return go_on(attempt);

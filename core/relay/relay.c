@@ -299,7 +299,7 @@ static void classify(struct mg_relay *relay, struct mg_lane *lane, struct mg_ver
 static bool has_another_key(const struct mg_relay *relay, const struct mg_lane *lane)
 {
     uint32_t used = lane->candidate == relay->keys_of ? relay->avoid_keys : 0;
-    if (lane->credential == MG_CREDENTIAL_CALLER)
+    if (lane->credential == MG_CREDENTIAL_CALLER || relay->call.first_key)
         return false;
     if (lane->credential >= 0)
         used |= 1u << lane->credential;
@@ -322,7 +322,9 @@ static enum mg_action effective(struct mg_relay *relay, struct mg_lane *lane, co
     if (lane->repair >= 0 && verdict->repair.len)
         return MG_ACTION_retry;        /* costs neither time nor budget: see repaired() */
     if (!lane->attempt.facts.repeatable && verdict->action != MG_ACTION_accept) {
-        mg_timeline_note(timeline(relay), now_us(relay), "relay", "not repeated: it runs in the background and may have begun");
+        bool uploaded = relay->call.feed && relay->call.feed->taken;
+        mg_timeline_note(timeline(relay), now_us(relay), "relay", "not repeated: %s",
+                         uploaded ? "part of the upload was sent, and is kept nowhere" : "it runs in the background and may have begun");
         return MG_ACTION_fail;
     }
     if (verdict->action == MG_ACTION_next_key && has_another_key(relay, lane))

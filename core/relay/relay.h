@@ -68,6 +68,13 @@ struct mg_relay_call {                 /* borrowed until on_done */
     const struct mg_policy_ops *policy;
     void *policy_arg;
     const char *surface;               /* "chat" … */
+    mg_view method;                    /* empty: POST */
+    mg_view id, query;                 /* of what is asked for: {id} of the operation's path; behind its '?'; empty: none */
+    mg_view window;                    /* of a form: its beginning, whose fields the request shows */
+    struct mg_feed *feed;              /* of a form: what comes behind the window; NULL: nothing */
+    bool bodiless;                     /* nothing is sent but the head */
+    bool plain;                        /* no conversation: see mg_attempt_call */
+    bool first_key;                    /* only the provider's first key: what it keeps belongs to an account */
     bool converse;                     /* the surface carries a conversation: a target may speak another dialect */
     const char *task;                  /* … or something else that one may be asked for (task.h); NULL: neither */
     bool resumes;                      /* its streams can go on at another target … */

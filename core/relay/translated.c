@@ -135,15 +135,28 @@ static bool can_be_asked(const struct mg_relay *relay, const struct mg_adapter *
                                    : mg_adapter_operation(adapter, relay->call.surface) != NULL;
 }
 
+/* A provider may have chats and no pictures. */
+static bool offers(struct mg_relay *relay, const struct mg_adapter *adapter, bool translated, mg_view *out_text)
+{
+    if (relay->call.task ? can_be_asked(relay, adapter) : translated || mg_adapter_operation(adapter, relay->call.surface))
+        return true;
+    *out_text = mg_arena_printf(arena(relay), "the adapter %s offers no %s", mg_adapter_declaration(adapter)->name, relay->call.surface);
+    relay->unsayable = (struct mg_translation_report){
+        .param = MG_VIEW("model"),
+        .message = mg_arena_printf(arena(relay), "names nobody who has that: %.*s", MG_FMT(*out_text)),
+        .always = true,
+    };
+    return false;
+}
+
 bool mg_relay_can_say(struct mg_relay *relay, int candidate, mg_view *out_text)
 {
     const struct mg_adapter *adapter = mg_relay_adapter(relay, candidate);
+    bool translated = translates(relay, adapter, source_of(relay));
     *out_text = MG_VIEW_NONE;
-    if (relay->call.task && !can_be_asked(relay, adapter)) {
-        *out_text = mg_arena_printf(arena(relay), "its provider offers nothing of the kind");
+    if (!offers(relay, adapter, translated, out_text))
         return false;
-    }
-    if (!translates(relay, adapter, source_of(relay)))
+    if (!translated)
         return true;
     struct mg_relay_translated *row = row_of(relay, candidate, source_of(relay));
     if (row->err == MG_OK)

@@ -362,7 +362,8 @@ static void read_operations(lua_State *L, struct loader *loader, int table)
     static const char *const surfaces[] = {
         "chat",   "responses",   "completions",  "embeddings",   "messages",     "count_tokens",         "generate",
         "embed",  "models",      "images",       "image_edits",  "audio_speech", "audio_transcriptions", "audio_translations",
-        "files",  "moderations", "rerank",       "response_tokens", "batch_embed", "converse", NULL};
+        "files",  "moderations", "rerank",       "response_tokens", "batch_embed", "converse", "image_variations",
+        "file", "file_content", NULL};
     struct mg_adapter_decl *decl = loader->decl;
     int operations = open_table(L, table, "operations", surfaces);
     if (!operations)

@@ -3,16 +3,24 @@ return {
   name = "azure",
   extends = "openai_chat",
   base_url = "https://{resource}.openai.azure.com/openai/v1",
-  speaks = { "openai_responses" },
+  speaks = {
+    "openai_responses",
+    {
+      extends = "openai_media",
+      operations = {
+        images = "/images/generations",
+        image_edits = "/images/edits",
+        audio_speech = "/audio/speech",
+        audio_transcriptions = "/audio/transcriptions",
+        audio_translations = "/audio/translations",
+        files = "/files",
+        file = "/files/{id}",
+        file_content = "/files/{id}/content",
+      },
+    },
+  },
   auth = {
     { kind = "header", header = "api-key" },
     { kind = "entra", scope = "https://cognitiveservices.azure.com/.default" },
-  },
-  operations = {
-    images = "/images/generations",
-    image_edits = "/images/edits",
-    audio_speech = "/audio/speech",
-    audio_transcriptions = "/audio/transcriptions",
-    audio_translations = "/audio/translations",
   },
 }

@@ -3,5 +3,6 @@ return {
   name = "fireworks",
   extends = "openai_chat",
   base_url = "https://api.fireworks.ai/inference/v1",
+  speaks = { { extends = "openai_media", operations = { rerank = "/rerank" } } },
   forward = { "x-session-affinity" },
 }

@@ -3,5 +3,6 @@ return {
   name = "gemini_openai",
   extends = "openai_chat",
   base_url = "https://generativelanguage.googleapis.com/v1beta/openai",
-  operations = { completions = false, images = "/images/generations" },
+  operations = { completions = false },
+  speaks = { { extends = "openai_media", operations = { images = "/images/generations" } } },
 }

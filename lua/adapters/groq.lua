@@ -3,11 +3,19 @@ return {
   name = "groq",
   extends = "openai_chat",
   base_url = "https://api.groq.com/openai/v1",
-  operations = {
-    completions = false,
-    audio_speech = "/audio/speech",
-    audio_transcriptions = "/audio/transcriptions",
-    audio_translations = "/audio/translations",
+  operations = { completions = false },
+  speaks = {
+    {
+      extends = "openai_media",
+      operations = {
+        audio_speech = "/audio/speech",
+        audio_transcriptions = "/audio/transcriptions",
+        audio_translations = "/audio/translations",
+        files = "/files",
+        file = "/files/{id}",
+        file_content = "/files/{id}/content",
+      },
+    },
   },
   edits = { { fields = { "logit_bias" } } },
 }

@@ -3,6 +3,5 @@ return {
   name = "llamacpp",
   extends = "openai_chat",
   base_url = "http://localhost:8080/v1",
-  speaks = { "openai_responses", "anthropic" },
-  operations = { rerank = "/rerank" },
+  speaks = { "openai_responses", "anthropic", { extends = "openai_media", operations = { rerank = "/rerank" } } },
 }

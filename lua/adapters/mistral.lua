@@ -3,11 +3,18 @@ return {
   name = "mistral",
   extends = "openai_chat",
   base_url = "https://api.mistral.ai/v1",
-  operations = {
-    completions = false,
-    moderations = "/moderations",
-    audio_transcriptions = "/audio/transcriptions",
-    files = "/files",
+  operations = { completions = false },
+  speaks = {
+    {
+      extends = "openai_media",
+      operations = {
+        moderations = "/moderations",
+        audio_transcriptions = "/audio/transcriptions",
+        files = "/files",
+        file = "/files/{id}",
+        file_content = "/files/{id}/content",
+      },
+    },
   },
   usage_opt_in = { always = true },
   edits = {

@@ -1,16 +1,24 @@
---- openai.lua - OpenAI itself: Chat Completions, and Responses under the same address.
+--- openai.lua - OpenAI itself: Chat Completions, and under the same address Responses, pictures, sound and files.
 return {
   name = "openai",
   extends = "openai_chat",
   base_url = "https://api.openai.com/v1",
-  speaks = { "openai_responses" },
-  operations = {
-    images = "/images/generations",
-    image_edits = "/images/edits",
-    audio_speech = "/audio/speech",
-    audio_transcriptions = "/audio/transcriptions",
-    audio_translations = "/audio/translations",
-    files = "/files",
-    moderations = "/moderations",
+  speaks = {
+    "openai_responses",
+    {
+      extends = "openai_media",
+      operations = {
+        images = "/images/generations",
+        image_edits = "/images/edits",
+        image_variations = "/images/variations",
+        audio_speech = "/audio/speech",
+        audio_transcriptions = "/audio/transcriptions",
+        audio_translations = "/audio/translations",
+        moderations = "/moderations",
+        files = "/files",
+        file = "/files/{id}",
+        file_content = "/files/{id}/content",
+      },
+    },
   },
 }

@@ -3,5 +3,13 @@ return {
   name = "vllm",
   extends = "openai_chat",
   base_url = "http://localhost:8000/v1",
-  operations = { rerank = "/rerank", audio_transcriptions = "/audio/transcriptions" },
+  speaks = {
+    {
+      extends = "openai_media",
+      operations = {
+        audio_transcriptions = "/audio/transcriptions", audio_translations = "/audio/translations", rerank = "/rerank",
+      },
+      usage = { input = { "usage.total_tokens" } },
+    },
+  },
 }

@@ -204,6 +204,12 @@ schema.gateway = record {
       } }, default = {}, doc = "Where secrets are kept: `moongate secret`." },
     { "limits", record { fields = {
         { "body_bytes", bytes, default = 33554432, doc = "Largest request body; above it the answer is 413." },
+        { "upload_bytes", bytes, default = 536870912,
+          doc = "Largest body of a form with files (pictures, sound, `/v1/files`); above it the answer is 413. It is handed on as it " ..
+            "comes and never held." },
+        { "form_bytes", integer { min = 4096, max = 67108864 }, default = 1048576,
+          doc = "So much of the beginning of such a form is held: `model` must stand in it, and a form that fits in it can be sent " ..
+            "to another target when one fails." },
         { "header_bytes", integer { min = 1024, max = 1048576 }, default = 65536,
           doc = "Largest request header; above it the answer is 431." },
         { "connections", integer { min = 1, max = 1000000 }, default = 16384,
