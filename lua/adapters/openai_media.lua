@@ -22,7 +22,7 @@ return {
 
   answer = {
     extends = false,
-    item = { "data", "results", "text", "id", "object" },
+    item = { "data[*]", "results[*]", "id" },
     content = { "text" },
     data = { "data", "results" },
   },
@@ -31,7 +31,6 @@ return {
   chunk = {
     extends = false,
     type = { "type" },
-    item = { "type" },
     typed = {
       {
         path = "b64_json",

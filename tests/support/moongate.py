@@ -357,7 +357,14 @@ def read_request(file):
         name, value = line.split(b":", 1)
         raw.append((name.decode(), value.strip().decode()))
         headers[name.decode().lower()] = value.strip().decode()
-    body = file.read(int(headers.get("content-length", 0)))
+    if headers.get("transfer-encoding") == "chunked":
+        body = b""
+        while (size := int(file.readline(), 16)):
+            body += file.read(size)
+            file.readline()
+        file.readline()
+    else:
+        body = file.read(int(headers.get("content-length", 0)))
     return Request(method, path, headers, body, raw)
 
 

@@ -35,7 +35,7 @@ static void check_whole(const struct loaded *one)
     const struct mg_adapter_decl *decl = &one->decl;
     CHECK(decl->auth_count > 0 && mg_adapter_converse(one->adapter));
     CHECK(decl->usage_object[0] && decl->usage.input[0] && decl->usage.output[0] && decl->rule_count > 0);
-    CHECK(decl->chunk.finish[0] && decl->answer.finish[0]);
+    CHECK((decl->chunk.finish[0] && decl->answer.finish[0]) || strcmp(decl->name, "openai_media") == 0);
     for (int i = 0; i < decl->auth_count; i++)
         CHECK(decl->auth[i].header && decl->auth[i].prefix);
 }
@@ -206,8 +206,8 @@ TEST(nobody_speaks_more_than_he_says)
     struct mg_adapter_decl decl;
     struct mg_diag diag = {.line = 0};
     mg_arena_init(&arena, 1024);
-    CHECK(mg_adapter_load_spoken("openai", 1, &arena, &decl, &diag) == MG_E_CONFIG);
-    CHECK(mg_adapter_load_spoken("mistral", 0, &arena, &decl, &diag) == MG_E_CONFIG);
+    CHECK(mg_adapter_load_spoken("openai", 2, &arena, &decl, &diag) == MG_E_CONFIG);
+    CHECK(mg_adapter_load_spoken("nvidia", 0, &arena, &decl, &diag) == MG_E_CONFIG);
     mg_arena_fini(&arena);
 }
 
