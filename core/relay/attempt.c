@@ -452,8 +452,7 @@ static void on_stream_data(void *arg, mg_view bytes)
 /* A pooled connection that died before a byte of the answer says nothing about the provider. */
 static bool redial(struct mg_attempt *attempt)
 {
-    bool gone = attempt->call.feed && attempt->call.feed->taken;
-    if (attempt->answered || !attempt->call.record->reused || attempt->call.record->redialed || gone)
+    if (attempt->answered || !attempt->call.record->reused || attempt->call.record->redialed || mg_feed_is_gone(attempt->call.feed))
         return false;
     if (attempt->stream)
         mg_stream_discard(attempt->stream);
@@ -677,9 +676,7 @@ static void fill_facts(struct mg_attempt *attempt, enum mg_class hint, const cha
 
 static void release_stream(struct mg_attempt *attempt, bool reusable)
 {
-    if (attempt->call.feed)
-        mg_feed_leave(attempt->call.feed, attempt);
-    attempt->feeding_rest = false;
+    mg_attempt_feed_off(attempt);
     struct mg_stream *stream = attempt->stream;
     attempt->stream = NULL;
     if (!stream)
@@ -736,8 +733,7 @@ void mg_attempt_spoil(struct mg_attempt *attempt, enum mg_class hint, const char
 static bool renew(struct mg_attempt *attempt)
 {
     const struct mg_attempt_call *call = &attempt->call;
-    bool gone = call->feed && call->feed->taken;
-    if (attempt->facts.status != 401 || !attempt->token || attempt->renewed || gone ||
+    if (attempt->facts.status != 401 || !attempt->token || attempt->renewed || mg_feed_is_gone(call->feed) ||
         !mg_token_refused(call->upstream->tokens[call->credential], attempt->token))
         return false;
     attempt->renewed = true;

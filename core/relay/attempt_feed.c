@@ -31,10 +31,9 @@ static void on_end(void *arg)
 {
     struct mg_attempt *attempt = arg;
     mg_view last = MG_HTTP_CHUNK_LAST;
-    attempt->feeding_rest = false;
     if (!attempt->call.feed->chunked || mg_stream_write(attempt->stream, &last, 1) != MG_E_CLOSED)
         mg_attempt_sent(attempt);
-    mg_feed_leave(attempt->call.feed, attempt);
+    mg_attempt_feed_off(attempt);
 }
 
 static const struct mg_feed_ops feed_ops = {.on_bytes = on_bytes, .on_end = on_end};
@@ -52,4 +51,11 @@ void mg_attempt_feed_on(struct mg_attempt *attempt)
     if (attempt->state == MG_ATTEMPT_SENDING)
         mg_timer_cancel(attempt->call.loop, &attempt->timer);
     mg_feed_drained(attempt->call.feed);
+}
+
+void mg_attempt_feed_off(struct mg_attempt *attempt)
+{
+    attempt->feeding_rest = false;
+    if (attempt->call.feed)
+        mg_feed_leave(attempt->call.feed, attempt);
 }

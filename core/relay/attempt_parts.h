@@ -11,5 +11,6 @@ void mg_attempt_sent(struct mg_attempt *attempt);              /* the whole requ
 /* attempt_feed.c: what stands before the rest is out; the socket has drained. */
 void mg_attempt_feed(struct mg_attempt *attempt);
 void mg_attempt_feed_on(struct mg_attempt *attempt);
+void mg_attempt_feed_off(struct mg_attempt *attempt);          /* nothing more of it is taken */
 
 #endif

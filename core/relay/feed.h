@@ -45,4 +45,10 @@ void mg_feed_drained(struct mg_feed *feed);
 /* The taker `arg` goes; harmless when it is another, or none. */
 void mg_feed_leave(struct mg_feed *feed, const void *arg);
 
+/* Bytes of it are with somebody: what was sent cannot be sent again. NULL: there is none. */
+static inline bool mg_feed_is_gone(const struct mg_feed *feed)
+{
+    return feed && feed->taken;
+}
+
 #endif

@@ -101,8 +101,7 @@ static bool larger_window_left(const struct mg_lane *lane)
 static bool repeatable(const struct mg_lane *lane)
 {
     bool may_run = mg_lane_record(lane)->mark_us[MG_MARK_sent] && lane->attempt.facts.status < 300;
-    bool gone = lane->relay->call.feed && lane->relay->call.feed->taken;
-    return !gone && (!lane->relay->call.call->request.background || !may_run);
+    return !mg_feed_is_gone(lane->relay->call.feed) && (!lane->relay->call.call->request.background || !may_run);
 }
 
 static void fill_facts(const struct mg_lane *lane, struct mg_attempt_facts *facts)

@@ -322,7 +322,7 @@ static enum mg_action effective(struct mg_relay *relay, struct mg_lane *lane, co
     if (lane->repair >= 0 && verdict->repair.len)
         return MG_ACTION_retry;        /* costs neither time nor budget: see repaired() */
     if (!lane->attempt.facts.repeatable && verdict->action != MG_ACTION_accept) {
-        bool uploaded = relay->call.feed && relay->call.feed->taken;
+        bool uploaded = mg_feed_is_gone(relay->call.feed);
         mg_timeline_note(timeline(relay), now_us(relay), "relay", "not repeated: %s",
                          uploaded ? "part of the upload was sent, and is kept nowhere" : "it runs in the background and may have begun");
         return MG_ACTION_fail;

@@ -59,7 +59,7 @@ TEST(every_adapter_is_whole_and_so_is_what_it_speaks_besides)
             check_whole(&spoken);
             CHECK_STR(spoken.decl.name, one.decl.speaks[k]);
             CHECK_STR(spoken.decl.base_url, one.decl.base_url);
-            CHECK(strcmp(spoken.decl.dialect, one.decl.dialect) != 0);
+            CHECK(strcmp(spoken.decl.dialect, one.decl.dialect) != 0 || strcmp(spoken.decl.name, "openai_media") == 0);
             drop(&spoken);
         }
         drop(&one);
