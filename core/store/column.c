@@ -146,6 +146,8 @@ static mg_err put_cells(struct mg_buf *out, const struct mg_column *column, cons
 {
     bool steps = front->flags & STEPS;
     size_t bytes = (size_t)column->rows * front->width;
+    if (bytes == 0)
+        return MG_OK;
     MG_TRY(mg_buf_reserve(out, bytes));
     char *at = mg_buf_tail(out);
     uint64_t before = (uint64_t)front->base;

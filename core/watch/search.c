@@ -22,6 +22,8 @@ struct mg_search *mg_search_new(struct mg_db *db)
 
 static void drop_open(struct mg_search *search, size_t count)
 {
+    if (count == 0)
+        return;
     for (size_t i = 0; i < count; i++)
         mg_block_free(search->open[i]);
     memmove(search->open, search->open + count, (search->open_count - count) * sizeof search->open[0]);
