@@ -439,6 +439,154 @@ class LongConversations(World):
         self.assertEqual((error.code, error.param), ("conversation_too_large", "previous_response_id"))
 
 
+RESPONSE = {"id": "resp_up1", "object": "response", "created_at": 1795392000, "model": "m", "error": None, "incomplete_details": None, "output": [],
+            "status": "in_progress", "store": False, "previous_response_id": None}
+MESSAGE = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": "Hi", "annotations": []}]}
+DONE = {**RESPONSE, "status": "completed", "output": [MESSAGE], "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}}
+
+
+def events(*more, done=DONE):
+    told = [{"type": "response.created", "response": RESPONSE}, {"type": "response.output_item.added", "output_index": 0, "item": {**MESSAGE, "content": []}},
+            {"type": "response.output_text.delta", "item_id": "msg_1", "output_index": 0, "content_index": 0, "delta": "Hi"}, *more,
+            {"type": "response.completed", "response": done}]
+    return [f"event: {one['type']}\ndata: {json.dumps({**one, 'sequence_number': number})}\n\n".encode() for number, one in enumerate(told)]
+
+
+class Edges(unittest.TestCase):
+    """A provider that does odd things."""
+
+    def world(self, extra="", workflow=""):
+        self.up = self.enterContext(Upstream())
+        self.gw = self.enterContext(Gateway(f"""return {{ providers = {{ p = {{ adapter = "openai_responses", base_url = "{self.up.url}", api_key = "k", breaker = false }} }},
+            workflows = {{ chat = {{ targets = {{ "p/m" }}, {workflow} }} }}, {extra} }}"""))
+        self.sdk = self.gw.client()
+
+    def ask(self, **more):
+        with self.sdk.responses.create(model="chat", input="hi", stream=True, **more) as stream_of:
+            return [event for event in stream_of]
+
+    def test_the_last_event_comes_though_the_provider_does_not_close(self):
+        self.world()
+        self.up.answer(stream(*events(), then="stall"))
+        with self.sdk.responses.create(model="chat", input="hi", stream=True) as told:
+            last = next(event for event in told if event.type == "response.completed")
+        self.assertIs(last.response.store, True)
+        self.assertEqual(self.sdk.responses.retrieve("resp_up1").output_text, "Hi")
+
+    def test_what_comes_behind_the_last_event_stays_behind_it(self):
+        self.world()
+        self.up.answer(stream(*events(), b"data: [DONE]\n\n"))
+        answer = self.gw.request("POST", "/v1/responses", {"model": "chat", "input": "hi", "stream": True})
+        self.assertTrue(answer.clean)
+        self.assertLess(answer.body.rindex(b"response.completed"), answer.body.rindex(b"}") + 1)
+        self.assertEqual(self.sdk.responses.retrieve("resp_up1").output_text, "Hi")
+
+    def test_a_stream_cut_anywhere_is_told_and_kept_the_same(self):
+        self.world()
+        data = b"".join(events())
+        for size in (1, 7, 100, len(data)):
+            self.up.answer(stream(*[data[at:at + size] for at in range(0, len(data), size)]))
+            told = self.ask()
+            self.assertEqual([event.type for event in told][-1], "response.completed")
+            self.assertEqual(self.sdk.responses.retrieve("resp_up1").to_dict(), told[-1].response.to_dict())
+            self.sdk.responses.delete("resp_up1")
+
+    def test_data_of_several_lines_becomes_one(self):
+        self.world()
+        pretty = json.dumps({"type": "response.completed", "sequence_number": 9, "response": DONE}, indent=1)
+        self.up.answer(stream(*events()[:-1], b"event: response.completed\n" + b"".join(f"data: {line}\n".encode() for line in pretty.split("\n")) + b"\n"))
+        self.assertEqual(self.ask()[-1].response.output_text, "Hi")
+        self.assertEqual(self.sdk.responses.retrieve("resp_up1").output_text, "Hi")
+
+    def test_an_id_that_a_provider_gives_again_and_again_goes_on_from_the_last_answer(self):
+        self.world()
+        last = None
+        for turn in range(4):
+            self.up.answer(respond(200, json.dumps(DONE).encode()))
+            last = self.sdk.responses.create(model="chat", input=f"{turn}?", previous_response_id=last)
+            sent = self.up.next_request().json["input"]
+            self.assertEqual(len(sent) if turn else sent, 2 * turn + 1 if turn else "0?")
+            last = last.id
+
+    def test_ids_that_are_none_and_answers_that_are_no_responses_are_not_kept_and_pass(self):
+        self.world()
+        for body in ({**DONE, "id": "resp_" + "x" * 200}, {**DONE, "id": "a/../b"}, {**DONE, "id": 7}, {**DONE, "status": "queued"}, {**DONE, "status": None}):
+            self.up.answer(respond(200, json.dumps(body).encode()))
+            answer = self.gw.request("POST", "/v1/responses", {"model": "chat", "input": "hi"})
+            self.assertEqual(answer.status, 200, body)
+        self.assertEqual(json.loads(self.gw.cli("responses", "--json"))["responses"], [])
+
+    def test_a_locked_store_lets_the_answer_go_and_says_so(self):
+        self.world()
+        self.up.answer(respond(200, json.dumps(DONE).encode()))
+        self.sdk.responses.create(model="chat", input="hi")
+        with sqlite3.connect(os.path.join(self.gw.path, "data", "moongate.db"), timeout=20, isolation_level=None) as db:
+            db.execute("BEGIN IMMEDIATE")
+            answer = self.gw.request("POST", "/v1/responses", {"model": "chat", "input": "hi"})
+            self.assertEqual((answer.status, answer.headers.get("x-moongate-warning")), (200, "not_stored"))
+            self.assertEqual(self.sdk.responses.retrieve("resp_up1").id, "resp_up1")     # reading goes on
+            db.execute("ROLLBACK")
+        db.close()
+        self.assertIn("could not be kept", json.dumps(self.gw.trace(answer)))
+
+    def test_who_leaves_while_the_answer_is_kept_hurts_nobody(self):
+        self.world()
+        self.up.answer(stream(*events()))
+        for _ in range(30):
+            sock = self.gw.connect()
+            body = json.dumps({"model": "chat", "input": "hi", "stream": True}).encode()
+            sock.sendall(b"POST /v1/responses HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+                         % (self.gw.keys["main"].encode(), len(body)) + body)
+            sock.recv(100)
+            sock.close()
+        self.assertEqual(self.ask()[-1].type, "response.completed")
+
+    def test_who_leaves_while_a_conversation_is_recalled_hurts_nobody(self):
+        self.world()
+        self.up.answer(respond(200, json.dumps(DONE).encode()))
+        self.sdk.responses.create(model="chat", input="hi")
+        for path in ("POST /v1/responses", "GET /v1/responses/resp_up1", "GET /v1/responses/resp_up1/input_items", "DELETE /v1/responses/resp_none"):
+            for _ in range(10):
+                sock = self.gw.connect()
+                body = json.dumps({"model": "chat", "input": "hi", "previous_response_id": "resp_up1"}).encode() if path.startswith("POST") else b""
+                sock.sendall(path.encode() + b" HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+                             % (self.gw.keys["main"].encode(), len(body)) + body)
+                sock.close()
+        self.assertEqual(self.sdk.responses.retrieve("resp_up1").id, "resp_up1")
+
+    def test_requests_on_one_connection_wait_for_the_store_in_turn(self):
+        self.world()
+        self.up.answer(respond(200, json.dumps(DONE).encode()))
+        self.sdk.responses.create(model="chat", input="hi")
+        one = b"GET /v1/responses/%s HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + self.gw.keys["main"].encode() + b"\r\n\r\n"
+        with self.gw.connect() as sock:
+            sock.sendall(b"".join(one % id for id in (b"resp_up1", b"resp_none", b"resp_up1")))
+            file = sock.makefile("rb")
+            self.assertEqual([read_response(file).status for _ in range(3)], [200, 404, 200])
+
+    def test_a_stream_held_to_its_end_is_kept_too(self):
+        for workflow in ('rescue = "hold"', "accept = function(res) return true end"):
+            with self.subTest(workflow):
+                self.world(workflow=workflow)
+                self.up.answer(stream(*events()))
+                told = self.ask()
+                self.assertEqual(self.sdk.responses.retrieve("resp_up1").to_dict(), told[-1].response.to_dict())
+
+
+class Rescued(unittest.TestCase):
+    def test_an_answer_that_another_vendor_wrote_on_is_kept_as_it_was_read(self):
+        with vendors.start("anthropic") as first, vendors.start("openai_responses") as second:
+            text = project_of({"anthropic": first, "openai_responses": second},
+                              workflows='both = { targets = { "anthropic/claude-opus-4-6", { target = "openai_responses/gpt-5.2", prefill = true } }, rescue = "resume" },')
+            with Gateway(text) as gw:
+                first.say(Say("Hello there, my good old friend.", breaks="cut"))
+                second.say(Say(" And more."))
+                with gw.client().responses.create(model="both", input="1?", stream=True) as told:
+                    last = [event.response for event in told if event.type == "response.completed"][-1]
+                self.assertIn("Hello", last.output_text)
+                self.assertEqual(gw.client().responses.retrieve(last.id).to_dict(), last.to_dict())
+
+
 class Off(World):
     names = ["openai_responses", "anthropic"]
     extra = 'responses = "off"'
