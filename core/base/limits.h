@@ -57,6 +57,7 @@
     X(LAST_GOOD_BYTES, 33554432, "last good answers kept per process for offline answers")         \
     X(RESPONSE_CHAIN, 1024, "responses that follow one another and are told again to a provider")  \
     X(RESPONSE_ID_BYTES, 128, "id of a kept response")                                             \
+    X(RESPONSE_ITEMS, 256, "items of one answer that can be named later, and names of items in one request") \
     X(RESPONSE_QUEUE_BYTES, 67108864, "responses of all workers on their way into the store")      \
     X(PENALTY_MS, 600000, "how long a taxonomy may bench a target or credential")                  \
     X(PROJECTS, 1024, "projects of a gateway")                                                     \

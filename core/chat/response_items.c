@@ -1,5 +1,6 @@
 #include "chat/response_items.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "http/json_members.h"
 #include "http/json_scan.h"
@@ -112,20 +113,22 @@ static mg_err put_separated(struct mg_buf *out, size_t *count)
     return (*count)++ ? mg_buf_putc(out, ',') : MG_OK;
 }
 
+static mg_err put_answered(struct mg_buf *out, mg_view item, mg_view response_id, size_t *count)
+{
+    if (!can_be_told(item))
+        return MG_OK;
+    mg_view id = mg_json_plain(mg_json_member(item, MG_VIEW("id")));
+    MG_TRY(put_separated(out, count));
+    bool nameless = is_our_id(id, response_id) && may_lose_id(item);
+    return nameless ? put_without(out, item, MG_VIEW("id")) : mg_buf_put(out, item);
+}
+
 static mg_err put_output(struct mg_buf *out, const struct mg_kept *kept, size_t *count)
 {
     struct mg_json_member m;
     mg_view output = mg_json_member(kept->response, MG_VIEW("output"));
-    for (size_t at = 0; mg_json_next_member(output, &at, &m);) {
-        if (!can_be_told(m.value))
-            continue;
-        mg_view id = mg_json_plain(mg_json_member(m.value, MG_VIEW("id")));
-        MG_TRY(put_separated(out, count));
-        if (is_our_id(id, kept->id) && may_lose_id(m.value))
-            MG_TRY(put_without(out, m.value, MG_VIEW("id")));
-        else
-            MG_TRY(mg_buf_put(out, m.value));
-    }
+    for (size_t at = 0; mg_json_next_member(output, &at, &m);)
+        MG_TRY(put_answered(out, m.value, kept->id, count));
     return MG_OK;
 }
 
@@ -196,6 +199,68 @@ mg_err mg_items_put_request(struct mg_buf *out, const struct mg_request *request
     MG_TRY(put_separated(out, &members));
     MG_TRY(put_conversation(out, input, kept, count, out_count));
     return mg_buf_putc(out, '}');
+}
+
+/* ---- items that are named ---------------------------------------------------------------------- */
+
+bool mg_items_is_reference(mg_view item)
+{
+    return member_is(item, MG_VIEW("type"), MG_VIEW("item_reference"));
+}
+
+mg_err mg_items_references(const struct mg_request *request, struct mg_arena *arena, struct mg_item_reference **out_references,
+                           size_t *out_count)
+{
+    *out_references = NULL;
+    *out_count = 0;
+    for (size_t i = 0; i < request->message_count; i++) {
+        const struct mg_message *message = &request->messages[i];
+        if (message->role.len || message->apart || !mg_items_is_reference(message->bytes))
+            continue;
+        if (*out_count == MG_MAX_RESPONSE_ITEMS)
+            return MG_E_TOO_LARGE;
+        if (!*out_references)
+            *out_references = mg_arena_array(arena, struct mg_item_reference, MG_MAX_RESPONSE_ITEMS);
+        (*out_references)[(*out_count)++] = (struct mg_item_reference){
+            .place = message->bytes, .id = mg_json_plain(mg_json_member(message->bytes, MG_VIEW("id")))};
+    }
+    return MG_OK;
+}
+
+static mg_err put_resolved(struct mg_buf *out, mg_view input, const struct mg_item_reference *references, size_t count)
+{
+    struct mg_json_member m;
+    size_t items = 0, next = 0;
+    MG_TRY(mg_buf_putc(out, '['));
+    for (size_t at = 0; mg_json_next_member(input, &at, &m);) {
+        if (next < count && m.value.ptr == references[next].place.ptr) {
+            MG_TRY(put_answered(out, references[next].item, references[next].response_id, &items));
+            next++;
+        } else {
+            MG_TRY(put_separated(out, &items));
+            MG_TRY(mg_buf_put(out, m.value));
+        }
+    }
+    return mg_buf_putc(out, ']');
+}
+
+mg_err mg_items_put_referenced(struct mg_buf *out, const struct mg_request *request, const struct mg_item_reference *references, size_t count)
+{
+    mg_view body = request->body, input = request->messages_span;
+    size_t before = (size_t)(input.ptr - body.ptr);
+    MG_TRY(mg_buf_put(out, mg_view_head(body, before)));
+    MG_TRY(put_resolved(out, input, references, count));
+    return mg_buf_put(out, mg_view_skip(body, before + input.len));
+}
+
+mg_view mg_items_find(mg_view response, mg_view id)
+{
+    struct mg_json_member m;
+    mg_view output = mg_json_member(response, MG_VIEW("output"));
+    for (size_t at = 0; id.len && mg_json_next_member(output, &at, &m);)
+        if (member_is(m.value, MG_VIEW("id"), id))
+            return m.value;
+    return MG_VIEW_NONE;
 }
 
 /* ---- a response object ------------------------------------------------------------------------- */

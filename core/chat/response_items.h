@@ -29,6 +29,24 @@ MG_MUST_USE mg_err mg_items_put_request(struct mg_buf *out, const struct mg_requ
                                         size_t *out_count);
 bool mg_items_spelt_plainly(const struct mg_request *request);
 
+/* An item of the input that names another one instead of saying it again. */
+struct mg_item_reference {
+    mg_view place;                     /* its bytes in the request */
+    mg_view id;                        /* of the item it names */
+    mg_view item;                      /* that item; whoever looks it up fills this and the next */
+    mg_view response_id;               /* in whose output it was */
+};
+
+bool mg_items_is_reference(mg_view item);
+/* Those of a request, in the arena. More than MG_MAX_RESPONSE_ITEMS are MG_E_TOO_LARGE. */
+MG_MUST_USE mg_err mg_items_references(const struct mg_request *request, struct mg_arena *arena, struct mg_item_reference **out_references,
+                                       size_t *out_count);
+/* The request with what they name in their places. */
+MG_MUST_USE mg_err mg_items_put_referenced(struct mg_buf *out, const struct mg_request *request, const struct mg_item_reference *references,
+                                           size_t count);
+/* The item of a response's output with that id; empty: there is none. */
+mg_view mg_items_find(mg_view response, mg_view id);
+
 /* A response object that says what its client asked for: the response it follows (a JSON string; empty: null), and that it is
  * stored. */
 MG_MUST_USE mg_err mg_response_put(struct mg_buf *out, mg_view response, mg_view previous);

@@ -105,6 +105,21 @@ static struct mg_seal_place place_of(struct mg_keep_job *job, mg_view id, uint64
     return (struct mg_seal_place){job->project, mg_arena_printf(&job->arena, "response/%.*s", MG_FMT(id)), created_us};
 }
 
+/* Ids of what was answered, so that it can be named. */
+static void list_items(struct mg_keep_job *job)
+{
+    struct mg_json_member m;
+    mg_view output = mg_json_member(mg_json_member(job->document, MG_VIEW("response")), MG_VIEW("output"));
+    for (size_t at = 0; job->item_count < MG_MAX_RESPONSE_ITEMS && mg_json_next_member(output, &at, &m);) {
+        mg_view id = mg_json_plain(mg_json_member(m.value, MG_VIEW("id")));
+        if (!id.len || id.len > MG_MAX_RESPONSE_ID_BYTES)
+            continue;
+        if (!job->items)
+            job->items = mg_arena_array(&job->arena, mg_view, MG_MAX_RESPONSE_ITEMS);
+        job->items[job->item_count++] = id;
+    }
+}
+
 static mg_err seal(struct mg_keep_job *job)
 {
     struct mg_seal_key *key;
@@ -112,6 +127,7 @@ static mg_err seal(struct mg_keep_job *job)
     MG_TRY(key_of(job, &key));
     job->created_us = mg_wall_us();
     job->sealed = job->document;
+    list_items(job);
     if (!key)
         return MG_OK;
     struct mg_seal_place place = place_of(job, job->id, job->created_us);
@@ -164,9 +180,36 @@ static mg_err open_chain(struct mg_keep_job *job, const struct mg_response_chain
     return MG_OK;
 }
 
+/* Neighbours are mostly of one response, which is opened once. */
+static mg_err find_items(struct mg_keep_job *job)
+{
+    struct mg_response_link link;
+    struct mg_seal_key *key;
+    struct mg_kept kept = {0};
+    MG_TRY(key_of(job, &key));
+    MG_TRY(have_db(job->keeper));
+    for (size_t i = 0; i < job->reference_count; i++) {
+        struct mg_item_reference *reference = &job->references[i];
+        job->id = reference->id;
+        reference->item = mg_items_find(kept.response, reference->id);
+        if (!reference->item.len) {
+            MG_TRY(mg_responses_find_item(job->keeper->db, &job->arena, job->project, job->owner, reference->id, mg_wall_us(), &link));
+            MG_TRY(open_link(job, key, &link, &kept));
+            reference->item = mg_items_find(kept.response, reference->id);
+        }
+        reference->response_id = kept.id;
+        job->max_bytes -= (int64_t)reference->item.len;
+        if (!reference->item.len || job->max_bytes < 0)
+            return job->max_bytes < 0 ? MG_E_TOO_LARGE : MG_E_NOT_FOUND;
+    }
+    return MG_OK;
+}
+
 static mg_err find(struct mg_keep_job *job)
 {
     struct mg_response_chain chain;
+    if (job->kind == MG_KEEP_ITEMS)
+        return find_items(job);
     bool whole = job->kind == MG_KEEP_CHAIN;
     MG_TRY(have_db(job->keeper));
     MG_TRY(mg_responses_find(job->keeper->db, &job->arena, job->project, job->owner, job->id, whole, whole ? job->max_bytes : INT64_MAX,
@@ -200,7 +243,7 @@ static mg_err write_job(struct mg_keep_job *job, struct mg_db *db, uint64_t *gon
         job->err = mg_responses_delete(db, job->project, job->owner, job->id, now_us);
         return job->err == MG_E_NOT_FOUND ? MG_OK : job->err;
     }
-    struct mg_response_row row = {job->project, job->id, job->owner, job->parent, job->created_us, job->sealed};
+    struct mg_response_row row = {job->project, job->id, job->owner, job->parent, job->created_us, job->sealed, job->items, job->item_count};
     job->err = mg_responses_put(db, &row, &job->limits, now_us, &made_room);
     *gone += made_room;
     return job->err == MG_E_TOO_LARGE ? MG_OK : job->err;

@@ -21,6 +21,7 @@ enum mg_keep_kind {
     MG_KEEP_PUT,
     MG_KEEP_FIND,                      /* one response */
     MG_KEEP_CHAIN,                     /* and all before it */
+    MG_KEEP_ITEMS,                     /* items of any, by their ids */
     MG_KEEP_DELETE
 };
 
@@ -38,6 +39,8 @@ struct mg_keep_job {
     int64_t parent;                    /* PUT: seq of the response it follows; 0: none */
     struct mg_response_limits limits;  /* PUT */
     int64_t max_bytes;                 /* CHAIN: of all contents */
+    struct mg_item_reference *references;        /* ITEMS: filled; `id` of the first that is not found becomes the job's */
+    size_t reference_count;
     /* results */
     mg_err err;                        /* as of store/responses.h; MG_E_AGAIN: there is too much to do; MG_E_STORE, MG_E_DENIED: it
                                           cannot be read */
@@ -46,6 +49,8 @@ struct mg_keep_job {
     size_t kept_count;
     /* private to the keeper */
     mg_view sealed;
+    mg_view *items;
+    size_t item_count;
     uint64_t created_us;
     void (*done)(void *arg, struct mg_keep_job *job);
     void *arg;                         /* NULL: nobody waits for it any more */

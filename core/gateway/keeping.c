@@ -133,18 +133,30 @@ static void refuse_too_large(struct mg_exchange *x)
     mg_exchange_refuse_as(x, 400, MG_VIEW("conversation_too_large"), text, MG_VIEW("previous_response_id"), 0);
 }
 
-/* The request with the conversation in it takes the place of the one that came. */
+/* Takes the place of the request that came. */
+static mg_err take_body(struct mg_exchange *x, mg_err err, struct mg_buf *body)
+{
+    struct mg_json_error error;
+    mg_view text = err == MG_OK ? mg_arena_dup(&x->arena, mg_buf_view(body)) : MG_VIEW_NONE;
+    mg_buf_fini(body);
+    MG_TRY(err);
+    return mg_request_scan_as(&x->call.request, &x->arena, x->dialect->name, text, &error);
+}
+
+/* The request with the conversation in it. */
 static mg_err put_in_front(struct mg_exchange *x, const struct mg_kept *kept, size_t count)
 {
-    struct mg_request *request = &x->call.request;
-    struct mg_json_error error;
     struct mg_buf body;
     mg_buf_init(&body, x->worker->config->limits.body_bytes);
-    mg_err err = mg_items_put_request(&body, request, kept, count, &x->keeping->prior);
-    mg_view text = err == MG_OK ? mg_arena_dup(&x->arena, mg_buf_view(&body)) : MG_VIEW_NONE;
-    mg_buf_fini(&body);
-    MG_TRY(err);
-    return mg_request_scan_as(request, &x->arena, x->dialect->name, text, &error);
+    return take_body(x, mg_items_put_request(&body, &x->call.request, kept, count, &x->keeping->prior), &body);
+}
+
+/* … and with the items in it that it names. */
+static mg_err put_referenced(struct mg_exchange *x, const struct mg_keep_job *job)
+{
+    struct mg_buf body;
+    mg_buf_init(&body, x->worker->config->limits.body_bytes);
+    return take_body(x, mg_items_put_referenced(&body, &x->call.request, job->references, job->reference_count), &body);
 }
 
 static size_t count_items(const struct mg_request *request)
@@ -153,7 +165,59 @@ static size_t count_items(const struct mg_request *request)
     return request->message_count - apart;
 }
 
+static bool look_up_items(struct mg_exchange *x);
 static void prepare(struct mg_exchange *x);
+
+static void refuse_item(struct mg_exchange *x, mg_view id)
+{
+    mg_view text = mg_arena_printf(&x->arena, "Item with id '%.*s' not found. Items are not persisted when `store` is set to false. Try again "
+                                   "with `store` set to true, or remove this item from your input.",
+                                   MG_FMT(mg_view_head(id, MG_MAX_RESPONSE_ID_BYTES)));
+    mg_exchange_refuse_as(x, 404, MG_VIEW("item_not_found"), text, MG_VIEW("input"), 0);
+}
+
+static void on_items(void *arg, struct mg_keep_job *job)
+{
+    struct mg_exchange *x = arg;
+    mg_keeping_came(x);
+    if (!mg_exchange_may_go_on(x))
+        return;
+    mg_err err = job->err == MG_OK ? put_referenced(x, job) : job->err;
+    if (err == MG_OK) {
+        prepare(x);
+        x->keeping->resume(x);
+    } else if (err == MG_E_TOO_LARGE) {
+        refuse_too_large(x);
+    } else if (err == MG_E_NOT_FOUND || err == MG_E_DENIED) {
+        refuse_item(x, job->id);
+    } else {
+        refuse_late(x);
+    }
+}
+
+/* True: there are none, go on. */
+static bool look_up_items(struct mg_exchange *x)
+{
+    struct mg_item_reference *references;
+    size_t count;
+    if (mg_items_references(&x->call.request, &x->arena, &references, &count) != MG_OK) {
+        refuse_too_large(x);
+        return false;
+    }
+    if (count == 0)
+        return true;
+    if (config_of(x)->store != MG_STORE_MOONGATE) {
+        refuse_item(x, references[0].id);
+        return false;
+    }
+    struct mg_keep_job *job = mg_keeping_ask(x, MG_KEEP_ITEMS, MG_VIEW_NONE);
+    job->references = mg_arena_array(&job->arena, struct mg_item_reference, count);
+    job->reference_count = count;
+    for (size_t i = 0; i < count; i++)
+        job->references[i] = (struct mg_item_reference){.place = references[i].place, .id = mg_arena_dup(&job->arena, references[i].id)};
+    mg_keeping_wait(x, job, on_items, refuse_late);
+    return false;
+}
 
 static void on_recalled(void *arg, struct mg_keep_job *job)
 {
@@ -165,8 +229,10 @@ static void on_recalled(void *arg, struct mg_keep_job *job)
     mg_err err = job->err == MG_OK ? put_in_front(x, job->kept, job->kept_count) : job->err;
     if (err == MG_OK) {
         keeping->parent = job->seq;
-        prepare(x);
-        keeping->resume(x);
+        if (look_up_items(x)) {
+            prepare(x);
+            keeping->resume(x);
+        }
     } else if (err == MG_E_TOO_LARGE) {
         refuse_too_large(x);
     } else if (err == MG_E_NOT_FOUND || err == MG_E_DENIED) {
@@ -218,6 +284,14 @@ static void tell_provider(struct mg_exchange *x)
         : mg_arena_printf(&x->arena, "{\"store\":false,\"include\":[\"reasoning.encrypted_content\"%s%.*s]}", inside.len ? "," : "", MG_FMT(inside));
 }
 
+static bool names_items(const struct mg_request *request)
+{
+    for (size_t i = 0; i < request->message_count; i++)
+        if (!request->messages[i].role.len && mg_items_is_reference(request->messages[i].bytes))
+            return true;
+    return false;
+}
+
 /* False: refused. */
 static bool take_store(struct mg_exchange *x)
 {
@@ -230,7 +304,7 @@ static bool take_store(struct mg_exchange *x)
                               MG_VIEW("store"), 0);
         return false;
     }
-    if (is_false(request->store) && !is_given(request->previous))
+    if (is_false(request->store) && !is_given(request->previous) && !names_items(request))
         return true;
     struct mg_keeping *keeping = keeping_of(x);
     keeping->store = mode == MG_STORE_MOONGATE && !is_false(request->store);
@@ -269,6 +343,8 @@ bool mg_keeping_recall(struct mg_exchange *x, void (*go_on)(struct mg_exchange *
         refuse_too_large(x);
         return false;
     }
+    if (!look_up_items(x))
+        return false;
     prepare(x);
     return true;
 }

@@ -32,7 +32,7 @@ struct mg_keeping {
     struct mg_buf tail;                /* the last event of the stream, and what came behind it */
 };
 
-/* True: go on. False: it was answered, or waits and calls go_on(x) later. */
+/* Items that are named (`item_reference`) are looked up, too. True: go on. False: it was answered, or waits and calls go_on(x) later. */
 bool mg_keeping_recall(struct mg_exchange *x, void (*go_on)(struct mg_exchange *x));
 
 /* The body is final. */

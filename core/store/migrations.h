@@ -116,6 +116,13 @@
     "CREATE UNIQUE INDEX responses_id ON responses (project, id);"                                 \
     "CREATE INDEX responses_thread ON responses (thread);"
 
+/* Which response an item was answered in, for requests that name items instead of saying them again. */
+#define MG_SQL_RESPONSE_ITEMS                                                                      \
+    "CREATE TABLE response_items ("                                                                \
+    " project TEXT NOT NULL, item TEXT NOT NULL, seq INTEGER NOT NULL,"                            \
+    " PRIMARY KEY (project, item)) WITHOUT ROWID;"                                                 \
+    "CREATE INDEX response_items_seq ON response_items (seq);"
+
 /*    number  SQL */
 #define MG_MIGRATION_LIST(X)                                                                       \
     X(1, MG_SQL_EXCHANGES MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS)                         \
@@ -123,6 +130,7 @@
     X(4, MG_SQL_TEAMS)                                                                             \
     X(5, MG_SQL_REPRICED_AND_EXPORTS)                                                              \
     X(6, MG_SQL_VAULT)                                                                             \
-    X(8, MG_SQL_RESPONSES)
+    X(8, MG_SQL_RESPONSES)                                                                         \
+    X(10, MG_SQL_RESPONSE_ITEMS)
 
 #endif

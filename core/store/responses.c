@@ -73,6 +73,7 @@ struct thread {
 
 static mg_err forget_thread(struct mg_db *db, mg_view project, const struct thread *thread)
 {
+    MG_TRY(RUN(db, "DELETE FROM response_items WHERE seq IN (SELECT seq FROM responses WHERE thread = ?1)", INT(thread->number)));
     MG_TRY(RUN(db, "DELETE FROM responses WHERE thread = ?1", INT(thread->number)));
     MG_TRY(RUN(db, "DELETE FROM response_threads WHERE thread = ?1", INT(thread->number)));
     return add_to_project(db, project, -thread->count, -thread->bytes);
@@ -138,6 +139,7 @@ static mg_err erase_all(struct mg_db *db, mg_view project, uint64_t *out_gone)
     int64_t count[1] = {0};
     bool any;
     MG_TRY(ASK(db, count, &any, "SELECT count FROM response_projects WHERE project = ?1", TEXT(project)));
+    MG_TRY(RUN(db, "DELETE FROM response_items WHERE project = ?1", TEXT(project)));
     MG_TRY(RUN(db, "DELETE FROM responses WHERE project = ?1", TEXT(project)));
     MG_TRY(RUN(db, "DELETE FROM response_threads WHERE project = ?1", TEXT(project)));
     MG_TRY(RUN(db, "DELETE FROM response_projects WHERE project = ?1", TEXT(project)));
@@ -164,6 +166,8 @@ mg_err mg_responses_erase(struct mg_db *db, mg_view project, mg_view owner, uint
     *out_gone = 0;
     if (!owner.len)
         return erase_all(db, project, out_gone);
+    MG_TRY(RUN(db, "DELETE FROM response_items WHERE seq IN (SELECT seq FROM responses WHERE project = ?1 AND owner = ?2)", TEXT(project),
+               TEXT(owner)));
     MG_TRY(RUN(db, "DELETE FROM responses WHERE project = ?1 AND owner = ?2", TEXT(project), TEXT(owner)));
     *out_gone = (uint64_t)mg_db_changes(db);
     return *out_gone ? count_again(db, project) : MG_OK;
@@ -218,6 +222,14 @@ static mg_err insert_row(struct mg_db *db, const struct mg_response_row *row, co
     return err;
 }
 
+static mg_err insert_items(struct mg_db *db, const struct mg_response_row *row, int64_t seq)
+{
+    for (size_t i = 0; i < row->item_count; i++)
+        MG_TRY(RUN(db, "INSERT INTO response_items (project, item, seq) VALUES (?1, ?2, ?3) "
+                       "ON CONFLICT (project, item) DO UPDATE SET seq = ?3", TEXT(row->project), TEXT(row->items[i]), INT(seq)));
+    return MG_OK;
+}
+
 mg_err mg_responses_put(struct mg_db *db, const struct mg_response_row *row, const struct mg_response_limits *limits,
                         uint64_t now_us, uint64_t *out_gone)
 {
@@ -232,6 +244,7 @@ mg_err mg_responses_put(struct mg_db *db, const struct mg_response_row *row, con
         place.thread = place.seq;
     MG_TRY(RUN(db, "UPDATE responses SET id = NULL WHERE project = ?1 AND id = ?2", TEXT(row->project), TEXT(row->id)));
     MG_TRY(insert_row(db, row, &place));
+    MG_TRY(insert_items(db, row, place.seq));
     MG_TRY(RUN(db, "INSERT INTO response_threads (thread, project, expires_us, count, bytes) VALUES (?1, ?2, ?3, 1, ?4) "
                    "ON CONFLICT (thread) DO UPDATE SET expires_us = ?3, count = response_threads.count + 1, "
                    "bytes = response_threads.bytes + ?4",
@@ -307,6 +320,27 @@ mg_err mg_responses_find(struct mg_db *db, struct mg_arena *arena, mg_view proje
     return read_links(db, arena, project, &head, out_chain);
 }
 
+mg_err mg_responses_find_item(struct mg_db *db, struct mg_arena *arena, mg_view project, mg_view owner, mg_view item, uint64_t now_us,
+                              struct mg_response_link *out_link)
+{
+    struct mg_stmt *stmt;
+    bool row;
+    MG_TRY(mg_db_prepare(db, "SELECT r.seq, r.name, r.created_us, r.sealed, r.owner FROM response_items i JOIN responses r ON r.seq = i.seq "
+                             "JOIN response_threads t ON t.thread = r.thread "
+                             "WHERE i.project = ?1 AND i.item = ?2 AND r.project = ?1 AND t.expires_us > ?3", &stmt));
+    mg_stmt_bind_text(stmt, 1, project);
+    mg_stmt_bind_text(stmt, 2, item);
+    mg_stmt_bind_int(stmt, 3, (int64_t)now_us);
+    mg_err err = mg_stmt_step(stmt, &row);
+    if (err == MG_OK && (!row || (owner.len && !mg_view_eq(owner, mg_stmt_text(stmt, 4)))))
+        err = MG_E_NOT_FOUND;
+    if (err == MG_OK)
+        *out_link = (struct mg_response_link){mg_stmt_int(stmt, 0), mg_arena_dup(arena, mg_stmt_text(stmt, 1)),
+                                              (uint64_t)mg_stmt_int(stmt, 2), mg_arena_dup(arena, mg_stmt_blob(stmt, 3))};
+    mg_stmt_free(stmt);
+    return err;
+}
+
 mg_err mg_responses_delete(struct mg_db *db, mg_view project, mg_view owner, mg_view id, uint64_t now_us)
 {
     struct mg_arena arena;
@@ -317,6 +351,7 @@ mg_err mg_responses_delete(struct mg_db *db, mg_view project, mg_view owner, mg_
         err = MG_E_NOT_FOUND;
     mg_arena_fini(&arena);
     MG_TRY(err);
+    MG_TRY(RUN(db, "DELETE FROM response_items WHERE seq = ?1", INT(head.seq)));
     MG_TRY(RUN(db, "DELETE FROM responses WHERE seq = ?1", INT(head.seq)));
     MG_TRY(RUN(db, "UPDATE response_threads SET count = count - 1, bytes = bytes - ?2 WHERE thread = ?1", INT(head.thread),
                INT(head.bytes)));

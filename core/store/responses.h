@@ -26,6 +26,8 @@ struct mg_response_row {
     int64_t parent;                    /* seq of the response it follows; 0: none */
     uint64_t created_us;               /* wall clock */
     mg_view sealed;
+    const mg_view *items;              /* ids of what was answered, by which it can be found */
+    size_t item_count;
 };
 
 /* MG_E_TOO_LARGE: it does not fit into what its project may keep, and nothing was changed. An id that is taken goes to the new
@@ -52,6 +54,10 @@ struct mg_response_chain {
  * MG_MAX_RESPONSE_CHAIN. */
 MG_MUST_USE mg_err mg_responses_find(struct mg_db *db, struct mg_arena *arena, mg_view project, mg_view owner, mg_view id,
                                      bool whole, int64_t max_bytes, uint64_t now_us, struct mg_response_chain *out_chain);
+
+/* The response that an item was answered in. MG_E_NOT_FOUND as above. */
+MG_MUST_USE mg_err mg_responses_find_item(struct mg_db *db, struct mg_arena *arena, mg_view project, mg_view owner, mg_view item,
+                                          uint64_t now_us, struct mg_response_link *out_link);
 
 /* MG_E_NOT_FOUND as above. What followed it can be fetched, and not be gone on from. */
 MG_MUST_USE mg_err mg_responses_delete(struct mg_db *db, mg_view project, mg_view owner, mg_view id, uint64_t now_us);

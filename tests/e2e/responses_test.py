@@ -141,6 +141,28 @@ class Turns(World):
         self.assertEqual(error.body["message"], f"Previous response with id '{answer.json['id']}' not found.")
         self.assertEqual(error.body["type"], "invalid_request_error")
 
+    def test_items_that_are_named_are_said_again_over_every_vendor(self):
+        for name in MODELS:
+            for stream in (False, True):
+                with self.subTest(vendor=name, stream=stream):
+                    self.ups[name].say(Say("Kiel.", thought="Hm." if name in ("anthropic", "openai_responses") else ""), Say("Two."), Say("Three."))
+                    first = self.ask(name, "Where?", stream, reasoning={"effort": "low"})
+                    named = [{"type": "item_reference", "id": item.id} for item in first.output]
+                    user = {"role": "user", "content": "How many?"}
+                    second = self.ask(name, [{"role": "user", "content": "Where?"}, *named, user], stream, reasoning={"effort": "low"})
+                    self.assertEqual([text for text in texts(self.ups[name]) if text != "Hm."], ["Where?", "Kiel.", "How many?"])
+                    self.assertNotIn("item_reference", json.dumps(self.ups[name].body))
+                    self.ask(name, [{"type": "item_reference", "id": second.output[-1].id}, user], stream, previous_response_id=first.id, store=False,
+                             reasoning={"effort": "low"})
+                    self.assertEqual("|".join(text for text in texts(self.ups[name]) if text != "Hm.").replace("Kiel.|Two.", "Kiel.Two."),
+                                     "Where?|Kiel.Two.|How many?")
+        for body in ([{"type": "item_reference", "id": "msg_nobody"}], [{"type": "item_reference"}], [{"type": "item_reference", "id": 7}],
+                     [named[0], {"type": "item_reference", "id": "msg_x"}]):
+            error = self.raises(openai.NotFoundError, self.ask, "anthropic", body)
+            self.assertEqual((error.param, error.code), ("input", "item_not_found"), body)
+        error = self.raises(openai.BadRequestError, self.ask, "anthropic", [{"type": "item_reference", "id": "msg_x"}] * 300)
+        self.assertEqual(error.code, "conversation_too_large")
+
     def test_an_answer_that_failed_or_broke_off_is_not_kept(self):
         up = self.ups["anthropic"]
         up.say(Say("Half an answer.", breaks="cut"))
@@ -245,6 +267,7 @@ class Walls(World):
                 self.raises(openai.NotFoundError, call, first.id)
             error = self.raises(openai.BadRequestError, stranger.responses.create, model="anthropic", input="2?", previous_response_id=first.id)
             self.assertEqual(error.body["message"], f"Previous response with id '{first.id}' not found.")
+            self.raises(openai.NotFoundError, stranger.responses.create, model="anthropic", input=[{"type": "item_reference", "id": first.output[0].id}])
             self.assertEqual(count, up.count if hasattr(up, "count") else None)
         self.assertEqual(self.sdk.responses.retrieve(first.id).id, first.id)
 

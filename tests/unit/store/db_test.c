@@ -88,7 +88,7 @@ static void make_store_of_version_1(const char *name)
     CHECK_OK(mg_db_exec(db, "DROP TABLE exchanges; DROP TABLE journals; DROP TABLE open_exchanges; "
                             "DROP TABLE keys; DROP TABLE IF EXISTS repriced; DROP TABLE IF EXISTS exports; "
                             "DROP TABLE vault_keys; DROP TABLE secrets; DROP TABLE audit; "
-                            "DROP TABLE audit_head; DROP TABLE responses; DROP TABLE response_threads; DROP TABLE response_projects; "
+                            "DROP TABLE audit_head; DROP TABLE responses; DROP TABLE response_items; DROP TABLE response_threads; DROP TABLE response_projects; "
                             "DROP TABLE switches; DROP TABLE members; PRAGMA user_version = 1; " MG_SQL_EXCHANGES
                             MG_SQL_JOURNALS MG_SQL_OPEN_EXCHANGES MG_SQL_KEYS));
     CHECK_OK(mg_db_exec(db, "INSERT INTO exchanges (at_us, start_us, id, status, class, flags, "

@@ -278,4 +278,42 @@ TEST(erasure_takes_all_of_a_project_or_of_one_owner)
     end(&w);
 }
 
+static mg_err item(struct world *w, const char *project, const char *owner, const char *id)
+{
+    struct mg_response_link link;
+    return mg_responses_find_item(w->db, &w->arena, mg_view_cstr(project), mg_view_cstr(owner), mg_view_cstr(id), w->now_us, &link);
+}
+
+static void put_items(struct world *w, const char *id, const char *first, const char *second)
+{
+    mg_view items[] = {mg_view_cstr(first), mg_view_cstr(second)};
+    struct mg_response_row row = {MG_VIEW("p"), mg_view_cstr(id), MG_VIEW("k"), 0, w->now_us, MG_VIEW("x"), items, 2};
+    CHECK_OK(mg_responses_put(w->db, &row, &plenty, w->now_us, &w->gone));
+}
+
+TEST(an_item_is_found_by_its_owner_as_long_as_its_response)
+{
+    struct world w;
+    bool more;
+    start(&w);
+    put_items(&w, "a", "msg_1", "rs_1");
+    put_items(&w, "b", "msg_2", "msg_1");          /* a name that comes again is the newer one's */
+    CHECK_OK(item(&w, "p", "k", "msg_1"));
+    CHECK_OK(item(&w, "p", "", "rs_1"));
+    CHECK_INT(item(&w, "p", "k2", "msg_1"), MG_E_NOT_FOUND);
+    CHECK_INT(item(&w, "q", "k", "msg_1"), MG_E_NOT_FOUND);
+    CHECK_INT(item(&w, "p", "k", "msg_9"), MG_E_NOT_FOUND);
+    CHECK_OK(mg_responses_delete(w.db, MG_VIEW("p"), MG_VIEW("k"), MG_VIEW("b"), w.now_us));
+    CHECK_INT(item(&w, "p", "k", "msg_2"), MG_E_NOT_FOUND);
+    CHECK_OK(item(&w, "p", "k", "rs_1"));
+    w.now_us += 2000;
+    CHECK_INT(item(&w, "p", "k", "rs_1"), MG_E_NOT_FOUND);
+    CHECK_OK(mg_responses_sweep(w.db, w.now_us, 10, &w.gone, &more));
+    put_items(&w, "c", "msg_3", "msg_4");
+    CHECK_OK(mg_responses_erase(w.db, MG_VIEW("p"), MG_VIEW("k"), &w.gone));
+    CHECK_INT(item(&w, "p", "k", "msg_3"), MG_E_NOT_FOUND);
+    CHECK_OK(mg_db_exec(w.db, "CREATE TABLE left_over (n INTEGER CHECK (n = 0)); INSERT INTO left_over SELECT count(*) FROM response_items"));
+    end(&w);
+}
+
 MG_TEST_MAIN()
