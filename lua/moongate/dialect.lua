@@ -16,7 +16,7 @@
 ---   { false, param = "store", keeps = false, doc = "…" }                  no field: `false` is what it does anyway
 ---
 --- A name with a dot is a member of an object. The first row of a parameter is the one that is written; later ones are
---- further spellings that are only read. `unless` is a value that asks for nothing. `native = true` also takes the
+--- further spellings that are only read. `unless` is a value that asks for nothing, as an empty list does. `native = true` also takes the
 --- field from clients of other dialects who address this vendor by name.
 local dialect = {}
 
@@ -95,17 +95,17 @@ end
 
 ---- rows of fields
 
---- A number that a double does not hold is JSON text.
-local function number_text(value)
+--- What stayed JSON text, such as a number that a double does not hold.
+local function raw_text(value)
   return type(value) == "table" and dialect.text(value) or ""
 end
 
 local CHECKS = {
   integer = function(value)
-    return type(value) == "number" and value == floor(value) or find(number_text(value), "^%-?%d+$") ~= nil
+    return type(value) == "number" and value == floor(value) or find(raw_text(value), "^%-?%d+$") ~= nil
   end,
   number = function(value)
-    return type(value) == "number" or find(number_text(value), "^%-?%d") ~= nil
+    return type(value) == "number" or find(raw_text(value), "^%-?%d") ~= nil
   end,
   boolean = function(value)
     return type(value) == "boolean"
@@ -152,12 +152,18 @@ local function same(value, other)
   return value == other
 end
 
+local function is_empty_list(value)
+  return json.is_array(value) and #value == 0 or find(raw_text(value), "^%[%s*%]$") ~= nil
+end
+
 local function read_row(row, value, chat, ctx)
   local field, param = row[1], row.param
   if row.unless ~= nil and same(value, row.unless) then
     return
   elseif row.check and not row.check(value) then
     ctx.refuse(field, "must be " .. KIND_WORDS[row.type])
+  elseif is_empty_list(value) then
+    return
   elseif row.refuse then
     ctx.refuse(field, row.refuse, row.always, row.code)
   elseif row.drop then

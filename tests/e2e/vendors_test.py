@@ -458,6 +458,15 @@ class Odd(unittest.TestCase):
                             self.assertEqual(answer.status, 200, up.refused)
 
 
+    def test_a_model_that_takes_two_things_not_answers_the_first_request(self):
+        up = self.enterContext(vendors.start("openai_chat"))
+        gw = self.enterContext(Gateway(project_of({"openai_chat": up}, 4)))
+        up.say(Say("ok"))
+        for dialect, body in (("openai_chat", {"messages": [HI]}), ("anthropic", {"messages": [HI], "max_tokens": 9})):
+            self.assertEqual(send(gw, dialect, "openai_chat", {**body, "temperature": 0.5, "top_p": 0.5}).status, 200)
+            self.assertEqual(len(up.refused), 2 if dialect == "openai_chat" else 3)  # the second time one of them is known
+
+
 class Handing(unittest.TestCase):
     """One conversation, several vendors."""
 

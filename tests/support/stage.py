@@ -16,11 +16,11 @@ from vendors import Fail, Say
 MODELS = {"openai_chat": "gpt-5.2", "openai_responses": "gpt-5.2", "anthropic": "claude-opus-4-6", "gemini": "gemini-3-pro"}
 
 
-def project_of(ups):
-    """A provider and a workflow for each vendor, of its name; one attempt each, so that nothing is hidden."""
+def project_of(ups, attempts=1, more=""):
+    """A provider and a workflow for each vendor, of its name; one attempt each hides nothing, another repairs a request."""
     providers = "".join(f'{name} = {{ adapter = "{name}", base_url = "{up.url}", api_key = "secret", breaker = false }}, ' for name, up in ups.items())
-    workflows = "".join(f'{name} = {{ targets = {{ "{name}/{MODELS[name]}" }}, max_attempts = 1 }}, ' for name in ups)
-    return f"return {{ providers = {{ {providers} }}, workflows = {{ {workflows} }} }}"
+    workflows = "".join(f'{name} = {{ targets = {{ "{name}/{MODELS[name]}" }}, max_attempts = {attempts} }}, ' for name in ups)
+    return f"return {{ providers = {{ {providers} }}, workflows = {{ {workflows} {more} }} }}"
 
 
 def echo(body):
