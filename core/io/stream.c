@@ -410,7 +410,9 @@ static void raw_end(struct mg_stream *stream)
 {
     stream->armed = false;
     stream->raw_ended = true;
-    if (stream->state == MG_STREAM_LINGERING)
+    if (stream->mute)
+        mg_stream_fail(stream, MG_E_CLOSED, "the peer is gone");
+    else if (stream->state == MG_STREAM_LINGERING)
         end_at_once(stream);
     else if (stream->tls)
         mg_stream_tls_raw_end(stream);

@@ -71,6 +71,10 @@ void mg_stream_read(struct mg_stream *stream, bool on);
  * after MG_E_AGAIN. */
 MG_MUST_USE mg_err mg_stream_write(struct mg_stream *stream, const mg_view *parts, size_t count);
 
+/* A peer that answers before it has read everything resets the connection behind its answer: from now on, when a write fails
+ * so while reading is on, what had come is still read, and on_closed comes after it. */
+void mg_stream_hear_out(struct mg_stream *stream);
+
 size_t mg_stream_queued(const struct mg_stream *stream); /* bytes the socket has not taken yet */
 
 /* While bytes are queued: on_closed(MG_E_TIMEOUT) once the peer takes none for so long. 0 (the

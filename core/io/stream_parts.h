@@ -49,6 +49,8 @@ struct mg_stream {
     bool armed;         /* libuv reads */
     bool ended;         /* the peer's end was seen (TLS: close_notify) */
     bool raw_ended;     /* the socket's end was seen */
+    bool hears_out;     /* mg_stream_hear_out() */
+    bool mute;          /* … and a write has failed: nothing more is written */
     bool told_full;     /* the owner got MG_E_AGAIN and waits for on_drain */
     size_t overdrawn;   /* bytes taken since then */
     uint32_t write_timeout_ms;

@@ -24,7 +24,7 @@ mg_err mg_stream_write(struct mg_stream *stream, const mg_view *parts, size_t co
     size_t total = 0;
     for (size_t i = 0; i < count; i++)
         total += parts[i].len;
-    if (stream->state != MG_STREAM_OPEN)
+    if (stream->state != MG_STREAM_OPEN || stream->mute)
         return MG_E_CLOSED;
     if (stream->overdrawn > MG_MAX_WRITE_QUEUE_BYTES || total > MG_MAX_RESPONSE_BODY_BYTES)
         return MG_E_TOO_LARGE;
@@ -49,6 +49,11 @@ mg_err mg_stream_send(struct mg_stream *stream, const mg_view *parts, size_t cou
     if (sent == total)
         return MG_OK;
     return enqueue(stream, parts, count, sent);
+}
+
+void mg_stream_hear_out(struct mg_stream *stream)
+{
+    stream->hears_out = true;
 }
 
 size_t mg_stream_queued(const struct mg_stream *stream)
@@ -208,10 +213,21 @@ static void on_written(uv_write_t *request, int status)
     }
 }
 
+/* Its last words stand in our socket, and are read before the end of it is. */
+static bool has_spoken(const struct mg_stream *stream)
+{
+    char byte;
+    uv_os_fd_t fd;
+    bool listens = stream->hears_out && stream->state == MG_STREAM_OPEN && stream->reading && stream->armed;
+    return listens && uv_fileno(&stream->uv.handle, &fd) == 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static mg_err broken(struct mg_stream *stream, int status)
 {
     bool gone = status == UV_EPIPE || status == UV_ECONNRESET;
-    mg_stream_fail(stream, gone ? MG_E_CLOSED : MG_E_IO, uv_strerror(status));
+    stream->mute = gone && has_spoken(stream);
+    if (!stream->mute)
+        mg_stream_fail(stream, gone ? MG_E_CLOSED : MG_E_IO, uv_strerror(status));
     return MG_E_CLOSED;
 }
 

@@ -310,6 +310,7 @@ static void on_connected(struct mg_pool_op *op, mg_err result)
     if (!op->reused)
         mark_dial(attempt, &op->dial);
     mg_stream_set_ops(attempt->stream, &stream_ops, attempt);
+    mg_stream_hear_out(attempt->stream);
     mg_stream_write_timeout(attempt->stream, attempt->call.timeouts.idle_ms);
     set_state(attempt, MG_ATTEMPT_SENDING);
     if (attempt->call.record->redialed && attempt->call.ops->on_redial)
