@@ -7,9 +7,11 @@
 #include "cli/cli.h"
 #include "cli/control.h"
 #include "cli/history.h"
+#include "cli/logs_groups.h"
 #include "cli/place.h"
 #include "watch/logs.h"
 #include "watch/search.h"
+#include "watch/sums_json.h"
 
 enum { POLL_MS = 500, PATH_BYTES = 4096, WIDE = 120, NARROW = 100 };
 
@@ -54,7 +56,7 @@ static const char *const names[] = {
 
 struct arguments {
     const char *filters[FILTER_COUNT];
-    const char *query;
+    const char *query, *by;
     const char *data, *config;
     int count;
 #define X(name, option, help) bool name;
@@ -114,6 +116,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 #define X(name, option, help) {option, NULL, NULL, MG_OPTION_FLAG, &a->name, help},
             FLAG_LIST(X)
 #undef X
+                {"--by", NULL, "FIELD", MG_OPTION_TEXT, &a->by,
+                 "show sums and percentiles for each model, project, metadata.team ... instead"},
                 {"--query", NULL, "QUERY", MG_OPTION_TEXT, &a->query,
                  "further filters, as the admin API takes them: metadata.team=blue&min_cost=0.05"},
                 {"--data", NULL, "DIR", MG_OPTION_TEXT, &a->data,
@@ -138,7 +142,10 @@ static mg_err put_path(struct request *request)
     const struct arguments *a = request->arguments;
     struct mg_buf path;
     mg_buf_init(&path, PATH_BYTES - 1);
-    mg_err err = mg_buf_putf(&path, "/admin/v1/requests?limit=%u", request->filter.limit);
+    mg_err err = a->by ? mg_buf_putf(&path, "/admin/v1/requests/groups?top=%u", request->filter.limit)
+                       : mg_buf_putf(&path, "/admin/v1/requests?limit=%u", request->filter.limit);
+    if (err == MG_OK && a->by)
+        err = put_filter(&path, "by", a->by);
     for (int i = 0; i < FILTER_COUNT && err == MG_OK; i++)
         err = a->filters[i] ? put_filter(&path, names[i], a->filters[i]) : MG_OK;
     if (err == MG_OK && a->query)
@@ -156,9 +163,21 @@ static mg_err put_path(struct request *request)
     return err;
 }
 
+static mg_err groups_of(struct mg_search *search, const struct request *request, struct mg_buf *out)
+{
+    MG_TRY(mg_search_refresh(search, NULL));
+    return mg_groups_json(search, &request->filter, mg_view_cstr(request->arguments->by), request->filter.limit, out, NULL);
+}
+
 static mg_err from_store(const void *arg, struct mg_db *db, struct mg_buf *out)
 {
-    return mg_logs_store_json(db, arg, out);
+    const struct request *request = arg;
+    if (!request->arguments->by)
+        return mg_logs_store_json(db, &request->filter, out);
+    struct mg_search *search = mg_search_new(db);
+    mg_err err = groups_of(search, request, out);
+    mg_search_free(search);
+    return err;
 }
 
 static mg_err ask(struct request *request, struct mg_json **out_answer, struct mg_diag *diag)
@@ -167,7 +186,7 @@ static mg_err ask(struct request *request, struct mg_json **out_answer, struct m
         return mg_diag_set(diag, MG_E_TOO_LARGE, "", 0, "the filters are too long");
     request->history.path = request->path;
     request->history.offline = from_store;
-    request->history.arg = &request->filter;
+    request->history.arg = request;
     return mg_history_ask(&request->history, out_answer, diag);
 }
 
@@ -347,11 +366,40 @@ static int follow(struct request *request, uint64_t last)
     }
 }
 
+static int print_nothing(const struct request *request)
+{
+    if (!request->arguments->json)
+        fprintf(stderr, "no such requests in %s\n", request->history.data_dir);
+    return MG_EXIT_OK;
+}
+
+static int run_groups(struct request *request)
+{
+    struct mg_diag diag = {.line = 0};
+    struct mg_json *answer;
+    enum mg_field field;
+    mg_view key;
+    if (mg_groups_by(mg_view_cstr(request->arguments->by), &field, &key, &diag) != MG_OK)
+        return mg_cli_complain(MG_EXIT_USAGE, "logs", "%s", diag.text);
+    request->filter.limit = (unsigned)request->arguments->count;
+    if (ask(request, &answer, &diag) != MG_OK)
+        return mg_cli_failed("logs", &diag);
+    int end = MG_EXIT_OK;
+    if (request->arguments->json)
+        print_one(request, answer);
+    else if (!mg_logs_print_groups(answer))
+        end = print_nothing(request);
+    mg_json_free(answer);
+    return end;
+}
+
 static int run(struct request *request)
 {
     struct mg_diag diag = {.line = 0};
     struct mg_json *answer;
     uint64_t last = 0;
+    if (request->arguments->by)
+        return run_groups(request);
     request->filter.limit = (unsigned)request->arguments->count;
     if (ask(request, &answer, &diag) != MG_OK)
         return mg_cli_failed("logs", &diag);
@@ -362,7 +410,5 @@ static int run(struct request *request)
     mg_json_free(answer);
     if (request->arguments->follow)
         return follow(request, last);
-    if (!any && !request->arguments->json)
-        fprintf(stderr, "no such requests in %s\n", request->history.data_dir);
-    return MG_EXIT_OK;
+    return any ? MG_EXIT_OK : print_nothing(request);
 }

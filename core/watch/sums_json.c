@@ -93,6 +93,16 @@ static bool find_field(mg_view by, enum mg_field *out_field, mg_view *out_key)
     return false;
 }
 
+mg_err mg_groups_by(mg_view by, enum mg_field *out_field, mg_view *out_key, struct mg_diag *diag)
+{
+    if (find_field(by, out_field, out_key))
+        return MG_OK;
+    return mg_diag_set(diag, MG_E_BAD_REQUEST, "", 0,
+                       "by: \"%.*s\" is not project, workflow, key, arm, provider, model, served, dialect, credential, class, "
+                       "error_code, path, session, user, client, sdk or metadata.NAME",
+                       MG_FMT(by));
+}
+
 static mg_err put_group(void *arg, const struct mg_group *group)
 {
     struct mg_json_out *out = arg;
@@ -109,11 +119,7 @@ mg_err mg_groups_json(struct mg_search *search, const struct mg_query *query, mg
     struct mg_json_out json = {.buf = out};
     enum mg_field field;
     mg_view key;
-    if (!find_field(by, &field, &key))
-        return mg_diag_set(diag, MG_E_BAD_REQUEST, "", 0,
-                           "by: \"%.*s\" is not project, workflow, key, arm, provider, model, served, dialect, credential, class, "
-                           "error_code, path, session, user, client, sdk or metadata.NAME",
-                           MG_FMT(by));
+    MG_TRY(mg_groups_by(by, &field, &key, diag));
     mg_json_out_open(&json, NULL, '{');
     mg_json_out_text(&json, "by", by);
     mg_json_out_open(&json, "groups", '[');

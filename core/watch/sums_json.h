@@ -12,6 +12,9 @@ MG_MUST_USE mg_err mg_sums_json(struct mg_search *search, const struct mg_query 
  * unless it says. */
 MG_MUST_USE mg_err mg_series_json(struct mg_search *search, const struct mg_query *query, unsigned count, struct mg_buf *out);
 
+/* Which field `by` means, and which member of the metadata. MG_E_BAD_REQUEST with the diag: none. */
+MG_MUST_USE mg_err mg_groups_by(mg_view by, enum mg_field *out_field, mg_view *out_key, struct mg_diag *diag);
+
 /* {"by","groups":[{"value",…}, …],…}: `by` is a text field's name as filters have it, or metadata.NAME. MG_E_BAD_REQUEST with the
  * diag: it is none. */
 MG_MUST_USE mg_err mg_groups_json(struct mg_search *search, const struct mg_query *query, mg_view by, unsigned top, struct mg_buf *out,

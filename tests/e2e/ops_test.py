@@ -371,6 +371,22 @@ class Commands(unittest.TestCase):
             finally:
                 follower.terminate()
 
+    def test_sums_by_a_field_are_the_same_from_the_gateway_and_from_its_store(self):
+        with Upstream(json_answer("ok")) as up, Gateway(project(up)) as gw:
+            for team in ("blue", "blue", "red"):
+                gw.trace(gw.chat(headers={"x-moongate-metadata": json.dumps({"team": team})}).headers["x-request-id"])
+            query = ("logs", "--by", "metadata.team", "--query", "metadata.team=!green&max_latency=1m")
+            groups = json.loads(gw.cli(*query, "--json"))["groups"]
+            self.assertEqual([(group["value"], group["count"]) for group in groups], [("blue", 2), ("red", 1)])
+            table = gw.cli(*query)
+            self.assertRegex(table, r"(?m)^metadata\.team +REQUESTS +ERRORS")
+            self.assertRegex(table, r"(?m)^blue +2 +0\.00%")
+            self.assertEqual(len(gw.cli("logs", "--user", "nobody")), 0)
+            gw.stop()
+            self.assertEqual(gw.cli(*query), table)
+            done = gw.cli("logs", "--by", "colour", check=False)
+            self.assertEqual((done.returncode, "is not project, workflow" in done.stderr), (2, True))
+
     def test_what_is_not_there_is_said(self):
         with Upstream() as up, Gateway(project(up)) as gw:
             done = gw.cli("trace", "req_00000000000000000000000000", check=False)
