@@ -26,7 +26,8 @@ static void drop_open(struct mg_search *search, size_t count)
         return;
     for (size_t i = 0; i < count; i++)
         mg_block_free(search->open[i]);
-    memmove(search->open, search->open + count, (search->open_count - count) * sizeof search->open[0]);
+    if (count < search->open_count)
+        memmove(search->open, search->open + count, (search->open_count - count) * sizeof search->open[0]);
     search->open_count -= count;
 }
 

@@ -559,6 +559,11 @@ function dialect.unseal(part, text, own)
   return call
 end
 
+---- turns
+
+--- What a user says first where a conversation must not begin with the assistant's words.
+dialect.OPENING = "(The conversation begins with your words.)"
+
 ---- answers
 
 --- The reason a turn ended with: tool calls decide, not what was said first. A provider that calls a tool and says

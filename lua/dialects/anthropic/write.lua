@@ -142,6 +142,9 @@ end
 local function message_for(writer, role)
   local messages = writer.messages
   local last = messages[#messages]
+  if not last and role == "assistant" then
+    messages[1] = { role = "user", content = { { type = "text", text = dialect.OPENING } } }
+  end
   if not last or last.role ~= role then
     last = { role = role, content = {} }
     messages[#messages + 1] = last

@@ -40,6 +40,9 @@ end
 local function content_for(writer, role)
   local messages = writer.messages
   local last = messages[#messages]
+  if not last and role == "assistant" then
+    messages[1] = { role = "user", content = array { { text = dialect.OPENING } } }
+  end
   if not last or last.role ~= role then
     last = { role = role, content = array {} }
     messages[#messages + 1] = last

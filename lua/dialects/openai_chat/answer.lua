@@ -162,8 +162,15 @@ local function audio_of(part, ctx)
   return { id = "audio_" .. ctx.id, data = part.data, expires_at = ctx.created, transcript = "" }
 end
 
+--- A message has a text and calls, in this order: a thought that came behind some of them says behind how many.
+local function set_place(detail, after)
+  if type(detail) == "table" and after > 0 then
+    detail.after = after
+  end
+end
+
 local function write_message(parts, ctx)
-  local calls, details, audio
+  local calls, details, audio, said
   for _, part in ipairs(parts) do
     if part.kind == "audio" then
       audio = audio_of(part, ctx)
@@ -173,6 +180,9 @@ local function write_message(parts, ctx)
     elseif part.kind == "reasoning" then
       details = details or {}
       details[#details + 1] = detail_of(part, #details)
+      set_place(details[#details], (said or 0) + (calls and #calls or 0))
+    elseif part.kind == "text" then
+      said = 1
     end
   end
   local content, refusal = dialect.texts(parts, "text"), dialect.texts(parts, "refusal")

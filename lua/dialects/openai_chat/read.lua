@@ -126,11 +126,11 @@ local function read_details(details, parts, chat_text)
       local from, kind = string_of(item.format), item.type
       if kind == "reasoning.encrypted" and type(item.data) == "string" then
         last = nil
-        parts[#parts + 1] = { kind = "reasoning", redacted = item.data, id = string_of(item.id), dialect = from }
+        parts[#parts + 1] = { kind = "reasoning", redacted = item.data, id = string_of(item.id), dialect = from, after = item.after }
       elseif kind == "reasoning.text" or kind == "reasoning.summary" then
         local text = string_of(item.text) or string_of(item.summary)
         if not last or last.index ~= item.index or last.dialect ~= from or last.signature then
-          last = { kind = "reasoning", dialect = from, index = item.index, id = string_of(item.id) }
+          last = { kind = "reasoning", dialect = from, index = item.index, id = string_of(item.id), after = item.after }
           parts[#parts + 1] = last
         end
         last.text = (last.text or "") .. (text or "")
@@ -153,6 +153,28 @@ local function read_reasoning(message, parts)
   if #parts == 0 and text and text ~= "" then
     parts[1] = { kind = "reasoning", text = text }
   end
+end
+
+--- Thoughts that came behind a text or calls go back there: `after` tells behind how many of them.
+local function put_back(parts)
+  local out, late = {}, {}
+  for _, part in ipairs(parts) do
+    local after = part.kind == "reasoning" and part.after
+    if type(after) == "number" and after > 0 then
+      late[#late + 1] = part
+    else
+      out[#out + 1] = part
+    end
+  end
+  for k = #late, 1, -1 do
+    local at, left = 0, late[k].after
+    while left > 0 and at < #out do
+      at = at + 1
+      left = left - (out[at].kind == "reasoning" and 0 or 1)
+    end
+    table.insert(out, at + 1, late[k])
+  end
+  return #late > 0 and out or parts
 end
 
 local function thought_signature(call)
@@ -197,7 +219,7 @@ local function read_assistant(message, ctx, i)
     ctx.refuse(format("messages[%d].audio", i - 1), "is speech of an earlier answer, which only its own provider has")
   end
   read_calls(message, parts, i)
-  return parts
+  return put_back(parts)
 end
 
 --- A result of the old `function` role has no id: it answers the call before it.

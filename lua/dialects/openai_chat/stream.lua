@@ -11,7 +11,7 @@ local function prepare(s)
   s.head = format('data: {"id":%s,"object":"chat.completion.chunk","created":%d,"model":%s,"choices":[',
     quoted("chatcmpl-" .. s.id), s.created, quoted(s.model))
   s.tail = s.include_usage and '],"usage":null}\n\n' or "]}\n\n"
-  s.roles, s.called, s.details = {}, {}, 0
+  s.roles, s.called, s.details, s.said, s.calls = {}, {}, 0, {}, {}
 end
 
 local function chunk(s, choice, delta, finish)
@@ -38,11 +38,17 @@ local function role(s, choice, content)
   return chunk(s, choice, '{"role":"assistant","content":' .. content .. ',"refusal":null}')
 end
 
+--- Behind how many of a text and calls a thought comes, as answer.lua has it.
+local function place(s, choice)
+  local after = (s.said[choice] or 0) + (s.calls[choice] or 0)
+  return after > 0 and ',"after":' .. after or ""
+end
+
 --- Signed reasoning is repeated in the extension: a signature is worth something only beside its very text.
 local function reasoning_frame(s, choice)
   local out = frame(s, choice, '"reasoning_content":', "")
   if s.provider == "anthropic" then
-    local last = ',"format":"anthropic","index":' .. s.details .. "}]" .. out[3]
+    local last = ',"format":"anthropic","index":' .. s.details .. place(s, choice) .. "}]" .. out[3]
     out[3], out[4], out[5] = ',"reasoning_details":[{"type":"reasoning.text","text":', TEXT, last
   end
   return out
@@ -74,7 +80,7 @@ end
 local function open_tool(s, block)
   local choice, name = block.choice, quoted(dialect.tool_name(s.memo, block.name))
   local index = '"tool_calls":[{"index":' .. block.tool
-  s.called[choice] = true
+  s.called[choice], s.calls[choice] = true, (s.calls[choice] or 0) + 1
   if dialect.is_custom(s.memo, block.name) then
     return open_custom(s, block, index, name)
   end
@@ -94,6 +100,7 @@ local function open(s, block)
   elseif kind == "refusal" then
     return role(s, choice, '""'), frame(s, choice, '"refusal":', "")
   end
+  s.said[choice] = 1
   return role(s, choice, '""'), frame(s, choice, '"content":', "")
 end
 
@@ -112,7 +119,7 @@ local function detail(s, delta, kind, member, value)
   return chunk(s, delta.choice or 0, concat {
     '{"reasoning_details":[{"type":"', kind, '","', member, '":', quoted(value),
     from and ',"format":' .. quoted(from) or "", delta.id and ',"id":' .. quoted(delta.id) or "", ',"index":',
-    s.details, "}]}" })
+    s.details, place(s, delta.choice or 0), "}]}" })
 end
 
 local function opaque(s, delta)

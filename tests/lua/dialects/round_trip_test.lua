@@ -178,3 +178,46 @@ t.test("arguments in several lines stay in one event", function()
     require("validators." .. client .. "_stream")(text)
   end
 end)
+
+t.test("thoughts between a text and calls go back to where they stood, whatever client kept them", function()
+  local said = [[{"id":"msg_01","type":"message","role":"assistant","model":"m","stop_reason":"tool_use","stop_sequence":null,"content":[
+    {"type":"thinking","thinking":"One.","signature":"S1"},{"type":"redacted_thinking","data":"R1"},{"type":"text","text":"Look."},
+    {"type":"thinking","thinking":"Two.","signature":"S2"},{"type":"tool_use","id":"c1","name":"f","input":{}},
+    {"type":"thinking","thinking":"Three.","signature":"S3"},{"type":"redacted_thinking","data":"R2"},
+    {"type":"tool_use","id":"c2","name":"f","input":{}}],"usage":{"input_tokens":1,"output_tokens":1}}]]
+  local want = "S1 R1 text S2 c1 S3 R2 c2"
+  local function order(body)
+    local found = {}
+    for _, block in ipairs(body.messages[2].content) do
+      found[#found + 1] = block.signature or block.data or block.id or block.type
+    end
+    return table.concat(found, " ")
+  end
+  local message = json.encode(json.decode(world.answer("anthropic", "openai_chat", said)).choices[1].message)
+  local asked = [[{"model":"m","messages":[{"role":"user","content":"x"},]] .. message
+    .. [[,{"role":"tool","tool_call_id":"c1","content":"1"},{"role":"tool","tool_call_id":"c2","content":"2"}]}]]
+  t.eq(order(json.decode(world.request("openai_chat", "anthropic", asked))), want)
+
+  local items = json.encode(json.decode(world.answer("anthropic", "openai_responses", said)).output):sub(2, -2)
+  asked = [[{"model":"m","input":[{"role":"user","content":"x"},]] .. items
+    .. [[,{"type":"function_call_output","call_id":"c1","output":"1"},{"type":"function_call_output","call_id":"c2","output":"2"}]}]]
+  t.eq(order(json.decode(world.request("openai_responses", "anthropic", asked))), want)
+
+  local content = json.encode(json.decode(world.answer("anthropic", "gemini", said)).candidates[1].content)
+  asked = [[{"contents":[{"role":"user","parts":[{"text":"x"}]},]] .. content
+    .. [[,{"role":"user","parts":[{"functionResponse":{"id":"c1","name":"f","response":{}}},{"functionResponse":{"id":"c2","name":"f","response":{}}}]}]}]]
+  t.eq(order(json.decode(world.request("gemini", "anthropic", asked))), want)
+end)
+
+t.test("a streamed thought says behind what it comes", function()
+  local text = machine("anthropic", "openai_chat", { { kind = "reasoning", text = "One." }, { kind = "signature", text = "S1", dialect = "anthropic" },
+    { kind = "text", text = "Look." }, { kind = "reasoning", text = "Two." }, { kind = "signature", text = "S2", dialect = "anthropic" },
+    { kind = "tool", tool = 0, id = "c1", name = "f", arguments = "{}" }, { kind = "redacted", data = "R2", dialect = "anthropic" },
+    { kind = "finish", reason = "tool" } })
+  local places = {}
+  for detail in text:gmatch '"reasoning_details":%[(.-)%]' do
+    local item = json.decode(detail)
+    places[#places + 1] = (item.signature or item.data or item.text) .. "@" .. (item.after or 0)
+  end
+  t.eq(places, { "One.@0", "S1@0", "Two.@1", "S2@1", "R2@2" })
+end)

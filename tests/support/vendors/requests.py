@@ -32,6 +32,7 @@ CHAT = {
         result(LONG[:-1]+"y")], tools=[function()]),
     "ids with other letters": dict(messages=[user(), {"role": "assistant", "content": None, "tool_calls": [called("a.b:c|d"),
         called("a.b:c|e")]}, result("a.b:c|d"), result("a.b:c|e")], tools=[function()]),
+    "the assistant begins": dict(messages=[{"role": "system", "content": "s"}, {"role": "assistant", "content": "Welcome."}, user("hi")]),
     "named turns": dict(messages=[{"role": "system", "content": "s", "name": "sys"}, {"role": "user", "content": "u", "name": "bob"},
         {"role": "assistant", "content": "a", "name": "al"}, user("x"), user("y")]),
     "empty and blank texts": dict(messages=[{"role": "system", "content": ""}, user(""), {"role": "assistant", "content": ""}, user("x"),
@@ -156,6 +157,7 @@ GEMINI_TOOLS = [{"functionDeclarations": [
         "l": {"type": "ARRAY", "items": {"type": "STRING"}, "minItems": "1"}}, "required": ["k"], "propertyOrdering": ["k", "e", "l"]}},
     {"name": "g.h:i"}, {"name": "noparams", "description": "n"}]}]
 GEMINI = {
+    "the model begins": dict(contents=[turn([{"text": "Welcome."}], "model"), turn([{"text": "x"}])]),
     "no ids": dict(contents=[turn([{"text": "x"}]), turn([call(), call()], "model"), turn([response(r={"a": 1}), response(r={"a": 2})])],
         tools=GEMINI_TOOLS),
     "no role": dict(contents=[{"parts": [{"text": "x"}]}]),
