@@ -21,7 +21,7 @@
 #include "base/mem.h"
 #include "wire.h"
 
-enum { HEAD_BYTES = 8192, READ_BYTES = 262144, EVENTS = 256, PIDS = 8, HOLD_DIALS = 64, OPEN_DIALS = 4 };
+enum { HEAD_BYTES = 8192, READ_BYTES = 262144, EVENTS = 256, PIDS = 8, HOLD_DIALS = 64, OPEN_DIALS = 4, BODY_BYTES = 1 << 20 };
 
 /* ---- a histogram of nanoseconds: 128 buckets for each power of two, so within 1 % */
 
@@ -60,7 +60,9 @@ struct call {
 static struct {
     int port, size, connections, chunks, gap_us, hold;
     double rate, seconds, warmup_s;
+    int events;              /* least that a stream must have */
     const char *ca, *key, *model, *path;
+    const char *body;        /* a file that is sent instead of our own */
     long pids[PIDS];
     int pid_count;
 } want = {.size = 512, .connections = 32, .seconds = 1, .warmup_s = 0.2, .key = "none", .model = "bench",
@@ -133,7 +135,8 @@ static void read_options(int argc, char **argv)
         {"port", 1, NULL, 'p'}, {"size", 1, NULL, 's'},   {"connections", 1, NULL, 'c'}, {"chunks", 1, NULL, 'n'},
         {"gap-us", 1, NULL, 'g'}, {"hold", 1, NULL, 'h'}, {"rate", 1, NULL, 'r'},        {"seconds", 1, NULL, 't'},
         {"warmup", 1, NULL, 'w'}, {"ca", 1, NULL, 'a'},   {"key", 1, NULL, 'k'},         {"model", 1, NULL, 'm'},
-        {"path", 1, NULL, 'u'},   {"pid", 1, NULL, 'P'},  {NULL, 0, NULL, 0}};
+        {"path", 1, NULL, 'u'},   {"pid", 1, NULL, 'P'},  {"body", 1, NULL, 'b'},
+        {"events", 1, NULL, 'e'}, {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         int number = (int)strtol(optarg ? optarg : "0", NULL, 10);
@@ -151,6 +154,8 @@ static void read_options(int argc, char **argv)
         case 'k': want.key = optarg; break;
         case 'm': want.model = optarg; break;
         case 'u': want.path = optarg; break;
+        case 'b': want.body = optarg; break;
+        case 'e': want.events = number; break;
         case 'P':
             if (want.pid_count < PIDS)
                 want.pids[want.pid_count++] = number;
@@ -158,15 +163,28 @@ static void read_options(int argc, char **argv)
         default: exit(2);
         }
     }
+    /* role, finish, usage and [DONE] stand beside the chunks; fewer is a truncated stream */
+    if (want.chunks && !want.events)
+        want.events = want.chunks + 3;
+}
+
+static size_t read_body(char *out)
+{
+    FILE *file = fopen(want.body, "rb");
+    if (!file)
+        die("cannot read --body");
+    size_t len = fread(out, 1, BODY_BYTES, file);
+    fclose(file);
+    return len;
 }
 
 /* As the vendor's SDK sends it. The body has exactly want.size bytes. */
 static void build_request(void)
 {
-    size_t room = (size_t)want.size + 4096;
+    size_t room = (want.body ? BODY_BYTES : (size_t)want.size) + 4096;
     char *body = mg_alloc(room);
     request = mg_alloc(room);
-    size_t body_len = build_body(body, room);
+    size_t body_len = want.body ? read_body(body) : build_body(body, room);
     int head_len = snprintf(request, room,
                             "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: application/json\r\n"
                             "Content-Type: application/json\r\nUser-Agent: OpenAI/Python 3.54.0\r\n"
@@ -237,8 +255,7 @@ static void call_end(struct call *call)
     uint64_t now = now_ns();
     in_flight--;
     call->busy = false;
-    /* role, finish, usage and [DONE] stand beside the chunks; fewer is a truncated stream */
-    if (call->status != 200 || (want.chunks && call->events < want.chunks + 3)) {
+    if (call->status != 200 || call->events < want.events) {
         call_lost(call, "not the answer");
         return;
     }

@@ -4,7 +4,11 @@
  *
  *   write 1: header, role chunk and first content chunk, at once    write N: last content, finish, usage, [DONE]
  *
+ * With --speeches FOLDER it speaks other dialects, too: a request to /NAME/… gets NAME.json of that folder, one to
+ * /NAME-N-X/… the stream of NAME.first, N times NAME.word and NAME.last, X microseconds apart.
+ *
  * GET /stats answers what it has counted. Prints {"port": …, "tls_port": …} once it listens; SIGTERM ends it. */
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -20,7 +24,7 @@
 #include "base/mem.h"
 #include "wire.h"
 
-enum { HEAD_BYTES = 8192, PEEK_BYTES = 512, READ_BYTES = 262144, EVENTS = 256, PIECE_BYTES = 2048 };
+enum { HEAD_BYTES = 8192, PEEK_BYTES = 512, READ_BYTES = 262144, EVENTS = 256, PIECE_BYTES = 8192, SPEECHES = 8 };
 
 /* The fields of a chunk around its delta, as the vendor sends them. */
 #define CHUNK(delta, finish, usage)                                                                                    \
@@ -51,6 +55,12 @@ static const char COMPLETION[] =
     "\",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":" USAGE
     ",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_bench\"}";
 
+/* All that one dialect's provider says. */
+struct speech {
+    char name[32];
+    mg_view answer, first, middle, last;   /* live as long as the process */
+};
+
 struct client {
     struct wire wire;
     bool listener;           /* accepts; the rest is unused */
@@ -58,7 +68,8 @@ struct client {
     bool in_body;            /* the header is complete */
     size_t head_len, peek_len;
     uint64_t body_left;      /* bytes of the request's body still to come */
-    int chunks_left;         /* of the stream being played; 0: none */
+    const struct speech *speech;           /* of the stream being played */
+    int chunks_left;         /* of it; 0: none */
     uint64_t gap_ns, due_ns; /* between chunks; when the next one leaves */
     int heap_at;             /* index in due.list */
     struct mg_list home;     /* in `alive` or `dead` */
@@ -75,13 +86,16 @@ static struct {
     uint64_t connections, requests, streams, chunks;
 } counted;
 
-static mg_view answer, first_piece, middle_piece, last_piece;
+static struct speech speeches[SPEECHES];   /* the first is OpenAI's own */
+static int speech_count;
 static struct mg_list alive = {&alive, &alive};
 static struct mg_list dead = {&dead, &dead};   /* closed, but epoll may still name them in this turn */
 static volatile sig_atomic_t stopping;
 
 static void on_signal(int number);
-static void build_answers(void);
+static void build_own(void);
+static void read_speeches(const char *folder);
+static void build_speech(const char *name, const char *body, const char *before, const char *word, const char *after);
 static mg_view build(const char *head, const char *body, bool chunked, const char *tail);
 static struct client *client_new(int epoll, int fd, struct mg_tls_context *tls, bool listener);
 static void client_close(struct client *client);
@@ -104,9 +118,9 @@ static void bury(void);
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"port", 1, NULL, 'p'}, {"tls-port", 1, NULL, 't'}, {"certs", 1, NULL, 'c'},
-                                            {NULL, 0, NULL, 0}};
+                                            {"speeches", 1, NULL, 's'}, {NULL, 0, NULL, 0}};
     int port = 0, tls_port = 0, option;
-    const char *certs = NULL;
+    const char *certs = NULL, *folder = NULL;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (option == 'p')
             port = (int)strtol(optarg, NULL, 10);
@@ -114,6 +128,8 @@ int main(int argc, char **argv)
             tls_port = (int)strtol(optarg, NULL, 10);
         else if (option == 'c')
             certs = optarg;
+        else if (option == 's')
+            folder = optarg;
         else
             return 2;
     }
@@ -121,7 +137,9 @@ int main(int argc, char **argv)
     signal(SIGINT, on_signal);
     prctl(PR_SET_TIMERSLACK, 1000);
     raise_file_limit();
-    build_answers();
+    build_own();
+    if (folder)
+        read_speeches(folder);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     client_new(epoll, wire_listen(&port), NULL, true);
     struct mg_tls_context *tls = NULL;
@@ -151,24 +169,63 @@ static void on_signal(int number)
     stopping = 1;
 }
 
-static void build_answers(void)
+static void build_own(void)
 {
-    static char head[PIECE_BYTES], first[PIECE_BYTES], last[PIECE_BYTES];
-    snprintf(head, sizeof(head), HEADERS("application/json") "Content-Length: %zu\r\n\r\n", sizeof(COMPLETION) - 1);
-    answer = build(head, COMPLETION, false, "");
-    snprintf(first, sizeof(first), "%s%s", ROLE, WORD);
-    first_piece = build(HEADERS("text/event-stream; charset=utf-8") "Transfer-Encoding: chunked\r\n\r\n", first, true, "");
-    middle_piece = build("", WORD, true, "");
-    snprintf(last, sizeof(last), "%s%s", WORD, LAST);
-    last_piece = build("", last, true, "0\r\n\r\n");
+    build_speech("openai", COMPLETION, ROLE, WORD, LAST);
+}
+
+/* A file of the folder, or nothing; lives as long as the process. */
+static const char *file_text(const char *folder, const char *name, const char *part)
+{
+    char path[1024];
+    snprintf(path, sizeof(path), "%s/%s.%s", folder, name, part);
+    FILE *file = fopen(path, "rb");
+    char *text = mg_alloc(PIECE_BYTES);
+    text[file ? fread(text, 1, PIECE_BYTES - 1, file) : 0] = 0;
+    if (file)
+        fclose(file);
+    return text;
+}
+
+static void read_speeches(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    if (!dir)
+        die("cannot read --speeches");
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char *end = strstr(entry->d_name, ".json");
+        if (!end)
+            continue;
+        *end = 0;
+        build_speech(entry->d_name, file_text(folder, entry->d_name, "json"), file_text(folder, entry->d_name, "first"),
+                     file_text(folder, entry->d_name, "word"), file_text(folder, entry->d_name, "last"));
+    }
+    closedir(dir);
+}
+
+static void build_speech(const char *name, const char *body, const char *before, const char *word, const char *after)
+{
+    char head[PIECE_BYTES], piece[2 * PIECE_BYTES];
+    if (speech_count == SPEECHES)
+        die("too many speeches");
+    struct speech *speech = &speeches[speech_count++];
+    snprintf(speech->name, sizeof(speech->name), "%s", name);
+    snprintf(head, sizeof(head), HEADERS("application/json") "Content-Length: %zu\r\n\r\n", strlen(body));
+    speech->answer = build(head, body, false, "");
+    snprintf(piece, sizeof(piece), "%s%s", before, word);
+    speech->first = build(HEADERS("text/event-stream; charset=utf-8") "Transfer-Encoding: chunked\r\n\r\n", piece, true, "");
+    speech->middle = build("", word, true, "");
+    snprintf(piece, sizeof(piece), "%s%s", word, after);
+    speech->last = build("", piece, true, "0\r\n\r\n");
 }
 
 /* Lives as long as the process. */
 static mg_view build(const char *head, const char *body, bool chunked, const char *tail)
 {
-    char *out = mg_alloc(2 * PIECE_BYTES);
-    int len = chunked ? snprintf(out, 2 * PIECE_BYTES, "%s%zx\r\n%s\r\n%s", head, strlen(body), body, tail)
-                      : snprintf(out, 2 * PIECE_BYTES, "%s%s%s", head, body, tail);
+    size_t size = strlen(head) + strlen(body) + strlen(tail) + 64;
+    char *out = mg_alloc(size);
+    int len = chunked ? snprintf(out, size, "%s%zx\r\n%s\r\n%s", head, strlen(body), body, tail)
+                      : snprintf(out, size, "%s%s%s", head, body, tail);
     return mg_view_of(out, (size_t)len);
 }
 
@@ -271,6 +328,25 @@ static uint64_t number_in(mg_view text, const char *key)
     return at ? strtoull(at + strlen(key), NULL, 10) : 0;
 }
 
+/* Whose words the path asks for; its pace, if it names one, goes to `out_chunks` and `out_gap_us`. */
+static const struct speech *speech_of(const char *head, uint64_t *out_chunks, uint64_t *out_gap_us)
+{
+    const char *path = strstr(head, " /");
+    for (int i = 1; path && i < speech_count; i++) {
+        size_t len = strlen(speeches[i].name);
+        const char *end = path + 2 + len;
+        if (strncmp(path + 2, speeches[i].name, len) != 0 || (*end != '/' && *end != '-'))
+            continue;
+        if (*end == '-') {
+            char *gap = NULL;
+            *out_chunks = strtoull(end + 1, &gap, 10);
+            *out_gap_us = *gap == '-' ? strtoull(gap + 1, NULL, 10) : 0;
+        }
+        return &speeches[i];
+    }
+    return &speeches[0];
+}
+
 static bool respond(struct client *client)
 {
     mg_view peek = mg_view_of(client->peek, client->peek_len);
@@ -280,12 +356,14 @@ static bool respond(struct client *client)
     if (memcmp(client->head, "GET /stats", 10) == 0)
         return respond_stats(client);
     counted.requests++;
-    uint64_t chunks = number_in(peek, "\"bench_chunks\":");
+    uint64_t chunks = number_in(peek, "\"bench_chunks\":"), gap_us = number_in(peek, "\"bench_gap_us\":");
+    const struct speech *speech = speech_of(client->head, &chunks, &gap_us);
     if (chunks == 0)
-        return wire_write(&client->wire, answer);
+        return wire_write(&client->wire, speech->answer);
     heap_remove(client);
     counted.streams++;
-    client->gap_ns = number_in(peek, "\"bench_gap_us\":") * 1000;
+    client->speech = speech;
+    client->gap_ns = gap_us * 1000;
     client->due_ns = now_ns();
     client->chunks_left = (int)chunks - 1;
     counted.chunks++;
@@ -293,7 +371,7 @@ static bool respond(struct client *client)
         client->due_ns += client->gap_ns;
         heap_push(client);
     }
-    return wire_write(&client->wire, first_piece) && (client->chunks_left > 0 || wire_write(&client->wire, last_piece));
+    return wire_write(&client->wire, speech->first) && (client->chunks_left > 0 || wire_write(&client->wire, speech->last));
 }
 
 static bool respond_stats(struct client *client)
@@ -314,7 +392,7 @@ static bool play(struct client *client)
         heap_remove(client);
     else
         heap_sift(client->heap_at);
-    return wire_write(&client->wire, client->chunks_left == 0 ? last_piece : middle_piece);
+    return wire_write(&client->wire, client->chunks_left == 0 ? client->speech->last : client->speech->middle);
 }
 
 static void heap_push(struct client *client)
