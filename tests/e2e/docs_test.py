@@ -237,7 +237,8 @@ class Page:
     # ---- clients
 
     def python(self, rest, text):
-        self.script([sys.executable], "client.py", text, self.env)
+        frameworks = re.search(r"^from (langchain|llama_index)", text, re.MULTILINE)  # which want older SDKs
+        self.script([f"{BUILD}/venv/frameworks/bin/python" if frameworks else sys.executable], "client.py", text, self.env)
 
     def js(self, rest, text):
         env = {**self.env, "MOONGATE_SOURCE_DIR": self.path, "MOONGATE_NODE_MODULES": f"{BUILD}/node"}
