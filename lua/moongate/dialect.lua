@@ -303,6 +303,13 @@ function dialect.string(value)
   return type(value) == "string" and value or nil
 end
 
+--- The boolean, or nil for anything else.
+function dialect.boolean(value)
+  if type(value) == "boolean" then
+    return value
+  end
+end
+
 --- A JSON value that says something.
 function dialect.given(value)
   return value ~= nil and value ~= null

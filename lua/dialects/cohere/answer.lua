@@ -55,7 +55,7 @@ local function read_content(message, parts)
   local by_index = {}
   for i, block in ipairs(list(message.content)) do
     local read = type(block) == "table" and READ[block.type]
-    local part = read and read(block)
+    local part = read and read(block) or nil
     parts[#parts + 1], by_index[i - 1] = part, part
   end
   for _, citation in ipairs(list(message.citations)) do

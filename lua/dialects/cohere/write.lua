@@ -198,6 +198,7 @@ local function check_end(writer)
     writer.ctx.refuse(field, "say nothing", true)
   elseif last.role == "assistant" then
     writer.ctx.refuse(field, "end with a turn of the assistant, which Cohere does not continue")
+    table.remove(writer.messages)
   end
 end
 

@@ -349,7 +349,7 @@ local function read_output(body, chat, ctx)
     chat.output = { kind = kind }
   elseif kind == "json_schema" and type(wanted.json_schema) == "table" then
     local of = wanted.json_schema
-    chat.output = { kind = kind, name = string_of(of.name), schema = raw_value(of.schema), strict = of.strict == true,
+    chat.output = { kind = kind, name = string_of(of.name), schema = raw_value(of.schema), strict = dialect.boolean(of.strict),
                     description = string_of(of.description) }
   elseif kind and kind ~= "text" then
     ctx.refuse("response_format", "has an unknown type")

@@ -299,7 +299,7 @@ local function read_format(body, chat, ctx)
   local kind = type(form) == "table" and form.type or "text"
   if kind == "json_schema" or kind == "json_object" then
     chat.output = {
-      kind = kind, name = string_of(form.name), schema = dialect.raw_value(form.schema), strict = form.strict == true or nil,
+      kind = kind, name = string_of(form.name), schema = dialect.raw_value(form.schema), strict = dialect.boolean(form.strict),
       description = string_of(form.description),
     }
     chat.spelt.output = "text.format"

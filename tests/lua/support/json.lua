@@ -94,17 +94,26 @@ local function utf8(code)
     0x80 + code % 64)
 end
 
+--- From the left, so that what a backslash stands for is nobody else's backslash.
 local function unescape(text)
-  text = text:gsub("\\u([dD][89abAB]%x%x)\\u([dD][c-fC-F]%x%x)", function(high, low)
-    return utf8(0x10000 + (tonumber(high, 16) - 0xd800) * 1024 + tonumber(low, 16) - 0xdc00)
-  end)
-  return (text:gsub("\\(u?)(%x?%x?%x?%x?)", function(u, hex)
-    if u == "u" then
-      return utf8(tonumber(hex, 16))
+  local out, from = {}, 1
+  while true do
+    local at = text:find("\\", from, true)
+    if not at then
+      out[#out + 1] = text:sub(from)
+      return table.concat(out)
     end
-  end):gsub("\\(.)", function(c)
-    return UNESCAPES[c] or c
-  end))
+    out[#out + 1] = text:sub(from, at - 1)
+    local high, low = text:match("^\\u([dD][89abAB]%x%x)\\u([dD][c-fC-F]%x%x)", at)
+    local hex = text:match("^\\u(%x%x%x%x)", at)
+    if high then
+      out[#out + 1] = utf8(0x10000 + (tonumber(high, 16) - 0xd800) * 1024 + tonumber(low, 16) - 0xdc00)
+    else
+      local letter = text:sub(at + 1, at + 1)
+      out[#out + 1] = hex and utf8(tonumber(hex, 16)) or UNESCAPES[letter] or letter
+    end
+    from = at + (high and 12 or hex and 6 or 2)
+  end
 end
 
 local decode_value
