@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "http/json_members.h"
+#include "http/json_scan.h"
 #include "store/folder.h"
 
 enum { SWEEP_MS = 60000, SWEEP_THREADS = 256, COMPLAIN_EVERY = 256 };
@@ -124,6 +125,7 @@ static mg_err seal(struct mg_keep_job *job)
 {
     struct mg_seal_key *key;
     struct mg_buf out;
+    MG_TRY(mg_json_scan(job->document, NULL, NULL, NULL, NULL));     /* a plugin may have answered with anything */
     MG_TRY(key_of(job, &key));
     job->created_us = mg_wall_us();
     job->sealed = job->document;

@@ -545,6 +545,23 @@ bool mg_keeping_save(struct mg_exchange *x, void (*go_on)(struct mg_exchange *x)
     return !begin_save(x, whole_response(x));
 }
 
+/* The body may not be final yet: a hook answered. */
+bool mg_keeping_save_own(struct mg_exchange *x, mg_view body, void (*go_on)(struct mg_exchange *x))
+{
+    struct mg_keeping *keeping = x->keeping;
+    bool whole = body.len && body.ptr[0] == '{';
+    if (!keeping->store || keeping->answer != MG_ANSWER_OPEN)
+        return true;
+    struct mg_json_error error;
+    if (!keeping->input.ptr && mg_request_render(&x->call.request, &error) != MG_OK)
+        return true;                   /* what its hooks left of it cannot be sent: nor kept */
+    if (!keeping->input.ptr)
+        mg_keeping_mark(x);
+    keeping->resume = go_on;
+    keeping->complete = true;
+    return !begin_save(x, whole ? body : last_response(body));
+}
+
 mg_err mg_keeping_let_go(struct mg_exchange *x)
 {
     mg_err err = mg_answer_add(&x->answer, mg_buf_view(&x->keeping->tail));

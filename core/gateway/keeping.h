@@ -29,6 +29,8 @@ struct mg_keeping {
     size_t prior, items;               /* items put in front of the input; of all of it before hooks saw it */
     mg_view input;                     /* JSON array: what is kept of it */
     mg_view params, params_reasoning;  /* JSON objects: what a target of the client's dialect is sent, one that reasons as well */
+    mg_view own, own_type;             /* an answer of a hook or of offline that waits; its label, or what it is called */
+    int own_status;
     struct mg_buf tail;                /* the last event of the stream, and what came behind it */
 };
 
@@ -48,6 +50,9 @@ void mg_keeping_hold(struct mg_exchange *x, mg_view bytes);
 
 /* The answer is complete and good. False: it waits to be saved; `go_on` is called then. */
 bool mg_keeping_save(struct mg_exchange *x, void (*go_on)(struct mg_exchange *x));
+
+/* The same for an answer that no provider gave: one JSON document, or a stream of whole events. */
+bool mg_keeping_save_own(struct mg_exchange *x, mg_view body, void (*go_on)(struct mg_exchange *x));
 
 /* What was held goes to the client's answer. */
 mg_err mg_keeping_let_go(struct mg_exchange *x);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "gateway/keeping.h"
 #include "gateway/last_good.h"
 #include "gateway/respond.h"
 #include "gateway/surface.h"
@@ -91,6 +92,11 @@ static void answer_as(struct mg_exchange *x, mg_view body, const char *how)
     mg_exchange_answer(x, 200, mg_buf_view(&x->lines), body);
 }
 
+static void answer_kept(struct mg_exchange *x)
+{
+    answer_as(x, x->keeping->own, x->keeping->own_type.ptr);
+}
+
 static bool answer_last_good(struct mg_exchange *x)
 {
     struct mg_last_good_key key;
@@ -131,6 +137,12 @@ void mg_exchange_offline(struct mg_exchange *x, mg_view text, const char *how)
     mg_view mark = mg_arena_printf(&x->arena, ",\"moongate\":{\"offline\":\"%s\"}", how);
     mg_view body = mg_respond_document(x, text, mark);
     mg_timeline_note(x->timeline, mg_exchange_now(x), "offline", "answered by the workflow's %s", how);
+    if (x->keeping) {
+        x->keeping->own = body;
+        x->keeping->own_type = mg_view_cstr(how);
+    }
+    if (body.len && x->keeping && !mg_keeping_save_own(x, body, answer_kept))
+        return;
     if (body.len)
         answer_as(x, body, how);
     else

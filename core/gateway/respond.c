@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "gateway/keeping.h"
 #include "gateway/surface.h"
 
 /* What an answer to this request is called, and what stands before and after its text. */
@@ -148,17 +149,35 @@ mg_view mg_respond_document(struct mg_exchange *x, mg_view text, mg_view extra)
     return render(x, x->call.request.stream, text, extra);
 }
 
+static void send_own(struct mg_exchange *x)
+{
+    mg_answer_typed(x, x->keeping->own_status, x->keeping->own_type.ptr, x->keeping->own);
+}
+
+/* One that can be gone on from is kept before it is sent. */
+static void answer(struct mg_exchange *x, int status, const char *type, mg_view body)
+{
+    if (x->keeping && status < 300) {
+        x->keeping->own = mg_arena_dup(&x->arena, body);
+        x->keeping->own_type = mg_view_cstr(type);
+        x->keeping->own_status = status;
+        if (!mg_keeping_save_own(x, x->keeping->own, send_own))
+            return;
+    }
+    mg_answer_typed(x, status, type, body);
+}
+
 void mg_exchange_respond(struct mg_exchange *x, const struct mg_hook_outcome *outcome)
 {
     int status = outcome->status ? outcome->status : 200;
     if (outcome->body.len) {
-        mg_answer_json(x, status, outcome->body);
+        answer(x, status, "application/json", outcome->body);
         return;
     }
     bool events = x->call.request.stream && status < 300;
     mg_view body = render(x, events, outcome->text, MG_VIEW_NONE);
     if (body.len)
-        mg_answer_typed(x, status, events ? "text/event-stream" : "application/json", body);
+        answer(x, status, events ? "text/event-stream" : "application/json", body);
     else
         mg_exchange_refuse(x, 500, "answer_too_large", "A plugin answered with more text than is possible.");
 }

@@ -596,6 +596,36 @@ class Edges(unittest.TestCase):
                 self.assertEqual(self.sdk.responses.retrieve("resp_up1").to_dict(), told[-1].response.to_dict())
 
 
+class OwnAnswers(World):
+    names = ["anthropic"]
+    extra = """
+      on_request = function(req)
+        if (req.messages[#req.messages]:text() or ""):find("who are you") then
+          req.messages:set(#req.messages, "[who]")
+          return req:respond { text = "A gateway." }
+        end
+      end,"""
+
+    def projects(self):
+        return project_of(self.ups, self.extra, 'calm = { targets = { "anthropic/claude-opus-4-6" }, max_attempts = 1, offline = "Later." },')
+
+    def test_answers_of_hooks_and_of_offline_can_be_gone_on_from(self):
+        up = self.ups["anthropic"]
+        for stream in (False, True):
+            up.say(Say("Kiel."))
+            mine = self.ask("anthropic", "who are you?", stream)
+            self.assertEqual(mine.output_text, "A gateway.")
+            self.assertEqual(self.sdk.responses.retrieve(mine.id).output_text, "A gateway.")
+            self.ask("anthropic", "Where?", stream, previous_response_id=mine.id)
+            self.assertEqual(texts(up), ["[who]", "A gateway.", "Where?"])
+            up.say(vendors.Fail("server"))
+            later = self.ask("calm", "1?", stream)
+            self.assertEqual(later.output_text, "Later.")
+            up.say(Say("Kiel."))
+            self.ask("anthropic", "2?", previous_response_id=later.id)
+            self.assertEqual(texts(up), ["1?", "Later.", "2?"])
+
+
 class Rescued(unittest.TestCase):
     def test_an_answer_that_another_vendor_wrote_on_is_kept_as_it_was_read(self):
         with vendors.start("anthropic") as first, vendors.start("openai_responses") as second:
