@@ -253,6 +253,7 @@ static mg_err choose_auth(struct mg_upstream *upstream, struct mg_diag *diag)
         return (upstream->region = expand(upstream, "{region}", diag)) ? MG_OK : MG_E_CONFIG;
     if (auth->header[0])
         upstream->credential_start = mg_arena_printf(&upstream->arena, "%s: %s", auth->header, auth->prefix);
+    upstream->credential_header = mg_arena_dup(&upstream->arena, mg_view_cstr(auth->header));
     return MG_OK;
 }
 
@@ -367,7 +368,7 @@ const struct mg_adapter *mg_upstream_adapter(const struct mg_upstream *upstream,
 bool mg_upstream_sets(const struct mg_upstream *upstream, mg_view name)
 {
     const char *idempotency = upstream->config->idempotency_header;
-    mg_view key = mg_view_head(upstream->credential_start, mg_view_find(upstream->credential_start, ":"));
+    mg_view key = upstream->credential_header;
     for (int i = 0; i < upstream->config->header_count; i++)
         if (mg_view_ieq(name, mg_view_cstr(upstream->config->header_names[i])))
             return true;

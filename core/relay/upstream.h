@@ -25,6 +25,7 @@ struct mg_upstream {
     int credential_count;
     enum mg_auth_kind auth;            /* what becomes of a credential */
     mg_view credential_start;          /* "authorization: Bearer ": what stands before one; empty: it has no header of its own */
+    mg_view credential_header;         /* "authorization"; empty: it has none */
     const char *query;                 /* name of the parameter that carries it; NULL: another kind */
     struct mg_token_source **tokens;   /* of each credential; NULL: another kind, whose keys are sent as they are */
     const char *region, *service;      /* what a signature is for; NULL: another kind */
