@@ -10,44 +10,53 @@ local concat, format, type = table.concat, string.format, type
 ---- how many tokens
 
 local SCHEMAS = { "parameters", "parametersJsonSchema", "parameters_json_schema" }
+local CONFIG = { "responseSchema", "responseJsonSchema", "response_schema", "response_json_schema", "speechConfig" }
 
 local function keep(value)
   return type(value) == "table" and json.raw(json.encode(value)) or value
 end
 
+--- The elements of a list that are objects.
+local function objects(value)
+  local out = {}
+  for _, one in ipairs(list(value)) do
+    out[#out + 1] = type(one) == "table" and one or nil
+  end
+  return out
+end
+
+--- Members that are kept as JSON text.
+local function keep_all(object, names)
+  for _, name in ipairs(type(object) == "table" and names or {}) do
+    object[name] = keep(object[name])
+  end
+end
+
 --- Within a request that stands inside another, what stays text is made text here.
 local function keep_texts(body)
-  for _, tool in ipairs(list(body.tools)) do
-    for _, one in ipairs(list(tool.functionDeclarations or tool.function_declarations)) do
-      for _, name in ipairs(SCHEMAS) do
-        one[name] = keep(one[name])
-      end
+  for _, tool in ipairs(objects(body.tools)) do
+    for _, one in ipairs(objects(tool.functionDeclarations or tool.function_declarations)) do
+      keep_all(one, SCHEMAS)
     end
   end
-  for _, content in ipairs(list(body.contents)) do
-    for _, part in ipairs(list(content.parts)) do
-      local call, response = part.functionCall or part.function_call, part.functionResponse or part.function_response
-      if call then
-        call.args = keep(call.args)
-      end
-      if response then
-        response.response = keep(response.response)
-      end
+  for _, content in ipairs(objects(body.contents)) do
+    for _, part in ipairs(objects(content.parts)) do
+      keep_all(part.functionCall or part.function_call, { "args" })
+      keep_all(part.functionResponse or part.function_response, { "response" })
     end
   end
-  local config = body.generationConfig or body.generation_config
-  for _, name in ipairs { "responseSchema", "responseJsonSchema", "response_schema", "response_json_schema" } do
-    if type(config) == "table" then
-      config[name] = keep(config[name])
-    end
-  end
+  keep_all(body.generationConfig or body.generation_config, CONFIG)
   return body
 end
 
 local function read_count(body, ctx)
   local inner = body.generateContentRequest or body.generate_content_request
   if inner and inner ~= json.null then
-    body = keep_texts(json.decode(json.text(inner)))
+    local request = json.decode(json.text(inner))
+    if type(request) ~= "table" then
+      ctx.refuse("generateContentRequest", "is no object", true)
+    end
+    body = keep_texts(request)
   end
   return read.request(body, ctx)
 end
@@ -70,7 +79,7 @@ local ONE = "outputDimensionality"
 local function texts_of(content, place, ctx)
   local texts = {}
   for i, part in ipairs(list(type(content) == "table" and content.parts)) do
-    if type(part.text) ~= "string" then
+    if type(part) ~= "table" or type(part.text) ~= "string" then
       ctx.refuse(format("%scontent.parts[%d]", place, i - 1), "is no text, and that is all that is embedded elsewhere", true)
     end
     texts[#texts + 1] = part.text
@@ -80,6 +89,9 @@ end
 
 --- One size for all: that is all that others can be asked for.
 local function read_one(request, place, task, ctx)
+  if type(request) ~= "table" then
+    ctx.refuse(place .. "content", "is no object", true)
+  end
   local dimensions = request[ONE] or request.output_dimensionality
   if #task.inputs > 0 and dimensions ~= task.dimensions then
     ctx.refuse(place .. ONE, "is not that of the others in this request", true)

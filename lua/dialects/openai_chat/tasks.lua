@@ -12,9 +12,11 @@ end
 
 --- In the order of their numbers, whatever order they came in.
 local function read_answer(body)
-  local vectors = {}
-  for place, row in ipairs(dialect.list(body.data)) do
-    vectors[(tonumber(row.index) or place - 1) + 1] = row.embedding
+  local vectors, rows = {}, dialect.list(body.data)
+  for place, row in ipairs(rows) do
+    local index = type(row) == "table" and tonumber(row.index)
+    local inside = index and index >= 0 and index < #rows and index % 1 == 0
+    vectors[inside and index + 1 or place] = type(row) == "table" and row.embedding or nil
   end
   local usage = type(body.usage) == "table" and body.usage or {}
   return { vectors = vectors, tokens = usage.prompt_tokens }
