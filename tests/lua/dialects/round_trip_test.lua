@@ -193,17 +193,17 @@ t.test("thoughts between a text and calls go back to where they stood, whatever 
     end
     return table.concat(found, " ")
   end
-  local message = json.encode(json.decode(world.answer("anthropic", "openai_chat", said)).choices[1].message)
+  local message = json.encode(json.decode((world.answer("anthropic", "openai_chat", said))).choices[1].message)
   local asked = [[{"model":"m","messages":[{"role":"user","content":"x"},]] .. message
     .. [[,{"role":"tool","tool_call_id":"c1","content":"1"},{"role":"tool","tool_call_id":"c2","content":"2"}]}]]
   t.eq(order(json.decode(world.request("openai_chat", "anthropic", asked))), want)
 
-  local items = json.encode(json.decode(world.answer("anthropic", "openai_responses", said)).output):sub(2, -2)
+  local items = json.encode(json.decode((world.answer("anthropic", "openai_responses", said))).output):sub(2, -2)
   asked = [[{"model":"m","input":[{"role":"user","content":"x"},]] .. items
     .. [[,{"type":"function_call_output","call_id":"c1","output":"1"},{"type":"function_call_output","call_id":"c2","output":"2"}]}]]
   t.eq(order(json.decode(world.request("openai_responses", "anthropic", asked))), want)
 
-  local content = json.encode(json.decode(world.answer("anthropic", "gemini", said)).candidates[1].content)
+  local content = json.encode(json.decode((world.answer("anthropic", "gemini", said))).candidates[1].content)
   asked = [[{"contents":[{"role":"user","parts":[{"text":"x"}]},]] .. content
     .. [[,{"role":"user","parts":[{"functionResponse":{"id":"c1","name":"f","response":{}}},{"functionResponse":{"id":"c2","name":"f","response":{}}}]}]}]]
   t.eq(order(json.decode(world.request("gemini", "anthropic", asked))), want)
