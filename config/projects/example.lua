@@ -156,6 +156,16 @@ return {
     ["gpt-*"] = "openai/*",                       -- a glob; the model `*` is whatever the client asked for
   },
 
+  models = {                                      -- what this project knows better than the catalogue of models
+    ["openai/our-own"] = {                        -- "provider/model", or the model's name at whatever provider
+      context_window = 128000, max_output = 8192, -- tokens
+      input = { "text", "image" }, output = { "text" },
+      tools = true, structured_output = true, reasoning = false, caching = true, prefill = false,
+      refuses = { "sampling" },                   -- what is left out of translated requests
+      -- deprecated = "2027-01-01", retires = "2027-06-01",
+    },
+  },
+
   allow_direct = false,                           -- may clients ask for "provider/model"?
   charge = "all",                                 -- or "serving": failed and lost attempts are the operator's
   responses = {                                   -- what clients of the Responses API want stored

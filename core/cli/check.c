@@ -179,6 +179,16 @@ static void note_secrets(const struct mg_config_gateway *gateway)
     mg_db_close(db);
 }
 
+/* What was imported is known, too. */
+static void use_models(struct check *check)
+{
+    struct mg_diag diag = {.line = 0};
+    if (mg_models_use_folder(check->gateway->data_dir, &diag) == MG_OK)
+        return;
+    complain(check->out, diag.file, diag.line, diag.text);
+    check->totals->mistakes++;
+}
+
 static void run(void *arg)
 {
     struct check *check = arg;
@@ -188,14 +198,17 @@ static void run(void *arg)
         complain(check->out, diag.file, diag.line, diag.text);
     check->totals->mistakes += !scripts;
     check_gateway(check);
-    if (check->gateway)
+    if (check->gateway) {
         note_secrets(check->gateway);
+        use_models(check);
+    }
     if (check->path)
         check_folder(check);
     else
         check_environment(check->out, check->totals);
     mg_config_gateway_free(check->gateway);
     mg_secret_slots_clear();
+    mg_models_release();
     if (scripts)
         mg_script_fini();
 }

@@ -1,19 +1,21 @@
-/* moongate models: what is known of models, and what they cost. Nothing is fetched: the binary carries the catalogue. */
+/* moongate models: what is known of models, and what they cost. Nothing is fetched: the binary carries
+ * a catalogue, and `import` puts what a public list says on top of it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cli/catalogue.h"
 #include "cli/cli.h"
 #include "cli/place.h"
+#include "cli/retiring.h"
 #include "meter/models.h"
 #include "meter/prices.h"
 
 struct arguments {
-    const char *data, *config, *verb, *what;     /* `what`: a vendor, or the model */
-    bool json;
+    const char *data, *config, *collected, *what;      /* what: a vendor, the model, or the file */
+    bool json, retiring;
     char data_dir[MG_FOLDER_PATH_BYTES];
     const struct mg_prices *prices;
     size_t count;
@@ -21,6 +23,7 @@ struct arguments {
 
 static int list(struct arguments *a);
 static int show(struct arguments *a);
+static int import(struct arguments *a);
 
 static int with_prices(struct arguments *a, int (*then)(struct arguments *a))
 {
@@ -44,22 +47,29 @@ int mg_cli_models(int argc, char **argv)
     struct mg_diag diag = {.line = 0};
     const struct mg_option options[] = {
         {"--json", NULL, NULL, MG_OPTION_FLAG, &a.json, "print a JSON object a line; what is not known is null"},
-        {"--data", NULL, "DIR", MG_OPTION_TEXT, &a.data, "the data folder, for its prices, instead of the configuration's"},
-        {"--config", "-c", "FILE", MG_OPTION_TEXT, &a.config, "the configuration that names the data folder"},
+        {"--retiring", NULL, NULL, MG_OPTION_FLAG, &a.retiring, "workflows with a model that is gone, or will be within 30 days"},
+        {"--collected", NULL, "DATE", MG_OPTION_TEXT, &a.collected, "import: when the list was looked up, if not today"},
+        {"--data", NULL, "DIR", MG_OPTION_TEXT, &a.data, "the data folder, for prices and imported models, instead of the configuration's"},
+        {"--config", "-c", "FILE", MG_OPTION_TEXT, &a.config, "the configuration that names the data folder, and has the workflows"},
     };
     int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 2);
     if (end != MG_CLI_GO)
         return end;
-    a.verb = argc > 1 ? argv[1] : "list";
-    a.what = argc > 2 ? argv[2] : NULL;
-    bool shows = strcmp(a.verb, "show") == 0;
-    if (!shows && strcmp(a.verb, "list") != 0)
-        return mg_cli_complain(MG_EXIT_USAGE, "models", "there are \"list\" and \"show MODEL\", not \"%s\"", a.verb);
-    if (shows && !a.what)
-        return mg_cli_complain(MG_EXIT_USAGE, "models", "show needs the name of a model");
-    if (mg_place_data(a.data, a.config, a.data_dir, &diag) != MG_OK)
+    static const char *const verbs[] = {"list", "show", "import", NULL};
+    struct mg_catalogue_verb said;
+    if ((end = mg_catalogue_verb("models", argc, argv, verbs, "the name of a model, or of a file", &said)) != MG_CLI_GO)
+        return end;
+    a.what = said.what;
+    if (mg_place_data(a.data, a.config, a.data_dir, &diag) != MG_OK || mg_models_use_folder(a.data_dir, &diag) != MG_OK)
         return mg_cli_failed("models", &diag);
-    return with_prices(&a, shows ? show : list);
+    if (a.retiring)
+        end = mg_retiring_list(a.config, a.json);
+    else if (strcmp(said.verb, "import") == 0)
+        end = import(&a);
+    else
+        end = with_prices(&a, strcmp(said.verb, "show") == 0 ? show : list);
+    mg_models_release();
+    return end;
 }
 
 /* ---- words for what is known ------------------------------------------------------------------- */
@@ -72,13 +82,7 @@ static const struct mg_price *price_of(const struct arguments *a, const struct m
 
 static const char *dollars(char out[24], const struct mg_price *price, enum mg_rate rate)
 {
-    if (!price || price->steps[0].rates[rate] == MG_RATE_NONE)
-        return "-";
-    int64_t micro = price->steps[0].rates[rate];
-    int len = snprintf(out, 24, "%" PRId64 ".%06" PRId64, micro / 1000000, micro % 1000000);
-    while (out[len - 1] == '0' && out[len - 3] != '.')
-        out[--len] = '\0';
-    return out;
+    return mg_catalogue_dollars(out, price ? price->steps[0].rates[rate] : MG_RATE_NONE);
 }
 
 static const char *tokens(char out[16], uint32_t count)
@@ -87,15 +91,6 @@ static const char *tokens(char out[16], uint32_t count)
         return "-";
     snprintf(out, 16, count >= 1000000 && count % 10000 == 0 ? "%.4gM" : count % 1000 == 0 ? "%.4gk" : "%.0f",
              count >= 1000000 && count % 10000 == 0 ? count / 1e6 : count % 1000 == 0 ? count / 1e3 : (double)count);
-    return out;
-}
-
-static const char *date(char out[16], uint64_t at_us)
-{
-    time_t second = (time_t)(at_us / 1000000u);
-    struct tm tm;
-    gmtime_r(&second, &tm);
-    strftime(out, 16, "%Y-%m-%d", &tm);
     return out;
 }
 
@@ -112,10 +107,10 @@ static const char *life(char out[96], const struct mg_model *model)
     out[0] = '\0';
     if (model->deprecated)
         len = snprintf(out, 96, "deprecated%s%s", model->deprecated_us ? " since " : "",
-                       model->deprecated_us ? date(day, model->deprecated_us) : "");
+                       model->deprecated_us ? mg_catalogue_date(day, model->deprecated_us) : "");
     if (model->retired)
         snprintf(out + len, 96 - (size_t)len, "%s%s%s%s", len ? ", " : "", is_gone(model) ? "retired" : "retires",
-                 model->retires_us ? " " : "", model->retires_us ? date(day, model->retires_us) : "");
+                 model->retires_us ? " " : "", model->retires_us ? mg_catalogue_date(day, model->retires_us) : "");
     return out;
 }
 
@@ -178,9 +173,9 @@ static void print_json(const struct arguments *a, const struct mg_model *model)
         printf(",\"%s\":%s", mg_ability_names[i], words[model->can[i]]);
     print_refuses(model->refuses);
     printf(",\"deprecated\":%s,\"deprecated_since\":", model->deprecated ? "true" : "false");
-    printf(model->deprecated_us ? "\"%s\"" : "null", date(day, model->deprecated_us));
+    printf(model->deprecated_us ? "\"%s\"" : "null", mg_catalogue_date(day, model->deprecated_us));
     printf(",\"retired\":%s,\"retires\":", is_gone(model) ? "true" : "false");
-    printf(model->retires_us ? "\"%s\"" : "null", date(day, model->retires_us));
+    printf(model->retires_us ? "\"%s\"" : "null", mg_catalogue_date(day, model->retires_us));
     printf(",\"price\":%s", price ? "{" : "null");
     for (int i = 0, first = 1; price && i < MG_RATE_COUNT; i++) {
         static const char *const names[] = {
@@ -259,5 +254,31 @@ static int show(struct arguments *a)
         print_json(a, model);
     else
         print_page(a, model);
+    return MG_EXIT_OK;
+}
+
+/* ---- import ------------------------------------------------------------------------------------ */
+
+static int import(struct arguments *a)
+{
+    struct mg_buf text, out;
+    struct mg_models_import result = {0};
+    struct mg_diag diag = {.line = 0};
+    char path[MG_FOLDER_PATH_BYTES], date[16];
+    mg_buf_init(&text, MG_PRICES_MAX_BYTES + 65536);
+    mg_buf_init(&out, MG_PRICES_MAX_BYTES);
+    mg_err err = mg_catalogue_read(a->what, &text, &diag);
+    if (err == MG_OK)
+        err = mg_models_convert(mg_buf_view(&text), a->what, a->collected ? a->collected : mg_catalogue_today(date), &out, &result, &diag);
+    if (err == MG_OK)
+        err = mg_catalogue_write(a->data_dir, "models.json", mg_buf_view(&out), path, &diag);
+    mg_buf_fini(&text);
+    mg_buf_fini(&out);
+    if (err != MG_OK)
+        return mg_cli_failed("models", &diag);
+    printf("%zu models are in %s, %zu of them new or changed; a running gateway takes them with the next change of a project, or SIGHUP\n",
+           result.models, path, result.changed);
+    if (result.left_out > 0)
+        printf("%zu models were left out: of aggregators, or nothing is said of them but a price\n", result.left_out);
     return MG_EXIT_OK;
 }

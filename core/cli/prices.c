@@ -2,14 +2,13 @@
  *
  * Import writes <data>/prices.json whole or not at all; a running gateway takes it within a second. Nothing is fetched. What
  * would leave most models without a price is refused unless it is meant, and prices that change a lot are told. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/catalogue.h"
 #include "cli/cli.h"
 #include "cli/history.h"
 #include "cli/place.h"
@@ -20,7 +19,7 @@ enum { SHOWN = 20 };                   /* prices that change a lot, by name */
 struct arguments {
     const char *collected, *data, *config;
     bool json, force;
-    const char *verb, *what;           /* `what`: a provider, or the file */
+    const char *what;                  /* a provider, or the file */
     char data_dir[MG_FOLDER_PATH_BYTES];
 };
 
@@ -41,13 +40,12 @@ int mg_cli_prices(int argc, char **argv)
     int end = mg_cli_parse(&argc, argv, options, MG_COUNT(options), 2);
     if (end != MG_CLI_GO)
         return end;
-    a.verb = argc > 1 ? argv[1] : "list";
-    a.what = argc > 2 ? argv[2] : NULL;
-    bool importing = strcmp(a.verb, "import") == 0;
-    if (!importing && strcmp(a.verb, "list") != 0)
-        return mg_cli_complain(MG_EXIT_USAGE, "prices", "there are \"list\" and \"import FILE\", not \"%s\"", a.verb);
-    if (importing && !a.what)
-        return mg_cli_complain(MG_EXIT_USAGE, "prices", "import needs a file: a genai-prices v2 document, or a catalogue");
+    static const char *const verbs[] = {"list", "import", NULL};
+    struct mg_catalogue_verb said;
+    if ((end = mg_catalogue_verb("prices", argc, argv, verbs, "a file: a genai-prices v2 document, or a catalogue", &said)) != MG_CLI_GO)
+        return end;
+    a.what = said.what;
+    bool importing = strcmp(said.verb, "import") == 0;
     if (mg_place_data(a.data, a.config, a.data_dir, &diag) != MG_OK)
         return mg_cli_failed("prices", &diag);
     return importing ? import(&a) : list(&a);
@@ -60,23 +58,13 @@ struct listing {
     size_t count;
 };
 
-static const char *dollars(char out[24], int64_t rate)
-{
-    if (rate == MG_RATE_NONE)
-        return "-";
-    int len = snprintf(out, 24, "%" PRId64 ".%06" PRId64, rate / 1000000, rate % 1000000);
-    while (out[len - 1] == '0' && out[len - 3] != '.')
-        out[--len] = '\0';
-    return out;
-}
-
 static void print_step(const char *model, const char *note, const struct mg_price_step *step)
 {
     static const enum mg_rate shown[] = {MG_RATE_input, MG_RATE_cached_read, MG_RATE_cached_write, MG_RATE_output};
     char text[24];
     printf("  %-28s %-22s", model, note);
     for (size_t i = 0; i < MG_COUNT(shown); i++)
-        printf(" %11s", dollars(text, step->rates[shown[i]]));
+        printf(" %11s", mg_catalogue_dollars(text, step->rates[shown[i]]));
     putchar('\n');
 }
 
@@ -94,7 +82,7 @@ static void print_price(const char *model, const struct mg_price *price)
         print_step("", note, &price->steps[i]);
     }
     if (price->request > 0)
-        printf("  %-28s each request  %s\n", "", dollars(fee, (int64_t)(price->request / 1000000)));
+        printf("  %-28s each request  %s\n", "", mg_catalogue_dollars(fee, (int64_t)(price->request / 1000000)));
     for (int i = 0; i < price->tier_count; i++)
         printf("  %-28s tier %-12s x %u.%03u\n", "", price->tiers[i].name, price->tiers[i].permille / 1000,
                price->tiers[i].permille % 1000);
@@ -162,48 +150,6 @@ static int list(struct arguments *a)
 
 /* ---- import */
 
-static mg_err read_all(const char *path, struct mg_buf *out, struct mg_diag *diag)
-{
-    FILE *file = fopen(path, "rbe");
-    mg_err err = MG_OK;
-    if (!file)
-        return mg_diag_set(diag, MG_E_CONFIG, path, 0, "cannot read it: %s", strerror(errno));
-    for (size_t n = 1; n > 0 && err == MG_OK;) {
-        err = mg_buf_reserve(out, 65536);
-        if (err != MG_OK)
-            break;
-        n = fread(mg_buf_tail(out), 1, 65536, file);
-        mg_buf_grew(out, n);
-    }
-    fclose(file);
-    return err == MG_OK ? MG_OK : mg_diag_set(diag, err, path, 0, "it is too large");
-}
-
-/* Whoever reads it sees the old one or the new one. */
-static mg_err write_whole(const char *path, mg_view text, struct mg_diag *diag)
-{
-    char temporary[MG_FOLDER_PATH_BYTES + 8];
-    snprintf(temporary, sizeof temporary, "%s.new", path);
-    FILE *file = fopen(temporary, "wbe");
-    bool good = file && fwrite(text.ptr, 1, text.len, file) == text.len && fflush(file) == 0 && fsync(fileno(file)) == 0;
-    if (file)
-        good &= fclose(file) == 0;
-    if (good && rename(temporary, path) == 0)
-        return MG_OK;
-    mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot write it: %s", strerror(errno));
-    unlink(temporary);
-    return MG_E_SYSTEM;
-}
-
-static const char *today(char out[16])
-{
-    time_t now = time(NULL);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    strftime(out, 16, "%Y-%m-%d", &tm);
-    return out;
-}
-
 struct comparison {
     const struct mg_prices *before;
     size_t other, much;                /* models whose price is another one; of these, twice as much or half */
@@ -232,8 +178,8 @@ static void compare_model(void *arg, const char *project, const char *provider, 
     comparison->other++;
     if (much && comparison->much++ < SHOWN) {
         char was_in[24], was_out[24], is_in[24], is_out[24];
-        printf("%s/%s: %s in and %s out become %s and %s\n", provider, model, dollars(was_in, old[MG_RATE_input]),
-               dollars(was_out, old[MG_RATE_output]), dollars(is_in, new[MG_RATE_input]), dollars(is_out, new[MG_RATE_output]));
+        printf("%s/%s: %s in and %s out become %s and %s\n", provider, model, mg_catalogue_dollars(was_in, old[MG_RATE_input]),
+               mg_catalogue_dollars(was_out, old[MG_RATE_output]), mg_catalogue_dollars(is_in, new[MG_RATE_input]), mg_catalogue_dollars(is_out, new[MG_RATE_output]));
     }
 }
 
@@ -275,17 +221,13 @@ static int import(struct arguments *a)
     char path[MG_FOLDER_PATH_BYTES], date[16];
     mg_buf_init(&text, MG_PRICES_MAX_BYTES + 65536);
     mg_buf_init(&out, MG_PRICES_MAX_BYTES);
-    mg_err err = read_all(a->what, &text, &diag);
+    mg_err err = mg_catalogue_read(a->what, &text, &diag);
     if (err == MG_OK)
-        err = mg_prices_convert(mg_buf_view(&text), a->what, a->collected ? a->collected : today(date), &out, &result, &diag);
+        err = mg_prices_convert(mg_buf_view(&text), a->what, a->collected ? a->collected : mg_catalogue_today(date), &out, &result, &diag);
     if (err == MG_OK)
         err = check_import(a, mg_buf_view(&out), &diag);
     if (err == MG_OK)
-        err = mg_folder_create(a->data_dir, &diag);
-    if (err == MG_OK)
-        err = mg_folder_path(a->data_dir, "prices.json", path);
-    if (err == MG_OK)
-        err = write_whole(path, mg_buf_view(&out), &diag);
+        err = mg_catalogue_write(a->data_dir, "prices.json", mg_buf_view(&out), path, &diag);
     mg_buf_fini(&text);
     mg_buf_fini(&out);
     if (err != MG_OK)

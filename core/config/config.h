@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "meter/models.h"
 #include "vault/master.h"
 
 struct mg_config_tls_server {          /* cert NULL: plain */
@@ -358,6 +359,11 @@ struct mg_config_responses {
     uint32_t max_count;
 };
 
+struct mg_config_model {               /* what a project knows of a model, on top of the catalogue */
+    const char *name;                  /* "provider/model", or the model's at whatever provider */
+    struct mg_model model;
+};
+
 struct mg_config_project {
     struct mg_arena arena;             /* owns everything below */
     const char *name;
@@ -371,6 +377,8 @@ struct mg_config_project {
     int workflow_count;
     const struct mg_config_plugin *plugins;
     int plugin_count;
+    const struct mg_config_model *models;
+    int model_count;
     enum mg_config_charge charge;
     bool allow_direct;                 /* `model = "provider/model"` is accepted */
     struct mg_timeouts direct_timeouts;          /* of direct targets that no workflow declares: the project's */

@@ -714,6 +714,18 @@ static void copy_plugin(const struct row *row, int index, void *items)
                                   .line = integer(row, "line")};
 }
 
+static void copy_model(const struct row *row, int index, void *items)
+{
+    struct mg_config_model *model = (struct mg_config_model *)items + index;
+    struct mg_diag diag = {.line = 0};
+    const char *base = text(row, "base");
+    model->name = text(row, "name");
+    mg_err err = mg_model_read(mg_view_cstr(text(row, "facts")), model->name, mg_model_find(mg_view_cstr(base ? base : model->name)), row->arena,
+                               &model->model, &diag);
+    if (err != MG_OK)
+        luaL_error(row->L, "models: %s", diag.text);
+}
+
 static void copy_hooks(const struct row *row, struct mg_config_project *config)
 {
     config->has_route = flag(row, "has_route");
@@ -746,6 +758,7 @@ void mg_config_fill_project(struct mg_eval *eval, lua_State *L, int index)
     LIST(&row, config, provider, mg_config_provider, copy_provider);
     LIST(&row, config, target, mg_config_target, copy_target);
     LIST(&row, config, workflow, mg_config_workflow, copy_workflow);
+    LIST(&row, config, model, mg_config_model, copy_model);
     LIST(&row, config, plugin, mg_config_plugin, copy_plugin);
     config->allow_direct = flag(&row, "allow_direct");
     config->charge = (enum mg_config_charge)word(&row, "charge", charges);

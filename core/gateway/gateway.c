@@ -49,6 +49,7 @@ struct mg_gateway {
     struct mg_worker *workers;
     unsigned worker_count;             /* started */
     struct mg_pricing pricing;
+    bool models_bad;                   /* the imported catalogue does not read, and the log says so */
     struct mg_exporting exporting;
     struct mg_budgets budgets;         /* the builder's */
     struct mg_desk *desk;
@@ -169,12 +170,28 @@ static void give_back_memory(struct mg_gateway *gateway)
     mg_mem_give_back();
 }
 
+/* Projects that are built from now on see what was imported. */
+static void check_models(struct mg_gateway *gateway)
+{
+    struct mg_diag diag = {.line = 0};
+    char text[1024];
+    if (mg_models_use_folder(gateway->config->data_dir, &diag) == MG_OK) {
+        gateway->models_bad = false;
+        return;
+    }
+    mg_diag_print(&diag, text, sizeof text);
+    if (!gateway->models_bad)
+        mg_log_error("models.kept", "the imported catalogue does not read: %s", text);
+    gateway->models_bad = true;
+}
+
 static void on_second(struct mg_timer *timer)
 {
     struct mg_gateway *gateway = mg_container_of(timer, struct mg_gateway, second);
     for (int i = 0; i < gateway->listener_count; i++)
         check_certificate(&gateway->listeners[i]);
     mg_pricing_check(&gateway->pricing);
+    check_models(gateway);
     give_back_memory(gateway);
     if (++gateway->seconds % NOTE_USES_S == 0)
         mg_desk_note_uses(gateway->desk);
@@ -331,6 +348,7 @@ static mg_err start_store(struct mg_gateway *gateway, struct mg_diag *diag)
     MG_TRY(mg_recorder_start(&options, &gateway->recorder, diag));
     MG_TRY(mg_packer_start(config->data_dir, gateway->recorder, &gateway->packer, diag));
     gateway->metrics = mg_metrics_hub_new((unsigned)config->workers, gateway->recorder);
+    MG_TRY(mg_models_use_folder(config->data_dir, diag));
     return mg_pricing_start(&gateway->pricing, config->data_dir, diag);
 }
 
@@ -548,6 +566,7 @@ void mg_gateway_stop(struct mg_gateway *gateway)
     mg_recorder_stop(gateway->recorder);
     mg_metrics_hub_free(gateway->metrics);
     mg_pricing_stop(&gateway->pricing);
+    mg_models_release();
     mg_ledger_free(gateway->ledger);
     mg_budgets_fini(&gateway->budgets);
     mg_folder_unlock(gateway->lock);

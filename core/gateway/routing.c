@@ -109,9 +109,10 @@ static void set_candidate(const struct mg_routing *routing, struct mg_route *rou
     route->repairs[at] = mg_repair_memory(mg_view_cstr(routing->config->name), mg_view_cstr(figures));
 }
 
-static void init_route(struct mg_route *route, struct mg_arena *arena, const struct mg_config_workflow *workflow, int count)
+static void init_route(struct mg_route *route, struct mg_arena *arena, const struct mg_config_project *config, const struct mg_config_workflow *workflow, int count)
 {
     *route = (struct mg_route){
+        .config = config,
         .workflow = workflow,
         .candidates = mg_arena_array(arena, struct mg_candidate, (size_t)count),
         .upstreams = mg_arena_array(arena, const struct mg_upstream *, (size_t)count),
@@ -128,7 +129,7 @@ static void build_routes(struct mg_routing *routing)
     for (int i = 0; i < config->workflow_count; i++) {
         const struct mg_config_workflow *workflow = &config->workflows[i];
         struct mg_route *route = &routing->routes[i];
-        init_route(route, &routing->arena, workflow, workflow->arm_count);
+        init_route(route, &routing->arena, config, workflow, workflow->arm_count);
         for (int a = 0; a < workflow->arm_count; a++)
             set_candidate(routing, route, a, &config->targets[workflow->arms[a].target],
                           &config->targets[workflow->arms[a].target], workflow->arms[a].name,
@@ -234,7 +235,7 @@ static const struct mg_route *direct_to(const struct mg_routing *routing, int pr
         .max_attempts = routing->config->direct_max_attempts, .max_hedges = 0,
         .retry_budget = routing->config->retry_budget};
     struct mg_route *route = mg_arena_new(arena, struct mg_route);
-    init_route(route, arena, workflow, 1);
+    init_route(route, arena, routing->config, workflow, 1);
     set_candidate(routing, route, 0, target, health, NULL, 1, figures);
     return route;
 }

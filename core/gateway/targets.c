@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "config/known.h"
 #include "relay/reach.h"
 
 enum { DIRECT_BYTES = 256 };
@@ -158,6 +159,16 @@ static void read_credential(const struct mg_reach *reach, int at, uint64_t now_u
     mg_credential_read(reach->model_keys[at], &out_credential->model);
 }
 
+static double retires_days(const struct mg_config_project *config, const struct mg_config_target *target)
+{
+    const struct mg_model *known = mg_target_known(config, target, mg_view_cstr(target->model));
+    unsigned days;
+    if (!known)
+        return -1;
+    bool soon = mg_model_ends(known, mg_wall_us(), &days);
+    return soon || known->retires_us ? (double)days : -1;
+}
+
 struct reading {
     mg_targets_cb cb;
     void *arg;
@@ -175,6 +186,7 @@ static void read_row(void *arg, const struct mg_config_project *config,
         .model = reach->target->model,
         .region = reach->target->region,
         .account = reach->provider->account,
+        .retires_days = retires_days(config, reach->target),
         .retry_tokens = mg_retry_budget_left(reach->budget, budget),
         .retry_burst = budget->burst,
         .credential_count = MG_MAX(reach->credential_count, 1),

@@ -8,6 +8,7 @@
 #include "meter/models.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,10 +42,13 @@ struct models {
     size_t count;
     struct mg_map by_name;
     const char *collected, *source;
+    const struct models *below;        /* what it stands on; NULL: nothing */
+    struct models *before;             /* imported ones that were in force before: somebody may still look at their rows */
 };
 
 struct reader {
-    struct models *models;
+    struct models *models;             /* NULL: a single one is read */
+    struct mg_arena *arena;            /* borrowed; where its strings go */
     const char *file;
     mg_view model;                     /* where it is, for messages */
     struct mg_diag *diag;
@@ -65,13 +69,15 @@ __attribute__((format(printf, 2, 3))) static mg_err bad(struct reader *reader, c
 
 static const char *keep(struct reader *reader, mg_view text)
 {
-    return mg_arena_printf(&reader->models->arena, "%.*s", MG_FMT(text)).ptr;
+    return mg_arena_printf(reader->arena, "%.*s", MG_FMT(text)).ptr;
 }
 
 static mg_err read_tokens(struct reader *reader, const struct mg_json *value, const char *name, uint32_t *out)
 {
     int64_t number = 0;
-    if (value && (!mg_json_i64(value, &number) || number < 1 || number > MAX_TOKENS))
+    if (!value)
+        return MG_OK;
+    if (!mg_json_i64(value, &number) || number < 1 || number > MAX_TOKENS)
         return bad(reader, "%s must be a whole number of tokens", name);
     *out = (uint32_t)number;
     return MG_OK;
@@ -79,6 +85,8 @@ static mg_err read_tokens(struct reader *reader, const struct mg_json *value, co
 
 static mg_err read_modalities(struct reader *reader, const struct mg_json *list, uint32_t *out_bits)
 {
+    if (list)
+        *out_bits = 0;
     for (const struct mg_json *item = mg_json_first(list); item; item = mg_json_next(item)) {
         int i = 0;
         while (i < MG_MODALITY_COUNT && !mg_view_eq(mg_json_string(item), mg_view_cstr(mg_modality_names[i])))
@@ -103,7 +111,7 @@ static void read_refusals(struct reader *reader, const struct mg_json *list, str
 {
     mg_view words = MG_VIEW("");
     for (const struct mg_json *item = mg_json_first(list); item; item = mg_json_next(item))
-        words = mg_arena_printf(&reader->models->arena, "%.*s%s%.*s", MG_FMT(words), words.len ? " " : "",
+        words = mg_arena_printf(reader->arena, "%.*s%s%.*s", MG_FMT(words), words.len ? " " : "",
                                 MG_FMT(mg_json_string(item)));
     if (mg_json_is(list, MG_JSON_ARRAY))
         model->refuses = keep(reader, words);
@@ -154,18 +162,13 @@ static mg_err read_names(struct reader *reader, const struct mg_json *object, st
     return MG_OK;
 }
 
-static mg_err read_model(struct reader *reader, const struct mg_json *object)
+/* What is said of it; the rest stays as it was. */
+static mg_err read_facts(struct reader *reader, const struct mg_json *object, struct mg_model *model)
 {
-    struct mg_model *model = &reader->models->rows[reader->models->count];
     uint64_t since_us = 0;
-    reader->model = mg_json_string(mg_json_get(object, "model"));
-    if (!reader->model.len)
-        return bad(reader, "model is missing");
     for (const struct mg_json *member = mg_json_first(object); member; member = mg_json_next(member))
         if (!is_known(mg_json_key(member)))
             return bad(reader, "there is no field \"%.*s\"", MG_FMT(mg_json_key(member)));
-    *model = (struct mg_model){.name = keep(reader, reader->model), .vendor = keep(reader, mg_json_string(mg_json_get(object, "vendor")))};
-    MG_TRY(read_names(reader, object, model));
     MG_TRY(read_tokens(reader, mg_json_get(object, "context_window"), "context_window", &model->context_window));
     MG_TRY(read_tokens(reader, mg_json_get(object, "max_output"), "max_output", &model->max_output));
     MG_TRY(read_modalities(reader, mg_json_get(object, "input"), &model->input));
@@ -174,7 +177,25 @@ static mg_err read_model(struct reader *reader, const struct mg_json *object)
     read_refusals(reader, mg_json_get(object, "refuses"), model);
     MG_TRY(read_date(reader, mg_json_get(object, "deprecated"), "deprecated", &model->deprecated, &model->deprecated_us));
     MG_TRY(read_date(reader, mg_json_get(object, "retires"), "retires", &model->retired, &model->retires_us));
-    MG_TRY(read_date(reader, mg_json_get(object, "retired"), "retired", &model->retired, &since_us));
+    return read_date(reader, mg_json_get(object, "retired"), "retired", &model->retired, &since_us);
+}
+
+/* In a catalogue on top of another one: what that one knows of the model, under what this one says. */
+static mg_err read_model(struct reader *reader, const struct mg_json *object)
+{
+    struct mg_model *model = &reader->models->rows[reader->models->count];
+    reader->model = mg_json_string(mg_json_get(object, "model"));
+    if (!reader->model.len)
+        return bad(reader, "model is missing");
+    const struct models *below = reader->models->below;
+    const struct mg_model *base = below ? mg_map_get(&below->by_name, reader->model) : NULL;
+    mg_view vendor = mg_json_string(mg_json_get(object, "vendor"));
+    if (base)
+        *model = *base;
+    model->name = keep(reader, reader->model);
+    model->vendor = vendor.len || !base ? keep(reader, vendor) : base->vendor;
+    MG_TRY(read_names(reader, object, model));
+    MG_TRY(read_facts(reader, object, model));
     reader->models->count++;
     reader->model = MG_VIEW_NONE;
     return MG_OK;
@@ -202,14 +223,15 @@ static void models_free(struct models *models)
     mg_free(models);
 }
 
-static mg_err parse(mg_view json, const char *file, struct models **out_models, struct mg_diag *diag)
+static mg_err parse(mg_view json, const char *file, const struct models *below, struct models **out_models, struct mg_diag *diag)
 {
     struct mg_json *tree;
     struct mg_json_error error = {0, "it is too long"};
     if (mg_json_parse(json, MAX_BYTES, &tree, &error) != MG_OK)
         return mg_diag_set(diag, MG_E_CONFIG, file, 0, "it is no JSON: %s at byte %zu", error.reason, error.offset);
     struct models *models = mg_new(struct models);
-    struct reader reader = {.models = models, .file = file, .diag = diag};
+    struct reader reader = {.models = models, .arena = &models->arena, .file = file, .diag = diag};
+    models->below = below;
     mg_arena_init(&models->arena, 16384);
     mg_map_init(&models->by_name);
     mg_err err = read_all(&reader, tree);
@@ -224,41 +246,102 @@ static mg_err parse(mg_view json, const char *file, struct models **out_models, 
 mg_err mg_models_check(mg_view json, const char *file, struct mg_diag *diag)
 {
     struct models *models = NULL;
-    MG_TRY(parse(json, file, &models, diag));
+    MG_TRY(parse(json, file, NULL, &models, diag));
     models_free(models);
     return MG_OK;
 }
 
-/* ---- the one the binary carries ---------------------------------------------------------------- */
+mg_err mg_model_read(mg_view json, const char *name, const struct mg_model *base, struct mg_arena *arena, struct mg_model *out,
+                     struct mg_diag *diag)
+{
+    struct mg_json *tree;
+    struct mg_json_error error = {0, "it is too long"};
+    struct reader reader = {.arena = arena, .model = mg_view_cstr(name), .diag = diag};
+    if (mg_json_parse(json, MAX_BYTES, &tree, &error) != MG_OK)
+        return mg_diag_set(diag, MG_E_CONFIG, NULL, 0, "it is no JSON: %s at byte %zu", error.reason, error.offset);
+    struct mg_model model = base ? *base : (struct mg_model){.vendor = ""};
+    model.name = base ? base->name : mg_arena_strdup(arena, name);
+    mg_err err = read_facts(&reader, tree, &model);
+    mg_json_free(tree);
+    if (err == MG_OK)
+        *out = model;
+    return err;
+}
+
+/* ---- the one the binary carries, and what was imported on top of it ------------------------------ */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct models *builtin;         /* NULL: there is none, so that nothing is known */
+static _Atomic(struct models *) imported;        /* NULL: nothing was */
 
 static void load(void)
 {
     const struct mg_embedded_file *file = mg_embedded_find("config/models.json");
     struct mg_diag diag = {.line = 0};
-    if (file && parse(mg_view_of(file->data, file->size), "config/models.json", &builtin, &diag) != MG_OK)
+    if (file && parse(mg_view_of(file->data, file->size), "config/models.json", NULL, &builtin, &diag) != MG_OK)
         mg_log_error("models.failed", "%s: %s", diag.file, diag.text);
 }
 
-static const struct models *all(void)
+static const struct models *below_all(void)
 {
     pthread_once(&once, load);
     return builtin;
 }
 
+/* The uppermost. */
+static const struct models *all(void)
+{
+    const struct models *top = atomic_load_explicit(&imported, memory_order_acquire);
+    return top ? top : below_all();
+}
+
+mg_err mg_models_use(mg_view json, const char *file, struct mg_diag *diag)
+{
+    struct models *models = NULL;
+    if (json.len)
+        MG_TRY(parse(json, file, below_all(), &models, diag));
+    struct models *before = atomic_load(&imported);
+    if (models)
+        models->before = before;
+    if (models || before)
+        atomic_store_explicit(&imported, models ? models : before, memory_order_release);
+    return MG_OK;
+}
+
+void mg_models_release(void)
+{
+    struct models *models = atomic_exchange(&imported, NULL);
+    while (models) {
+        struct models *before = models->before;
+        models_free(models);
+        models = before;
+    }
+}
+
+static void count_row(void *arg, const struct mg_model *model)
+{
+    (void)model;
+    ++*(size_t *)arg;
+}
+
 struct mg_models_facts mg_models_facts(void)
 {
     const struct models *models = all();
-    return models ? (struct mg_models_facts){models->collected, models->source, models->count} : (struct mg_models_facts){"", "", 0};
+    if (!models)
+        return (struct mg_models_facts){"", "", 0};
+    size_t count = 0;
+    mg_models_each(count_row, &count);
+    return (struct mg_models_facts){models->collected, models->source, count};
 }
 
 void mg_models_each(mg_model_cb cb, void *arg)
 {
-    const struct models *models = all();
-    for (size_t i = 0; models && i < models->count; i++)
-        cb(arg, &models->rows[i]);
+    const struct models *top = all(), *below = top ? top->below : NULL;
+    for (size_t i = 0; top && i < top->count; i++)
+        cb(arg, &top->rows[i]);
+    for (size_t i = 0; below && i < below->count; i++)
+        if (!mg_map_get(&top->by_name, mg_view_cstr(below->rows[i].name)))
+            cb(arg, &below->rows[i]);
 }
 
 /* ---- finding ----------------------------------------------------------------------------------- */
@@ -306,15 +389,21 @@ static mg_view without_date(mg_view name)
     return name;
 }
 
+static const struct mg_model *look_up(const struct models *models, mg_view name)
+{
+    const struct mg_model *found = mg_map_get(&models->by_name, name);
+    return found || !models->below ? found : mg_map_get(&models->below->by_name, name);
+}
+
 const struct mg_model *mg_model_find(mg_view name)
 {
     const struct models *models = all();
     if (!models || !name.len)
         return NULL;
-    const struct mg_model *found = mg_map_get(&models->by_name, name);
+    const struct mg_model *found = look_up(models, name);
     for (int step = 0; !found && step < 3; step++) {
         name = step == 0 ? before(before(without_owner(name), '@'), ':') : step == 1 ? without_revision(name) : without_date(name);
-        found = name.len ? mg_map_get(&models->by_name, name) : NULL;
+        found = name.len ? look_up(models, name) : NULL;
     }
     return found;
 }

@@ -1,12 +1,14 @@
 /* models.h - what is known about models: how much they read and write, what they can and refuse, how long they are there.
  *
- * The catalogue is config/models.json, which the binary carries; nothing is fetched. It is read once, when it is first
- * asked; after that any thread may ask it, nothing is allocated and nothing is locked. The file is described in
- * docs/reference/models.md. What it does not say is not known, and a model it does not name is not known at all: whoever
+ * The catalogue is config/models.json, which the binary carries, and on top of it what `moongate models import` wrote into the
+ * data folder; nothing is fetched. Any thread may ask it, nothing is allocated and nothing is locked; a row stays where it is as
+ * long as the process lives. The file is described in docs/reference/models.md. What it does not say is not known, and a model it does not name is not known at all: whoever
  * asks goes on as without a catalogue. */
 #ifndef MG_METER_MODELS_H
 #define MG_METER_MODELS_H
 
+#include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/view.h"
 
@@ -59,6 +61,28 @@ struct mg_models_facts {
     size_t count;
 };
 struct mg_models_facts mg_models_facts(void);
+
+/* From now on this catalogue is asked first: what it says of a model stands on top of what the binary knows of it. An empty text
+ * changes nothing. One thread at a time. */
+MG_MUST_USE mg_err mg_models_use(mg_view json, const char *file, struct mg_diag *diag);
+/* The same with <data_dir>/models.json, when it is there and not the one that is in force. */
+MG_MUST_USE mg_err mg_models_use_folder(const char *data_dir, struct mg_diag *diag);
+void mg_models_release(void);          /* at the end of the process; tests */
+
+/* One model as a project knows it: a JSON object with fields of the catalogue on top of `base` (NULL: nothing is known). Strings
+ * are in the arena, or base's. */
+MG_MUST_USE mg_err mg_model_read(mg_view json, const char *name, const struct mg_model *base, struct mg_arena *arena,
+                                 struct mg_model *out_model, struct mg_diag *diag);
+
+struct mg_models_import {
+    size_t models, changed;            /* taken; of these, those of which something else is known now */
+    size_t left_out;                   /* of vendors that have no row here, or nothing is said of them */
+};
+
+/* Converts a public list into a catalogue: a genai-prices v2 document (an array of providers), of which the context windows
+ * and what is deprecated are taken, or one that is a catalogue already. `collected` is the date to write into it. */
+MG_MUST_USE mg_err mg_models_convert(mg_view json, const char *file, const char *collected, struct mg_buf *out,
+                                     struct mg_models_import *out_import, struct mg_diag *diag);
 
 /* A catalogue that is read and thrown away: what is wrong with it, with the model where it is. */
 MG_MUST_USE mg_err mg_models_check(mg_view json, const char *file, struct mg_diag *diag);

@@ -571,6 +571,7 @@ void mg_relay_start(struct mg_relay *relay, const struct mg_relay_call *call)
     relay->sent = NULL;
     relay->translated = NULL;
     relay->unsayable = (struct mg_translation_report){.dropped = MG_VIEW_NONE};
+    relay->shown_known = false;
     relay->rank = 0;
     relay->result = (struct mg_relay_result){.class_ = MG_CLASS_none};
     relay->max_attempts = MG_MIN(MG_MIN(call->plan->max_attempts, call->call->default_max_attempts),

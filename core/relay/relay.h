@@ -24,6 +24,7 @@
 
 /* One workflow of one generation with what it needs to be called. Immutable, shared by workers. */
 struct mg_route {
+    const struct mg_config_project *config;      /* whose it is, for what it knows of models; NULL: the catalogue alone */
     const struct mg_config_workflow *workflow;
     struct mg_candidate *candidates;   /* the static parts; figures are filled per request */
     const struct mg_upstream **upstreams;        /* by candidate */
@@ -137,6 +138,8 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     enum mg_class refused_class;       /* of the last refusal, should nobody be called at all */
     mg_view refused_text;              /* … and its words; in the arena */
     struct mg_relay_translated *translated;      /* requests in other dialects; translated.h */
+    uint32_t shown;                    /* media of the request besides text: bits of enum mg_modality */
+    bool shown_known;                  /* … were looked for */
     struct mg_translation_report unsayable;      /* why the last of them that was refused was */
     uint32_t avoid_keys;               /* bitmap of credentials of `keys_of` that failed */
     uint32_t window_above;             /* only targets with a larger context window; 0: any */

@@ -75,6 +75,8 @@ struct mg_find {
 const char *mg_relay_spent(const struct mg_relay *relay);      /* why no attempt may be made at all; NULL: one may */
 /* Whom of this entry to call now. False: nobody; the timeline says why. */
 bool mg_relay_seek(struct mg_relay *relay, struct mg_find *find);
+/* Whether its model reads what the request shows. False: *out_text says what not, and `unsayable` is set. */
+bool mg_relay_reads(struct mg_relay *relay, int candidate, mg_view *out_text);
 const struct mg_caller_key *mg_relay_caller_key(const struct mg_relay *relay, int candidate);      /* NULL: none */
 /* As mg_reach_state(), for whoever makes this request. */
 const char *mg_relay_reach_state(const struct mg_relay *relay, int candidate, uint64_t *out_until_us);

@@ -85,7 +85,7 @@ void mg_relay_describe(const struct mg_relay *relay, int candidate, const struct
         .include_usage = source->wants_usage,
         .lenient = relay->call.lenient,
     };
-    out->known = mg_target_known(target, out->model);
+    out->known = mg_target_known(relay->call.route->config, target, out->model);
     if (!out->max_output && out->known)
         out->max_output = out->known->max_output;
 }

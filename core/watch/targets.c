@@ -266,6 +266,11 @@ static double retry_tokens(const struct mg_target_row *row)
     return row->retry_tokens;
 }
 
+static double retires_days(const struct mg_target_row *row)
+{
+    return row->retires_days;
+}
+
 /* Of the last calls; before there were any nobody knows. */
 static double input_error(const struct mg_target_row *row)
 {
@@ -314,6 +319,7 @@ static const struct metric metrics[MG_TARGET_METRICS] = {
      "Mean absolute error of what limits reserve for a prompt; 0.1 is ten percent", input_error, NULL},
     {"estimate_output_error", "gauge",
      "Mean absolute error of what is estimated when an answer's usage is not reported", output_error, NULL},
+    {"target_retires_days", "gauge", "Days until the vendor takes the model away, where that is known; 0: it is gone", retires_days, NULL},
     {"breaker_state", "gauge", "0 closed, 1 ramp, 2 half open, 3 open", NULL, breaker_state},
     {"breaker_opened_total", "counter", "How often the breaker opened", NULL, opened},
     {"credential_benched", "gauge", "1 while a key is left alone, with the class that led to it",

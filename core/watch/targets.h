@@ -28,6 +28,7 @@ struct mg_target_row {
     struct mg_stats_figures figures;
     struct mg_estimate_figures estimate;         /* what bytes are there in tokens, and how far off that is */
     struct mg_gate_view gate;
+    double retires_days;               /* until its vendor takes the model away; 0: it is gone; below 0: not known */
     double retry_tokens;
     uint32_t retry_burst;
     struct mg_target_credential credentials[MG_MAX_CREDENTIALS];
@@ -52,7 +53,7 @@ MG_MUST_USE mg_err mg_target_row_json(const struct mg_target_row *row, struct mg
 
 /* Prometheus text, which wants all samples of a metric together: rows are added one by one, each metric gathers its own,
  * and the end puts them in order. Rows past MG_TARGETS_SHOWN are only counted. */
-enum { MG_TARGET_METRICS = 10 };
+enum { MG_TARGET_METRICS = 11 };
 struct mg_targets_scrape {             /* fields belong to targets.c */
     struct mg_buf metrics[MG_TARGET_METRICS];
     size_t count;                      /* rows that were added */

@@ -18,6 +18,8 @@ end
 formats.name = matching("^%w[%w_.-]*$", 64, "a name of letters, digits, `_`, `-` and `.`")
 formats.model = matching("^[%w*][%w_.:/@*+-]*$", 128,
   "a model name (letters, digits and `_ . : / @ + -`) or a glob with `*`")
+formats.word = matching("^[a-z][a-z_]*$", 64, "a word of lower-case letters and `_`")
+formats.date = matching("^%d%d%d%d%-%d%d%-%d%d$", 10, 'a date such as "2027-06-01"')
 formats.header = matching("^[^%c]*$", 8192, "text without control characters")
 formats.grant = matching("^[a-z][a-z_]*:?[^%s%c]*$", 256, 'a permission such as "net:https://host" or "secret:name"')
 formats.plugin = matching("^%w[%w_./-]*@?[%w^~.<>=*-]*$", 128, 'the name of a plugin, such as "moongate/pii"')

@@ -258,6 +258,43 @@ local function prices(price)
     cached_read = (price.cached_read or price.input) * MICRO, cached_write = (price.cached_write or price.input) * MICRO }
 end
 
+---- models
+
+local function json_list(values)
+  local parts = {}
+  for i, value in ipairs(values) do
+    parts[i] = check.json_string(value)
+  end
+  return "[" .. table.concat(parts, ",") .. "]"
+end
+
+local FACTS = { "context_window", "max_output", "tools", "structured_output", "reasoning", "caching", "prefill", "deprecated", "retires" }
+
+--- As the catalogue spells it: core/meter/models.c reads it.
+local function facts_json(model)
+  local parts = {}
+  for _, name in ipairs(FACTS) do
+    local value = model[name]
+    if value ~= nil then
+      parts[#parts + 1] = check.json_string(name) .. ":" .. (type(value) == "string" and check.json_string(value) or tostring(value))
+    end
+  end
+  for _, name in ipairs { "input", "output", "refuses" } do
+    parts[#parts + 1] = model[name] and check.json_string(name) .. ":" .. json_list(model[name]) or nil
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+--- Where a model is the same for whatever provider, the row of the catalogue is looked up by its own name.
+local function model_rows(ctx, entries)
+  local rows, by_name = {}, {}
+  for i, entry in ipairs(entries) do
+    rows[i] = { name = entry.key, facts = facts_json(entry.value), line = line_of(ctx, entry.at) }
+    by_name[entry.key] = { value = entry.value, row = rows[i] }
+  end
+  return rows, by_name
+end
+
 local Flat = {}
 Flat.__index = Flat
 
@@ -285,8 +322,21 @@ local function arm_id(arm, taken, position)
   return id
 end
 
+--- What this project says of the model of a target: of the target itself, of the model, or of what it is known as.
+function Flat:said_of(arm)
+  local by_name, target = self.models_by_name, arm.target
+  local said = by_name[target.provider .. "/" .. target.model] or by_name[target.model] or by_name[arm.known_as or 0]
+  if said and arm.known_as then
+    said.row.base = arm.known_as
+  end
+  return said and said.value or {}
+end
+
 function Flat:arm(flow, arm, position, taken)
   local known, window, most = self.ctx.host.model(arm.known_as or arm.target.model)
+  local said = self:said_of(arm)
+  known = known or self.models_by_name[arm.known_as or 0] ~= nil
+  window, most = said.context_window or window, said.max_output or most
   if arm.known_as and not known then
     fail(self.ctx, at(arm.at, "known_as"), "the catalogue has no such model (moongate models)")
   end
@@ -383,13 +433,6 @@ end
 
 ---- plugins
 
-local function json_list(values)
-  local parts = {}
-  for i, value in ipairs(values) do
-    parts[i] = check.json_string(value)
-  end
-  return "[" .. table.concat(parts, ",") .. "]"
-end
 
 local function json_map(entries)
   local parts = {}
@@ -466,6 +509,7 @@ function project.flatten(ctx, value)
     flat.providers[i] = provider(ctx, entry)
     flat.provider_index[entry.key], flat.concurrency[entry.key] = i - 1, entry.value.concurrency
   end
+  flat.models, flat.models_by_name = model_rows(ctx, value.models)
   for _, entry in ipairs(value.workflows) do
     flat:workflow(entry)
   end

@@ -522,6 +522,28 @@ local target = record {
   },
 }
 
+local MODALITIES = { "text", "image", "document", "audio", "video" }
+
+local function modalities()
+  return list { of = text { enum = MODALITIES }, single = true, min = 1, max = 5 }
+end
+
+local known_model = record { fields = {
+  { "context_window", tokens, doc = "Tokens it can read." },
+  { "max_output", tokens, doc = "Tokens it can write." },
+  { "input", modalities(), doc = "What it reads. A request with something else is not sent to it." },
+  { "output", modalities(), doc = "What it writes." },
+  { "tools", boolean, doc = "Whether it calls tools." },
+  { "structured_output", boolean, doc = "Whether it keeps to a schema." },
+  { "reasoning", boolean, doc = "Whether it reasons before it answers." },
+  { "caching", boolean, doc = "Whether prompts are cached." },
+  { "prefill", boolean, doc = "Whether it goes on from an assistant's turn at the end." },
+  { "refuses", list { of = text { format = "word" }, single = true, max = 32 },
+    doc = "What is left out of a translated request: the words of [the catalogue](models.md), or names of parameters." },
+  { "deprecated", text { format = "date" }, example = '"2027-01-01"', doc = "Since when." },
+  { "retires", text { format = "date" }, example = '"2027-06-01"', doc = "When it is gone." },
+} }
+
 local workflow = record {
   short = "targets",
   fields = own_fields({
@@ -615,6 +637,10 @@ schema.project = record {
     { "workflows", map { of = workflow, key = "model", max = 256 }, default = {},
       doc = 'What clients put into `model`. `["*"]` takes any name that nothing else has, `["gpt-*"]` those ' ..
         'that match.' },
+    { "models", map { of = known_model, key = "model", max = 256 }, default = {},
+      example = '{ ["openai/gpt-5"] = { context_window = 272000, refuses = "sampling" } }',
+      doc = "What this project knows of models better than the catalogue (`moongate models`), by `provider/model`, or by the model's name at " ..
+        "whatever provider. What is not said stays as the catalogue has it." },
     { "allow_direct", boolean, default = false, doc = 'Whether clients may also ask for `"provider/model"`.' },
     { "charge", text { enum = { "all", "serving" }, or_function = true }, default = "all",
       doc = "Which attempts this project pays for, in `moongate usage` and in the events: `all` of them, so that what is charged is " ..

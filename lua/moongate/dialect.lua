@@ -255,9 +255,44 @@ local function write_row(row, value, chat, body, ctx)
   body[row.member] = value
 end
 
+--- What the words of `refuses` of the catalogue of models mean; any other is the name of a parameter, or for a dialect's own
+--- ears (docs/reference/models.md).
+local REFUSED = {
+  sampling = { "temperature", "top_p", "top_k", "min_p" },
+  penalties = { "presence_penalty", "frequency_penalty", "logit_bias" },
+  logprobs = { "logprobs", "top_logprobs" },
+}
+
+local function strip_param(chat, param, ctx)
+  local value = chat.params[param]
+  if value == nil then
+    return
+  elseif class_of[param] == "hint" then
+    ctx.drop(dialect.spelt(chat, param))
+  else
+    ctx.refuse(dialect.spelt(chat, param), "this model does not take it")
+  end
+  chat.params[param] = nil
+end
+
+--- Takes away what a model refuses, by the words of the catalogue. `reasoned` among them: only while it reasons.
+function dialect.strip(chat, words, ctx)
+  if not words or find(words, "reasoned", 1, true) and chat.reasoning and chat.reasoning.effort == "none" then
+    return
+  end
+  for word in words:gmatch "[%w_]+" do
+    for _, param in ipairs(REFUSED[word] or { word }) do
+      if class_of[param] then
+        strip_param(chat, param, ctx)
+      end
+    end
+  end
+end
+
 --- Writes the parameters the dialect has rows for, and treats the others by their class.
 function dialect.write_fields(rows, chat, body, ctx)
   local params, by_param = chat.params, rows.by_param
+  dialect.strip(chat, ctx.caps and ctx.caps.refuses, ctx)
   if params.logprobs and ctx.stream then -- the pieces of a translated stream have no room for them
     ctx.refuse(dialect.spelt(chat, "logprobs"), "cannot be translated in a stream")
     params.logprobs, params.top_logprobs = nil, nil

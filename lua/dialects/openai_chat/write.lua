@@ -2,6 +2,7 @@
 local dialect = require "moongate.dialect"
 local answer = require "dialects.openai_chat.answer"
 local fields = require "dialects.openai_chat.fields"
+local refused_by_name = require "dialects.openai_chat.models"
 
 local null = dialect.null
 local find, format, match = string.find, string.format, string.match
@@ -322,6 +323,7 @@ end
 
 local function write_request(chat, ctx)
   local body = { model = ctx.model }
+  dialect.strip(chat, refused_by_name(ctx), ctx)
   dialect.write_fields(fields, chat, body, ctx)
   if body.max_completion_tokens and not is_openai_model(ctx) then
     body.max_tokens, body.max_completion_tokens = body.max_completion_tokens, nil

@@ -1,6 +1,7 @@
 --- write.lua - neutral conversations as requests of the Responses API.
 local json, dialect = require "moongate.json", require "moongate.dialect"
 local fields = require "dialects.openai_responses.fields"
+local refused_by_name = require "dialects.openai_chat.models"
 
 local NAME = "openai_responses"
 local ENCRYPTED, LOGPROBS = "reasoning.encrypted_content", "message.output_text.logprobs"
@@ -326,6 +327,7 @@ end
 --- The API keeps answers unless told not to; who did not ask for that does not get it.
 local function write_request(chat, ctx)
   local body = { model = ctx.model, stream = ctx.stream or nil }
+  dialect.strip(chat, refused_by_name(ctx), ctx)
   dialect.write_fields(fields, chat, body, ctx)
   if body.store == nil then
     body.store = false
