@@ -188,7 +188,7 @@ static mg_view own_params(const struct mg_lane *lane, mg_view model)
     const struct mg_relay_call *call = &lane->relay->call;
     if (!call->own_params.len || mg_lane_answers_translated(lane))
         return MG_VIEW_NONE;
-    const struct mg_model *known = mg_target_known(candidate(lane)->target, model);
+    const struct mg_model *known = mg_target_known(lane->relay->call.route->config, candidate(lane)->target, model);
     return known && known->can[MG_ABILITY_reasoning] == MG_KNOWN_YES ? call->own_params_reasoning : call->own_params;
 }
 
