@@ -283,7 +283,7 @@ static void push_caps(lua_State *L, const struct mg_translation *what)
 {
     const struct mg_model *known = what->known;
     lua_createtable(L, 0, 4);
-    mg_dialect_set_flag(L, "prefill", what->prefill);
+    mg_dialect_set_flag(L, "prefill", what->prefill || (known && known->can[MG_ABILITY_prefill] == MG_KNOWN_YES));
     if (what->max_output)
         mg_dialect_set_number(L, "max_output", what->max_output);
     if (known && known->can[MG_ABILITY_reasoning] != MG_NOT_KNOWN) {
