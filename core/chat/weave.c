@@ -48,7 +48,8 @@ struct mg_weave {
     struct mg_resumed *resumed;        /* owned; what the client has already; NULL: nothing */
     uint64_t seq;
     int tool_count;
-    size_t waiting;                    /* bytes of all calls that wait */
+    size_t waiting;                    /* bytes of all calls that wait … */
+    size_t named;                      /* … and of the ids, names and signatures of all calls */
     bool started, ended;
     bool busy, doomed;                 /* inside mg_weave_event() or _end(); freed meanwhile */
     struct choice choices[MAX_CHOICES];
@@ -383,8 +384,10 @@ static mg_view owned(mg_view text)
 
 static mg_err new_tool(struct mg_weave *weave, struct choice *choice, const struct mg_delta *delta, struct tool **out_tool)
 {
-    if (weave->tool_count == MG_MAX_STREAM_TOOLS)
+    size_t bytes = delta->id.len + delta->name.len + delta->signature.len;
+    if (weave->tool_count == MG_MAX_STREAM_TOOLS || bytes > MG_MAX_TRANSLATED_BYTES - weave->named)
         return MG_E_TOO_LARGE;
+    weave->named += bytes;
     struct tool *tool = mg_new(struct tool);
     tool->upstream = delta->tool;
     init_written(&tool->written);

@@ -10,6 +10,7 @@ struct mg_dialects {
     struct mg_arena arena;
     struct mg_dialect items[MG_COUNT(names)];
     struct mg_adapter *adapters[MG_COUNT(names)];      /* owned */
+    const char *headers[MG_COUNT(names) * MG_DIALECT_HEADERS + 1];
 };
 
 static mg_err load(struct mg_dialects *dialects, size_t i, struct mg_diag *diag)
@@ -22,6 +23,19 @@ static mg_err load(struct mg_dialects *dialects, size_t i, struct mg_diag *diag)
     return MG_OK;
 }
 
+static void collect_headers(struct mg_dialects *dialects)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < MG_COUNT(names); i++)
+        for (const char *const *header = dialects->items[i].headers; *header; header++)
+            dialects->headers[count++] = *header;
+}
+
+const char *const *mg_dialects_headers(const struct mg_dialects *dialects)
+{
+    return dialects->headers;
+}
+
 mg_err mg_dialects_new(struct mg_dialects **out_dialects, struct mg_diag *diag)
 {
     struct mg_dialects *dialects = mg_new(struct mg_dialects);
@@ -29,6 +43,8 @@ mg_err mg_dialects_new(struct mg_dialects **out_dialects, struct mg_diag *diag)
     mg_err err = MG_OK;
     for (size_t i = 0; i < MG_COUNT(names) && err == MG_OK; i++)
         err = load(dialects, i, diag);
+    if (err == MG_OK)
+        collect_headers(dialects);
     if (err == MG_OK)
         *out_dialects = dialects;
     else

@@ -642,6 +642,7 @@ static void step_relay(struct mg_exchange *x)
         .client_adapter = x->dialect->adapter,
         .own_params = x->keeping ? x->keeping->params : MG_VIEW_NONE,
         .own_params_reasoning = x->keeping ? x->keeping->params_reasoning : MG_VIEW_NONE,
+        .vendor_headers = mg_dialects_headers(x->worker->dialects),
         .forwarded = x->passthrough ? MG_VIEW_NONE : forwarded_lines(x),
         .free = x->free,
         .worker = x->worker->index,

@@ -9,12 +9,13 @@ static void unref(void *sealed)
     mg_sealed_unref(sealed);
 }
 
-/* Empty for any other header. */
-static mg_view provider_of(const struct mg_header *header)
+static bool brings_key(const struct mg_header *header, mg_view *out_provider)
 {
     mg_view prefix = MG_VIEW(MG_CALLER_HEADER);
-    bool ours = header->traits & MG_HEADER_NOT_UPSTREAM && mg_view_ieq(mg_view_head(header->name, prefix.len), prefix);
-    return ours ? mg_view_skip(header->name, prefix.len) : MG_VIEW_NONE;
+    if (!(header->traits & MG_HEADER_NOT_UPSTREAM) || !mg_view_ieq(mg_view_head(header->name, prefix.len), prefix))
+        return false;
+    *out_provider = mg_view_skip(header->name, prefix.len);
+    return true;
 }
 
 static bool is_printable(mg_view text)
@@ -37,6 +38,8 @@ static const char *add(struct mg_caller_keys *keys, struct mg_arena *arena, mg_v
     struct mg_seal_place place = {.name = MG_VIEW(MG_CALLER_KEY_NAME)};
     if (keys->count == MG_MAX_CALLER_KEYS)
         return "The request brings keys for more providers than are taken at once.";
+    if (!provider.len)
+        return "A header " MG_CALLER_HEADER "PROVIDER names no provider.";
     if (!is_printable(value))
         return "A header " MG_CALLER_HEADER "PROVIDER holds no key: it is empty, too long, or has a space in it.";
     if (mg_caller_keys_find(keys, provider))
@@ -56,8 +59,8 @@ mg_err mg_caller_keys_take(struct mg_headers headers, struct mg_arena *arena, st
     struct mg_caller_keys *keys = NULL;
     const char *why = NULL;
     for (size_t i = 0; i < headers.count; i++) {
-        mg_view provider = provider_of(&headers.items[i]), value = headers.items[i].value;
-        if (!provider.len)
+        mg_view provider, value = headers.items[i].value;
+        if (!brings_key(&headers.items[i], &provider))
             continue;
         if (!keys)
             keys = mg_arena_new(arena, struct mg_caller_keys);

@@ -279,12 +279,11 @@ static bool has_line(mg_view lines, mg_view name)
     return false;
 }
 
-/* Of its own vendor and its SDK: they mean nothing to another, or something else. */
-static bool is_of_dialect(mg_view name)
+/* Of a vendor and its SDKs: they mean nothing to another, or something else. */
+static bool is_of_vendor(const struct mg_lane *lane, mg_view name)
 {
-    static const char *const beginnings[] = {"anthropic-", "openai-", "x-goog-", "x-stainless-"};
-    for (size_t i = 0; i < MG_COUNT(beginnings); i++)
-        if (mg_view_ieq(mg_view_head(name, strlen(beginnings[i])), mg_view_cstr(beginnings[i])))
+    for (const char *const *beginning = lane->relay->call.vendor_headers; beginning && *beginning; beginning++)
+        if (mg_view_ieq(mg_view_head(name, strlen(*beginning)), mg_view_cstr(*beginning)))
             return true;
     return false;
 }
@@ -298,7 +297,7 @@ static mg_view forwarded_lines(const struct mg_lane *lane)
     size_t len = 0;
     while (lines.len > 0) {
         mg_view line = next_line(&lines);
-        if (is_of_dialect(line_name(line)))
+        if (is_of_vendor(lane, line_name(line)))
             continue;
         memcpy(kept + len, line.ptr, line.len);
         len += line.len;

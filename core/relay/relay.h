@@ -88,6 +88,7 @@ struct mg_relay_call {                 /* borrowed until on_done */
     mg_view own_params, own_params_reasoning;    /* JSON objects set in requests to targets of the client's own dialect, to models
                                           that are known to reason; empty: nothing */
     mg_view forwarded;                 /* header lines of the client that go upstream */
+    const char *const *vendor_headers; /* how those of them begin that only a vendor of the client's dialect gets; NULL: none */
     unsigned worker;                   /* index */
     bool whole;                        /* a hook must see all of an answer that is not streamed */
     const struct mg_relay_ops *ops;

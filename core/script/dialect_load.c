@@ -84,12 +84,27 @@ static void read_stream(lua_State *L, struct loader *loader, int dialect)
     lua_settop(L, stream - 1);
 }
 
+static void read_headers(lua_State *L, struct loader *loader, int dialect)
+{
+    mg_lua_field(L, dialect, "headers");
+    int list = lua_gettop(L);
+    size_t count = lua_istable(L, list) ? lua_objlen(L, list) : 0;
+    if (count > MG_DIALECT_HEADERS)
+        luaL_error(L, "%s: more than %d beginnings of headers", loader->file, (int)MG_DIALECT_HEADERS);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, list, (int)i + 1);
+        loader->out->headers[i] = keep(L, loader, lua_gettop(L), "headers");
+    }
+    lua_settop(L, list - 1);
+}
+
 static int load(lua_State *L)
 {
     struct loader *loader = mg_lua_of(L)->body_arg;
     mg_trusted_run_file(L, loader->file);
     mg_lua_table(L, lua_gettop(L), "a dialect");
     read_stream(L, loader, lua_gettop(L));
+    read_headers(L, loader, lua_gettop(L));
     mg_lua_field(L, lua_gettop(L), "error");
     int error = lua_gettop(L);
     mg_lua_table(L, error, "error");

@@ -22,6 +22,7 @@ return {
     event = {},
   },
   request = { messages = "messages", system = "system", content = "content", texts = { "text" } },
+  headers = { "anthropic-", "x-stainless-" },
   fields = fields,
   read_request = read.request,
   write_request = write,

@@ -27,6 +27,7 @@ return {
     event = { "candidates[*].content.parts[*].functionCall.args" },
   },
   request = { messages = "contents", system = "systemInstruction", content = "parts", texts = { "text" } },
+  headers = { "x-goog-" },
   fields = fields,
   read_request = read.request,
   write_request = write,

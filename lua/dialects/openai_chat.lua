@@ -24,6 +24,7 @@ return {
     event = { "choices[*].delta.reasoning_details[*]" },
   },
   request = { messages = "messages", content = "content", texts = { "text" } },
+  headers = { "openai-", "x-stainless-" },
   fields = fields,
   read_request = read.request,
   write_request = write,

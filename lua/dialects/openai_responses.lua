@@ -18,6 +18,7 @@ return {
     event = {},
   },
   request = { messages = "input", system = "instructions", content = "content", texts = { "input_text", "output_text", "text" } },
+  headers = { "openai-", "x-stainless-" },
   fields = fields,
   read_request = read.request,
   write_request = write,

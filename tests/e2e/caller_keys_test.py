@@ -72,7 +72,7 @@ class Refused(unittest.TestCase):
 
     def test_what_is_no_key_is_refused(self):
         with Upstream() as up, Gateway(project(up, provider='caller_keys = "accept"')) as gw:
-            for headers in ({HEADER: ""}, {HEADER: "sk mine"}, {HEADER: "k" * 4097}, {HEADER: "sk-a", HEADER.upper(): "sk-b"},
+            for headers in ({HEADER: ""}, {HEADER: "sk mine"}, {HEADER: "k" * 4097}, {HEADER: "sk-a", HEADER.upper(): "sk-b"}, {"x-moongate-key-": "sk-a"},
                             {f"x-moongate-key-p{i}": "sk-a" for i in range(9)}):
                 self.assertEqual(self.code(gw.chat(headers=headers)), (400, "invalid_caller_key"), headers)
             self.assertEqual(up.count, 0)

@@ -231,6 +231,29 @@ TEST(all_calls_that_wait_share_one_limit)
     weave = NULL;
 }
 
+TEST(names_of_all_calls_share_one_limit)
+{
+    enum { NAME = 1 << 19 };
+    open_weave(false, false);
+    char *name = mg_alloc(NAME), *data = mg_alloc(NAME + 256);
+    memset(name, 'f', NAME);
+    name[NAME - 1] = '\0';
+    mg_err err = MG_OK;
+    size_t kept = 0;
+    for (int i = 1; err == MG_OK && i < 64; i++) {
+        snprintf(data, NAME + 256, "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":%d,\"function\":{\"name\":\"%s\",\"arguments\":\"{}\"}}]}}]}", i, name);
+        err = feed(data);
+        kept += err == MG_OK ? NAME - 1 : 0;
+        mg_buf_clear(&out);
+    }
+    CHECK(err == MG_E_TOO_LARGE);
+    CHECK(kept && kept <= MG_MAX_TRANSLATED_BYTES);
+    mg_free(name);
+    mg_free(data);
+    mg_weave_free(weave);
+    weave = NULL;
+}
+
 TEST(calls_may_interleave_where_the_dialect_lets_them)
 {
     open_weave(false, false);
