@@ -22,6 +22,7 @@
 ---@field finish_reasons { [string]: moongate.dialect.Finish }  its own reasons → neutral ones
 ---@field read_event fun(name: string, data: table, stream: table): moongate.dialect.Delta[]  for events with something `rare`
 ---@field stream? moongate.dialect.Writer  how a stream is written for its clients
+---@field headers? string[]  how headers begin that only its vendor understands
 ---@field error? moongate.dialect.Error  how an error is written for its clients
 
 --- As the four functions above, with a neutral form of its own: `count` is asked with a conversation and answered with
@@ -180,6 +181,13 @@
 ---@field dialect? string  whose state it is
 
 --- The state of one streamed answer: the members of the context, and what the functions keep in it.
+--- What was sent of a stream. Parts are in their order; the last one may wait for its end (`open`). `before`: events that
+--- end what was half ended.
+---@class moongate.dialect.Resumed
+---@field parts { kind: "text"|"reasoning"|"refusal"|"tool", text: string, id?: string, name?: string }[]  `text` of a call: its arguments
+---@field open boolean
+---@field before? string
+
 ---@class moongate.dialect.Stream: moongate.dialect.Context
 ---@field seq integer  the running number that `dialect.SEQ` writes
 
@@ -199,6 +207,9 @@
 ---@class moongate.dialect.Writer
 ---@field one_block boolean  blocks follow one another; false: calls may be interleaved
 ---@field wants_text boolean  `close` gets the whole text
+---@field comments? boolean  false: its SDKs cannot read a comment in a stream
+---@field sequence? string  the member of each event that counts them
+---@field resume fun(s: moongate.dialect.Stream, events: table[]): moongate.dialect.Resumed?  what a client has of a stream that broke off; `s` is then where `start`, `open` and `close` would have left it; nil: nobody can go on with it
 ---@field start fun(s: moongate.dialect.Stream): string
 ---@field open fun(s: moongate.dialect.Stream, block: moongate.dialect.Block): string, (string|integer)[]?
 ---@field close fun(s: moongate.dialect.Stream, block: moongate.dialect.Block): string
