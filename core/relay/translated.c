@@ -138,6 +138,8 @@ static bool can_be_asked(const struct mg_relay *relay, const struct mg_adapter *
 /* A provider may have chats and no pictures. */
 static bool offers(struct mg_relay *relay, const struct mg_adapter *adapter, bool translated, mg_view *out_text)
 {
+    if (relay->call.raw)
+        return true;                   /* whatever it is: the vendor answers */
     if (relay->call.task ? can_be_asked(relay, adapter) : translated || mg_adapter_operation(adapter, relay->call.surface))
         return true;
     *out_text = mg_arena_printf(arena(relay), "the adapter %s offers no %s", mg_adapter_declaration(adapter)->name, relay->call.surface);
