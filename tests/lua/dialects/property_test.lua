@@ -12,7 +12,7 @@ local MODELS = {
   openai_chat = "gpt-4o", openai_responses = "gpt-4o", anthropic = "claude-opus-4-6", gemini = "gemini-3.1-pro",
   bedrock = "eu.anthropic.claude-opus-4-6-v1:0", cohere = "command-a-plus-05-2026",
 }
-local CONVERSATIONS = 150
+local CONVERSATIONS = 50
 
 local seed = 20261124
 local function random(n)
