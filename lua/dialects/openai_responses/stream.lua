@@ -180,7 +180,7 @@ local function opaque(s, delta)
       return ""
     end
     s.notes = s.notes or {}
-    s.notes[#s.notes + 1] = { url = delta.url, title = delta.title }
+    s.notes[#s.notes + 1] = { url = delta.url, title = delta.title, from = delta.from, to = delta.to }
     local note = items.annotations({ delta }, 0)[1]
     return event(s, "response.output_text.annotation.added", {
       item_id = s.item, output_index = s.index, content_index = 0, annotation_index = #s.notes - 1, annotation = note })

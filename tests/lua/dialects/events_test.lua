@@ -1,6 +1,7 @@
 --- Events of a provider's stream that have something rare in them: the dialect's Lua tells all that they say.
 local t = require "t"
 local json = require "moongate.json"
+local machine = require "support.machine"
 local world = require "support.world"
 
 local function reads(name, event, want, stream)
@@ -71,6 +72,26 @@ t.test("openai_chat: content in pieces, details of a vendor as their very text, 
     { kind = "signature", text = '{"type":"reasoning.text", "signature":"EqQB","id":null}', dialect = "openai_chat/x", choice = 0 },
     { kind = "tool", tool = 0, id = "call_0", name = "f", arguments = "{", choice = 0 },
   }, { id = "01", vendor = "x" })
+end)
+
+t.test("cohere and bedrock: pages that a text was taken from; sources that are none are the client's own", function()
+  reads("cohere", [[{"type":"citation-start","index":0,"delta":{"message":{"citations":{"start":0,"end":4,"text":"Bern","sources":[
+    {"type":"tool","id":"a:0","tool_output":{"url":"https://example.com","title":"Example"}},
+    {"type":"document","id":"doc:0","document":{"title":"notes.txt"}}, 5]}}}}]],
+    { { kind = "annotation", url = "https://example.com", title = "Example", from = 0, to = 4 } })
+  reads("cohere", [[{"type":"citation-start","delta":{"message":{"citations":[]}}}]], {})
+  reads("bedrock", [[{"contentBlockIndex":0,"delta":{"citation":{"title":"Example","location":{"web":{"url":"https://example.com"}}}}}]],
+    { { kind = "annotation", url = "https://example.com", title = "Example" } })
+  reads("bedrock", [[{"contentBlockIndex":0,"delta":{"reasoningContent":{"redactedContent":"AAAA"}}}]],
+    { { kind = "redacted", data = "AAAA", dialect = "bedrock" } })
+  reads("bedrock", [[{"contentBlockIndex":0,"delta":{"citation":{"location":{"documentPage":{}}}}}]], {})
+end)
+
+t.test("cohere: where in a text a page was used is told in a stream of the Responses API", function()
+  local text = machine("cohere", "openai_responses", { { kind = "text", text = "Bern is small." },
+    { kind = "annotation", url = "https://example.com", title = "Example", from = 0, to = 4 }, { kind = "finish", reason = "stop" } })
+  local note = require "validators.openai_responses_stream"(text).output[1].content[1].annotations[1]
+  t.eq({ note.url, note.start_index, note.end_index }, { "https://example.com", 0, 4 })
 end)
 
 t.test("anthropic: signatures, redacted blocks, sources, the sequence that ended it", function()
