@@ -37,6 +37,8 @@ mg_err mg_admin_put_key(const struct mg_key *key, const char *text, struct mg_bu
         MG_TRY(put_member(out, ",replaces", key->replaces));
     if (*key->replaced_by)
         MG_TRY(put_member(out, ",replaced_by", key->replaced_by));
+    if (key->disabled)
+        MG_TRY(mg_buf_put(out, MG_VIEW(",\"disabled\":true")));
     if (text)
         MG_TRY(put_member(out, ",key", text));
     return mg_buf_putc(out, '}');
@@ -129,13 +131,16 @@ void mg_admin_create_key(struct mg_admin_job *job)
 struct owner {
     const struct mg_admin_job *job;
     bool covered;
+    char project[sizeof ((struct mg_key *)0)->project];
 };
 
 static void look_at_owner(void *arg, const struct mg_key *key)
 {
     struct owner *owner = arg;
-    if (!strcmp(key->id, owner->job->id))
-        owner->covered = mg_admin_covers(owner->job, key->project);
+    if (strcmp(key->id, owner->job->id) != 0)
+        return;
+    owner->covered = mg_admin_covers(owner->job, key->project);
+    memcpy(owner->project, key->project, sizeof owner->project);
 }
 
 /* Is the key of the job's path one of its caller's project? Another's is as unknown as one that never was. */
@@ -160,14 +165,17 @@ void mg_admin_change_key(struct mg_admin_job *job)
 void mg_admin_revoke_key(struct mg_admin_job *job)
 {
     struct mg_diag diag = {.line = 0};
+    struct owner owner = {.job = job};
     if (!is_its_key(job))
         return;
-    mg_err err = job->admin->ops->key_revoke(job->admin->arg, mg_view_cstr(job->who.name), job->id, &diag);
+    mg_err err = job->admin->ops->key_list(job->admin->arg, look_at_owner, &owner, &diag);
+    if (err == MG_OK)
+        err = job->admin->ops->key_revoke(job->admin->arg, mg_view_cstr(job->who.name), job->id, &diag);
     if (err != MG_OK) {
         mg_admin_fail(job, err, &diag);
         return;
     }
-    mg_admin_did(job, "key.revoke", job->who.project, job->id, "%s", "");
+    mg_admin_did(job, "key.revoke", owner.project, job->id, "%s", "");
     mg_admin_put_failed(job, mg_buf_putf(&job->out, "{\"id\":\"%s\",\"revoked\":true}", job->id));
 }
 

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/cli.h"
 #include "cli/control.h"
 #include "meter/ledger.h"
+#include "tenant/keystore.h"
 #include "watch/logs.h"
 
 static mg_err ask_gateway(struct mg_history *history, struct mg_buf *out, struct mg_diag *diag);
@@ -27,6 +29,51 @@ mg_err mg_history_ask(struct mg_history *history, struct mg_json **out_answer, s
         err = mg_diag_set(diag, MG_E_PROTOCOL, "", 0, "the answer is not JSON");
     mg_buf_fini(&out);
     return err;
+}
+
+/* ---- is there such a project, such a key? ------------------------------------------------------ */
+
+static mg_err keys_offline(const void *arg, struct mg_db *db, struct mg_buf *out)
+{
+    struct mg_arena arena;
+    struct mg_key *keys = NULL;
+    size_t count = 0;
+    (void)arg;
+    mg_arena_init(&arena, 65536);
+    mg_err err = mg_keystore_load(db, &arena, &keys, &count);
+    if (err == MG_OK)
+        err = mg_buf_put(out, MG_VIEW("{\"keys\":["));
+    for (size_t i = 0; err == MG_OK && i < count; i++)
+        err = mg_buf_putf(out, "%s{\"id\":\"%s\",\"project\":\"%s\"}", i ? "," : "", keys[i].id, keys[i].project);
+    mg_arena_fini(&arena);
+    return err == MG_OK ? mg_buf_put(out, MG_VIEW("]}")) : err;
+}
+
+static bool has(const struct mg_json *answer, const char *member, const char *value)
+{
+    for (const struct mg_json *key = mg_json_first(mg_json_get(answer, "keys")); key; key = mg_json_next(key))
+        if (mg_view_eq(mg_json_string(mg_json_get(key, member)), mg_view_cstr(value)))
+            return true;
+    return false;
+}
+
+int mg_history_known(const struct mg_history *history, const char *command, const char *project, const char *key)
+{
+    struct mg_history asks = *history;
+    struct mg_diag diag = {.line = 0};
+    struct mg_json *answer;
+    int end = MG_EXIT_OK;
+    asks.path = "/admin/v1/keys";
+    asks.offline = keys_offline;
+    asks.recovered = true;
+    if ((!project && !key) || mg_history_ask(&asks, &answer, &diag) != MG_OK)
+        return end;
+    if (project && !has(answer, "project", project))
+        end = mg_cli_complain(MG_EXIT_FAILED, command, "no key belongs to a project '%s'; `moongate key list` shows them", project);
+    else if (key && !has(answer, "id", key))
+        end = mg_cli_complain(MG_EXIT_FAILED, command, "there is no key '%s'; `moongate key list` shows all", key);
+    mg_json_free(answer);
+    return end;
 }
 
 /* The sentence of an error answer. */

@@ -23,6 +23,10 @@ struct mg_history {
  * all; the diag has a sentence for every error. */
 MG_MUST_USE mg_err mg_history_ask(struct mg_history *history, struct mg_json **out_answer, struct mg_diag *diag);
 
+/* For an answer that holds nothing of a project or a key (NULL: none was named): complains and answers MG_EXIT_FAILED when no
+ * key tells of it, else MG_EXIT_OK. */
+int mg_history_known(const struct mg_history *history, const char *command, const char *project, const char *key);
+
 /* Whether the terminal's locale is UTF-8. */
 bool mg_history_utf8(void);
 

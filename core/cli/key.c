@@ -109,6 +109,21 @@ static bool is_object(const char *text)
     return good;
 }
 
+/* "requests_per_minute=60", "budget=2.50/day" */
+static bool is_limit(const char *text)
+{
+    static const char *const names[] = {"requests_per_minute", "burst", "tokens_per_minute", "concurrency", "budget"};
+    mg_view value = mg_view_cstr(text), name = mg_view_cut(&value, '='), number = mg_view_cut(&value, '/');
+    bool known = false;
+    for (size_t i = 0; i < MG_COUNT(names); i++)
+        known |= mg_view_eq(name, mg_view_cstr(names[i]));
+    bool money = mg_view_eq(name, MG_VIEW("budget"));
+    size_t point = mg_view_find(number, ".");
+    mg_view whole = mg_view_head(number, point), part = money ? mg_view_skip(number, MG_MIN(point + 1, number.len)) : MG_VIEW_NONE;
+    uint64_t ignored;
+    return known && mg_view_u64(whole, &ignored) && (!part.len || mg_view_u64(part, &ignored)) && (money || (point == number.len && !value.len));
+}
+
 /* NULL: none. */
 static const char *complaint_about(const struct verb *verb, struct arguments *a)
 {
@@ -122,8 +137,9 @@ static const char *complaint_about(const struct verb *verb, struct arguments *a)
     if (a->metadata && !is_object(a->metadata))
         return "--metadata needs a JSON object";
     for (int i = 0; i < a->limits.count; i++)
-        if (!strchr(a->limits.items[i], '='))
-            return "--limit needs a name and a number, such as requests_per_minute=60";
+        if (!is_limit(a->limits.items[i]))
+            return "--limit needs one of requests_per_minute, burst, tokens_per_minute and concurrency with a whole number, such as "
+                   "requests_per_minute=60, or a budget such as budget=25/month";
     if (a->message)
         return "--message belongs to disable";
     return NULL;
@@ -261,9 +277,13 @@ static mg_err read_spec(const struct mg_act_store *store, bool change, struct mg
     return mg_diag_set(diag, MG_E_BAD_REQUEST, NULL, 0, "%s", bad);
 }
 
-static mg_err explain(mg_err err, const struct arguments *a, struct mg_diag *diag)
+static mg_err explain(mg_err err, const struct mg_act_store *store, const char *id, struct mg_diag *diag)
 {
-    return err == MG_E_NOT_FOUND ? mg_diag_set(diag, err, NULL, 0, "there is no valid key %s", a->id) : err;
+    char text[256];
+    if (err != MG_E_NOT_FOUND)
+        return err;
+    mg_keystore_explain(store->db, id, text, sizeof text);
+    return mg_diag_set(diag, err, NULL, 0, "%s", text);
 }
 
 static mg_err create_offline(void *arg, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag)
@@ -283,7 +303,7 @@ static mg_err update_offline(void *arg, const struct mg_act_store *store, struct
     struct mg_keys_spec spec;
     struct mg_key key;
     MG_TRY(read_spec(store, true, &spec, diag));
-    MG_TRY(explain(mg_keystore_change(store->db, a->id, &spec, store->arena, &key), a, diag));
+    MG_TRY(explain(mg_keystore_change(store->db, a->id, &spec, store->arena, &key), store, a->id, diag));
     return mg_admin_put_key(&key, NULL, out);
 }
 
@@ -306,8 +326,10 @@ static mg_err list_offline(void *arg, const struct mg_act_store *store, struct m
 static mg_err revoke_offline(void *arg, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag)
 {
     const struct arguments *a = arg;
-    MG_TRY(explain(mg_keystore_revoke(store->db, a->id, mg_wall_us()), a, diag));
-    return mg_buf_putf(out, "{\"id\":\"%s\",\"revoked\":true}", a->id);
+    struct mg_key key;
+    MG_TRY(explain(mg_keystore_revoke(store->db, a->id, mg_wall_us()), store, a->id, diag));
+    MG_TRY(mg_keystore_find(store->db, a->id, store->arena, &key));
+    return mg_buf_putf(out, "{\"id\":\"%s\",\"project\":\"%s\",\"revoked\":true}", a->id, key.project);
 }
 
 static mg_err rotate_offline(void *arg, const struct mg_act_store *store, struct mg_buf *out, struct mg_diag *diag)
@@ -316,7 +338,7 @@ static mg_err rotate_offline(void *arg, const struct mg_act_store *store, struct
     struct mg_key key;
     char text[MG_KEY_TEXT_BYTES];
     uint64_t until_us = a->overlap_us ? mg_wall_us() + a->overlap_us : 0;
-    MG_TRY(explain(mg_keystore_rotate(store->db, store->secret, a->id, until_us, store->arena, text, &key), a, diag));
+    MG_TRY(explain(mg_keystore_rotate(store->db, store->secret, a->id, until_us, store->arena, text, &key), store, a->id, diag));
     return put_new(out, &key, text);
 }
 
@@ -354,6 +376,8 @@ static const char *status_of(const struct mg_json *key)
         return "revoked";
     if (is_past(key, "expires_us"))
         return "expired";
+    if (mg_json_bool(mg_json_get(key, "disabled"), false))
+        return "disabled";
     return mg_json_string(mg_json_get(key, "replaced_by")).len ? "replaced" : "valid";
 }
 

@@ -370,7 +370,8 @@ static int print_nothing(const struct request *request)
 {
     if (!request->arguments->json)
         fprintf(stderr, "no such requests in %s\n", request->history.data_dir);
-    return MG_EXIT_OK;
+    return mg_history_known(&request->history, "logs", request->arguments->filters[FILTER_project],
+                            request->arguments->filters[FILTER_key]);
 }
 
 static int run_groups(struct request *request)

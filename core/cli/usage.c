@@ -184,8 +184,12 @@ static int run_sums(struct asking *asking)
         print_csv(answer);
     else
         print_table(answer);
+    int64_t requests = 0;
+    bool none = mg_json_i64(mg_json_path(answer, "total.requests"), &requests) && requests == 0;
     mg_json_free(answer);
-    return exit_code;
+    return none && exit_code == MG_EXIT_OK
+               ? mg_history_known(&asking->history, "usage", asking->arguments->values[PARAMETER_project], asking->arguments->values[PARAMETER_key])
+               : exit_code;
 }
 
 /* Page by page, oldest first. The first error ends it. */

@@ -242,10 +242,23 @@ static mg_err commit(struct mg_keys *keys, struct change *change, mg_err (*publi
     return err;
 }
 
-static mg_err explain(mg_err err, const char *id, struct mg_diag *diag)
+struct question {
+    const char *id;
+    char text[256];
+};
+
+static mg_err why(void *arg, struct mg_db *db)
 {
-    if (err == MG_E_NOT_FOUND)
-        return mg_diag_set(diag, err, NULL, 0, "there is no valid key '%s'; `moongate key list` shows all", id);
+    struct question *question = arg;
+    mg_keystore_explain(db, question->id, question->text, sizeof question->text);
+    return MG_OK;
+}
+
+static mg_err explain(struct mg_keys *keys, mg_err err, const char *id, struct mg_diag *diag)
+{
+    struct question question = {.id = id};
+    if (err == MG_E_NOT_FOUND && mg_recorder_write_wait(keys->recorder, why, &question) == MG_OK)
+        return mg_diag_set(diag, err, NULL, 0, "%s", question.text);
     return err == MG_OK ? MG_OK : mg_diag_set(diag, err, NULL, 0, "the key could not be stored: %s", mg_err_text(err));
 }
 
@@ -253,13 +266,13 @@ mg_err mg_keys_create(struct mg_keys *keys, mg_view actor, const struct mg_keys_
                       struct mg_key *out_key, struct mg_diag *diag)
 {
     struct change change = {.write = create, .entry = {actor, "key.create"}, .spec = spec, .out_text = out_text, .out_key = out_key};
-    return explain(commit(keys, &change, publish_keys), "", diag);
+    return explain(keys, commit(keys, &change, publish_keys), "", diag);
 }
 
 mg_err mg_keys_revoke(struct mg_keys *keys, mg_view actor, const char *id, struct mg_diag *diag)
 {
     struct change change = {.write = end_key, .entry = {actor, "key.revoke"}, .id = id};
-    return explain(commit(keys, &change, publish_keys), id, diag);
+    return explain(keys, commit(keys, &change, publish_keys), id, diag);
 }
 
 mg_err mg_keys_rotate(struct mg_keys *keys, mg_view actor, const char *id, uint64_t overlap_s, struct mg_arena *arena,
@@ -267,7 +280,7 @@ mg_err mg_keys_rotate(struct mg_keys *keys, mg_view actor, const char *id, uint6
 {
     struct change change = {.write = rotate, .entry = {actor, "key.rotate"}, .id = id, .overlap_s = overlap_s, .arena = arena,
                             .out_text = out_text, .out_key = out_key};
-    return explain(commit(keys, &change, publish_keys), id, diag);
+    return explain(keys, commit(keys, &change, publish_keys), id, diag);
 }
 
 mg_err mg_keys_change(struct mg_keys *keys, mg_view actor, const char *id, const struct mg_keys_spec *spec,
@@ -275,7 +288,7 @@ mg_err mg_keys_change(struct mg_keys *keys, mg_view actor, const char *id, const
 {
     struct change change = {.write = update, .entry = {actor, "key.change"}, .id = id, .spec = spec, .arena = arena,
                             .out_key = out_key};
-    return explain(commit(keys, &change, publish_keys), id, diag);
+    return explain(keys, commit(keys, &change, publish_keys), id, diag);
 }
 
 static mg_err explain_switch(mg_err err, const struct mg_switch *row, struct mg_diag *diag)

@@ -23,6 +23,7 @@ struct mg_key {
     unsigned char hash[MG_KEY_HASH_BYTES];
     uint64_t created_us, expires_us, revoked_us, last_used_us;   /* wall clock; 0: never */
     char replaces[MG_KEY_ID_BYTES], replaced_by[MG_KEY_ID_BYTES];    /* ids, of a rotation; "": none */
+    bool disabled;                     /* by hand, when the row was read */
     /* JSON texts; owned by the keyring, else borrowed. NULL: none */
     const char *metadata;              /* object */
     const char *workflows;             /* array: the only models this key may name; NULL: all of its project */

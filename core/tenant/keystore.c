@@ -7,7 +7,7 @@
 
 #define COLUMNS                                                                                                        \
     "id, project, name, hash, created_us, expires_us, revoked_us, last_used_us, metadata, workflows, limits, replaces, " \
-    "replaced_by"
+    "replaced_by, EXISTS (SELECT 1 FROM switches WHERE kind = 'key' AND name = keys.id)"
 
 /* ---- binding and reading --------------------------------------------------------------------- */
 
@@ -46,6 +46,7 @@ static void read_row(struct mg_stmt *stmt, struct mg_arena *arena, struct mg_key
     key->limits = text_of(stmt, 10, arena);
     snprintf(key->replaces, sizeof key->replaces, "%.*s", MG_FMT(mg_stmt_text(stmt, 11)));
     snprintf(key->replaced_by, sizeof key->replaced_by, "%.*s", MG_FMT(mg_stmt_text(stmt, 12)));
+    key->disabled = mg_stmt_int(stmt, 13) != 0;
 }
 
 /* One statement that changes one row. */
@@ -92,7 +93,7 @@ mg_err mg_keystore_find(struct mg_db *db, const char *id, struct mg_arena *arena
 mg_err mg_keystore_revoke(struct mg_db *db, const char *id, uint64_t now_us)
 {
     struct mg_stmt *stmt;
-    MG_TRY(mg_db_prepare(db, "UPDATE keys SET revoked_us = coalesce(revoked_us, ?) WHERE id = ?", &stmt));
+    MG_TRY(mg_db_prepare(db, "UPDATE keys SET revoked_us = ? WHERE id = ? AND revoked_us IS NULL", &stmt));
     mg_stmt_bind_int(stmt, 1, (int64_t)now_us);
     mg_stmt_bind_text(stmt, 2, mg_view_cstr(id));
     return run_one(db, stmt);
@@ -143,6 +144,24 @@ mg_err mg_keystore_rotate(struct mg_db *db, const struct mg_key_secret *secret, 
     MG_TRY(retire(db, &old, until_us, key.id));
     *out_key = key;
     return MG_OK;
+}
+
+void mg_keystore_explain(struct mg_db *db, const char *id, char *out, size_t size)
+{
+    struct mg_arena arena;
+    struct mg_key key;
+    mg_arena_init(&arena, 1024);
+    if (mg_keystore_find(db, id, &arena, &key) != MG_OK)
+        snprintf(out, size, "there is no key '%s'; `moongate key list` shows all", id);
+    else if (*key.replaced_by && key.revoked_us)
+        snprintf(out, size, "the key '%s' is revoked already; %s has replaced it", id, key.replaced_by);
+    else if (*key.replaced_by)
+        snprintf(out, size, "the key '%s' was replaced by %s already: rotate that one", id, key.replaced_by);
+    else if (key.revoked_us)
+        snprintf(out, size, "the key '%s' is revoked already; `moongate key create` makes a new one", id);
+    else
+        snprintf(out, size, "the key '%s' has expired; `moongate key update %s --expires 30d` lets it live on", id, id);
+    mg_arena_fini(&arena);
 }
 
 /* What stays is written back as it was read: one statement for every combination. */

@@ -22,8 +22,11 @@ MG_MUST_USE mg_err mg_keystore_rotate(struct mg_db *db, const struct mg_key_secr
 MG_MUST_USE mg_err mg_keystore_change(struct mg_db *db, const char *id, const struct mg_keys_spec *spec,
                                       struct mg_arena *arena, struct mg_key *out_key);
 
-/* MG_E_NOT_FOUND: no such id. Revoking twice keeps the first time. */
+/* MG_E_NOT_FOUND: no such id, or revoked already. */
 MG_MUST_USE mg_err mg_keystore_revoke(struct mg_db *db, const char *id, uint64_t now_us);
+
+/* After MG_E_NOT_FOUND, for people: whether there is no such key, or what ended it. Cut to `size` bytes. */
+void mg_keystore_explain(struct mg_db *db, const char *id, char *out, size_t size);
 
 /* Texts in the arena. MG_E_NOT_FOUND: no such id. */
 MG_MUST_USE mg_err mg_keystore_find(struct mg_db *db, const char *id, struct mg_arena *arena, struct mg_key *out_key);

@@ -187,9 +187,11 @@ TEST(logs_obey_their_filters_and_their_number)
     CHECK(!strstr(out, "001") && strstr(out, "090"));
     CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--retried"), 0);
     CHECK(strstr(out, "001") && !strstr(out, "090"));
-    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--project", "nobody"), 0);
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--session", "nobody"), 0);
     CHECK_STR(out, "");
     CHECK(strstr(err, "no such requests in ") != NULL);
+    CHECK_INT(RUN(mg_cli_logs, "logs", "--data", data, "--project", "nobody"), 1);
+    CHECK(strstr(err, "no key belongs to a project 'nobody'") != NULL);
 }
 
 TEST(wrong_words_are_told_what_was_expected)
