@@ -53,6 +53,25 @@ static void each_in_folder(const char *prefix, void (*call)(void *arg, const cha
         closedir(folder);
 }
 
+void mg_embedded_each_own(const char *prefix, const char *name, void (*call)(void *arg, const char *path), void *arg)
+{
+    char path[sizeof folder_path + 512];
+    if (!*folder_path || strcmp(prefix, folder_prefix) != 0)
+        return;
+    snprintf(path, sizeof path, "%s/%s", folder_path, name);
+    call(arg, path);
+    DIR *folder = opendir(folder_path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        size_t len = strlen(entry->d_name);
+        if (len < 5 || entry->d_name[0] == '.' || strcmp(entry->d_name + len - 4, ".lua") != 0 || strcmp(entry->d_name, name) == 0)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder_path, entry->d_name);
+        call(arg, path);
+    }
+    if (folder)
+        closedir(folder);
+}
+
 void mg_embedded_each(const char *prefix, void (*call)(void *arg, const char *name), void *arg)
 {
     each_in_folder(prefix, call, arg);

@@ -30,6 +30,10 @@ void mg_embedded_folder(const char *prefix, const char *folder);
 /* Calls back once for the name of every file that begins with prefix: those of the folder above first. */
 void mg_embedded_each(const char *prefix, void (*call)(void *arg, const char *name), void *arg);
 
+/* The path of every file of the folder above for that prefix, and of `name` in it whether it is there or not: what a reader of
+ * these files depends on. Nothing without such a folder. */
+void mg_embedded_each_own(const char *prefix, const char *name, void (*call)(void *arg, const char *path), void *arg);
+
 /* NULL when there is no such file. Safe from any thread. */
 const struct mg_embedded_file *mg_embedded_find(const char *name);
 

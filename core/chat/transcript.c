@@ -168,13 +168,14 @@ struct block {
 static bool next_block(mg_view page, size_t *at, struct block *out)
 {
     mg_view rest = mg_view_skip(page, *at);
-    size_t open = mg_view_search(rest, MG_VIEW("\n```"));
+    bool first = *at == 0 && mg_view_starts(page, MG_VIEW("```"));      /* no line end stands before it */
+    size_t open = first ? 0 : mg_view_search(rest, MG_VIEW("\n```"));
     if (open == rest.len)
         return false;
-    out->line = 2;
+    out->line = first ? 1 : 2;
     for (size_t i = 0; i < *at + open; i++)
         out->line += page.ptr[i] == '\n';
-    rest = mg_view_skip(rest, open + 4);
+    rest = mg_view_skip(rest, first ? 3 : open + 4);
     out->kind = mg_view_head(rest, mg_view_find(rest, "\n"));
     rest = mg_view_skip(rest, out->kind.len + 1);
     out->text = mg_view_head(rest, mg_view_search(rest, MG_VIEW("\n```")));

@@ -201,6 +201,7 @@ static void run(void *arg)
     if (check->gateway) {
         note_secrets(check->gateway);
         use_models(check);
+        mg_check_adapters(check->out, check->totals);
     }
     if (check->path)
         check_folder(check);

@@ -16,4 +16,7 @@ void mg_check(const char *path, FILE *out, struct mg_check_totals *out_totals);
 
 int mg_cli_check(int argc, char **argv);
 
+/* Every adapter of the configuration's own folder (adapters_dir): a line for each that does not load, with its file. */
+void mg_check_adapters(FILE *out, struct mg_check_totals *totals);
+
 #endif

@@ -8,8 +8,10 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "chat/transcript.h"
+#include "cli/catalogue.h"
 #include "cli/cli.h"
 #include "cli/place.h"
+#include "cli/provider_new.h"
 #include "config/config.h"
 #include "script/script.h"
 
@@ -18,6 +20,7 @@ enum { PAGE_BYTES = 4 << 20, NAMES = 256, PATH_BYTES = 4096 };
 struct arguments {
     const char *config;
     const char *verb, *what, *page;
+    bool json;
 };
 
 struct loaded {
@@ -26,13 +29,13 @@ struct loaded {
     struct mg_adapter *adapter;
 };
 
-static int list(void);
+static int list(bool json);
 static int show(const char *name);
 static int test(const char *file, const char *page);
 
 static bool is_verb(const char *word)
 {
-    return strcmp(word, "list") == 0 || strcmp(word, "show") == 0 || strcmp(word, "test") == 0;
+    return strcmp(word, "list") == 0 || strcmp(word, "show") == 0 || strcmp(word, "test") == 0 || strcmp(word, "new") == 0;
 }
 
 /* The adapters of the configuration's own folder are known, too. */
@@ -53,6 +56,7 @@ int mg_cli_provider(int argc, char **argv)
 {
     struct arguments a = {.config = NULL};
     const struct mg_option options[] = {
+        {"--json", NULL, NULL, MG_OPTION_FLAG, &a.json, "list: print a JSON object a line"},
         {"--config", "-c", "FILE", MG_OPTION_TEXT, &a.config, "gateway.lua, to find adapters of your own"},
     };
     if (argc < 2 || !is_verb(argv[1]))
@@ -63,11 +67,13 @@ int mg_cli_provider(int argc, char **argv)
     a.verb = argv[1];
     a.what = argc > 2 ? argv[2] : NULL;
     if ((argc > 2) != (strcmp(a.verb, "list") != 0) || (argc > 3 && strcmp(a.verb, "test") != 0))
-        return mg_cli_complain(MG_EXIT_USAGE, "provider", "say: provider list, provider show ADAPTER, or provider test FILE [PAGE]");
+        return mg_cli_complain(MG_EXIT_USAGE, "provider", "say: provider list, provider show ADAPTER, provider new FILE, or provider test FILE [PAGE]");
     if (strcmp(a.verb, "test") == 0)
         return test(a.what, argc > 3 ? argv[3] : NULL);
+    if (strcmp(a.verb, "new") == 0)
+        return mg_provider_new(a.what);
     end = find_folder(a.config);
-    return end != MG_EXIT_OK ? end : a.what ? show(a.what) : list();
+    return end != MG_EXIT_OK ? end : a.what ? show(a.what) : list(a.json);
 }
 
 /* ---- one adapter ----------------------------------------------------------------------------- */
@@ -172,12 +178,29 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int print_line(const char *name)
+static void print_json(const struct mg_adapter_decl *decl)
+{
+    printf("{\"adapter\":\"%s\",\"dialect\":\"%s\",\"address\":%s%s%s,\"speaks\":[", decl->name, decl->dialect, decl->base_url ? "\"" : "",
+           decl->base_url ? decl->base_url : "null", decl->base_url ? "\"" : "");
+    for (int i = 0; i < decl->speaks_count; i++)
+        printf("%s\"%s\"", i ? "," : "", decl->speaks[i]);
+    printf("],\"auth\":[");
+    for (int i = 0; i < decl->auth_count; i++)
+        printf("%s\"%s\"", i ? "," : "", mg_auth_kind_name(decl->auth[i].kind));
+    printf("],\"operations\":[");
+    for (int i = 0; i < decl->operation_count; i++)
+        printf("%s\"%s\"", i ? "," : "", decl->operations[i].surface);
+    printf("]}\n");
+}
+
+static int print_line(const char *name, bool json)
 {
     struct mg_diag diag = {.line = 0};
     struct loaded one;
     mg_err err = load(&one, name, -1, &diag);
-    if (err == MG_OK) {
+    if (err == MG_OK && json) {
+        print_json(&one.decl);
+    } else if (err == MG_OK) {
         printf("%-18s %-17s %s\n", name, one.decl.dialect, one.decl.base_url ? one.decl.base_url : "-");
         for (int i = 0; i < one.decl.speaks_count; i++)
             printf("%-18s %s\n", "", one.decl.speaks[i]);
@@ -186,15 +209,16 @@ static int print_line(const char *name)
     return err == MG_OK ? MG_EXIT_OK : mg_cli_failed("provider", &diag);
 }
 
-static int list(void)
+static int list(bool json)
 {
     struct names names = {.count = 0};
     int end = MG_EXIT_OK;
     mg_embedded_each("adapters/", take_name, &names);
     qsort(names.items, names.count, sizeof names.items[0], by_name);
-    printf("%-18s %-17s %s\n", "ADAPTER", "DIALECT", "ADDRESS");
+    if (!json)
+        printf("%-18s %-17s %s\n", "ADAPTER", "DIALECT", "ADDRESS");
     for (size_t i = 0; i < names.count; i++) {
-        int one = print_line(names.items[i]);
+        int one = print_line(names.items[i], json);
         end = one != MG_EXIT_OK ? one : end;
         mg_free(names.items[i]);
     }
@@ -218,18 +242,6 @@ static bool take_folder(const char *file, char name[PATH_BYTES])
     return true;
 }
 
-static mg_err read_file(const char *path, struct mg_buf *out, struct mg_diag *diag)
-{
-    FILE *file = fopen(path, "rbe");
-    if (!file)
-        return mg_diag_set(diag, MG_E_NOT_FOUND, path, 0, "it cannot be read");
-    mg_err err = mg_buf_reserve(out, PAGE_BYTES);
-    if (err == MG_OK)
-        mg_buf_grew(out, fread(mg_buf_tail(out), 1, PAGE_BYTES, file));
-    fclose(file);
-    return err;
-}
-
 struct report {
     const char *page;
     int faults;
@@ -249,13 +261,17 @@ static int run_page(const struct mg_adapter *adapter, const char *path)
     struct report report = {.page = path};
     struct mg_buf page;
     int cases = 0;
-    mg_buf_init(&page, PAGE_BYTES + 1);
-    mg_err err = read_file(path, &page, &diag);
+    mg_buf_init(&page, PAGE_BYTES);
+    mg_err err = mg_catalogue_read(path, &page, &diag);
     if (err == MG_OK && (err = mg_transcript_run(adapter, mg_buf_view(&page), on_fault, &report, &cases, &diag)) != MG_OK)
         snprintf(diag.file, sizeof diag.file, "%.*s", (int)sizeof diag.file - 1, path);
     mg_buf_fini(&page);
     if (err != MG_OK)
         return mg_cli_failed("provider", &diag);
+    if (cases == 0)
+        return mg_cli_complain(MG_EXIT_FAILED, "provider",
+                               "%s has no case: blocks of three backticks and \"stream\" or \"answer\" at the beginning of a line, each followed by one "
+                               "of \"tap\" (docs: add a provider)", path);
     printf("%d of %d cases come out as the page says\n", cases - report.faults, cases);
     return report.faults ? MG_EXIT_FAILED : MG_EXIT_OK;
 }

@@ -412,9 +412,28 @@ static int host_schema(lua_State *L)
     return 2;
 }
 
+/* A file that decides what an adapter is; once each, and no more than a report has room for. */
+static void note_adapter_file(void *arg, const char *path)
+{
+    struct mg_config_report *out = arg;
+    for (int i = 0; i < out->file_count; i++)
+        if (strcmp(out->files[i], path) == 0)
+            return;
+    if (out->file_count == MG_CONFIG_FILES)
+        return;
+    struct mg_buf text;
+    mg_buf_init(&text, MG_MAX_LUA_SOURCE_BYTES);
+    out->files[out->file_count++] = mg_arena_strdup(&out->arena, path);
+    const char *why = mg_config_file_read(path, false, &text, &out->hash);
+    (void)why;                         /* one that is not there is hashed as such */
+    mg_buf_fini(&text);
+}
+
+/* adapter(name): whether there is one. Those of the operator are files that the project depends on, and they may extend each other. */
 static int host_adapter(lua_State *L)
 {
     const char *name = lua_pushfstring(L, "adapters/%s.lua", luaL_checkstring(L, 1));
+    mg_embedded_each_own("adapters/", name + strlen("adapters/"), note_adapter_file, eval_of(L)->report);
     lua_pushboolean(L, mg_embedded_find(name) != NULL);
     return 1;
 }

@@ -1,7 +1,9 @@
 """Adapters of one's own: `adapters_dir`, and the commands that show and try them."""
 
+import json
 import os
 import subprocess
+import tempfile
 import unittest
 
 from moongate import BIN, Gateway, PATIENCE_S, Upstream, json_answer, main
@@ -114,6 +116,59 @@ class OwnAdapters(unittest.TestCase):
         for command in (["show"], ["test"], ["list", "x"], ["show", "a", "b"], ["test", "page.md"]):
             done = subprocess.run([BIN, "provider", *command], capture_output=True, text=True, timeout=PATIENCE_S)
             self.assertEqual(done.returncode, 2, done.stderr)
+
+    def test_an_edited_adapter_is_taken_and_a_broken_one_is_not(self):
+        with Upstream(json_answer("x")) as up, self.gateway(up) as gw:
+            self.assertEqual(gw.chat().status, 200)
+            self.assertEqual(up.next_request().path, "/v1/talk")
+            mark = len(gw.lines)
+            gw.write("mine/moonbeam.lua", MOONBEAM.replace('"/talk"', '"/speak"'))
+            gw.wait_line("generation.swapped project=main", mark)
+            self.assertEqual(gw.chat().status, 200)
+            self.assertEqual(up.next_request().path, "/v1/speak")
+            mark = len(gw.lines)
+            gw.write("mine/moonbeam.lua", MOONBEAM.replace("finish_filtered", "finish_filterd"))
+            gw.wait_line("generation.*project=main.*moonbeam", mark)
+            self.assertEqual(gw.chat().status, 200)
+
+    def test_check_tries_every_adapter_of_the_folder(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in (("gateway.lua", 'return { adapters_dir = "mine" }'), ("mine/unused.lua", 'return {\n  name = "unused",\n  extends = "openai_chat",\n  edits = 7,\n}'),
+                               ("mine/torn.lua", "return {\n  name ="), ("projects/main.lua", 'return { providers = { s = { kind = "simulated" } }, workflows = { chat = "s/m" } }')):
+                os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+                with open(os.path.join(folder, name), "w") as out:
+                    out.write(text)
+            done = subprocess.run([BIN, "check", folder], capture_output=True, text=True, timeout=PATIENCE_S)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertRegex(done.stderr, r"mine/unused\.lua:\d+: .*edits")
+            self.assertRegex(done.stderr, r"mine/torn\.lua:2: ")
+
+    def test_a_beginning_is_written_and_passes_its_own_page(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "adapters/first.lua")
+            for verb, code in (("new", 0), ("test", 0), ("new", 1)):
+                done = subprocess.run([BIN, "provider", verb, path], capture_output=True, text=True, timeout=PATIENCE_S)
+                self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            self.assertEqual(subprocess.run([BIN, "provider", "new", "Bad Name.lua"], capture_output=True, cwd=folder).returncode, 2)
+
+    def test_a_page_without_a_case_is_an_error_and_one_may_begin_with_a_fence(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "moonbeam.lua")
+            for page, code, said in (("# nothing\n", 1, "has no case"), ("", 1, "has no case"), (PAGE[PAGE.index("```"):], 0, "1 of 1 cases")):
+                with open(path, "w") as out:
+                    out.write(MOONBEAM)
+                with open(path[:-4] + ".md", "w") as out:
+                    out.write(page)
+                done = subprocess.run([BIN, "provider", "test", path], capture_output=True, text=True, timeout=PATIENCE_S)
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertIn(said, done.stdout + done.stderr)
+
+    def test_the_list_is_json_when_asked(self):
+        done = subprocess.run([BIN, "provider", "list", "--json"], capture_output=True, text=True, timeout=PATIENCE_S)
+        rows = {row["adapter"]: row for row in map(json.loads, done.stdout.splitlines())}
+        self.assertEqual(rows["openai"]["speaks"][0], "openai_responses")
+        self.assertEqual(rows["vertex_gemini"]["auth"], ["gcp", "header"])
+        self.assertIsNone(rows["openai_chat"]["address"])
 
 
 if __name__ == "__main__":
