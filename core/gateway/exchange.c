@@ -15,6 +15,7 @@
 #include "gateway/limiting.h"
 #include "gateway/models.h"
 #include "gateway/offline.h"
+#include "gateway/ours.h"
 #include "gateway/passthrough.h"
 #include "gateway/surface.h"
 #include "gateway/upload.h"
@@ -249,6 +250,7 @@ static bool step_parse(struct mg_exchange *x)
     x->dialect = mg_dialects_find(x->worker->dialects, x->surface ? mg_surface_dialect_of(x->surface, x->request.headers)
                                                                    : mg_surface_dialect(x->request.path));
     x->call.dialect = x->dialect->name;
+    x->has_ours = mg_asks_ours(x->request.headers);
     x->timeline->path = x->request.path;
     x->timeline->user_agent = mg_headers_get(x->request.headers, MG_VIEW("user-agent"));
     mark(x, MG_PHASE_parse);
@@ -345,7 +347,7 @@ static uint32_t deadline_ms(const struct mg_exchange *x)
 {
     uint64_t asked, limit = x->route->workflow->deadline_ms;
     const struct mg_config_project *config = x->live->generation->config;
-    if (mg_view_u64(mg_headers_get(x->request.headers, MG_VIEW("x-moongate-deadline-ms")), &asked) && asked > 0)
+    if (mg_view_u64(mg_asked_ours(x, MG_VIEW("x-moongate-deadline-ms")), &asked) && asked > 0)
         limit = asked;
     if (config->max_deadline_ms)
         limit = MG_MIN(limit, (uint64_t)config->max_deadline_ms);
@@ -355,7 +357,7 @@ static uint32_t deadline_ms(const struct mg_exchange *x)
 /* Metadata is recorded as JSON, from the header or the dialect's own field. */
 static mg_view metadata(const struct mg_exchange *x)
 {
-    mg_view header = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-metadata"));
+    mg_view header = mg_asked_ours(x, MG_VIEW("x-moongate-metadata"));
     mg_view found = header.len ? header : x->call.request.metadata;
     return found.len <= MG_MAX_METADATA_BYTES ? found : MG_VIEW_NONE;
 }
@@ -364,7 +366,7 @@ static void fill_call(struct mg_exchange *x)
 {
     struct mg_call *call = &x->call;
     call->workflow = mg_view_cstr(x->route->workflow->name);
-    call->session = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-session"));
+    call->session = mg_asked_ours(x, MG_VIEW("x-moongate-session"));
     call->metadata = metadata(x);
     call->default_deadline_ms = deadline_ms(x);
     call->default_max_attempts = x->route->workflow->max_attempts;
@@ -432,7 +434,7 @@ static bool resolve_model(struct mg_exchange *x)
 /* Metadata that cannot be recorded would be missing from the bill it was sent for. */
 static bool check_metadata(struct mg_exchange *x)
 {
-    mg_view header = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-metadata"));
+    mg_view header = mg_asked_ours(x, MG_VIEW("x-moongate-metadata"));
     mg_view found = header.len ? header : x->call.request.metadata;
     bool well_formed = !header.len || (header.ptr[0] == '{' && mg_json_check(header, NULL) == MG_OK);
     bool has_none = found.len == 0, can_be_read = has_none || mg_json_can_be_part(found, MG_USAGE_METADATA_DEPTH);
@@ -448,7 +450,7 @@ static bool check_metadata(struct mg_exchange *x)
 static bool check_deadline(struct mg_exchange *x)
 {
     uint64_t asked;
-    mg_view header = mg_headers_get(x->request.headers, MG_VIEW("x-moongate-deadline-ms"));
+    mg_view header = mg_asked_ours(x, MG_VIEW("x-moongate-deadline-ms"));
     if (!header.len || (mg_view_u64(header, &asked) && asked > 0))
         return true;
     mg_exchange_refuse_as(x, 400, MG_VIEW("invalid_deadline"), MG_VIEW("The header x-moongate-deadline-ms is no number of milliseconds above 0."),
@@ -637,7 +639,7 @@ static void step_relay(struct mg_exchange *x)
         .task = x->surface->task,
         .resumes = x->surface->resumes,
         .reweaves = x->surface->reweaves,
-        .lenient = mg_view_ieq(mg_headers_get(x->request.headers, MG_VIEW("x-moongate-lenient")), MG_VIEW("true")),
+        .lenient = mg_view_ieq(mg_asked_ours(x, MG_VIEW("x-moongate-lenient")), MG_VIEW("true")),
         .translator = &x->worker->translator,
         .client_adapter = x->dialect->adapter,
         .own_params = x->keeping ? x->keeping->params : MG_VIEW_NONE,

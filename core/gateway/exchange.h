@@ -85,6 +85,7 @@ struct mg_exchange {
     bool disabled;                     /* refused by a switch: nothing of its project runs for it any more */
     bool counted;                      /* in metrics */
     bool free;                         /* nobody bills what it asks for */
+    bool has_ours;                     /* the client sent a header x-moongate-… */
     bool relayed;                      /* the relay was started for it: its result is this exchange's */
     struct mg_timeline room;           /* last, and allocated only up to its first few attempts */
 };

@@ -141,6 +141,8 @@ struct mg_relay {                      /* caller-owned memory, zeroed before the
     struct mg_relay_translated *translated;      /* requests in other dialects; translated.h */
     uint32_t shown;                    /* media of the request besides text: bits of enum mg_modality */
     bool shown_known;                  /* … were looked for */
+    const struct mg_request *looked_through;     /* for other vendors' state; NULL: none yet. And what was found: */
+    bool has_state;
     struct mg_translation_report unsayable;      /* why the last of them that was refused was */
     uint32_t avoid_keys;               /* bitmap of credentials of `keys_of` that failed */
     uint32_t window_above;             /* only targets with a larger context window; 0: any */

@@ -37,15 +37,25 @@ static bool holds(mg_view body, char rare, size_t before, const char *word)
 
 /* State of another vendor that a client sends back, as dialect.pack() in lua/moongate/dialect.lua writes it; Gemini's clients
  * decode it, and so it stands in base64 there. Looked for by a byte that is rare in prose: requests are long. */
-static bool carries_state(const struct mg_relay *relay, const struct mg_request *source)
+static bool look_for_state(const struct mg_relay *relay, const struct mg_request *source)
 {
     if (strcmp(relay->call.call->dialect, "gemini") == 0)
         return holds(source->body, 'W', 1, "bWcxO");
     return holds(source->body, ':', 3, "mg1:");
 }
 
+/* It is asked of each target, and looked for once. */
+static bool carries_state(struct mg_relay *relay, const struct mg_request *source)
+{
+    if (relay->looked_through != source) {
+        relay->looked_through = source;
+        relay->has_state = look_for_state(relay, source);
+    }
+    return relay->has_state;
+}
+
 /* Also a conversation that began at another vendor, and goes on at one of the client's dialect. */
-static bool translates(const struct mg_relay *relay, const struct mg_adapter *adapter, const struct mg_request *source)
+static bool translates(struct mg_relay *relay, const struct mg_adapter *adapter, const struct mg_request *source)
 {
     bool may_differ = relay->call.converse || relay->call.task;
     return may_differ && (differs(relay, adapter) || carries_state(relay, source));

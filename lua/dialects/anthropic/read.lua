@@ -157,8 +157,8 @@ local function read_messages(body, chat, ctx)
     local message = messages[i]
     local role = type(message) == "table" and ROLES[message.role]
     if role then
-      local parts = {}
-      read_blocks(message.content, parts, ctx, format("messages[%d].content", i - 1))
+      local parts, content = {}, message.content
+      read_blocks(content, parts, ctx, type(content) == "table" and format("messages[%d].content", i - 1))
       turns[#turns + 1] = { role = role, parts = role == "assistant" and return_state(parts) or parts }
     else
       ctx.refuse(format("messages[%d].role", i - 1), "is none of user, assistant and system")

@@ -128,9 +128,20 @@ local function annotation_of(note, from, to)
   return { type = "url_citation", url_citation = of }
 end
 
+local function has_annotations(parts)
+  for _, part in ipairs(parts) do
+    if part.annotations then
+      return true
+    end
+  end
+end
+
 --- Citations stand beside the text they belong to; positions count characters.
 local function write_annotations(parts)
   local out, at = nil, 0
+  if not has_annotations(parts) then
+    return
+  end
   for _, part in ipairs(parts) do
     if part.kind == "text" then
       local _, length = part.text:gsub("[^\128-\191]", "")

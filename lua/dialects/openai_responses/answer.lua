@@ -58,7 +58,7 @@ end
 local answer_writers = {}
 
 function answer_writers.text(part, of, index)
-  local notes = items.annotations(part.annotations, items.characters(part.text))
+  local notes = items.annotations(part.annotations, part.annotations and items.characters(part.text))
   return items.message(items.id(of, "text", index), "completed", items.text_part(part.text, notes))
 end
 
