@@ -422,6 +422,8 @@ put("- **dropped**: a hint the provider has no word for. The answer's header `x-
 put("- **refused**: the answer would be another one. The client gets 400 and the name of its field. With the header")
 put("  `x-moongate-lenient: true` it is dropped instead, unless it says *always*.")
 put("- A field that no dialect knows is dropped; one of the provider's own reaches it.")
+put("- `store` and `previous_response_id` of the Responses API are kept by the gateway, over any provider, unless a project says")
+put("  otherwise ([answers that are kept](../guide/point-an-sdk-at-it.md#answers-that-are-kept)): what stands here is for those.")
 for _, name in ipairs(CLIENTS) do
     put_fields(name)
 end

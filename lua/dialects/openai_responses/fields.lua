@@ -34,7 +34,7 @@ return dialect.fields("openai_responses", "the Responses API", {
   { "max_tool_calls", param = "max_tool_calls", type = "integer" },
   { "stream", quiet = true },
   { "stream_options", quiet = true },
-  { "previous_response_id", refuse = "the conversation is kept by another provider" },
+  { "previous_response_id", refuse = "is kept by another provider, to which this project leaves it: `responses` in its file" },
   { "conversation", refuse = "conversations are kept by OpenAI alone" },
   { "prompt", refuse = "stored prompts are kept by OpenAI alone" },
   { "background", refuse = "only OpenAI answers in the background", unless = false },
