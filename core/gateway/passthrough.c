@@ -163,6 +163,16 @@ static void fill_raw(struct mg_exchange *x, const struct mg_passthrough_place *p
     take_price(&pass->raw, &pass->provider->passthrough, x->request.method);
 }
 
+/* "openai/gpt-5" may be disabled by hand under that name, as any workflow. */
+static bool model_is_on(struct mg_exchange *x)
+{
+    const char *name = x->route->workflow->name;
+    const struct mg_switch *off = mg_switched_find(x->live->off, MG_SWITCH_WORKFLOW, mg_view_cstr(name));
+    if (off)
+        mg_exchange_refuse_disabled(x, off, mg_arena_printf(&x->arena, "The model '%s'", name).ptr);
+    return !off;
+}
+
 bool mg_passthrough_resolve(struct mg_exchange *x)
 {
     mg_view rest;
@@ -187,7 +197,7 @@ bool mg_passthrough_resolve(struct mg_exchange *x)
     fill_raw(x, &place, known);
     if (pass->raw.model.len <= MG_RECORD_MODEL)
         x->route = mg_routing_direct(x->live->generation->routing, pass->provider_index, pass->raw.model, &x->arena);
-    return x->route || refuse(x, 400, "invalid_model", MG_VIEW("The model's name cannot be sent."));
+    return x->route ? model_is_on(x) : refuse(x, 400, "invalid_model", MG_VIEW("The model's name cannot be sent."));
 }
 
 bool mg_passthrough_is_unguarded(struct mg_exchange *x)

@@ -149,7 +149,7 @@ class Guarded(unittest.TestCase):
                                                       "www-authenticate": "Bearer"})).__enter__()
         rules = '{ deny = { "DELETE *", "/v1/secret*" } }'
         main = only(("acme", vendor(cls.up, rules=rules)), ("off", vendor(cls.up, rules="false")), ("never", f'{{ base_url = "{cls.up.url}" }}'),
-                    ("few", vendor(cls.up, rules='{ allow = { "GET /v1/files*" } }')), ("boss", vendor(cls.up, rules="{ administration = true }")), ("gone", vendor(cls.up)))
+                    ("few", vendor(cls.up, rules='{ allow = { "GET /v1/files*" } }')), ("boss", vendor(cls.up, rules="{ administration = true }")), ("gone", vendor(cls.up)), extra='workflows = { ["acme/old"] = "acme/old" },')
         cls.gw = Gateway({"main": main, "other": only(("theirs", vendor(cls.up)))}).__enter__()
 
     @classmethod
@@ -228,9 +228,11 @@ class Guarded(unittest.TestCase):
         got = self.refused("GET", "/providers/acme/v1/organization/users", 403, "path_not_allowed")
         self.assertEqual(self.gw.trace(got)["path"], "/providers/acme/v1/organization/users")
 
-    def test_a_provider_that_was_switched_off(self):
+    def test_a_provider_or_a_model_that_was_switched_off(self):
         self.gw.cli("provider", "disable", "gone", "--project", "main")
         self.refused("GET", "/providers/gone/v1/files", 403, "provider_disabled")
+        self.gw.cli("workflow", "disable", "acme/old", "--project", "main")
+        self.refused("POST", "/providers/acme/v1/chat/completions", 503, "workflow_disabled", body={"model": "old", "messages": []})
 
 
 CHEAP = "{ input = 1000000, output = 1000000 }"                            # a dollar a token
