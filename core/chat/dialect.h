@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "chat/adapter.h"
 
-enum { MG_DIALECT_HEADERS = 4, MG_ERROR_PIECES = 12, MG_ERROR_TYPES = 24 };
+enum { MG_DIALECT_HEADERS = 4, MG_DIALECT_REFERENCES = 6, MG_ERROR_PIECES = 12, MG_ERROR_TYPES = 24 };
 
 /* A place in the text of an error; the numbers are those of lua/moongate/dialect.lua. */
 enum mg_error_place { MG_ERROR_LITERAL = 0, MG_ERROR_SEQ = 2, MG_ERROR_MESSAGE, MG_ERROR_TYPE, MG_ERROR_CODE, MG_ERROR_PARAM, MG_ERROR_STATUS };
@@ -28,6 +28,7 @@ struct mg_dialect {
     struct mg_error_frame stream;      /* of an event inside a stream; count 0: the body */
     const char *error_event;           /* the event's name; NULL: it has none */
     const char *headers[MG_DIALECT_HEADERS + 1];           /* how headers of its vendor and its SDKs begin; NULL-terminated */
+    const char *references[MG_DIALECT_REFERENCES + 1];     /* paths in a request of what one account keeps; NULL-terminated */
     const char *sequence;              /* member of each event that counts them; NULL: none */
     bool no_comments;                  /* its SDKs take a comment in a stream for a document */
     struct {

@@ -17,6 +17,7 @@
 #include "gateway/offline.h"
 #include "gateway/ours.h"
 #include "gateway/passthrough.h"
+#include "gateway/pinning.h"
 #include "gateway/surface.h"
 #include "gateway/upload.h"
 #include "http/json.h"
@@ -652,6 +653,7 @@ static void step_relay(struct mg_exchange *x)
         .ops = &mg_deliver_ops,
         .arg = x,
     };
+    mg_pinning_call(x, &call);
     mg_upload_call(x, &call);
     if (x->passthrough)
         mg_passthrough_start(x, &call);

@@ -194,8 +194,9 @@ static bool lacks_key(struct mg_relay *relay, int candidate)
 /* What its dialect has no word for, or its model no eyes for, it has none for in the next round either. */
 static bool lacks_words(struct mg_relay *relay, int candidate)
 {
-    mg_view why;
-    if (mg_relay_reads(relay, candidate, &why) && mg_relay_can_say(relay, candidate, &why))
+    mg_view why = MG_VIEW("the request refers to what another provider keeps");
+    bool elsewhere = relay->call.pinned && strcmp(relay->call.candidates[candidate].provider, relay->call.pinned) != 0;
+    if (!elsewhere && mg_relay_reads(relay, candidate, &why) && mg_relay_can_say(relay, candidate, &why))
         return false;
     if (relay->placed && candidate == relay->waiting_for)
         mg_relay_give_back_place(relay);

@@ -75,6 +75,7 @@ struct mg_relay_call {                 /* borrowed until on_done */
     struct mg_feed *feed;              /* of a form: what comes behind the window; NULL: nothing */
     bool bodiless;                     /* nothing is sent but the head */
     bool plain;                        /* no conversation: see mg_attempt_call */
+    const char *pinned;                /* the only provider that may be asked; NULL: any */
     bool first_key;                    /* only the provider's first key: what it keeps belongs to an account */
     bool converse;                     /* the surface carries a conversation: a target may speak another dialect */
     const char *task;                  /* … or something else that one may be asked for (task.h); NULL: neither */

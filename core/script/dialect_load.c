@@ -84,16 +84,16 @@ static void read_stream(lua_State *L, struct loader *loader, int dialect)
     lua_settop(L, stream - 1);
 }
 
-static void read_headers(lua_State *L, struct loader *loader, int dialect)
+static void read_texts(lua_State *L, struct loader *loader, int dialect, const char *name, const char **out, size_t most)
 {
-    mg_lua_field(L, dialect, "headers");
+    mg_lua_field(L, dialect, name);
     int list = lua_gettop(L);
     size_t count = lua_istable(L, list) ? lua_objlen(L, list) : 0;
-    if (count > MG_DIALECT_HEADERS)
-        luaL_error(L, "%s: more than %d beginnings of headers", loader->file, (int)MG_DIALECT_HEADERS);
+    if (count > most)
+        luaL_error(L, "%s: more than %d texts in '%s'", loader->file, (int)most, name);
     for (size_t i = 0; i < count; i++) {
         lua_rawgeti(L, list, (int)i + 1);
-        loader->out->headers[i] = keep(L, loader, lua_gettop(L), "headers");
+        out[i] = keep(L, loader, lua_gettop(L), name);
     }
     lua_settop(L, list - 1);
 }
@@ -104,7 +104,8 @@ static int load(lua_State *L)
     mg_trusted_run_file(L, loader->file);
     mg_lua_table(L, lua_gettop(L), "a dialect");
     read_stream(L, loader, lua_gettop(L));
-    read_headers(L, loader, lua_gettop(L));
+    read_texts(L, loader, lua_gettop(L), "headers", loader->out->headers, MG_DIALECT_HEADERS);
+    read_texts(L, loader, lua_gettop(L), "references", loader->out->references, MG_DIALECT_REFERENCES);
     mg_lua_field(L, lua_gettop(L), "error");
     int error = lua_gettop(L);
     mg_lua_table(L, error, "error");

@@ -23,6 +23,7 @@ return {
   },
   request = { messages = "messages", system = "system", content = "content", texts = { "text" } },
   headers = { "anthropic-", "x-stainless-" },
+  references = { "container", "messages[*].content[*].source.file_id" }, -- what only the account has that made it
   fields = fields,
   read_request = read.request,
   write_request = write,

@@ -28,6 +28,7 @@ return {
   },
   request = { messages = "contents", system = "systemInstruction", content = "parts", texts = { "text" } },
   headers = { "x-goog-" },
+  references = { "cachedContent" }, -- what only the account has that made it
   fields = fields,
   read_request = read.request,
   write_request = write,

@@ -25,6 +25,7 @@ return {
   },
   request = { messages = "messages", content = "content", texts = { "text" } },
   headers = { "openai-", "x-stainless-" },
+  references = { "messages[*].content[*].file.file_id" }, -- what only the account has that made it
   fields = fields,
   read_request = read.request,
   write_request = write,

@@ -19,6 +19,7 @@ return {
   },
   request = { messages = "input", system = "instructions", content = "content", texts = { "input_text", "output_text", "text" } },
   headers = { "openai-", "x-stainless-" },
+  references = { "prompt.id", "input[*].content[*].file_id" }, -- what only the account has that made it
   fields = fields,
   read_request = read.request,
   write_request = write,

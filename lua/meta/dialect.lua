@@ -22,6 +22,7 @@
 ---@field finish_reasons { [string]: moongate.dialect.Finish }  its own reasons → neutral ones
 ---@field read_event fun(name: string, data: table, stream: table): moongate.dialect.Delta[]  for events with something `rare`
 ---@field stream? moongate.dialect.Writer  how a stream is written for its clients
+---@field references? string[]  paths in a request of what one account keeps
 ---@field headers? string[]  how headers begin that only its vendor understands
 ---@field error? moongate.dialect.Error  how an error is written for its clients
 
