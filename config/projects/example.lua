@@ -115,7 +115,7 @@ return {
           region = "eu",                          -- regions fail apart, so each has its own breaker
           prefill = false,                        -- it goes on from an assistant message at the end
           -- dollars for a million tokens; by default the catalogue's (moongate prices list)
-          price_usd = { input = 0, output = 0, cached_read = 0, cached_write = 0 },
+          price_usd = { input = 0, output = 0, cached_read = 0, cached_write = 0, image = 0, audio_minute = 0, characters = 0, search = 0 },
           concurrency = 8,                        -- what is missing comes from the provider
         },
       },

@@ -145,6 +145,7 @@ struct mg_adapter_decl {
         mg_adapter_paths input, output, total, cached_read, cached_write, reasoning, input_audio, output_audio;
         mg_adapter_paths input_more;   /* input that `input` leaves out and no other counter tells */
         mg_adapter_paths cached_write_long;      /* the part of cached_write that is kept for an hour */
+        mg_adapter_paths seconds, searches;      /* of sound; units of reranking */
         mg_adapter_paths model, tier;  /* what the answer says it was served by: prices go by it */
         uint8_t excludes;              /* MG_EXCLUDES_*: counters that input or output, as told here, do not contain */
         uint8_t may_exclude;           /* … of which that holds only when they are larger than it */
@@ -155,6 +156,7 @@ struct mg_adapter_decl {
         mg_adapter_paths item;         /* one choice or other unit of the answer: an event without any is only usage */
         mg_adapter_paths index;        /* of a choice, when it is not its place in the list */
         mg_adapter_paths content, reasoning, tool_call, refusal, finish, data;
+        mg_adapter_paths image;        /* a picture that was made: data that is counted */
         mg_adapter_paths tool_index, tool_id, tool_name, tool_arguments; /* of each tool call of a choice */
         mg_adapter_paths type;         /* what kind of event it is; absent: its name in the stream says it */
         mg_adapter_paths block;        /* number of the part of the answer that an event is about: arguments are those
@@ -255,6 +257,7 @@ struct mg_tap {
     uint64_t tool_blocks;              /* blocks that began as tool calls, a bit each */
     int call_base, call_total;         /* of calls without numbers: that of the one at place 0 of the list, and how many so far */
     int call_places;                   /* places of the list that such calls began at since call_base: all up to the last */
+    uint64_t images, audio_ms, searches;         /* what is counted beside tokens */
     char served[128], tier[16];        /* model and service tier as the answer names them; "": it does not */
     char error_type[64], error_code[64], error_message[256];   /* cut to size, unescaped, printable */
     char error_param[64], error_detail[128];     /* detail: all of them, a blank between */

@@ -18,7 +18,7 @@
     X(usage.cached_read, MG_IS_CACHED_READ) X(usage.cached_write, MG_IS_CACHED_WRITE)                 \
     X(usage.cached_write_long, MG_IS_CACHED_WRITE_LONG) X(usage.reasoning, MG_IS_REASONING_TOKENS)    \
     X(usage.input_audio, MG_IS_INPUT_AUDIO) X(usage.output_audio, MG_IS_OUTPUT_AUDIO) X(usage.model, MG_IS_MODEL) \
-    X(usage.tier, MG_IS_TIER) X(usage_object, MG_IS_USAGE) X(error, MG_IS_ERROR) X(error_shape.mark, MG_IS_MARK)
+    X(usage.tier, MG_IS_TIER) X(usage.seconds, MG_IS_SECONDS) X(usage.searches, MG_IS_SEARCHES) X(usage_object, MG_IS_USAGE) X(error, MG_IS_ERROR) X(error_shape.mark, MG_IS_MARK)
 
 #define ERROR(X)                                                                                   \
     X(error, MG_IS_ERROR) X(error_shape.type, MG_IS_ERROR_TYPE) X(error_shape.code, MG_IS_ERROR_CODE) \
@@ -30,7 +30,7 @@
     X(item, MG_IS_ITEM) X(index, MG_IS_INDEX) X(content, MG_IS_CONTENT) X(reasoning, MG_IS_REASONING) \
     X(tool_call, MG_IS_TOOL_CALL) X(block, MG_IS_BLOCK) X(tool_index, MG_IS_TOOL_INDEX) X(tool_id, MG_IS_TOOL_ID) \
     X(tool_name, MG_IS_TOOL_NAME) X(tool_arguments, MG_IS_TOOL_ARGUMENTS) X(refusal, MG_IS_REFUSAL)   \
-    X(finish, MG_IS_FINISH) X(blocked, MG_IS_BLOCKED) X(data, MG_IS_DATA)
+    X(finish, MG_IS_FINISH) X(blocked, MG_IS_BLOCKED) X(data, MG_IS_DATA) X(image, MG_IS_IMAGE)
 
 static bool meaning_of(const char *name, uint8_t *out_meaning)
 {

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "http/wait.h"
@@ -167,6 +168,22 @@ static void see_data(struct mg_look *look, const struct mg_json_hit *hit)
     look->useful |= hit->type == MG_JSON_NUMBER;
 }
 
+static void see_image(struct mg_look *look, const struct mg_json_hit *hit)
+{
+    see_data(look, hit);
+    look->images += mg_hit_has_bytes(hit);
+}
+
+/* Fractions of seconds count; nonsense does not. */
+static void see_seconds(struct mg_look *look, const struct mg_json_hit *hit)
+{
+    char text[32], *end;
+    copy_text(text, sizeof text, hit);
+    double seconds = strtod(text, &end);
+    if (end != text && !*end && seconds >= 0 && seconds <= MAX_TOKENS)
+        look->audio_ms = (uint64_t)(seconds * 1000 + 0.5);
+}
+
 static void see_refusal(struct mg_look *look, const struct mg_json_hit *hit)
 {
     bool has_bytes = mg_hit_has_bytes(hit), said = has_bytes && !is_blank(hit);
@@ -268,6 +285,9 @@ void mg_look_see(struct mg_look *look, unsigned meaning, const struct mg_json_hi
     case MG_IS_REASONING: see_content(look, hit, true); break;
     case MG_IS_TOOL_CALL: see_useful(look, hit); break;
     case MG_IS_DATA: see_data(look, hit); break;
+    case MG_IS_IMAGE: see_image(look, hit); break;
+    case MG_IS_SECONDS: see_seconds(look, hit); break;
+    case MG_IS_SEARCHES: see_count(look, &look->searches, hit); break;
     case MG_IS_TOOL_INDEX:
     case MG_IS_TOOL_ID:
     case MG_IS_TOOL_NAME:
@@ -396,6 +416,9 @@ static void take_over(struct mg_look *look)
     tap->useful |= look->useful;
     tap->refused |= look->refused;
     tap->content_bytes += look->content_bytes;
+    tap->images += look->images;
+    tap->audio_ms = look->audio_ms ? look->audio_ms : tap->audio_ms;
+    tap->searches += look->searches;
     if (look->usage_seen && !look->usage_bad)
         mg_look_usage(look);
     bool cut = tap->end == MG_FINISH_CUT || tap->end == MG_FINISH_FILTERED;

@@ -29,6 +29,7 @@ struct mg_look {
     mg_view name;                      /* of the event */
     struct mg_usage usage;             /* taken over only when the document turns out valid */
     uint64_t usage_more, usage_long;
+    uint64_t images, audio_ms, searches;
     uint64_t content_bytes;
     bool content, useful, refused, blank, item, usage_seen, usage_bad, error;
     char finish[40], blocked[40];

@@ -266,6 +266,8 @@ struct mg_config_target {
     bool priced;                       /* the prices below were given */
     double price_in_microusd, price_out_microusd;     /* per million tokens */
     double price_cached_read_microusd, price_cached_write_microusd;
+    double price_image_microusd, price_minute_microusd, price_search_microusd;    /* each */
+    double price_characters_microusd;  /* per million */
     struct mg_config_gate gate;
 };
 

@@ -545,6 +545,10 @@ static void copy_price(const struct row *row, struct mg_config_target *target)
     target->price_out_microusd = number(row, "output");
     target->price_cached_read_microusd = number(row, "cached_read");
     target->price_cached_write_microusd = number(row, "cached_write");
+    target->price_image_microusd = number(row, "image");
+    target->price_minute_microusd = number(row, "audio_minute");
+    target->price_characters_microusd = number(row, "characters");
+    target->price_search_microusd = number(row, "search");
     leave(row);
 }
 

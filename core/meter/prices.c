@@ -67,6 +67,15 @@ static u128 charge(uint64_t *left, uint64_t wanted, const struct mg_price_step *
     return (u128)taken * rate_of(step, rate);
 }
 
+/* What is not counted in tokens; a second of sound is the unit, a thousandth of it is counted. */
+static u128 units(const struct mg_price_step *step, const struct mg_usage *usage)
+{
+    u128 sum = (u128)usage->images * rate_of(step, MG_RATE_image);
+    sum += ((u128)usage->audio_ms * rate_of(step, MG_RATE_audio_second) + 500) / 1000;
+    sum += (u128)usage->characters * rate_of(step, MG_RATE_character);
+    return sum + (u128)usage->searches * rate_of(step, MG_RATE_search);
+}
+
 uint64_t mg_price_cost(const struct mg_price *price, const struct mg_usage *usage, mg_view tier)
 {
     const struct mg_price_step *step = step_for(price, usage->input_tokens);
@@ -79,10 +88,13 @@ uint64_t mg_price_cost(const struct mg_price *price, const struct mg_usage *usag
     sum += charge(&output, usage->reasoning_tokens, step, MG_RATE_reasoning);
     sum += charge(&output, output, step, MG_RATE_output);
 
+    if (mg_usage_units(usage))
+        sum += units(step, usage);
+
     uint32_t permille = tier.len > 0 ? permille_of(price, tier) : 1000;
     if (permille != 1000)
         sum = (sum * permille + 500) / 1000;
-    if (usage->input_tokens > 0 || usage->output_tokens > 0)
+    if (usage->input_tokens > 0 || usage->output_tokens > 0 || mg_usage_units(usage))
         sum += price->request;
     return sum > UINT64_MAX ? UINT64_MAX : (uint64_t)sum;
 }

@@ -18,7 +18,7 @@
 #include "base/buf.h"
 #include "meter/timeline.h"
 
-/* Kinds of tokens that may have a rate: what it is part of, and whether that is the input. */
+/* Kinds of tokens that may have a rate, and what each is part of; then what is not counted in tokens: a rate is for a million. */
 #define MG_RATE_LIST(X)                                                                            \
     X(input, input)                                                                                \
     X(output, output)                                                                              \
@@ -26,13 +26,18 @@
     X(cached_write, input)                                                                         \
     X(reasoning, output)                                                                           \
     X(input_audio, input)                                                                          \
-    X(output_audio, output)
+    X(output_audio, output)                                                                        \
+    X(image, image)                                                                                \
+    X(audio_second, audio_second)                                                                  \
+    X(character, character)                                                                        \
+    X(search, search)
 
 enum mg_rate {
 #define X(name, parent) MG_RATE_##name,
     MG_RATE_LIST(X)
 #undef X
-    MG_RATE_COUNT
+    MG_RATE_COUNT,
+    MG_RATE_TOKENS = MG_RATE_image     /* kinds before it are of tokens, the others are units of their own */
 };
 
 enum {

@@ -13,7 +13,7 @@
 #include "http/json.h"
 #include "meter/prices_parts.h"
 
-static const char *const keys[MG_RATE_COUNT] = {
+static const char *const keys[MG_RATE_TOKENS] = {
     [MG_RATE_input] = "input_mtok",
     [MG_RATE_output] = "output_mtok",
     [MG_RATE_cached_read] = "cache_read_mtok",
@@ -104,7 +104,7 @@ static bool read_price(const struct mg_json *object, struct mg_price *out_price)
     struct mg_price price = {.step_count = 1};
     for (int i = 0; i < MG_RATE_COUNT; i++)
         price.steps[0].rates[i] = MG_RATE_NONE;
-    for (int i = 0; i < MG_RATE_COUNT; i++) {
+    for (int i = 0; i < MG_RATE_TOKENS; i++) {
         const struct mg_json *value = mg_json_get(object, keys[i]);
         if (value && !read_key(value, (enum mg_rate)i, &price))
             return false;
@@ -188,7 +188,7 @@ static bool read_period(const struct mg_json *entry, struct mg_price *out_price,
 /* A kind that costs what it is part of here, or a use that is not counted: searches, pictures, a longer cache. */
 static bool knows_key(mg_view key)
 {
-    for (int i = 0; i < MG_RATE_COUNT; i++)
+    for (int i = 0; i < MG_RATE_TOKENS; i++)
         if (mg_view_eq(key, mg_view_cstr(keys[i])))
             return true;
     return mg_view_eq(key, MG_VIEW("requests_kcount"));

@@ -118,8 +118,9 @@ static char *put_usage(char *at, const struct mg_usage *usage)
 {
     const uint64_t tokens[] = {usage->input_tokens, usage->output_tokens, usage->cached_read_tokens,
                                usage->cached_write_tokens, usage->reasoning_tokens,
-                               usage->input_audio_tokens, usage->output_audio_tokens};
-    return put_numbers(at, tokens, MG_COUNT(tokens));
+                               usage->input_audio_tokens, usage->output_audio_tokens,
+                               usage->images, usage->audio_ms, usage->characters, usage->searches};
+    return put_numbers(at, tokens, mg_usage_units(usage) ? MG_COUNT(tokens) : MG_COUNT(tokens) - 4);
 }
 
 /* Who did not say when it ended ended with its last mark. */
@@ -428,10 +429,10 @@ mg_err mg_record_decode_redialed(mg_view payload, uint16_t *out_number)
 
 static void get_usage(struct in *in, struct mg_usage *out_usage)
 {
-    uint64_t tokens[7] = {0};
+    uint64_t tokens[11] = {0};
     get_numbers(in, tokens, MG_COUNT(tokens));
-    *out_usage = (struct mg_usage){tokens[0], tokens[1], tokens[2], tokens[3],
-                                   tokens[4], false,     tokens[5], tokens[6]};
+    *out_usage = (struct mg_usage){tokens[0], tokens[1], tokens[2], tokens[3], tokens[4], false,
+                                   tokens[5], tokens[6], tokens[7], tokens[8], tokens[9], tokens[10]};
 }
 
 mg_err mg_record_decode_settled(mg_view payload, char out_id[40],

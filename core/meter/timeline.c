@@ -180,6 +180,10 @@ static void add_usage(struct mg_usage *sum, const struct mg_usage *usage)
     sum->reasoning_tokens += usage->reasoning_tokens;
     sum->input_audio_tokens += usage->input_audio_tokens;
     sum->output_audio_tokens += usage->output_audio_tokens;
+    sum->images += usage->images;
+    sum->audio_ms += usage->audio_ms;
+    sum->characters += usage->characters;
+    sum->searches += usage->searches;
     sum->reported = sum->reported && (usage->reported || usage->input_tokens + usage->output_tokens == 0);
 }
 

@@ -72,7 +72,16 @@ struct mg_usage {
     bool reported;                     /* by the provider; else what is here is an estimate */
     uint64_t input_audio_tokens;       /* subset of input */
     uint64_t output_audio_tokens;      /* subset of output */
+    uint64_t images;                   /* pictures made; these four are counted beside tokens, and never estimated */
+    uint64_t audio_ms;                 /* sound listened to, as the provider says */
+    uint64_t characters;               /* text spoken */
+    uint64_t searches;                 /* units of reranking */
 };
+
+static inline uint64_t mg_usage_units(const struct mg_usage *usage)
+{
+    return usage->images | usage->audio_ms | usage->characters | usage->searches;
+}
 
 struct mg_attempt_record {
     uint64_t start_us;                 /* since the exchange began */

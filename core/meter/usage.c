@@ -208,6 +208,15 @@ static const char *source_of(const struct mg_usage *usage)
     return usage->input_tokens + usage->output_tokens > 0 ? "estimated" : "none";
 }
 
+/* Only in events of what is not counted in tokens. */
+static mg_err put_units(struct mg_buf *out, const struct mg_usage *usage)
+{
+    MG_TRY(put_number(out, "images", usage->images));
+    MG_TRY(put_number(out, "audio_ms", usage->audio_ms));
+    MG_TRY(put_number(out, "characters", usage->characters));
+    return put_number(out, "searches", usage->searches);
+}
+
 static mg_err put_tokens(struct mg_buf *out, const struct mg_usage *usage)
 {
     const struct {
@@ -225,7 +234,7 @@ static mg_err put_tokens(struct mg_buf *out, const struct mg_usage *usage)
     MG_TRY(mg_buf_putf(out, ",\"tokens\":\"%s\"", source_of(usage)));
     for (size_t i = 0; i < MG_COUNT(kinds); i++)
         MG_TRY(put_number(out, kinds[i].name, kinds[i].count));
-    return MG_OK;
+    return mg_usage_units(usage) ? put_units(out, usage) : MG_OK;
 }
 
 static mg_err put_latency(struct mg_buf *out, const struct mg_attempt_record *attempt)

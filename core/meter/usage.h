@@ -92,6 +92,7 @@ struct mg_usage_sums {
     uint64_t estimated, unpriced, interrupted;   /* attempts of those */
     uint64_t input_tokens, output_tokens, cached_read_tokens, cached_write_tokens, reasoning_tokens;
     uint64_t input_audio_tokens, output_audio_tokens;
+    uint64_t images, audio_ms, characters, searches;
     uint64_t estimated_tokens;         /* of the input and output ones */
     uint64_t bytes_sent, bytes_received;
     mg_usage_money cost_picousd, charged_picousd;          /* of all; of those the project pays for */

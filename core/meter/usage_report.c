@@ -145,7 +145,7 @@ static void add_sums(struct mg_usage_sums *sums, const struct mg_usage_event *ev
     sums->last_at_us = event->at_us;
     sums->attempts++;
     sums->estimated += estimated;
-    sums->unpriced += !event->priced && tokens > 0;
+    sums->unpriced += !event->priced && (tokens > 0 || mg_usage_units(usage) > 0);
     sums->interrupted += event->interrupted;
     sums->input_tokens += usage->input_tokens;
     sums->output_tokens += usage->output_tokens;
@@ -154,6 +154,10 @@ static void add_sums(struct mg_usage_sums *sums, const struct mg_usage_event *ev
     sums->reasoning_tokens += usage->reasoning_tokens;
     sums->input_audio_tokens += usage->input_audio_tokens;
     sums->output_audio_tokens += usage->output_audio_tokens;
+    sums->images += usage->images;
+    sums->audio_ms += usage->audio_ms;
+    sums->characters += usage->characters;
+    sums->searches += usage->searches;
     sums->estimated_tokens += estimated ? tokens : 0;
     sums->bytes_sent += event->attempt->bytes_sent;
     sums->bytes_received += event->attempt->bytes_received;

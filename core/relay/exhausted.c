@@ -82,7 +82,8 @@ void mg_relay_remember(struct mg_relay *relay, struct mg_lane *lane, const struc
     if (theirs) {
         int status = attempt->facts.status;      /* 429 and 5xx would make its SDK try again in vain */
         relay->result.status = status < 500 && (own_key || status != 429) ? status : mg_class_status(verdict->class_);
-        if (mg_lane_answers_translated(lane))
+        bool theirs_alone = strcmp(mg_adapter_declaration(lane->adapter)->dialect, relay->call.call->dialect) != 0;
+        if (mg_lane_answers_translated(lane) || theirs_alone)
             put_in_words(relay, attempt, verdict->class_);
         else
             relay->result.body = mg_arena_dup(arena(relay), mg_buf_view(&attempt->body));

@@ -202,6 +202,11 @@ void mg_judge_usage(struct mg_attempt *attempt)
     *usage = attempt->call.free ? (struct mg_usage){.reported = false} : attempt->tap.usage;
     if (usage->input_tokens == 0)      /* nobody answers to nothing: a report without a count of it is none */
         *usage = (struct mg_usage){.reported = false};
+    if (attempt->call.plain) {
+        usage->images = attempt->tap.images;
+        usage->audio_ms = attempt->tap.audio_ms;
+        usage->searches = attempt->tap.searches;
+    }
     if (usage->reported || attempt->call.free || attempt->call.plain || !may_be_billed(attempt))
         return;                        /* of pictures and sound the bytes tell nothing */
     usage->input_tokens = attempt->call.record->bytes_sent / 4;

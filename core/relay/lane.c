@@ -15,6 +15,7 @@
 #include "relay/task.h"
 #include "relay/relay.h"
 #include "relay/translated.h"
+#include "relay/units.h"
 
 enum { P99_WANTS_CALLS = 20 };         /* fewer say nothing about a p99 */
 
@@ -599,8 +600,10 @@ static void see_usage(const struct mg_lane *lane, struct mg_attempt_record *atte
 {
     struct mg_estimate *estimate = mg_stats_estimate(lane->relay->call.route->reaches[lane->candidate].stats);
     struct mg_usage *usage = &attempt->usage;
-    if (lane->relay->call.plain)
-        return;                        /* what pictures and sound are in tokens teaches nothing about texts */
+    if (lane->relay->call.plain) {     /* what pictures and sound are in tokens teaches nothing about texts */
+        mg_units_count(lane, usage);
+        return;
+    }
     if (usage->reported) {
         mg_estimate_learn(estimate, attempt->bytes_sent, usage->input_tokens, lane->attempt.tap.content_bytes,
                           usage->output_tokens);

@@ -2,6 +2,13 @@
 
 #include <math.h>
 
+#include "base/mem.h"
+
+static int64_t for_a_million(double microusd)
+{
+    return (int64_t)MG_MIN(microusd * 1e6, (double)MG_RATE_MAX);
+}
+
 const struct mg_price *mg_target_price(const struct mg_config_target *target, struct mg_price *room)
 {
     if (!target->priced)
@@ -9,6 +16,10 @@ const struct mg_price *mg_target_price(const struct mg_config_target *target, st
     *room = mg_price_simple((uint64_t)llround(target->price_in_microusd), (uint64_t)llround(target->price_out_microusd));
     room->steps[0].rates[MG_RATE_cached_read] = llround(target->price_cached_read_microusd);
     room->steps[0].rates[MG_RATE_cached_write] = llround(target->price_cached_write_microusd);
+    room->steps[0].rates[MG_RATE_image] = for_a_million(target->price_image_microusd);
+    room->steps[0].rates[MG_RATE_audio_second] = for_a_million(target->price_minute_microusd / 60);
+    room->steps[0].rates[MG_RATE_character] = llround(target->price_characters_microusd);
+    room->steps[0].rates[MG_RATE_search] = for_a_million(target->price_search_microusd);
     return room;
 }
 

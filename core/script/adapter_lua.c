@@ -401,7 +401,7 @@ static void read_usage(lua_State *L, struct loader *loader, int table)
 {
     static const char *const names[] = {"object",            "input",     "input_more",  "output",       "total",    "cached_read", "cached_write",
                                         "cached_write_long", "reasoning", "input_audio", "output_audio", "model",    "tier",
-                                        "excludes",          "may_exclude", "partial",   NULL};
+                                        "excludes",          "may_exclude", "partial",   "seconds", "searches", NULL};
     struct mg_adapter_decl *decl = loader->decl;
     int usage = open_table(L, table, "usage", names);
     read_paths(L, loader, usage, "object", decl->usage_object);
@@ -416,6 +416,8 @@ static void read_usage(lua_State *L, struct loader *loader, int table)
     READ(reasoning);
     READ(input_audio);
     READ(output_audio);
+    READ(seconds);
+    READ(searches);
     READ(model);
     READ(tier);
 #undef READ
@@ -474,7 +476,7 @@ static void read_typed(lua_State *L, struct loader *loader, int parts, struct mg
 
 static void read_parts(lua_State *L, struct loader *loader, int table, const char *name)
 {
-    static const char *const names[] = {"item",       "index",   "content",   "reasoning",      "tool_call", "refusal", "finish", "data",
+    static const char *const names[] = {"image",      "item",       "index",   "content",   "reasoning",      "tool_call", "refusal", "finish", "data",
                                         "tool_index", "tool_id", "tool_name", "tool_arguments", "type",      "block",   "blocked",
                                         "rare",       "typed",   NULL};
     struct mg_adapter_decl *decl = loader->decl;
@@ -489,6 +491,7 @@ static void read_parts(lua_State *L, struct loader *loader, int table, const cha
     READ(reasoning);
     READ(tool_call);
     READ(refusal);
+    READ(image);
     READ(finish);
     READ(data);
     READ(tool_index);

@@ -16,6 +16,7 @@ return {
     object = { "usage", "delta.usage" },
     input = { "usage.tokens.input_tokens", "delta.usage.tokens.input_tokens" },
     output = { "usage.tokens.output_tokens", "delta.usage.tokens.output_tokens" },
+    searches = { "meta.billed_units.search_units" },
     cached_read = { "usage.cached_tokens", "delta.usage.cached_tokens" },
   },
 

@@ -15,6 +15,7 @@ return {
         audio_transcriptions = "/audio/transcriptions",
         audio_translations = "/audio/translations",
         moderations = "/moderations",
+        rerank = "/rerank", -- of those that are compatible: OpenAI itself has none
         files = "/files",
         file = "/files/{id}",
         file_content = "/files/{id}/content",

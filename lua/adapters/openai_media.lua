@@ -17,6 +17,8 @@ return {
     output = { "usage.output_tokens", "usage.completion_tokens" },
     input_audio = { "usage.input_token_details.audio_tokens", "usage.input_tokens_details.audio_tokens" },
     cached_read = { "usage.input_tokens_details.cached_tokens" },
+    seconds = { "usage.seconds" },
+    searches = { "meta.billed_units.search_units" },
     model = { "model" },
   },
 
@@ -24,7 +26,8 @@ return {
     extends = false,
     item = { "data[*]", "results[*]", "id" },
     content = { "text" },
-    data = { "data", "results" },
+    image = { "data[*].b64_json", "data[*].url" },
+    data = { "results" },
   },
 
   -- every event says its type; several megabytes of a picture may stand in one
@@ -36,9 +39,9 @@ return {
         path = "b64_json",
         by = {
           ["image_generation.partial_image"] = "data",
-          ["image_generation.completed"] = "data",
+          ["image_generation.completed"] = "image",
           ["image_edit.partial_image"] = "data",
-          ["image_edit.completed"] = "data",
+          ["image_edit.completed"] = "image",
         },
       },
       { path = "audio", by = { ["speech.audio.delta"] = "data" } },

@@ -255,7 +255,9 @@ end
 
 local function prices(price)
   return price and { input = price.input * MICRO, output = (price.output or price.input) * MICRO,
-    cached_read = (price.cached_read or price.input) * MICRO, cached_write = (price.cached_write or price.input) * MICRO }
+    cached_read = (price.cached_read or price.input) * MICRO, cached_write = (price.cached_write or price.input) * MICRO,
+    image = (price.image or 0) * MICRO, audio_minute = (price.audio_minute or 0) * MICRO,
+    characters = (price.characters or 0) * MICRO, search = (price.search or 0) * MICRO }
 end
 
 ---- models
@@ -303,7 +305,7 @@ function Flat:target(row)
   local t, g, p = row.timeouts, row.gate, row.price or {}
   local key = table.concat({ row.id, row.params or "", t.connect_ms, t.first_token_ms, t.idle_ms, t.total_ms,
     row.context_window or 0, row.max_output or 0, row.known_as or "", row.region or "", tostring(row.prefill), p.input or "", p.output or "",
-    p.cached_read or "", p.cached_write or "",
+    p.cached_read or "", p.cached_write or "", p.image or "", p.audio_minute or "", p.characters or "", p.search or "",
     g.max or 0, tostring(g.adaptive), g.queue, g.queue_ms }, "\0")
   if not self.target_index[key] then
     self.targets[#self.targets + 1] = row

@@ -128,5 +128,63 @@ class Others(World):
         self.assertTrue(self.client.files.delete("file-abc").deleted)
 
 
+class Reranked(unittest.TestCase):
+    """Cohere's own API and those who have its shape: asked as the client asks, answered as they answer, errors as OpenAI tells them."""
+
+    ASKED = {"model": "ranks", "query": "moon", "documents": ["a", "b"], "top_n": 1}
+    ANSWER = {"id": "x", "results": [{"index": 1, "relevance_score": 0.9}], "meta": {"billed_units": {"search_units": 1}}}
+
+    def project(self, up, adapter):
+        return (f'return {{ providers = {{ p0 = {{ adapter = "{adapter}", base_url = "http://127.0.0.1:{up.port}/v2", api_key = "sk-0", breaker = false }} }}, '
+                'workflows = { ranks = { targets = { { "p0/rerank-v3.5", price_usd = { input = 0, search = 0.002 } } } } } }')
+
+    def test_by_cohere_and_by_who_is_compatible(self):
+        for adapter in ("cohere", "openai", "together"):
+            with Upstream(respond(200, self.ANSWER)) as up, Gateway(self.project(up, adapter)) as gw:
+                for path in ("/v1/rerank", "/v2/rerank"):
+                    got = gw.request("POST", path, self.ASKED)
+                    self.assertEqual((got.status, got.json), (200, self.ANSWER))
+                    sent = up.next_request()
+                    self.assertEqual((sent.path, sent.json), ("/v2/rerank", {**self.ASKED, "model": "rerank-v3.5"}))
+                self.assertEqual(gw.trace(got)["attempts"][0]["cost_microusd"], 2000)
+
+    def test_an_error_is_told_in_the_askers_dialect(self):
+        with Upstream(respond(400, {"message": "too many documents"}, reason="Bad")) as up, Gateway(self.project(up, "cohere")) as gw:
+            got = gw.request("POST", "/v1/rerank", self.ASKED)
+            self.assertEqual((got.status, got.json["error"]["message"], got.json["error"]["type"]), (400, "too many documents", "invalid_request_error"))
+
+    def test_a_provider_that_has_no_such_thing_is_named(self):
+        with Upstream() as up, Gateway(self.project(up, "anthropic")) as gw:
+            got = gw.request("POST", "/v1/rerank", self.ASKED)
+            self.assertEqual((got.status, got.json["error"]["param"]), (400, "model"))
+            self.assertIn("anthropic offers no rerank", got.json["error"]["message"])
+
+
+class Metered(unittest.TestCase):
+    """Pictures, seconds, characters and search units are counted and priced beside tokens."""
+
+    PRICE = "{ input = 1, output = 10, image = 0.04, audio_minute = 0.6, characters = 15, search = 0.002 }"
+
+    def test_each_is_recorded_and_costs_what_the_target_says(self):
+        with Upstream(openai_media.answer) as up:
+            flows = "".join(f'{name} = {{ targets = {{ {{ "p0/m", price_usd = {self.PRICE} }} }} }},' for name in KINDS[:1])
+            targets = f'p0 = {{ adapter = "openai", base_url = "{up.url}", api_key = "sk-0", breaker = false }},'
+            text = f'return {{ providers = {{ {targets} }}, workflows = {{ {flows} }} }}'
+            with Gateway(text) as gw:
+                client = gw.client()
+                client.images.generate(model="images", prompt="x", n=2)
+                list(client.images.generate(model="images", prompt="x", stream=True))
+                client.audio.speech.create(model="images", voice="alloy", input="Grüße \U0001f319")
+                client.audio.transcriptions.create(model="images", file=("a.wav", b"RIFF", "audio/wav"))
+                client.audio.transcriptions.create(model="images", file=("a.wav", b"RIFF", "audio/wav"), response_format="text")
+                self.assertEqual(gw.stop(), 0)
+                events = [json.loads(line) for line in gw.cli("usage", "events", "--json").splitlines()]
+        seen = [(e.get("images", 0), e.get("audio_ms", 0), e.get("characters", 0), e["input_tokens"], e["output_tokens"], e["cost_picousd"]) for e in events]
+        tokens = 12 * 10**6 + 34 * 10**7
+        self.assertEqual(seen, [
+            (2, 0, 0, 12, 34, tokens + 80_000_000_000), (1, 0, 0, 12, 34, tokens + 40_000_000_000),
+            (0, 0, 7, 0, 0, 7 * 15_000_000), (0, 3000, 0, 0, 0, 30_000_000_000), (0, 0, 0, 0, 0, 0)])
+
+
 if __name__ == "__main__":
     main()

@@ -67,7 +67,7 @@ static struct mg_attempt_record an_attempt(void)
         .redialed = true,
         .bytes_sent = 1200,
         .bytes_received = 300,
-        .usage = {100, 20, 64, 8, 5, true, 3, 2},
+        .usage = {100, 20, 64, 8, 5, true, 3, 2, 4, 2500, 7, 1},
     };
 }
 
@@ -103,7 +103,8 @@ static void fill_to_the_brim(struct mg_timeline *timeline, struct mg_attempt_rec
         attempt->address = attempt->credential = text;
     attempt->status = attempt->number = attempt->entry = UINT16_MAX;
     attempt->usage =
-        (struct mg_usage){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, true, UINT64_MAX, UINT64_MAX};
+        (struct mg_usage){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, true, UINT64_MAX, UINT64_MAX,
+                          UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
 }
 
 TEST(a_started_attempt_comes_back_as_it_went)
@@ -183,6 +184,7 @@ TEST(a_settled_attempt_comes_back_as_it_went)
     CHECK_VIEW(got.tier, attempt.tier);
     CHECK_INT(got.usage.input_audio_tokens, 3);
     CHECK_INT(got.usage.output_audio_tokens, 2);
+    CHECK(got.usage.images == 4 && got.usage.audio_ms == 2500 && got.usage.characters == 7 && got.usage.searches == 1);
 }
 
 TEST(an_exchange_comes_back_as_it_went)
