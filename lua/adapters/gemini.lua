@@ -1,6 +1,27 @@
 --- gemini.lua - the Gemini dialect (generateContent), as the Developer API speaks it.
 ---
 --- Data only, as openai_chat.lua explains. Sources: the vendor's own SDK types.
+
+-- What a word beside it tells of a value, in whole answers and in chunks.
+local TYPED = {
+  {
+    path = "candidates[*].content.parts[*].text",
+    tag = "candidates[*].content.parts[*].thought",
+    by = { ["true"] = "reasoning" },
+    otherwise = "content",
+  },
+  {
+    path = "usageMetadata.promptTokensDetails[*].tokenCount",
+    tag = "usageMetadata.promptTokensDetails[*].modality",
+    by = { AUDIO = "input_audio" },
+  },
+  {
+    path = "usageMetadata.candidatesTokensDetails[*].tokenCount",
+    tag = "usageMetadata.candidatesTokensDetails[*].modality",
+    by = { AUDIO = "output_audio" },
+  },
+}
+
 return {
   name = "gemini",
   dialect = "gemini",
@@ -49,24 +70,7 @@ return {
     },
     finish = { "candidates[*].finishReason" },
     blocked = { "promptFeedback.blockReason" },
-    typed = {
-      {
-        path = "candidates[*].content.parts[*].text",
-        tag = "candidates[*].content.parts[*].thought",
-        by = { ["true"] = "reasoning" },
-        otherwise = "content",
-      },
-      {
-        path = "usageMetadata.promptTokensDetails[*].tokenCount",
-        tag = "usageMetadata.promptTokensDetails[*].modality",
-        by = { AUDIO = "input_audio" },
-      },
-      {
-        path = "usageMetadata.candidatesTokensDetails[*].tokenCount",
-        tag = "usageMetadata.candidatesTokensDetails[*].modality",
-        by = { AUDIO = "output_audio" },
-      },
-    },
+    typed = TYPED,
   },
 
   -- Chunks are answers of their own, each with the parts that are new. Calls come whole and without numbers.
@@ -84,24 +88,7 @@ return {
     },
     finish = { "candidates[*].finishReason" },
     blocked = { "promptFeedback.blockReason" },
-    typed = {
-      {
-        path = "candidates[*].content.parts[*].text",
-        tag = "candidates[*].content.parts[*].thought",
-        by = { ["true"] = "reasoning" },
-        otherwise = "content",
-      },
-      {
-        path = "usageMetadata.promptTokensDetails[*].tokenCount",
-        tag = "usageMetadata.promptTokensDetails[*].modality",
-        by = { AUDIO = "input_audio" },
-      },
-      {
-        path = "usageMetadata.candidatesTokensDetails[*].tokenCount",
-        tag = "usageMetadata.candidatesTokensDetails[*].modality",
-        by = { AUDIO = "output_audio" },
-      },
-    },
+    typed = TYPED,
     rare = {
       "candidates[*].content.parts[*].thoughtSignature", "candidates[*].content.parts[*].functionCall",
       "candidates[*].content.parts[*].inlineData", "candidates[*].content.parts[*].executableCode",
