@@ -570,6 +570,7 @@ void mg_relay_start(struct mg_relay *relay, const struct mg_relay_call *call)
     relay->rescue = NULL;
     relay->sent = NULL;
     relay->translated = NULL;
+    relay->looked_through = NULL;      /* the next request may lie where the last one did */
     relay->unsayable = (struct mg_translation_report){.dropped = MG_VIEW_NONE};
     relay->shown_known = false;
     relay->rank = 0;
