@@ -33,6 +33,7 @@ return {
 
   log = { level = env("MOONGATE_LOG", "info") }, -- "debug", "info", "warn", "error" or "off"
   journal = { bytes = 67108864 },                -- each worker's usage journal, allocated at start
+  requests = { keep_days = 0, keep_bytes = 0 },  -- how long the request log keeps what it has; 0: for ever, however much
   cors = { origins = {} },                       -- exact origins, or "*"; empty: browsers may not call
 
   -- Provider accounts that several projects share: their keys, breakers and caps are one. A provider says `account =

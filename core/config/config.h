@@ -113,6 +113,8 @@ struct mg_config_gateway {
     int workers;                       /* ≥ 1 */
     int drain_ms;                      /* SIGTERM: how long exchanges in flight may take */
     uint64_t journal_bytes;            /* ring of one worker */
+    int keep_days;                     /* of requests; 0: for ever */
+    uint64_t keep_bytes;               /* of files of older requests; 0: no limit */
     const char *proxy;                 /* outbound HTTP proxy URL; NULL: HTTPS_PROXY decides */
     const char *log_level;
     const char *const *cors_origins;   /* exact origins or "*" */

@@ -355,6 +355,10 @@ void mg_config_fill_gateway(struct mg_eval *eval, lua_State *L, int index)
     enter(&row, "journal");
     config->journal_bytes = u64(&row, "bytes");
     leave(&row);
+    enter(&row, "requests");
+    config->keep_days = integer(&row, "keep_days");
+    config->keep_bytes = u64(&row, "keep_bytes");
+    leave(&row);
     enter(&row, "cors");
     config->cors_origins = texts(&row, "origins", &config->cors_count);
     leave(&row);

@@ -346,7 +346,8 @@ static mg_err start_store(struct mg_gateway *gateway, struct mg_diag *diag)
         .sink = mg_ledger_sink(gateway->ledger),
     };
     MG_TRY(mg_recorder_start(&options, &gateway->recorder, diag));
-    MG_TRY(mg_packer_start(config->data_dir, gateway->recorder, &gateway->packer, diag));
+    struct mg_retention retention = {(uint64_t)config->keep_days * 86400 * 1000000, config->keep_bytes};
+    MG_TRY(mg_packer_start(config->data_dir, gateway->recorder, &retention, &gateway->packer, diag));
     gateway->metrics = mg_metrics_hub_new((unsigned)config->workers, gateway->recorder);
     MG_TRY(mg_models_use_folder(config->data_dir, diag));
     return mg_pricing_start(&gateway->pricing, config->data_dir, diag);

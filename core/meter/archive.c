@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -126,11 +128,18 @@ uint64_t mg_archive_first_us(const struct mg_archive *archive, size_t index)
     return archive->items[index].first_us;
 }
 
+enum { FILE_BYTES = PATH_BYTES + 32 };
+
+static void path_of(const struct mg_archive *archive, const struct item *item, char out_path[FILE_BYTES])
+{
+    snprintf(out_path, FILE_BYTES, "%s/%016llu.rows", archive->folder, (unsigned long long)item->first_us);
+}
+
 static void open_item(struct mg_archive *archive, struct item *item)
 {
-    char path[PATH_BYTES + 32];
+    char path[FILE_BYTES];
     struct mg_diag diag = {0};
-    snprintf(path, sizeof path, "%s/%016llu.rows", archive->folder, (unsigned long long)item->first_us);
+    path_of(archive, item, path);
     if (mg_block_open(path, &item->block, &diag) == MG_OK)
         return;
     item->block = NULL;
@@ -146,6 +155,26 @@ struct mg_block *mg_archive_block(struct mg_archive *archive, size_t index)
         open_item(archive, item);
     item->used = ++archive->uses;
     return item->block;
+}
+
+uint64_t mg_archive_bytes(const struct mg_archive *archive, size_t index)
+{
+    char path[FILE_BYTES];
+    struct stat about;
+    path_of(archive, &archive->items[index], path);
+    return stat(path, &about) == 0 ? (uint64_t)about.st_size : 0;
+}
+
+mg_err mg_archive_remove(struct mg_archive *archive, size_t index, struct mg_diag *diag)
+{
+    char path[FILE_BYTES];
+    path_of(archive, &archive->items[index], path);
+    if (unlink(path) != 0 && errno != ENOENT)
+        return mg_diag_set(diag, MG_E_SYSTEM, path, 0, "cannot be deleted: %s", strerror(errno));
+    mg_block_free(archive->items[index].block);
+    archive->count--;
+    memmove(archive->items + index, archive->items + index + 1, (archive->count - index) * sizeof archive->items[0]);
+    return MG_OK;
 }
 
 /* The opened block that was not used for longest and holds memory; NULL: none does. */

@@ -26,6 +26,12 @@ struct mg_block *mg_archive_block(struct mg_archive *archive, size_t index);
 /* What its name says: at_us of its first row; its rows are older than the first of the next block. */
 uint64_t mg_archive_first_us(const struct mg_archive *archive, size_t index);
 
+/* Deletes the file of a block, which is forgotten then. MG_E_SYSTEM with the diag. */
+MG_MUST_USE mg_err mg_archive_remove(struct mg_archive *archive, size_t index, struct mg_diag *diag);
+
+/* Bytes of its file; 0: it is gone. */
+uint64_t mg_archive_bytes(const struct mg_archive *archive, size_t index);
+
 /* The first block that may have rows at or after at_us; the count when none has. */
 size_t mg_archive_find(const struct mg_archive *archive, uint64_t at_us);
 

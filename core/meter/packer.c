@@ -18,6 +18,8 @@ enum { STEP_ROWS = 4096 };             /* deleted in one transaction of the reco
 
 struct mg_packer {
     struct mg_recorder *recorder;      /* borrowed */
+    struct mg_retention retention;
+    uint64_t retained_us;              /* when what is too old was deleted last, by the monotonic clock */
     char path[MG_FOLDER_PATH_BYTES];   /* of the database */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -178,6 +180,20 @@ static void tell_trouble(struct mg_packer *packer, mg_err err, const struct mg_d
     packer->told = true;
 }
 
+/* Once a minute. */
+static mg_err delete_old(struct mg_packer *packer, struct mg_db *db, struct mg_diag *diag)
+{
+    unsigned blocks;
+    uint64_t now_us = mg_mono_us();
+    if (packer->retained_us && now_us < packer->retained_us + MG_PACKER_RETAIN_S * UINT64_C(1000000))
+        return MG_OK;
+    packer->retained_us = now_us;
+    MG_TRY(mg_retain(db, packer->recorder, &packer->retention, mg_wall_us(), &blocks, diag));
+    if (blocks > 0)
+        mg_log_info("requests.deleted", "files=%u as `requests` in the configuration says", blocks);
+    return MG_OK;
+}
+
 /* *out_more: there may be enough for another block. */
 static void look(struct mg_packer *packer, bool *out_more)
 {
@@ -187,6 +203,8 @@ static void look(struct mg_packer *packer, bool *out_more)
     mg_err err = mg_db_open(packer->path, MG_DB_READ, &db, &diag);
     if (err == MG_OK)
         err = mg_pack_rows(db, packer->recorder, MG_BLOCK_ROWS, MG_PACKER_OPEN_ROWS, &rows, &diag);
+    if (err == MG_OK)
+        err = delete_old(packer, db, &diag);
     mg_db_close(db);
     *out_more = err == MG_OK && rows > 0;
     if (err != MG_OK)
@@ -222,10 +240,12 @@ static void *run(void *arg)
     return NULL;
 }
 
-mg_err mg_packer_start(const char *data, struct mg_recorder *recorder, struct mg_packer **out_packer, struct mg_diag *diag)
+mg_err mg_packer_start(const char *data, struct mg_recorder *recorder, const struct mg_retention *retention,
+                       struct mg_packer **out_packer, struct mg_diag *diag)
 {
     struct mg_packer *packer = mg_new(struct mg_packer);
     packer->recorder = recorder;
+    packer->retention = *retention;
     if (mg_folder_path(data, "moongate.db", packer->path) != MG_OK) {
         mg_free(packer);
         return mg_diag_set(diag, MG_E_TOO_LARGE, data, 0, "is too long a path");

@@ -8,18 +8,20 @@
 #define MG_METER_PACKER_H
 
 #include "meter/block.h"
+#include "meter/retention.h"
 #include "store/recorder.h"
 
 enum {
     MG_PACKER_OPEN_ROWS = 16384,         /* rows beyond a block's that are waited for, and stay */
     MG_PACKER_PAUSE_MS = 2000,           /* between looks whether there are enough */
+    MG_PACKER_RETAIN_S = 60,             /* between looks whether something is too old */
 };
 
 struct mg_packer;
 
-/* `data` is the recorder's folder. */
-MG_MUST_USE mg_err mg_packer_start(const char *data, struct mg_recorder *recorder, struct mg_packer **out_packer,
-                                   struct mg_diag *diag);
+/* `data` is the recorder's folder. What is too old is deleted as well. */
+MG_MUST_USE mg_err mg_packer_start(const char *data, struct mg_recorder *recorder, const struct mg_retention *retention,
+                                   struct mg_packer **out_packer, struct mg_diag *diag);
 void mg_packer_stop(struct mg_packer *packer);               /* before the recorder stops; NULL is a no-op */
 
 /* One look, and a block if there are more than `open_rows` rows beyond `block_rows`: what the thread does, for tests and tools.

@@ -170,6 +170,13 @@ schema.gateway = record {
         { "bytes", integer { min = 1048576, max = 17179869184 }, default = 67108864,
           doc = "Size of each worker's usage journal. It is allocated at start, so that a full disk shows then." },
       } }, default = {}, doc = "The usage journal." },
+    { "requests", record { fields = {
+        { "keep_days", integer { min = 0, max = 36500 }, default = 0,
+          doc = "Requests that ended longer ago are deleted from the log, and from usage reports; 0 keeps them for ever. Budgets of " ..
+            "a month need 32 days to be restored after a start. What an export has not sent yet stays." },
+        { "keep_bytes", integer { min = 0, max = 1125899906842624 }, default = 0,
+          doc = "When the files of older requests take more, the oldest go; 0: however much." },
+      } }, default = {}, doc = "How long the request log keeps what it has." },
     { "cors", record { fields = {
         { "origins", list { of = text { format = "origin" }, single = true, max = 256 },
           default = {}, example = '{ "https://app.example.com" }',

@@ -577,6 +577,7 @@ TEST(the_defaults_are_the_rows_of_limits_h)
     CHECK_INT(config->limits.idle_ms, MG_MAX_CLIENT_IDLE_MS);
     CHECK_INT(config->limits.write_ms, MG_MAX_CLIENT_WRITE_MS);
     CHECK_INT(config->journal_bytes, MG_MAX_JOURNAL_BYTES);
+    CHECK_INT(config->keep_days, 0);
     mg_config_gateway_free(config);
 }
 

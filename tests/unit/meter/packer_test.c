@@ -180,6 +180,59 @@ TEST(a_block_whose_rows_were_not_deleted_yet_is_not_made_twice)
     world_stop(&world);
 }
 
+static mg_err run_sql(void *arg, struct mg_db *db)
+{
+    return mg_db_exec(db, arg);
+}
+
+static unsigned retain(struct world *world, uint64_t keep_s, uint64_t keep_bytes, unsigned at_s)
+{
+    unsigned blocks;
+    struct mg_retention retention = {keep_s * 1000000, keep_bytes};
+    CHECK_OK(mg_retain(world->db, world->recorder, &retention, ((uint64_t)BEGAN_S + at_s) * 1000000, &blocks, NULL));
+    return blocks;
+}
+
+TEST(what_is_too_old_goes_in_whole_blocks_and_the_newest_row_stays)
+{
+    static struct world world;
+    world_open(&world);
+    record(&world, 0, 350);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(pack(&world, 100, 49), 100);
+    CHECK_INT(retain(&world, 0, 0, 1000000), 0);
+    CHECK_INT(retain(&world, 200, 0, 350), 1); /* what ended before second 150: the second block has later ones */
+    mg_archive_free(archive_of(&world, 2));
+    CHECK_INT(count_rows(&world), 50);
+    CHECK_INT(retain(&world, 20, 0, 350), 2);
+    CHECK_INT(count_rows(&world), 20);
+    CHECK_INT(retain(&world, 1, 0, 1000000), 0);
+    CHECK_INT(count_rows(&world), 1);
+    world_stop(&world);
+}
+
+TEST(the_oldest_blocks_go_when_all_take_too_much_but_not_what_an_export_has_still_to_send)
+{
+    static struct world world;
+    char exports[128];
+    world_open(&world);
+    record(&world, 0, 350);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(pack(&world, 100, 49), 100);
+    struct mg_archive *archive = archive_of(&world, 3);
+    uint64_t last = mg_archive_bytes(archive, 2);
+    mg_archive_free(archive);
+    snprintf(exports, sizeof exports, "INSERT INTO exports VALUES ('slow', %llu)", (BEGAN_S + 150) * 1000000ull);
+    CHECK_OK(mg_recorder_write_wait(world.recorder, run_sql, exports));
+    CHECK_INT(retain(&world, 0, last + 10, 350), 1);
+    CHECK_INT(retain(&world, 10, 0, 100000), 0);
+    CHECK_INT(count_rows(&world), 50);
+    CHECK_OK(mg_recorder_write_wait(world.recorder, run_sql, (char *)"DELETE FROM exports"));
+    CHECK_INT(retain(&world, 0, last + 10, 350), 1);
+    mg_archive_free(archive_of(&world, 1));
+    world_stop(&world);
+}
+
 static void damage(const char *data, size_t at)
 {
     char path[MG_FOLDER_PATH_BYTES];
