@@ -287,6 +287,7 @@ static void on_commit(void *arg, mg_err result)
     struct mg_keeper *keeper = arg;
     for (struct mg_list *link; (link = mg_list_pop_front(&keeper->writing));)
         end_job(keeper, mg_container_of(link, struct mg_keep_job, link), result);
+    keeper->sweeping = keeper->sweeping && result == MG_OK; /* a store that fails is swept at the next turn, not at once */
     keeper->written.run = on_written;
     mg_loop_post(&keeper->loop, &keeper->written);
 }

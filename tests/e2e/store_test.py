@@ -171,6 +171,22 @@ class Damaged(Store):
             self.put_backup(gw)
             self.check_well(gw, served)
 
+    def test_while_a_store_stays_away_nobody_asks_for_it_without_a_pause(self):
+        def switches(gw):
+            """How often its threads have waited for something: one that asks again and again does so thousands of times a second."""
+            folder = f"/proc/{gw.process.pid}/task"
+            texts = [open(f"{folder}/{task}/status").read() for task in os.listdir(folder)]
+            return sum(int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", text)[1]) for text in texts)
+
+        with StoreGateway(self.up) as gw:
+            for name in ("moongate.db", "moongate.db-wal", "moongate.db-shm"):
+                os.remove(gw.data(name))
+            gw.wait_ready_says("degraded")
+            time.sleep(1.5)                                    # what is done a second after the start has been tried
+            before = switches(gw)
+            time.sleep(1)
+            self.assertLess(switches(gw) - before, 2000)
+
     def test_a_replaced_file_is_written_on_and_does_not_get_the_old_ones_log(self):
         with StoreGateway(self.up) as gw:
             served = gw.ask(3)
