@@ -239,10 +239,11 @@ def writes_cores_here():
 @unittest.skipUnless(writes_cores_here() and shutil.which("prlimit"), "core dumps go elsewhere on this machine")
 class CoreDump(unittest.TestCase):
     def dumped(self, gw, key):
+        self.addCleanup(gw.folder.cleanup)
+        self.addCleanup(gw.stop, signal.SIGKILL)
         if is_sanitized(gw.process.pid):
             self.skipTest("a sanitizer writes no core")
         core = gw.core()
-        self.addCleanup(gw.folder.cleanup)
         self.assertIn(b"workflows = { chat =", core, "this is no dump of ours: a project's text is in memory")
         self.assertNotIn(key.encode(), core)
         self.assertEqual(files_that_hold(gw.path, key.encode()), [])
