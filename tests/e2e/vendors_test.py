@@ -464,7 +464,7 @@ class Odd(unittest.TestCase):
         up.say(Say("ok"))
         for dialect, body in (("openai_chat", {"messages": [HI]}), ("anthropic", {"messages": [HI], "max_tokens": 9})):
             self.assertEqual(send(gw, dialect, "openai_chat", {**body, "temperature": 0.5, "top_p": 0.5}).status, 200)
-            self.assertIn(len(up.refused), (2,) if dialect == "openai_chat" else (2, 3))  # the second time at least one of them is known
+            self.assertEqual(len(up.refused), 2)  # what is translated leaves out what the catalogue knows to be refused
 
 
 class Handing(unittest.TestCase):
