@@ -11,8 +11,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { PATH_BYTES = 1100 };
-
 struct item {
     uint64_t first_us;
     struct mg_block *block;            /* owned; NULL: not opened yet, or damaged */
@@ -22,18 +20,23 @@ struct item {
 };
 
 struct mg_archive {
-    char folder[PATH_BYTES];
+    char folder[MG_ARCHIVE_PATH_BYTES];
     struct item *items;                /* owned, by first_us */
     size_t count, room;
     uint64_t uses;
     char reason[256];
 };
 
+void mg_archive_folder(const struct mg_db *db, char out_folder[MG_ARCHIVE_PATH_BYTES])
+{
+    const char *path = mg_db_path(db), *slash = strrchr(path, '/');
+    snprintf(out_folder, MG_ARCHIVE_PATH_BYTES, "%.*srequests", slash ? (int)(slash - path) + 1 : 0, path);
+}
+
 struct mg_archive *mg_archive_new(const struct mg_db *db)
 {
     struct mg_archive *archive = mg_new(struct mg_archive);
-    const char *path = mg_db_path(db), *slash = strrchr(path, '/');
-    snprintf(archive->folder, sizeof archive->folder, "%.*srequests", slash ? (int)(slash - path) + 1 : 0, path);
+    mg_archive_folder(db, archive->folder);
     return archive;
 }
 
@@ -128,7 +131,7 @@ uint64_t mg_archive_first_us(const struct mg_archive *archive, size_t index)
     return archive->items[index].first_us;
 }
 
-enum { FILE_BYTES = PATH_BYTES + 32 };
+enum { FILE_BYTES = MG_ARCHIVE_PATH_BYTES + 32 };
 
 static void path_of(const struct mg_archive *archive, const struct item *item, char out_path[FILE_BYTES])
 {
@@ -250,4 +253,34 @@ mg_err mg_archive_each(struct mg_archive *archive, uint64_t from_us, uint64_t to
         *out_last = mg_block_last_us(block);
     }
     return MG_OK;
+}
+
+/* ---- rows of the database */
+
+static mg_err tell_open(struct mg_stmt *stmt, mg_archive_cb cb, void *arg)
+{
+    bool more = false;
+    MG_TRY(mg_stmt_step(stmt, &more));
+    while (more) {
+        struct mg_block_row row = {
+            .at_us = (uint64_t)mg_stmt_int(stmt, 0),
+            .flags = mg_stmt_int(stmt, 1),
+            .id = mg_stmt_text(stmt, 2),
+            .detail = mg_stmt_blob(stmt, 3),
+        };
+        MG_TRY(cb(arg, &row));
+        MG_TRY(mg_stmt_step(stmt, &more));
+    }
+    return MG_OK;
+}
+
+mg_err mg_archive_each_open(struct mg_db *db, uint64_t after_us, uint32_t limit, mg_archive_cb cb, void *arg)
+{
+    struct mg_stmt *stmt;
+    MG_TRY(mg_db_prepare(db, "SELECT at_us, flags, id, detail FROM exchanges WHERE at_us > ? ORDER BY at_us LIMIT ?", &stmt));
+    mg_stmt_bind_int(stmt, 1, (int64_t)after_us);
+    mg_stmt_bind_int(stmt, 2, limit ? (int64_t)limit : -1);
+    mg_err err = tell_open(stmt, cb, arg);
+    mg_stmt_free(stmt);
+    return err;
 }

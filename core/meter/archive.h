@@ -11,6 +11,10 @@
 
 struct mg_archive;
 
+/* "<data>/requests" of the folder that the database lies in. */
+enum { MG_ARCHIVE_PATH_BYTES = 1100 };
+void mg_archive_folder(const struct mg_db *db, char out_folder[MG_ARCHIVE_PATH_BYTES]);
+
 /* Of the folder that the database lies in. Reads nothing yet. */
 struct mg_archive *mg_archive_new(const struct mg_db *db);
 void mg_archive_free(struct mg_archive *archive);            /* NULL is a no-op */
@@ -50,5 +54,8 @@ void mg_archive_stats(const struct mg_archive *archive, struct mg_archive_stats 
 typedef mg_err (*mg_archive_cb)(void *arg, const struct mg_block_row *row);
 MG_MUST_USE mg_err mg_archive_each(struct mg_archive *archive, uint64_t from_us, uint64_t to_us, mg_archive_cb cb, void *arg,
                                    uint64_t *out_last);
+
+/* Rows of the database with at_us > after_us, oldest first; at most `limit`, 0: all. */
+MG_MUST_USE mg_err mg_archive_each_open(struct mg_db *db, uint64_t after_us, uint32_t limit, mg_archive_cb cb, void *arg);
 
 #endif

@@ -14,8 +14,6 @@
 #include "meter/archive.h"
 #include "store/folder.h"
 
-enum { STEP_ROWS = 4096 };             /* deleted in one transaction of the recorder */
-
 struct mg_packer {
     struct mg_recorder *recorder;      /* borrowed */
     struct mg_retention retention;
@@ -29,38 +27,6 @@ struct mg_packer {
     _Atomic uint64_t rows, blocks, cpu_us, failures;
 };
 
-/* ---- rows that are in a block already */
-
-struct step {
-    uint64_t to_us;                    /* rows up to this at_us are packed */
-    int64_t deleted;
-};
-
-static mg_err delete_step(void *arg, struct mg_db *db)
-{
-    struct step *step = arg;
-    struct mg_stmt *stmt;
-    MG_TRY(mg_db_prepare(db,
-                         "DELETE FROM exchanges WHERE at_us <= (SELECT max(at_us) FROM "
-                         "(SELECT at_us FROM exchanges WHERE at_us <= ? ORDER BY at_us LIMIT ?))",
-                         &stmt));
-    mg_stmt_bind_int(stmt, 1, (int64_t)step->to_us);
-    mg_stmt_bind_int(stmt, 2, STEP_ROWS);
-    mg_err err = mg_stmt_run(stmt);
-    step->deleted = mg_db_changes(db);
-    mg_stmt_free(stmt);
-    return err;
-}
-
-static mg_err delete_packed(struct mg_recorder *recorder, uint64_t to_us)
-{
-    struct step step = {.to_us = to_us};
-    do
-        MG_TRY(mg_recorder_write_wait(recorder, delete_step, &step));
-    while (step.deleted > 0);
-    return MG_OK;
-}
-
 /* What a process that died between writing a block and deleting its rows left. */
 static mg_err delete_leftovers(struct mg_db *db, struct mg_recorder *recorder, struct mg_diag *diag)
 {
@@ -69,7 +35,7 @@ static mg_err delete_leftovers(struct mg_db *db, struct mg_recorder *recorder, s
     size_t count = mg_archive_count(archive);
     struct mg_block *last = err == MG_OK && count > 0 ? mg_archive_block(archive, count - 1) : NULL;
     if (last)
-        err = delete_packed(recorder, mg_block_last_us(last));
+        err = mg_retain_from(recorder, mg_block_last_us(last) + 1);
     mg_archive_free(archive);
     return err;
 }
@@ -88,39 +54,21 @@ static mg_err one_number(struct mg_db *db, const char *sql, int64_t bound, int64
     return err;
 }
 
-static mg_err gather(struct mg_stmt *stmt, struct mg_block *block)
+static mg_err put(void *arg, const struct mg_block_row *row)
 {
-    bool more = false;
-    MG_TRY(mg_stmt_step(stmt, &more));
-    while (more) {
-        struct mg_block_row row = {
-            .at_us = (uint64_t)mg_stmt_int(stmt, 0),
-            .flags = mg_stmt_int(stmt, 1),
-            .id = mg_stmt_text(stmt, 2),
-            .detail = mg_stmt_blob(stmt, 3),
-        };
-        mg_err err = mg_block_put(block, &row);
-        if (err != MG_OK) /* full of long texts: it is a block of fewer rows */
-            return mg_block_rows(block) > 0 ? MG_OK : err;
-        MG_TRY(mg_stmt_step(stmt, &more));
-    }
-    return MG_OK;
+    return mg_block_put(arg, row);
 }
 
+/* One that long texts have filled is a block of fewer rows. */
 static mg_err fill(struct mg_db *db, struct mg_block *block, uint32_t rows)
 {
-    struct mg_stmt *stmt;
-    MG_TRY(mg_db_prepare(db, "SELECT at_us, flags, id, detail FROM exchanges ORDER BY at_us LIMIT ?", &stmt));
-    mg_stmt_bind_int(stmt, 1, rows);
-    mg_err err = gather(stmt, block);
-    mg_stmt_free(stmt);
-    return err;
+    mg_err err = mg_archive_each_open(db, 0, rows, put, block);
+    return err == MG_E_TOO_LARGE && mg_block_rows(block) > 0 ? MG_OK : err;
 }
 
-static mg_err make_folder(struct mg_db *db, char out_folder[MG_FOLDER_PATH_BYTES], struct mg_diag *diag)
+static mg_err make_folder(struct mg_db *db, char out_folder[MG_ARCHIVE_PATH_BYTES], struct mg_diag *diag)
 {
-    const char *path = mg_db_path(db), *slash = strrchr(path, '/');
-    snprintf(out_folder, MG_FOLDER_PATH_BYTES, "%.*srequests", slash ? (int)(slash - path) + 1 : 0, path);
+    mg_archive_folder(db, out_folder);
     if (mkdir(out_folder, 0700) == 0 || errno == EEXIST)
         return MG_OK;
     return mg_diag_set(diag, MG_E_SYSTEM, out_folder, 0, "cannot be made: %s", strerror(errno));
@@ -142,12 +90,12 @@ static mg_err sync_rows(struct mg_recorder *recorder)
 static mg_err pack_block(struct mg_db *db, struct mg_recorder *recorder, struct mg_block *block, uint32_t rows,
                          struct mg_diag *diag)
 {
-    char folder[MG_FOLDER_PATH_BYTES];
+    char folder[MG_ARCHIVE_PATH_BYTES];
     MG_TRY(make_folder(db, folder, diag));
     MG_TRY(fill(db, block, rows));
     MG_TRY(sync_rows(recorder));
     MG_TRY(mg_block_write(block, folder, diag));
-    return delete_packed(recorder, mg_block_last_us(block));
+    return mg_retain_from(recorder, mg_block_last_us(block) + 1);
 }
 
 mg_err mg_pack_rows(struct mg_db *db, struct mg_recorder *recorder, uint32_t block_rows, uint32_t open_rows, uint32_t *out_rows,

@@ -38,7 +38,6 @@ static mg_err run_bound(struct mg_db *db, const char *sql, uint64_t before_us)
 static mg_err delete_step(void *arg, struct mg_db *db)
 {
     struct step *step = arg;
-    MG_TRY(run_bound(db, "DELETE FROM repriced WHERE at_us < ?1 AND ?2 > 0", step->before_us));
     MG_TRY(run_bound(db,
                      "DELETE FROM exchanges WHERE at_us < (SELECT max(at_us) FROM exchanges) AND at_us <= (SELECT max(at_us) FROM "
                      "(SELECT at_us FROM exchanges WHERE at_us < ?1 ORDER BY at_us LIMIT ?2))",
@@ -47,13 +46,25 @@ static mg_err delete_step(void *arg, struct mg_db *db)
     return MG_OK;
 }
 
-static mg_err delete_rows(struct mg_recorder *recorder, uint64_t before_us)
+mg_err mg_retain_from(struct mg_recorder *recorder, uint64_t from_us)
 {
-    struct step step = {.before_us = before_us};
+    struct step step = {.before_us = from_us};
     do
         MG_TRY(mg_recorder_write_wait(recorder, delete_step, &step));
     while (step.deleted > 0);
     return MG_OK;
+}
+
+/* Costs found later go with the exchanges that they are of. */
+static mg_err delete_repriced(void *arg, struct mg_db *db)
+{
+    return run_bound(db, "DELETE FROM repriced WHERE at_us < ?1 AND ?2 > 0", *(uint64_t *)arg);
+}
+
+static mg_err delete_rows(struct mg_recorder *recorder, uint64_t before_us)
+{
+    MG_TRY(mg_retain_from(recorder, before_us));
+    return mg_recorder_write_wait(recorder, delete_repriced, &before_us);
 }
 
 /* ---- blocks */

@@ -16,4 +16,8 @@ struct mg_retention {
 MG_MUST_USE mg_err mg_retain(struct mg_db *db, struct mg_recorder *recorder, const struct mg_retention *retention, uint64_t wall_us,
                              unsigned *out_blocks, struct mg_diag *diag);
 
+/* Deletes the database's rows with at_us < from_us, a few thousand a transaction; the newest row stays. Whoever calls it has
+ * them in a block, or wants to be rid of them. */
+MG_MUST_USE mg_err mg_retain_from(struct mg_recorder *recorder, uint64_t from_us);
+
 #endif

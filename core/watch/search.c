@@ -48,8 +48,9 @@ static void begin_open(struct mg_search *search)
     search->open[search->open_count++] = mg_block_new(false);
 }
 
-static mg_err put_open(struct mg_search *search, const struct mg_block_row *row)
+static mg_err put_open(void *arg, const struct mg_block_row *row)
 {
+    struct mg_search *search = arg;
     if (search->open_count == 0)
         begin_open(search);
     mg_err err = mg_block_put(search->open[search->open_count - 1], row);
@@ -59,36 +60,9 @@ static mg_err put_open(struct mg_search *search, const struct mg_block_row *row)
     return mg_block_put(search->open[search->open_count - 1], row);
 }
 
-static mg_err take_rows(struct mg_search *search, struct mg_stmt *stmt)
-{
-    bool more = false;
-    MG_TRY(mg_stmt_step(stmt, &more));
-    while (more) {
-        struct mg_block_row row = {
-            .at_us = (uint64_t)mg_stmt_int(stmt, 0),
-            .flags = mg_stmt_int(stmt, 1),
-            .id = mg_stmt_text(stmt, 2),
-            .detail = mg_stmt_blob(stmt, 3),
-        };
-        MG_TRY(put_open(search, &row));
-        MG_TRY(mg_stmt_step(stmt, &more));
-    }
-    return MG_OK;
-}
-
 static uint64_t last_open_us(const struct mg_search *search)
 {
     return search->open_count > 0 ? mg_block_last_us(search->open[search->open_count - 1]) : 0;
-}
-
-static mg_err take_new_rows(struct mg_search *search)
-{
-    struct mg_stmt *stmt;
-    MG_TRY(mg_db_prepare(search->db, "SELECT at_us, flags, id, detail FROM exchanges WHERE at_us > ? ORDER BY at_us", &stmt));
-    mg_stmt_bind_int(stmt, 1, (int64_t)last_open_us(search));
-    mg_err err = take_rows(search, stmt);
-    mg_stmt_free(stmt);
-    return err;
 }
 
 /* Of the newest block that can be read. */
@@ -106,7 +80,7 @@ static uint64_t last_packed_us(struct mg_search *search)
 mg_err mg_search_refresh(struct mg_search *search, struct mg_diag *diag)
 {
     size_t packed = 0;
-    mg_err err = take_new_rows(search);
+    mg_err err = mg_archive_each_open(search->db, last_open_us(search), 0, put_open, search);
     if (err != MG_OK)
         return mg_diag_set(diag, err, mg_db_path(search->db), 0, "%s", mg_db_message(search->db));
     MG_TRY(mg_archive_refresh(search->archive, diag));
