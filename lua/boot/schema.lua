@@ -36,7 +36,6 @@ local ms = integer { min = 1, max = 86400000 }
 local bytes = integer { min = 1024, max = 1099511627776 }
 local tokens = integer { min = 1, max = 100000000 }
 local wait = integer { min = 0, max = 86400000 }
-local dollars = number { min = 0, max = 1000000 }
 local rate = number { min = 0, max = 1000000, millionths = true } -- what is finer would be rounded, to nothing in the end
 
 ---- both files: API keys

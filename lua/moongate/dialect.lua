@@ -505,6 +505,35 @@ end
 dialect.CUSTOM_SCHEMA = '{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],'
   .. '"additionalProperties":false}'
 
+--- The schema of a tool without arguments, as JSON text: some providers take none that is empty, or none at all.
+dialect.NO_ARGUMENTS = '{"type":"object","properties":{}}'
+
+--- A tool's schema as JSON text; NO_ARGUMENTS when it has none, or an empty one.
+function dialect.schema_text(tool)
+  local text = tool.schema and dialect.text(tool.schema) or ""
+  if not find(text, "^%s*{") or find(text, "^%s*{%s*}%s*$") then
+    return dialect.NO_ARGUMENTS
+  end
+  return text
+end
+
+--- A description as providers take it: none rather than an empty one, and what a free-form tool must be told.
+function dialect.description(tool)
+  if tool.kind == "custom" then
+    return dialect.custom_description(tool)
+  end
+  return tool.description ~= "" and tool.description or nil
+end
+
+--- The members of a body that are named, and no others.
+function dialect.only(body, names)
+  local chosen = {}
+  for _, name in ipairs(names) do
+    chosen[name] = body[name]
+  end
+  return chosen
+end
+
 --- What a model must be told about a free-form tool's format.
 function dialect.custom_description(tool)
   local text = tool.description or ""

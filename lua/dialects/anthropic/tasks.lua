@@ -1,4 +1,5 @@
 --- tasks.lua - what is asked of Anthropic besides a conversation: how many tokens one has.
+local dialect = require "moongate.dialect"
 local read = require "dialects.anthropic.read"
 local write = require "dialects.anthropic.write"
 
@@ -6,11 +7,7 @@ local write = require "dialects.anthropic.write"
 local COUNTED = { "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "output_format", "mcp_servers" }
 
 local function write_request(chat, ctx)
-  local body, counted = write(chat, ctx), {}
-  for _, name in ipairs(COUNTED) do
-    counted[name] = body[name]
-  end
-  return counted
+  return dialect.only(write(chat, ctx), COUNTED)
 end
 
 return {

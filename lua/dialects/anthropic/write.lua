@@ -43,7 +43,8 @@ local WRITE_BLOCK = {
   end,
 
   document = function(part)
-    local source, text = nil, dialect.document_text(part)
+    local source
+    local text = dialect.document_text(part)
     if text then
       source = { type = "text", media_type = "text/plain", data = text }
     elseif part.url then
@@ -235,14 +236,14 @@ local function write_messages(chat, body, writer, ctx)
   body.system = #system > 0 and system or nil
 end
 
-local NO_ARGUMENTS = dialect.raw '{"type":"object","properties":{}}'
+local NO_ARGUMENTS = dialect.raw(dialect.NO_ARGUMENTS)
 local ANY_ARGUMENTS = dialect.raw '{"type":"object"}'
 local CUSTOM_SCHEMA = dialect.raw(dialect.CUSTOM_SCHEMA)
 
 --- What Anthropic asks of a schema: an object at the top.
 local function input_schema(tool)
-  local text = tool.schema and dialect.text(tool.schema) or ""
-  if not text:find "^%s*{" or text:find "^%s*{%s*}%s*$" then
+  local text = dialect.schema_text(tool)
+  if text == dialect.NO_ARGUMENTS then
     return NO_ARGUMENTS
   elseif text:find '^%s*{%s*"type"%s*:%s*"object"' or json.decode(text).type ~= nil then
     return tool.schema

@@ -1,14 +1,11 @@
 --- tasks.lua - what is asked of Bedrock besides a conversation: how many tokens one has.
+local dialect = require "moongate.dialect"
 local write = require "dialects.bedrock.write"
 
 local COUNTED = { "messages", "system", "toolConfig", "additionalModelRequestFields" }
 
 local function write_request(chat, ctx)
-  local body, counted = write(chat, ctx), {}
-  for _, name in ipairs(COUNTED) do
-    counted[name] = body[name]
-  end
-  return { input = { converse = counted } }
+  return { input = { converse = dialect.only(write(chat, ctx), COUNTED) } }
 end
 
 return {

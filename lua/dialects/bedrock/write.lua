@@ -125,25 +125,16 @@ end
 
 ---- tools
 
-local NO_ARGUMENTS = '{"type":"object","properties":{}}'
-
 local function input_schema(tool, claude)
-  local text = tool.schema and dialect.text(tool.schema) or ""
-  if not find(text, "^%s*{") or find(text, "^%s*{%s*}%s*$") then
-    text = NO_ARGUMENTS
-  end
+  local text = dialect.schema_text(tool)
   return dialect.raw(tool.strict and claude and schema.for_anthropic(text) or text)
 end
 
 local function write_tool(tool, writer)
   local custom = tool.kind == "custom"
-  local description = tool.description
-  if custom then
-    description = dialect.custom_description(tool)
-  end
   return { toolSpec = {
     name = dialect.sent_name(writer.chat, tool.name, 64),
-    description = description ~= "" and description or nil,
+    description = dialect.description(tool),
     inputSchema = { json = custom and dialect.raw(dialect.CUSTOM_SCHEMA) or input_schema(tool, writer.claude) },
     strict = tool.strict and writer.claude or nil,
   } }
@@ -166,7 +157,7 @@ local function recalled_tools(chat)
       if part.kind == "tool_call" and not seen[part.name] then
         seen[part.name] = true
         tools[#tools + 1] = { toolSpec = { name = dialect.sent_name(chat, part.name, 64),
-                                           inputSchema = { json = dialect.raw(NO_ARGUMENTS) } } }
+                                           inputSchema = { json = dialect.raw(dialect.NO_ARGUMENTS) } } }
       end
     end
   end

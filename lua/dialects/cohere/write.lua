@@ -228,24 +228,15 @@ end
 
 ---- tools
 
-local NO_ARGUMENTS = '{"type":"object","properties":{}}'
-
 local function parameters_of(tool, strict)
-  local text = tool.schema and dialect.text(tool.schema) or ""
-  if not find(text, "^%s*{") or find(text, "^%s*{%s*}%s*$") then
-    text = NO_ARGUMENTS
-  end
+  local text = dialect.schema_text(tool)
   return dialect.raw(strict and schema.for_cohere(text) or text)
 end
 
 local function write_tool(tool, chat, strict)
   local custom = tool.kind == "custom"
-  local description = tool.description
-  if custom then
-    description = dialect.custom_description(tool)
-  end
   return { type = "function", ["function"] = {
-    name = sent_name(chat, tool.name), description = description ~= "" and description or nil,
+    name = sent_name(chat, tool.name), description = dialect.description(tool),
     parameters = custom and dialect.raw(dialect.CUSTOM_SCHEMA) or parameters_of(tool, strict),
   } }
 end

@@ -5,7 +5,6 @@
 local dialect = require "moongate.dialect"
 local answer, part_of = require "dialects.gemini.answer", require "dialects.gemini.part"
 
-local NAME = "gemini"
 local encode, quoted = dialect.encode, dialect.quoted
 
 local function start(s)

@@ -1,15 +1,12 @@
 --- tasks.lua - what is asked besides a response: how many tokens its input has.
+local dialect = require "moongate.dialect"
 local read = require "dialects.openai_responses.read"
 local write = require "dialects.openai_responses.write"
 
 local COUNTED = { "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text", "truncation" }
 
 local function write_request(chat, ctx)
-  local body, counted = write(chat, ctx), {}
-  for _, name in ipairs(COUNTED) do
-    counted[name] = body[name]
-  end
-  return counted
+  return dialect.only(write(chat, ctx), COUNTED)
 end
 
 return {
