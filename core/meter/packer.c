@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,7 +23,6 @@ struct mg_packer {
     pthread_cond_t wake;
     bool stopping;
     bool told;                         /* the trouble that goes on was logged */
-    _Atomic uint64_t rows, blocks, cpu_us, failures;
 };
 
 /* What a process that died between writing a block and deleting its rows left. */
@@ -121,7 +119,6 @@ static void tell_trouble(struct mg_packer *packer, mg_err err, const struct mg_d
 {
     char text[MG_FOLDER_PATH_BYTES];
     mg_diag_print(diag, text, sizeof text);
-    atomic_fetch_add_explicit(&packer->failures, 1, memory_order_relaxed);
     if (!packer->told)
         mg_log_error("requests.unpacked", "error=%s %s: requests stay in the database, where searching is slower, until this works",
                      mg_err_name(err), text);
@@ -159,9 +156,6 @@ static void look(struct mg_packer *packer, bool *out_more)
         tell_trouble(packer, err, &diag);
     else
         packer->told = false;
-    atomic_fetch_add_explicit(&packer->rows, *out_more ? rows : 0, memory_order_relaxed);
-    atomic_fetch_add_explicit(&packer->blocks, *out_more, memory_order_relaxed);
-    atomic_store_explicit(&packer->cpu_us, mg_thread_cpu_us(), memory_order_relaxed);
 }
 
 static void rest(struct mg_packer *packer)
@@ -218,14 +212,4 @@ void mg_packer_stop(struct mg_packer *packer)
     pthread_mutex_unlock(&packer->lock);
     pthread_join(packer->thread, NULL);
     mg_free(packer);
-}
-
-void mg_packer_stats(const struct mg_packer *packer, struct mg_packer_stats *out_stats)
-{
-    *out_stats = (struct mg_packer_stats){
-        .rows = atomic_load_explicit(&packer->rows, memory_order_relaxed),
-        .blocks = atomic_load_explicit(&packer->blocks, memory_order_relaxed),
-        .cpu_us = atomic_load_explicit(&packer->cpu_us, memory_order_relaxed),
-        .failures = atomic_load_explicit(&packer->failures, memory_order_relaxed),
-    };
 }

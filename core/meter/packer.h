@@ -30,11 +30,4 @@ void mg_packer_stop(struct mg_packer *packer);               /* before the recor
 MG_MUST_USE mg_err mg_pack_rows(struct mg_db *db, struct mg_recorder *recorder, uint32_t block_rows, uint32_t open_rows,
                            uint32_t *out_rows, struct mg_diag *diag);
 
-struct mg_packer_stats {
-    uint64_t rows, blocks;             /* packed since start */
-    uint64_t cpu_us;                   /* the thread's CPU time */
-    uint64_t failures;
-};
-void mg_packer_stats(const struct mg_packer *packer, struct mg_packer_stats *out_stats);
-
 #endif

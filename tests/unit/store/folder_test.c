@@ -69,12 +69,12 @@ TEST(there_is_no_lock_without_a_folder)
 TEST(the_default_folder_follows_the_environment)
 {
     char path[MG_FOLDER_PATH_BYTES];
-    setenv("HOME", "/home/someone", 1);
+    setenv("HOME", "/nowhere/someone", 1);
     unsetenv("XDG_STATE_HOME");
     unsetenv("MOONGATE_DATA");
 
     mg_folder_default(path);
-    CHECK_STR(path, "/home/someone/.local/state/moongate");
+    CHECK_STR(path, "/nowhere/someone/.local/state/moongate");
     setenv("XDG_STATE_HOME", "/state", 1);
     mg_folder_default(path);
     CHECK_STR(path, "/state/moongate");
